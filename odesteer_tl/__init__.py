@@ -1,0 +1,36 @@
+"""odesteer_tl: study activation steering as a dynamical system, on TransformerLens.
+
+Texts → activations → barrier → field → flow → hook; see the README for ten lines that run.
+"""
+
+from odesteer_tl.activations import Activations as Activations
+from odesteer_tl.activations import LayerActivations as LayerActivations
+from odesteer_tl.activations import collect_activations as collect_activations
+from odesteer_tl.barriers import Barrier as Barrier
+from odesteer_tl.barriers import Calibration as Calibration
+from odesteer_tl.barriers import FourierBarrier as FourierBarrier
+from odesteer_tl.barriers import KernelBarrier as KernelBarrier
+from odesteer_tl.barriers import LinearBarrier as LinearBarrier
+from odesteer_tl.barriers import QuadraticBarrier as QuadraticBarrier
+from odesteer_tl.barriers import SketchBarrier as SketchBarrier
+from odesteer_tl.certify import CapBound as CapBound
+from odesteer_tl.certify import Ceiling as Ceiling
+from odesteer_tl.certify import PathCertificate as PathCertificate
+from odesteer_tl.certify import cap_bound as cap_bound
+from odesteer_tl.certify import ceiling as ceiling
+from odesteer_tl.certify import certify_path as certify_path
+from odesteer_tl.contrast import ContrastSet as ContrastSet
+from odesteer_tl.fields import BarrierField as BarrierField
+from odesteer_tl.fields import ConstantField as ConstantField
+from odesteer_tl.fields import VectorField as VectorField
+from odesteer_tl.flow import Flow as Flow
+from odesteer_tl.flow import Path as Path
+from odesteer_tl.generation import generate as generate
+from odesteer_tl.methods import METHODS as METHODS
+from odesteer_tl.methods import fit as fit
+from odesteer_tl.methods import register as register
+from odesteer_tl.models import ModelIdentity as ModelIdentity
+from odesteer_tl.models import load_model as load_model
+from odesteer_tl.steerer import Steerer as Steerer
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""The Fourier barrier: logistic regression on random Fourier features."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial.distance import pdist
+from sklearn.kernel_approximation import RBFSampler
+from torch import Tensor
+
+from odesteer_tl._check import require_one_of
+from odesteer_tl.barriers.base import Barrier
+from odesteer_tl.barriers.linear import fit_logistic
+
+MEDIAN_SAMPLE = 1000
+
+
+class FourierBarrier(Barrier):
+    """`h(a) = Σⱼ wⱼ cos(ωⱼ·a + φⱼ) + c`: random features of a Gaussian kernel (Rahimi & Recht 2007).
+
+    ODESteer's RFF variant. It sees the activation itself, norm included, so the flow need not stay on a sphere.
+
+    Args:
+        gamma: of `exp(−γ‖x−y‖²)`, or "median": 1/(2m²) with m the median distance between fitting activations.
+        n_components: features.
+        C: inverse regularisation strength.
+        seed: of the features.
+    """
+
+    spherical = False
+
+    def __init__(
+        self, gamma: float | Literal["median"] = "median", n_components: int = 8000, C: float = 1.0, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if isinstance(gamma, str):
+            require_one_of("gamma", gamma, ["median"])
+        elif gamma <= 0:
+            raise ValueError(f"gamma={gamma} must be positive or 'median'")
+        if n_components < 1 or C <= 0:
+            raise ValueError(f"n_components={n_components} must be at least 1 and C={C} positive")
+        self.gamma, self.n_components, self.C, self.seed = gamma, n_components, C, seed
+
+    def config(self) -> dict[str, Any]:
+        return {"gamma": self.gamma, "n_components": self.n_components, "C": self.C, "seed": self.seed}
+
+    def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        gamma = self.gamma
+        if isinstance(gamma, str):
+            both = torch.cat([positive, negative]).numpy()
+            rows = np.random.default_rng(self.seed).permutation(len(both))[:MEDIAN_SAMPLE]
+            gamma = float(1 / (2 * np.median(pdist(both[rows])) ** 2))
+        sampler = RBFSampler(gamma=gamma, n_components=self.n_components, random_state=self.seed)
+        sampler.fit(positive.numpy())
+        features = [sampler.transform(x.numpy()) for x in (positive, negative)]
+        weight, intercept = fit_logistic(*(torch.from_numpy(np.asarray(x)) for x in features), C=self.C)
+        return {
+            "frequencies": torch.from_numpy(np.asarray(sampler.random_weights_)),
+            "phases": torch.from_numpy(np.asarray(sampler.random_offset_)),
+            "weight": weight * (2 / self.n_components) ** 0.5,
+            "intercept": intercept,
+        }
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.fitted("frequencies").shape[0]
+
+    def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """h(a), dimensionless."""
+        a = self._prepare(a)
+        return self._angles(a).cos() @ self._on("weight", a) + self._on("intercept", a)
+
+    def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∇h(a) = −Σ wⱼ sin(ωⱼ·a + φⱼ) ωⱼ."""
+        a = self._prepare(a)
+        return -(self._angles(a).sin() * self._on("weight", a)) @ self._on("frequencies", a).mT
+
+    def _angles(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n"]:
+        return a @ self._on("frequencies", a) + self._on("phases", a)

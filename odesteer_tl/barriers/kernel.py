@@ -1,0 +1,122 @@
+"""The kernel barrier: the polynomial kernel itself, with no hashes and no seed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl._check import require_one_of
+from odesteer_tl.barriers.base import Barrier, pull_back
+from odesteer_tl.barriers.dual import cross_validate, fit_dual
+from odesteer_tl.barriers.linear import unit_rows
+from odesteer_tl.barriers.quadratic import QuadraticBarrier
+
+#: what `C="cv"` and `gamma="cv"` choose from
+C_GRID = (1.0, 10.0, 100.0, 1000.0)
+GAMMA_GRID = (0.1, 0.5, 1.0, 4.0)
+
+
+class KernelBarrier(Barrier):
+    """Kernel logistic regression with `(γ x·y + c₀)ᵏ` on directions: `h(a) = Σαᵢ(γ xᵢ·u + c₀)ᵏ + c`.
+
+    The same model class as ODESteer's sketch approximates, solved exactly in the dual (MATHEMATICS, Barriers).
+
+    Args:
+        degree: k ≥ 1.
+        gamma: γ, or "cv".
+        coef0: c₀ ≥ 0.
+        C: inverse regularisation strength, or "cv": the value (with γ's, if that is "cv") with the least held-out
+            logistic loss in `folds`-fold cross-validation over `C_GRID` and `GAMMA_GRID`.
+        folds: of the cross-validation.
+        seed: of its shuffle.
+
+    After `fit`, `chosen` holds the γ and C in use.
+    """
+
+    def __init__(
+        self,
+        degree: int = 2,
+        gamma: float | Literal["cv"] = 1.0,
+        coef0: float = 1.0,
+        C: float | Literal["cv"] = "cv",
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("gamma", gamma), ("C", C)):
+            if isinstance(value, str):
+                require_one_of(name, value, ["cv"])
+            elif value <= 0:
+                raise ValueError(f"{name}={value} must be positive or 'cv'")
+        if degree < 1 or coef0 < 0 or folds < 2:
+            raise ValueError(f"degree={degree} must be ≥ 1, coef0={coef0} ≥ 0 and folds={folds} ≥ 2")
+        self.degree, self.gamma, self.coef0, self.C = degree, gamma, coef0, C
+        self.folds, self.seed = folds, seed
+
+    def config(self) -> dict[str, Any]:
+        names = ("degree", "gamma", "coef0", "C", "folds", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        X = torch.cat(unit_rows(positive, negative))
+        labels = torch.zeros(len(X), dtype=torch.float64)
+        labels[: len(positive)] = 1
+        gram = X @ X.mT
+        gammas = GAMMA_GRID if isinstance(self.gamma, str) else (self.gamma,)
+        Cs = C_GRID if isinstance(self.C, str) else (self.C,)
+        gamma, C = gammas[0], Cs[0]
+        if len(gammas) * len(Cs) > 1:
+            gamma, C = cross_validate(
+                lambda g: (g * gram + self.coef0) ** self.degree, labels, gammas, Cs, self.folds, self.seed
+            )
+        alpha, intercept = fit_dual((gamma * gram + self.coef0) ** self.degree, labels, C)
+        shift = math.log(len(negative) / len(positive))
+        return {
+            "X": X,
+            "alpha": alpha,
+            "intercept": intercept + shift,
+            "gamma": torch.tensor(gamma, dtype=torch.float64),
+            "C": torch.tensor(C, dtype=torch.float64),
+        }
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """γ and C in use, given or chosen by cross-validation."""
+        return {"gamma": float(self.fitted("gamma")), "C": float(self.fitted("C"))}
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.fitted("X").shape[1]
+
+    @property
+    def quadratic(self) -> QuadraticBarrier:
+        """The exact quadratic, kept in its span where there are fewer samples than dimensions."""
+        if self.degree > 2:
+            return super().quadratic
+        if self._collapsed is None:
+            X, alpha, gamma = self.fitted("X"), self.fitted("alpha"), self.chosen["gamma"]
+            constant = self.fitted("intercept") + self.coef0**self.degree * alpha.sum()
+            curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
+            slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
+            self._collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
+        return self._collapsed
+
+    def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """h(a), dimensionless."""
+        a = self._prepare(a)
+        return self._base(a) ** self.degree @ self._on("alpha", a) + self._on("intercept", a)
+
+    def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∇h(a)."""
+        a = self._prepare(a)
+        weights = self.degree * self.chosen["gamma"] * self._base(a) ** (self.degree - 1) * self._on("alpha", a)
+        return pull_back(a, weights @ self._on("X", a))
+
+    def _base(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n"]:
+        """γ xᵢ·u + c₀ for every sample."""
+        return self.chosen["gamma"] * (a @ self._on("X", a).mT) / a.norm(dim=-1, keepdim=True) + self.coef0

@@ -1,0 +1,77 @@
+"""The linear barrier: logistic regression on directions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from odesteer_tl.barriers.base import Barrier, pull_back
+from odesteer_tl.barriers.quadratic import QuadraticBarrier
+
+
+class LinearBarrier(Barrier):
+    """`h(a) = w·u + c`, u = a/‖a‖, by scikit-learn's logistic regression.
+
+    Args:
+        C: inverse regularisation strength.
+    """
+
+    def __init__(self, C: float = 1.0) -> None:
+        super().__init__()
+        if C <= 0:
+            raise ValueError(f"C={C} must be positive")
+        self.C = C
+
+    def config(self) -> dict[str, Any]:
+        return {"C": self.C}
+
+    def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        weight, intercept = fit_logistic(*unit_rows(positive, negative), C=self.C)
+        return {"b": weight, "c": intercept}
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.fitted("b").shape[0]
+
+    @property
+    def quadratic(self) -> QuadraticBarrier:
+        """The same h with A = 0."""
+        b = self.fitted("b")
+        return QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+
+    def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """h(a), dimensionless."""
+        a = self._prepare(a)
+        return a @ self._on("b", a) / a.norm(dim=-1) + self._on("c", a)
+
+    def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∇h(a) = Pw/‖a‖."""
+        a = self._prepare(a)
+        return pull_back(a, self._on("b", a).expand_as(a))
+
+
+def unit_rows(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """Both classes as directions, for `fit_logistic`."""
+    return tuple(x / x.norm(dim=-1, keepdim=True) for x in (positive, negative))  # pyright: ignore[reportReturnType]
+
+
+def fit_logistic(
+    positive: Float[Tensor, "n k"], negative: Float[Tensor, "m k"], *, C: float
+) -> tuple[Float[Tensor, " k"], Float[Tensor, ""]]:
+    """Weights and intercept of scikit-learn's logistic regression on given features.
+
+    The intercept has log(N₋/N₊) added, which turns a posterior log-odds into a log-ratio of densities.
+    """
+    features = torch.cat([positive, negative]).numpy()
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    model = LogisticRegression(C=C, max_iter=10_000).fit(features, labels)
+    shift = math.log(len(negative) / len(positive))
+    weight = torch.from_numpy(np.asarray(model.coef_[0], dtype=np.float64))
+    return weight, torch.tensor(float(model.intercept_[0]) + shift, dtype=torch.float64)

@@ -1,0 +1,127 @@
+"""The quadratic barrier: what every barrier of degree ≤ 2 is, exactly, on the unit sphere."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl._check import require_finite
+from odesteer_tl.barriers.base import Barrier, pull_back
+from odesteer_tl.barriers.spectrum import Spectrum
+
+
+class QuadraticBarrier(Barrier):
+    """`h(a) = uᵀAu + b·u + c` with u = a/‖a‖, coefficients in float64.
+
+    Args:
+        A: symmetric matrix [d, d] (its symmetric part is taken).
+        b: linear coefficient [d].
+        c: constant.
+
+    Raises:
+        ValueError: shapes do not fit, or a coefficient is NaN or infinite.
+    """
+
+    def __init__(self, A: Float[Tensor, "d d"], b: Float[Tensor, " d"], c: float | Tensor = 0.0) -> None:
+        super().__init__()
+        if A.ndim != 2 or A.shape != (b.shape[0], b.shape[0]):
+            raise ValueError(f"A has shape {tuple(A.shape)} and b {tuple(b.shape)}; they must be [d, d] and [d]")
+        c = torch.as_tensor(c, dtype=torch.float64)
+        for name, x in (("A", A), ("b", b), ("c", c)):
+            require_finite(name, x)
+        A = A.detach().double().cpu()
+        self.state = {"A": (A + A.mT) / 2, "b": b.detach().double().cpu(), "c": c.detach().cpu()}
+
+    @classmethod
+    def from_factors(
+        cls, X: Float[Tensor, "n d"], weights: Float[Tensor, " n"], b: Float[Tensor, " d"], c: Tensor
+    ) -> QuadraticBarrier:
+        """`A = Xᵀ diag(weights) X`, never formed where n < d; b must lie in the row span of X."""
+        if X.shape[0] >= X.shape[1]:
+            return cls((X.mT * weights) @ X, b, c)
+        self = cls.__new__(cls)
+        Barrier.__init__(self)
+        self.state = {"X": X, "weights": weights, "b": b, "c": c}
+        return self
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        raise ValueError("QuadraticBarrier is given by its coefficients; fit a KernelBarrier(degree=2) instead")
+
+    @property
+    def quadratic(self) -> QuadraticBarrier:
+        """Itself."""
+        return self
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.b.shape[0]
+
+    @property
+    def A(self) -> Float[Tensor, "d d"]:
+        """The quadratic coefficient, float64 (formed on demand where it is kept in factors)."""
+        if "A" in self.state:
+            return self.state["A"]
+        X, weights = self.state["X"], self.state["weights"]
+        A = (X.mT * weights) @ X
+        return (A + A.mT) / 2
+
+    @property
+    def b(self) -> Float[Tensor, " d"]:
+        """The linear coefficient, float64."""
+        return self.state["b"]
+
+    @property
+    def c(self) -> float:
+        """The constant."""
+        return float(self.state["c"])
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Eigenbasis of A, reduced to its span where A is kept in factors; computed once."""
+        if "A" in self.state:
+            return Spectrum.of_dense(self.state["A"], self.b)
+        return Spectrum.of_factors(self.state["X"], self.state["weights"], self.b)
+
+    @cached_property
+    def curvature_bound(self) -> float:
+        """`L = 2(λmax − λmin) + ‖b‖` ≥ |h″| along every unit-speed great circle (MATHEMATICS, Steps)."""
+        values = self.spectrum.values
+        return float(2 * (values.max() - values.min()) + self.b.norm())
+
+    def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """h(a), dimensionless."""
+        a = self._prepare(a)
+        u = a / a.norm(dim=-1, keepdim=True)
+        return (u * self.product(u)).sum(-1) + u @ self._on("b", a) + self._on("c", a)
+
+    def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """∇h(a) = P(2Au + b)/‖a‖."""
+        a = self._prepare(a)
+        u = a / a.norm(dim=-1, keepdim=True)
+        return pull_back(a, 2 * self.product(u) + self._on("b", a))
+
+    @cached_property
+    def rounding_scale(self) -> float:
+        """A size that, times γ, bounds the rounding of h′: 4 Σ|wᵢ|‖xᵢ‖² (or 4‖A‖_F where A is dense) + ‖b‖."""
+        if "A" in self.state:
+            return float(4 * self.state["A"].norm() + self.b.norm())
+        X, weights = self.state["X"], self.state["weights"]
+        return float(4 * (weights.abs() * X.square().sum(1)).sum() + self.b.norm())
+
+    def product(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Au, in the dtype and on the device of u."""
+        if "A" in self.state:
+            return u @ self._on("A", u)
+        X = self._on("X", u)
+        return (u @ X.mT * self._on("weights", u)) @ X
+
+    def __repr__(self) -> str:
+        return f"QuadraticBarrier(d_model={self.d_model})"

@@ -1,0 +1,91 @@
+"""The eigenbasis of a quadratic: the chart in which the flow costs O(d) a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """`A = V diag(λ) Vᵀ` (zero on the complement of V) and `b = Vβ`, so that `q(u) = Σλᵢzᵢ² + β·z + c` with z = Vᵀu.
+
+    With r = d this is the full eigenbasis. With r < d the complement is spanned, for one activation a, by the single
+    direction of its part outside V, whose coordinate ρ is carried as one more coordinate with λ = β = 0: the flow
+    never leaves that (r+1)-dimensional space (MATHEMATICS, Flow: eigenbasis, reduced span; both are exact).
+
+    Attributes:
+        basis: V, orthonormal columns.
+        eigenvalues: λ, ascending.
+        linear: β = Vᵀb.
+    """
+
+    basis: Float[Tensor, "d r"]
+    eigenvalues: Float[Tensor, " r"]
+    linear: Float[Tensor, " r"]
+    _at: dict[tuple[torch.dtype, torch.device], Spectrum] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of_dense(cls, A: Float[Tensor, "d d"], b: Float[Tensor, " d"]) -> Spectrum:
+        """From a dense symmetric matrix: the full eigenbasis."""
+        eigenvalues, basis = torch.linalg.eigh(A)
+        return cls(basis, eigenvalues, basis.mT @ b)
+
+    @classmethod
+    def of_factors(cls, X: Float[Tensor, "n d"], weights: Float[Tensor, " n"], b: Float[Tensor, " d"]) -> Spectrum:
+        """From `A = Xᵀ diag(weights) X` with b in the row span of X and n < d: an (at most) n-dimensional span."""
+        q, r = torch.linalg.qr(X.mT)  # X.mT = q r, so A = q (r diag(w) rᵀ) qᵀ
+        eigenvalues, vectors = torch.linalg.eigh((r * weights) @ r.mT)
+        basis = q @ vectors
+        return cls(basis, eigenvalues, basis.mT @ b)
+
+    @property
+    def reduced(self) -> bool:
+        """Whether V spans less than the whole space."""
+        return self.basis.shape[1] < self.basis.shape[0]
+
+    @property
+    def values(self) -> Float[Tensor, " k"]:
+        """Eigenvalues with the complement's 0 appended where there is one."""
+        return torch.cat([self.eigenvalues, self.eigenvalues.new_zeros(1)]) if self.reduced else self.eigenvalues
+
+    @property
+    def loads(self) -> Float[Tensor, " k"]:
+        """β with the complement's 0 appended where there is one."""
+        return torch.cat([self.linear, self.linear.new_zeros(1)]) if self.reduced else self.linear
+
+    def like(self, a: Tensor) -> Spectrum:
+        """The same spectrum in the dtype and on the device of `a`, converted once."""
+        key = (a.dtype, a.device)
+        if key == (self.basis.dtype, self.basis.device):
+            return self
+        if key not in self._at:
+            parts = (x.to(dtype=a.dtype, device=a.device) for x in (self.basis, self.eigenvalues, self.linear))
+            self._at[key] = Spectrum(*parts)
+        return self._at[key]
+
+    def enter(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch k"]:
+        """Coordinates `(Vᵀa, ρ)` of an activation; norms are kept."""
+        z = a @ self.basis
+        if not self.reduced:
+            return z
+        outside = a.square().sum(-1, keepdim=True) - z.square().sum(-1, keepdim=True)
+        # ρ only ever enters as the ratio ρ(t)/ρ(0), so a tiny stand-in is exact where a lies inside the span
+        tiny = torch.finfo(a.dtype).tiny ** 0.5
+        return torch.cat([z, outside.clamp_min(tiny).sqrt()], dim=-1)
+
+    def leave(
+        self, a: Float[Tensor, "*batch d"], start: Float[Tensor, "*batch k"], y: Float[Tensor, "*#batch k"]
+    ) -> Float[Tensor, "*batch d"]:
+        """The activation at coordinates `y` on a path that began at `a`, where `start = enter(a)`.
+
+        Written as a displacement from `a`, so that rounding is relative to what was moved, not to ‖a‖.
+        """
+        if not self.reduced:
+            return a + (y - start) @ self.basis.mT
+        r = self.basis.shape[1]
+        scale = y[..., r:] / start[..., r:]
+        return scale * a + (y[..., :r] - scale * start[..., :r]) @ self.basis.mT

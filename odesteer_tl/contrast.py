@@ -1,0 +1,230 @@
+"""Contrast sets: positive and negative texts, their pairing, splits and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ContrastSet:
+    """Positive and negative texts, with the groups a split must not tear apart.
+
+    Attributes:
+        positive, negative: the texts of the two classes.
+        positive_groups, negative_groups: one label a text; texts that share a label stay on one side of a split.
+            By default equal-length classes are paired by index and identical texts are joined.
+        provenance: where the texts came from and which splits were taken, as JSON-able values.
+    """
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    positive_groups: tuple[int, ...]
+    negative_groups: tuple[int, ...]
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        for name, texts in (("positive", self.positive), ("negative", self.negative)):
+            if not texts:
+                raise ValueError(f"{name} is empty; a contrast needs at least one text on each side")
+            for i, text in enumerate(texts):
+                if not isinstance(text, str) or not text.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise ValueError(f"{name}[{i}]={text!r} is not a non-empty string; drop the row or fix its column")
+
+    @classmethod
+    def from_texts(
+        cls,
+        positive: Iterable[str],
+        negative: Iterable[str],
+        groups: tuple[Sequence[object], Sequence[object]] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> ContrastSet:
+        """Build a contrast from two collections of texts.
+
+        Args:
+            groups: labels for the positive and the negative texts (a question id, say). Left out, texts of equally
+                long classes are taken as pairs by index, and of unequal classes as singletons; identical texts
+                always share a group, so that a split can never leak one.
+
+        Raises:
+            ValueError: a class is empty, a text is blank, or `groups` does not match the texts.
+        """
+        pos, neg = tuple(positive), tuple(negative)
+        if groups is None:
+            start = 0 if len(pos) == len(neg) else len(pos)
+            groups = (range(len(pos)), range(start, start + len(neg)))
+        if (len(groups[0]), len(groups[1])) != (len(pos), len(neg)):
+            raise ValueError(
+                f"groups has lengths {(len(groups[0]), len(groups[1]))} but there are {(len(pos), len(neg))} texts; "
+                "give one label a text"
+            )
+        joined = _join_groups([*groups[0], *groups[1]], [*pos, *neg])
+        return cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Iterable[Record],
+        *,
+        text: str | None = None,
+        label: str | None = None,
+        positive: object,
+        negative: object,
+        group: str | None = None,
+        template: str | Callable[[Record, str], str] = "{text}",
+        provenance: dict[str, Any] | None = None,
+    ) -> ContrastSet:
+        """Build a contrast from rows, in one of two layouts.
+
+        Labelled rows: `text` names the text column, `label` the label column, `positive` and `negative` the label's
+        two values. Paired rows: leave `text` and `label` out; `positive` and `negative` name the two columns.
+
+        Args:
+            group: a column whose equal values are kept on one side of a split; paired rows are groups anyway.
+            template: how a row becomes a text: a format string over the row's columns and `{text}`, or a callable
+                `(row, text) -> str`.
+
+        Raises:
+            ValueError: a column is missing, only one of `text` and `label` is given, or a class is empty.
+        """
+        rows = list(records)
+        if (text is None) != (label is None):
+            raise ValueError(f"text={text!r}, label={label!r}: give both (labelled rows) or neither (paired columns)")
+        needed = [str(positive), str(negative)] if text is None else [text, str(label)]
+        for name in needed + ([group] if group else []):
+            if not rows or name not in rows[0]:
+                columns = sorted(rows[0]) if rows else []
+                raise ValueError(f"column {name!r} is missing; the rows have {columns}")
+
+        def render(row: Record, value: str) -> str:
+            return template(row, value) if callable(template) else template.format(**{**row, "text": value})
+
+        sides: tuple[list[str], list[str]] = ([], [])
+        labels: tuple[list[object], list[object]] = ([], [])
+        for i, row in enumerate(rows):
+            for side, wanted in enumerate((positive, negative)):
+                if text is None or str(row[str(label)]) == str(wanted):
+                    sides[side].append(render(row, str(row[text or str(wanted)])))
+                    labels[side].append(row[group] if group else i)
+        return cls.from_texts(*sides, groups=labels, provenance=provenance or {"source": "records"})
+
+    @classmethod
+    def from_csv(cls, path: str | Path, **layout: Any) -> ContrastSet:
+        """Read a CSV file; `layout` is that of `from_records`."""
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+        return cls.from_records(rows, provenance=_file_provenance(path), **layout)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path, **layout: Any) -> ContrastSet:
+        """Read a JSON-lines file (or one JSON array of objects); `layout` is that of `from_records`."""
+        content = Path(path).read_text(encoding="utf-8").strip()
+        lines = content.splitlines()
+        rows = json.loads(content) if content.startswith("[") else [json.loads(line) for line in lines if line.strip()]
+        return cls.from_records(rows, provenance=_file_provenance(path), **layout)
+
+    @classmethod
+    def from_hub(cls, name: str, *, revision: str | None, split: str = "train", **layout: Any) -> ContrastSet:
+        """Load a Hugging Face dataset at a pinned revision; `layout` is that of `from_records`.
+
+        A local directory or data file is served by the same loader; only there may `revision` be None.
+
+        Raises:
+            ValueError: `name` is a hub name and `revision` is None: an unpinned data set does not reproduce.
+        """
+        import datasets  # slow to import, and needed only here
+
+        local = Path(name)
+        if not local.exists():
+            if revision is None:
+                raise ValueError(f"revision=None for hub data set {name!r}; pin a commit hash or tag")
+            rows = datasets.load_dataset(name, revision=revision, split=split)
+        elif local.is_dir():
+            rows = datasets.load_dataset(str(local), split=split)
+        else:
+            kind = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet"}.get(local.suffix[1:])
+            if kind is None:
+                raise ValueError(f"name={name!r} has an unknown ending; use .csv, .json, .jsonl or .parquet")
+            rows = datasets.load_dataset(kind, data_files=str(local), split=split)
+        source = {"source": local.name if local.exists() else name, "revision": revision, "split": split}
+        return cls.from_records(list(rows), provenance=source, **layout)  # pyright: ignore[reportArgumentType]
+
+    def split(self, fractions: Sequence[float], seed: int = 0) -> tuple[ContrastSet, ...]:
+        """Cut into disjoint parts along groups; each part's provenance records the cut.
+
+        Args:
+            fractions: positive shares, summing to 1; `(0.5, 0.2, 0.3)` gives three parts.
+            seed: of the shuffle of groups.
+
+        Raises:
+            ValueError: fractions do not sum to 1, or a part would lack one of the classes.
+        """
+        if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+            raise ValueError(f"fractions={tuple(fractions)} must be positive and sum to 1")
+        labels = np.unique(np.asarray([*self.positive_groups, *self.negative_groups]))
+        shuffled = np.random.default_rng(seed).permutation(labels)
+        bounds = np.round(np.cumsum([0.0, *fractions]) * len(shuffled)).astype(int)
+        parts: list[ContrastSet] = []
+        for k in range(len(fractions)):
+            keep = set(shuffled[bounds[k] : bounds[k + 1]].tolist())
+            cut = {"fractions": list(fractions), "seed": seed, "part": k, "groups": len(keep)}
+            parts.append(self._select(keep, cut))
+        return tuple(parts)
+
+    def _select(self, keep: set[int], cut: dict[str, Any]) -> ContrastSet:
+        """The texts whose group is in `keep`."""
+        pos = [i for i, g in enumerate(self.positive_groups) if g in keep]
+        neg = [i for i, g in enumerate(self.negative_groups) if g in keep]
+        if not pos or not neg:
+            raise ValueError(
+                f"fractions={cut['fractions']}: part {cut['part']} would hold {len(pos)} positive and {len(neg)} "
+                "negative texts; use fewer or larger parts, or more texts"
+            )
+        return replace(
+            self,
+            positive=tuple(self.positive[i] for i in pos),
+            negative=tuple(self.negative[i] for i in neg),
+            positive_groups=tuple(self.positive_groups[i] for i in pos),
+            negative_groups=tuple(self.negative_groups[i] for i in neg),
+            provenance={**self.provenance, "splits": [*self.provenance.get("splits", []), cut]},
+        )
+
+    @property
+    def paired(self) -> bool:
+        """Whether row i of both classes belongs together."""
+        return self.positive_groups == self.negative_groups
+
+    @property
+    def digest(self) -> str:
+        """A hash of the texts of both classes, in order."""
+        payload = json.dumps([self.positive, self.negative]).encode()
+        return hashlib.sha256(payload).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        kind = "paired" if self.paired else "unpaired"
+        return f"ContrastSet({len(self.positive)} positive, {len(self.negative)} negative, {kind}, {self.provenance})"
+
+
+def _join_groups(labels: Sequence[object], texts: Sequence[str]) -> tuple[int, ...]:
+    """Group numbers in which equal labels and equal texts are one group, whatever chain links them."""
+    group = pd.factorize(pd.Series([str(x) for x in labels]))[0]
+    text = pd.factorize(pd.Series(list(texts)))[0] + group.max(initial=-1) + 1
+    size = int(text.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(group)), (group, text)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    return tuple(int(c) for c in component[group])
+
+
+def _file_provenance(path: str | Path) -> dict[str, Any]:
+    """A file's name and content hash (never its folder: paths of one machine mean nothing on another)."""
+    return {"source": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}

@@ -1,0 +1,77 @@
+"""What every field is: a velocity da/dt = v(a) on activations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+#: below this many machine epsilons of its scale a gradient is rounding noise: a numerical fixed point
+FIXED_POINT = 450.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Coordinates in which a field is cheap, entered once a solve and left once.
+
+    Attributes:
+        field: the velocity in the coordinates.
+        start: the coordinates of the activations.
+        leave: from coordinates back to activations.
+    """
+
+    field: Callable[[Tensor], Tensor]
+    start: Tensor
+    leave: Callable[[Tensor], Tensor]
+
+
+class VectorField(ABC):
+    """A velocity on the residual stream. Fields of unit speed make T the length of the path."""
+
+    #: whether v(a) is orthogonal to a, so that the exact flow keeps ‖a‖
+    tangent: bool = False
+
+    @property
+    @abstractmethod
+    def d_model(self) -> int:
+        """Width of the activations."""
+
+    @property
+    @abstractmethod
+    def median_norm(self) -> float | None:
+        """Median activation norm of the fitting data, the unit of `Flow(relative=…)`; None if unknown."""
+
+    @abstractmethod
+    def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """The velocity at a."""
+
+    @abstractmethod
+    def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `load` needs: JSON-able settings and tensors."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> VectorField:
+        """Rebuild a field from `dump`'s output."""
+
+    def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
+        """Where to integrate from `a`: by default the activations themselves."""
+        return Chart(self, a, lambda y: y)
+
+
+def unit(v: Float[Tensor, "*batch d"], scale: Float[Tensor, "*#batch 1"] | float) -> Float[Tensor, "*batch d"]:
+    """v/‖v‖, and 0 where ‖v‖ is rounding noise beside `scale`: without this a step walks off a maximum."""
+    norm = v.norm(dim=-1, keepdim=True)
+    return v * torch.where(norm > FIXED_POINT * torch.finfo(v.dtype).eps * scale, norm.reciprocal(), 0.0)
+
+
+def tangential(
+    u: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"], scale: Float[Tensor, "*#batch 1"] | float = 1.0
+) -> Float[Tensor, "*batch d"]:
+    """The unit tangent at the direction u along v (0 where v is radial)."""
+    return unit(v - (v * u).sum(-1, keepdim=True) * u, scale)

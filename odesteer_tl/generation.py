@@ -1,0 +1,77 @@
+"""Text generation that knows its prompt length, masks its padding and seeds its sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from odesteer_tl.hooks import HookFn
+from odesteer_tl.models import require_local
+
+#: hooks for a (padded) prompt length
+HooksFor = Callable[[int], list[tuple[str, HookFn]]]
+
+
+@torch.no_grad()
+def generate(
+    model: TransformerBridge,
+    prompts: Sequence[str],
+    hooks_for: HooksFor | None = None,
+    *,
+    max_new_tokens: int = 20,
+    temperature: float = 1.0,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 64,
+    prepend_bos: bool | None = None,
+    completions_only: bool = False,
+) -> list[str]:
+    """Continue every prompt; one text a prompt, in order.
+
+    Args:
+        hooks_for: the hooks for a prompt length, as `steerer.hooks`; left out, nothing is steered.
+        temperature: 0 is greedy.
+        seed: of the sampling, which is done in a forked random state: the caller's is left as it was.
+        batch_size: prompts a batch; padding is on the left and masked.
+        completions_only: leave the prompt out of the returned texts.
+
+    Raises:
+        ValueError: no prompts, or a setting out of range.
+    """
+    require_local(model)
+    if not prompts:
+        raise ValueError("prompts is empty; pass at least one text")
+    if max_new_tokens < 1 or temperature < 0 or batch_size < 1:
+        raise ValueError(
+            f"max_new_tokens={max_new_tokens} and batch_size={batch_size} must be at least 1 and "
+            f"temperature={temperature} at least 0"
+        )
+    sampling: dict[str, Any] = (
+        {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": top_p}
+    )
+    texts: list[str] = []
+    starts = range(0, len(prompts), batch_size)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
+            batch = list(prompts[start : start + batch_size])
+            length = model.to_tokens(batch, prepend_bos=prepend_bos).shape[1]
+            with model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
+                tokens = model.generate(
+                    batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, verbose=False,
+                    prepend_bos=prepend_bos, padding_side="left", return_type="tokens", **sampling,
+                )  # fmt: skip
+            assert isinstance(tokens, torch.Tensor)
+            texts += _decode(model, tokens[:, length:] if completions_only else tokens)
+    return texts
+
+
+def _decode(model: TransformerBridge, tokens: torch.Tensor) -> list[str]:
+    """Texts without padding, BOS and EOS."""
+    tokenizer: Any = model.tokenizer
+    return tokenizer.batch_decode(tokens, skip_special_tokens=True)

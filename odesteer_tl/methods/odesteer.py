@@ -1,0 +1,33 @@
+"""ODESteer (arXiv 2602.17560) and its variants: every one a barrier's normalised gradient."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl.barriers import FourierBarrier, KernelBarrier, SketchBarrier
+from odesteer_tl.fields import BarrierField, VectorField
+from odesteer_tl.methods.registry import register
+
+PAPER = "ODESteer, arXiv 2602.17560"
+
+
+@register("odesteer", solver="euler", steps=10, source=f"{PAPER}, as published: count sketch, Euler, 10 steps")
+@register("odesteer_one_step", solver="euler", steps=1, source=f"{PAPER}, the one-step ablation")
+def odesteer(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+    """The published barrier: γ = 0.1, c₀ = 1, degree 2, 8000 sketch features, C = 1."""
+    return BarrierField(SketchBarrier(seed=seed).fit(positive, negative))
+
+
+@register("odesteer_rff", solver="euler", steps=10, source=f"{PAPER}, the random-Fourier variant")
+def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+    """Random Fourier features, bandwidth by the median heuristic."""
+    return BarrierField(FourierBarrier(seed=seed).fit(positive, negative))
+
+
+@register("odesteer_kernel", solver="geodesic", steps=10, source="this project: exact kernel, geodesic steps")
+@register("odesteer_certified", solver="certified", steps=10, source="this project: steps cut where h stops rising")
+@register("optimal_cap", solver="optimal", source="this project: the best point within the angle, no ODE")
+def odesteer_kernel(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+    """The exact degree-2 kernel barrier, γ and C by cross-validation."""
+    return BarrierField(KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative))

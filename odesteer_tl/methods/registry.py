@@ -1,0 +1,56 @@
+"""The registry: a method is one function from two classes of activations to a field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl.fields import VectorField
+
+
+#: `(positive [n, d], negative [m, d], seed) → field`; rows of equal index are pairs where a method needs pairs
+FitFn = Callable[[Tensor, Tensor, int], VectorField]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A steering method.
+
+    Attributes:
+        fit: activations to field.
+        solver, steps: the integrator it is used with unless told otherwise.
+        source: where it comes from.
+    """
+
+    fit: FitFn
+    solver: str
+    steps: int
+    source: str
+
+
+METHODS: dict[str, Method] = {}
+
+
+def register(name: str, *, solver: str, steps: int = 1, source: str) -> Callable[[FitFn], FitFn]:
+    """Enter a function into `METHODS`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in METHODS:
+        raise ValueError(f"name={name!r} is already a method; choose another name")
+
+    def enter(fit: FitFn) -> FitFn:
+        METHODS[name] = Method(fit, solver, steps, source)
+        return fit
+
+    return enter
+
+
+def median_norm(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> float:
+    """Median activation norm of both classes together, the unit of `Flow(relative=…)`."""
+    return float(torch.cat([positive, negative]).double().norm(dim=-1).median())

@@ -1,0 +1,30 @@
+"""Representation engineering (Zou et al., arXiv 2310.01405)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl.fields import ConstantField, VectorField
+from odesteer_tl.methods.registry import median_norm, register
+
+
+@register("repe", solver="euler", source="RepE, arXiv 2310.01405")
+def repe(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+    """First principal direction of the *uncentred* paired differences, signed by the training labels.
+
+    Centring would remove the mean difference and leave the sign free. No randomness.
+
+    Raises:
+        ValueError: the classes are not paired (unequal lengths).
+    """
+    if len(positive) != len(negative):
+        raise ValueError(
+            f"positive has {len(positive)} rows and negative {len(negative)}; RepE takes the differences of pairs: "
+            "pass paired texts, or use 'caa'"
+        )
+    difference = positive.double() - negative.double()
+    _, _, directions = torch.linalg.svd(difference, full_matrices=False)
+    direction = directions[0]
+    return ConstantField(direction * torch.sign(direction @ difference.mean(0)), median_norm(positive, negative))

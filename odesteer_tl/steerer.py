@@ -1,0 +1,187 @@
+"""The steerer: a field, a flow, a place and a position rule, as one thing that can be run, saved and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformer_lens.model_bridge import TransformerBridge
+
+from odesteer_tl._check import require_one_of
+from odesteer_tl.fields import FIELDS, VectorField
+from odesteer_tl.flow import Flow
+from odesteer_tl.generation import generate
+from odesteer_tl.hooks import HookFn, Observer, pattern_hook, steering_hooks
+from odesteer_tl.models import ModelIdentity, require_local, resid_hook
+from odesteer_tl.positions import PositionFn, position_rule
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Steerer:
+    """A steering intervention on one hook point of a model.
+
+    Args:
+        field, flow: the velocity and how far to follow it.
+        layer: the 0-based block whose output (`resid_post`) is steered.
+        positions: "generated" (the last prompt token and every generated one, as in the paper), "all", "prompt",
+            "last" (the last prompt token alone), or a callable `(absolute positions, prompt length or None) → mask`.
+        model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
+        provenance: anything worth keeping of how it came to be, JSON-able.
+    """
+
+    field: VectorField
+    flow: Flow
+    layer: int
+    positions: str | PositionFn = "generated"
+    model: ModelIdentity | None = None
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        position_rule(self.positions)
+        if self.layer < 0:
+            raise ValueError(f"layer={self.layer} must be 0 or more")
+
+    @property
+    def hook_name(self) -> str:
+        """The hook point steered."""
+        return f"blocks.{self.layer}.hook_out"
+
+    def hooks(self, prompt_length: int | None = None, observe: Observer | None = None) -> list[tuple[str, HookFn]]:
+        """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.
+
+        Args:
+            prompt_length: length of the (padded) prompt in tokens, BOS included. Rules other than "all" need it.
+            observe: called with every solved `Path` and the absolute positions it belongs to.
+
+        Raises:
+            ValueError: the rule needs the prompt length and is not given it.
+        """
+        rule = position_rule(self.positions)
+        if rule.needs_prompt and prompt_length is None:
+            raise ValueError(
+                f"prompt_length is missing: positions={rule.name!r} is relative to the prompt; pass "
+                "prompt_length=tokens.shape[1], or use positions='all'"
+            )
+        if prompt_length is not None and prompt_length < 1:
+            raise ValueError(f"prompt_length={prompt_length} must be at least 1")
+        return steering_hooks(self.hook_name, self.field, self.flow, rule, prompt_length, observe)
+
+    @contextmanager
+    def on(
+        self, model: TransformerBridge, prompt_length: int | None = None, observe: Observer | None = None
+    ) -> Generator[TransformerBridge]:
+        """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
+
+        Raises:
+            ValueError: the model is remote, is not the one this was fitted for, or has no such layer or width.
+        """
+        self.check(model)
+        with model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
+            yield model
+
+    def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
+        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+        self.check(model)
+        return generate(model, prompts, self.hooks, **settings)
+
+    def check(self, model: TransformerBridge) -> None:
+        """Raise `ValueError` unless this steerer can run on `model`."""
+        require_local(model)
+        resid_hook(model, self.layer)
+        if self.field.d_model != model.cfg.d_model:
+            raise ValueError(
+                f"model has d_model={model.cfg.d_model} but this steerer's field has {self.field.d_model}; "
+                "fit it on this model's activations"
+            )
+        if position_rule(self.positions).needs_offset and pattern_hook(self.hook_name) not in model.hook_dict:
+            raise ValueError(
+                f"positions={self.positions!r} needs {pattern_hook(self.hook_name)!r}, which this model lacks; "
+                "use positions='generated' or 'all'"
+            )
+        if self.model is not None:
+            self.model.require(model)
+
+    def bound_to(self, model: TransformerBridge) -> Steerer:
+        """A copy that belongs to `model` (and is refused by others), whatever it belonged to before."""
+        return replace(self, model=ModelIdentity.of(model))
+
+    def at(self, flow: Flow) -> Steerer:
+        """A copy with another strength or integrator; nothing is fitted again."""
+        return replace(self, flow=flow)
+
+    def save(self, path: str | Path) -> None:
+        """Write a directory `steerer.json` + `tensors.safetensors`; all of it or nothing.
+
+        Raises:
+            ValueError: the path exists (nothing is overwritten), or the position rule is a callable.
+        """
+        path = Path(path)
+        if path.exists():
+            raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
+        if not isinstance(self.positions, str):
+            raise ValueError("positions is a callable and cannot be saved; use a named rule")
+        settings, tensors = self.field.dump()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            file = part / "tensors.safetensors"
+            save_file({name: t.contiguous() for name, t in tensors.items()}, file)
+            content = {
+                "format": FORMAT,
+                "field": type(self.field).__name__,
+                "settings": settings,
+                "flow": self.flow.config(),
+                "layer": self.layer,
+                "hook_name": self.hook_name,
+                "positions": self.positions,
+                "model": None if self.model is None else asdict(self.model),
+                "provenance": self.provenance,
+                "versions": {name: version(name) for name in ("odesteer_tl", "torch", "transformer-lens")},
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
+            (part / "steerer.json").write_text(json.dumps(content, indent=2))
+            part.chmod(0o755)
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path) -> Steerer:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the directory is missing, truncated, altered, or of another format.
+        """
+        path = Path(path)
+        try:
+            content = json.loads((path / "steerer.json").read_text())
+            file = path / "tensors.safetensors"
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']} is not {FORMAT}; use the version that wrote it")
+            if hashlib.sha256(file.read_bytes()).hexdigest() != content["sha256"]:
+                raise ValueError("tensors.safetensors is not the file that was saved (truncated or altered)")
+            require_one_of("field", content["field"], FIELDS)
+            return cls(
+                field=FIELDS[content["field"]].load(content["settings"], load_file(file)),
+                flow=Flow(**content["flow"]),
+                layer=content["layer"],
+                positions=content["positions"],
+                model=None if content["model"] is None else ModelIdentity(**content["model"]),
+                provenance=content["provenance"],
+            )
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise ValueError(f"path={str(path)!r} is not a readable steerer: {error}; save it again") from error

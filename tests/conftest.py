@@ -1,0 +1,57 @@
+"""Shared fixtures: threads set once, a tiny real GPT-2 beside the organism, and the machine's own inputs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real inputs that stand beside the checkout on the project's own machines."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared folder: the real inputs stand only on the project's own machines")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tinystories(shared):
+    from odesteer_tl import load_model
+
+    return load_model(shared / "models" / "TinyStories-656K")
+
+
+@pytest.fixture(scope="session")
+def organism():
+    from odesteer_tl import load_model
+
+    return load_model("organism")
+
+
+@pytest.fixture(scope="session")
+def gpt2_directory(tmp_path_factory) -> Path:
+    """A GPT-2 architecture (learned positions, LayerNorm) with random weights and the organism's tokenizer."""
+    import shutil
+
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from odesteer_tl.organism import PATH
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("gpt2")
+    for file in PATH.glob("*token*"):
+        shutil.copy(file, path)
+    config = GPT2Config(n_layer=3, n_head=4, n_embd=64, vocab_size=512, n_positions=128, bos_token_id=1, eos_token_id=2)
+    GPT2LMHeadModel(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def gpt2(gpt2_directory):
+    from odesteer_tl import load_model
+
+    return load_model(gpt2_directory)

@@ -1,0 +1,223 @@
+"""Certificates: attacked with dense sampling and projected ascent; broken flows are refuted."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import odesteer_tl as ode
+from odesteer_tl.barriers.quadratic import QuadraticBarrier
+from tests.problems import activations, gaussian_classes, random_quadratic
+
+
+def dense_minimum_slope(q: QuadraticBarrier, start, end, samples=257):
+    """The least increment of h between neighbouring samples of each straight segment."""
+    t = torch.linspace(0, 1, samples, dtype=torch.float64)[:, None, None]
+    values = q.value(start + t * (end - start))
+    return (values[1:] - values[:-1]).amin(0)
+
+
+def segments(q, n, seed, kind):
+    """Random segments: plain, tiny, near-antipodal, from saddles, from fixed points, or nearly radial."""
+    d = q.d_model
+    a, b = activations(n, d, seed), activations(n, d, seed + 1)
+    u = a / a.norm(dim=-1, keepdim=True)
+    along_field = q.gradient(a) * 8
+    along_field = along_field / along_field.norm(dim=-1, keepdim=True)
+    length = torch.rand(n, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if kind == "plain":
+        return a, b
+    if kind == "along":
+        return a, a + 16 * length * along_field
+    if kind == "tiny":
+        return a, a + 10.0 ** (-9 * length) * along_field
+    if kind == "antipodal":
+        return a, -a + 10.0 ** (-6 * length) * b
+    if kind == "radial":
+        return a, 2 * a + 10.0 ** (-8 * length) * b
+    vectors = q.spectrum.basis.mT
+    stationary = vectors[torch.arange(n) % d] * 8 if float(q.b.norm()) == 0 else ode.ceiling(q).point[None] * 8
+    return stationary + 10.0 ** (-8 * length) * (b - (b * u).sum(-1, keepdim=True) * u), b
+
+
+@pytest.mark.parametrize("kind", ["plain", "along", "tiny", "antipodal", "radial", "stationary"])
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_no_certificate_and_no_refutation_is_ever_false(kind, slope):
+    """12 × 9 × 1000 = 108,000 segments, saddles and fixed points among them, against dense sampling."""
+    undecided = total = 0
+    for seed, (d, exponent) in enumerate([(d, e) for d in (3, 8, 24) for e in (-6, 0, 6)]):
+        q = random_quadratic(d, seed, curvature=10.0**exponent, slope=slope)
+        start, end = segments(q, 1000, seed, kind)
+        result = ode.certify_path(q, torch.stack([start, end]))
+        least = dense_minimum_slope(q, start, end)
+        noise = 64 * 2.0**-53 * float(q.A.norm() + q.b.norm() + abs(q.c))
+        certified, refuted = result.certified[0], result.refuted[0]
+        assert not (certified & refuted).any()
+        assert not (certified & (least < -noise)).any()
+        # a step that dense sampling sees rise clearly everywhere must not be called falling
+        assert not (refuted & (least > 1e3 * noise)).any()
+        undecided += int(result.undecided.sum())
+        total += len(start)
+    if kind in ("plain", "along"):
+        assert undecided <= 1e-4 * total
+
+
+def test_a_test_of_the_ends_alone_is_not_enough():
+    q = random_quadratic(8, 0, curvature=3.0)
+    start, end = segments(q, 4000, 7, "along")
+    result = ode.certify_path(q, torch.stack([start, end]))
+    ends_rise = q.value(end) > q.value(start)
+    assert int((ends_rise & result.refuted[0]).sum()) > 100
+
+
+def test_first_violation_is_where_h_stops_rising():
+    q = random_quadratic(8, 1, curvature=3.0)
+    start, end = segments(q, 500, 3, "along")
+    result = ode.certify_path(q, torch.stack([start, end]))
+    rows = result.refuted[0].nonzero().squeeze(1)
+    u = start / start.norm(dim=-1, keepdim=True)
+    v = end - (end * u).sum(-1, keepdim=True) * u
+    v = v / v.norm(dim=-1, keepdim=True)
+    for i in rows[:50]:
+        phi = float(result.first_violation[0, i])
+        at = [q.value(torch.cos(torch.tensor(p)) * u[i] + torch.sin(torch.tensor(p)) * v[i]) for p in
+              (0.98 * phi, phi, min(phi + 0.02, float(result.angle[0, i])))]  # fmt: skip
+        assert at[1] >= at[0] - 1e-12
+        assert at[2] <= at[1] + 1e-4
+    assert result.first_violation[0][result.certified[0]].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_realised_points_of_any_dtype(dtype):
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(40, 32))
+    path = ode.Flow(angle=0.5).solve(ode.BarrierField(barrier), activations(20, 32).to(dtype), record=True)
+    result = ode.certify_path(barrier, path.points.to(dtype))
+    assert result.certified.float().mean() > 0.9
+    assert result.certified.shape == (10, 20)
+
+
+def test_the_factored_and_the_dense_certificate_agree():
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(10, 64))
+    q = barrier.quadratic
+    dense = QuadraticBarrier(q.A, q.b, q.c)
+    points = torch.stack([activations(300, 64, seed=s) for s in range(5)])
+    one, other = ode.certify_path(q, points), ode.certify_path(dense, points)
+    assert torch.equal(one.certified, other.certified)
+    assert torch.equal(one.refuted, other.refuted)
+
+
+def mutants(a, q):
+    """Flows that are broken on purpose."""
+    good = ode.Flow(angle=1.0, steps=10).solve(ode.BarrierField(q), a, record=True).points
+    flipped = ode.Flow(angle=-1.0, steps=10).solve(ode.BarrierField(q), a, record=True).points
+    direction = good[1] - good[0]
+    stale = torch.stack([a + 4 * k * direction for k in range(11)])
+    long_step = ode.Flow(angle=6.0, steps=3).solve(ode.BarrierField(q), a, record=True).points
+    return good, {"flipped sign": flipped, "stale gradient": stale, "step too long": long_step}
+
+
+def test_broken_flows_are_refuted():
+    q = random_quadratic(12, 4, curvature=4.0, slope=1.0)
+    good, broken = mutants(activations(30, 12), q)
+    assert ode.certify_path(q, good).certified.all()
+    for name, points in broken.items():
+        result = ode.certify_path(q, points)
+        assert result.refuted.any(0).float().mean() > 0.9, name
+
+
+def test_repeated_points_are_stationary_not_certified():
+    q, a = random_quadratic(6, 0), activations(3, 6)
+    for end in (a, 2 * a):
+        result = ode.certify_path(q, torch.stack([a, end]))
+        assert result.stationary.all()
+        assert not (result.certified | result.refuted).any()
+
+
+@pytest.mark.parametrize("curvature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("angle", [0.2, 0.9, 2.0])
+def test_cap_bound_is_not_beaten_by_adversarial_ascent(curvature, angle):
+    for d in (3, 6, 40):
+        q = random_quadratic(d, d, curvature=curvature)
+        a = activations(40, d, seed=d)
+        bound = ode.cap_bound(q, a, angle=angle)
+        best = adversarial_ascent(q, a, angle)
+        assert (best <= bound.bound).all()
+        assert (bound.value <= bound.bound).all()
+        u = a / a.norm(dim=-1, keepdim=True)
+        p = bound.point / bound.point.norm(dim=-1, keepdim=True)
+        assert ((u * p).sum(-1).clamp(-1, 1).arccos() <= angle + 1e-7).all()
+        # where the dual is tight nothing that ascent finds is better than the point
+        tight = bound.tight()
+        assert (best[tight] <= bound.value[tight] + 1e-7).all()
+
+
+def adversarial_ascent(q, a, angle, starts=8, steps=300):
+    """The best value found by projected gradient ascent inside the cap from random starts."""
+    u0 = a / a.norm(dim=-1, keepdim=True)
+    best = q.value(a)
+    for s in range(starts):
+        w = activations(len(a), a.shape[1], seed=100 + s, norm=1.0)
+        x = into_cap(u0 + 0.5 * (s + 1) * w, u0, angle)
+        for k in range(steps):
+            x = into_cap(x + (0.5 / (1 + k / 20)) * q.gradient(x) / q.curvature_bound * 4, u0, angle)
+        best = torch.maximum(best, q.value(x))
+    return best
+
+
+def into_cap(x, u0, angle):
+    x = x / x.norm(dim=-1, keepdim=True)
+    cos = (x * u0).sum(-1, keepdim=True)
+    side = x - cos * u0
+    edge = torch.cos(torch.tensor(angle)) * u0 + torch.sin(torch.tensor(angle)) * side / side.norm(dim=-1, keepdim=True)
+    return torch.where(cos >= torch.cos(torch.tensor(angle)), x, edge)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 15), st.integers(0, 10_000), st.floats(-3, 3), st.floats(-3, 3))
+def test_ceiling_bounds_and_is_reached(d, seed, curvature, slope):
+    q = random_quadratic(d, seed, curvature=10.0**curvature, slope=10.0**slope)
+    top = ode.ceiling(q)
+    scale = 10.0**curvature + 10.0**slope
+    assert -1e-12 * scale <= top.gap <= 1e-7 * scale
+    found = adversarial_ascent(q, activations(10, d), torch.pi, starts=2, steps=50)
+    assert (found <= top.bound).all()
+
+
+def test_ceiling_in_the_hard_case():
+    A = torch.diag(torch.tensor([1.0, 1.0, -2.0]))
+    q = ode.QuadraticBarrier(A=A, b=torch.tensor([0.0, 0.0, 0.5]), c=0.0)
+    top = ode.ceiling(q)
+    # Lagrange by hand: u₃ = b/(2(μ − λ₃)) with μ = 1, the rest in the top eigenspace
+    u3 = 0.5 / (2 * 3)
+    assert top.value == pytest.approx(1 - u3**2 - 2 * u3**2 + 0.5 * u3, abs=1e-9)
+    assert top.gap < 1e-9
+
+
+def test_ceiling_of_a_factored_barrier_is_the_dense_ones():
+    q = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(15, 80)).quadratic
+    dense = QuadraticBarrier(q.A, q.b, q.c)
+    assert float(ode.ceiling(q)) == pytest.approx(float(ode.ceiling(dense)), abs=1e-9)
+
+
+def test_cap_of_zero_and_of_pi():
+    q, a = random_quadratic(6, 0), activations(4, 6)
+    torch.testing.assert_close(ode.cap_bound(q, a, angle=0.0).bound, q.value(a), rtol=0, atol=1e-6)
+    whole = ode.cap_bound(q, a, angle=torch.pi).bound
+    torch.testing.assert_close(whole, torch.full((4,), ode.ceiling(q).bound).double(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: ode.certify_path(lambda a: a, torch.ones(2, 3)), "no sound certificate exists for this class"),
+        (lambda: ode.certify_path(random_quadratic(3, 0), torch.ones(1, 3)), "at least two points"),
+        (lambda: ode.certify_path(random_quadratic(3, 0), torch.ones(2, 4)), "d_model=3"),
+        (lambda: ode.certify_path(random_quadratic(3, 0), torch.zeros(2, 3)), "is zero"),
+        (lambda: ode.certify_path(random_quadratic(3, 0), torch.full((2, 3), torch.nan)), "NaN"),
+        (lambda: ode.cap_bound(random_quadratic(3, 0), torch.ones(3), angle=4.0), "angle=4.0"),
+        (lambda: ode.certify_path(ode.FourierBarrier().fit(*gaussian_classes(9, 4)), torch.ones(2, 4)), "quadratic"),
+    ],
+)
+def test_bad_input_names_the_argument_and_the_value(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()

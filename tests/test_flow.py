@@ -1,0 +1,259 @@
+"""Flows: orders, closed forms, norm laws, charts, batch independence, bad input."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import expm
+from torchdiffeq import odeint
+
+import odesteer_tl as ode
+from odesteer_tl.flow import INTEGRATORS
+from tests.problems import activations, gaussian_classes, random_quadratic
+
+D = 16
+STEPPED = ["euler", "midpoint", "rk4", "geodesic", "geodesic_midpoint"]
+
+
+def solve(q, a, **flow):
+    return ode.Flow(**flow).solve(ode.BarrierField(q), a, record=True)
+
+
+def error_at(q, a, truth, method, steps):
+    end = solve(q, a, angle=0.8, steps=steps, method=method).end
+    u = end / end.norm(dim=-1, keepdim=True)
+    return float((u - truth).norm(dim=-1).max())
+
+
+@pytest.mark.parametrize(
+    ("method", "order"), [("euler", 1), ("geodesic", 1), ("midpoint", 2), ("geodesic_midpoint", 2), ("rk4", 4)]
+)
+def test_observed_order(method, order):
+    q, a = random_quadratic(D, 0, curvature=1.0), activations(5, D)
+    fine = solve(q, a, angle=0.8, steps=4000, method="rk4").end
+    truth = fine / fine.norm(dim=-1, keepdim=True)
+    errors = [error_at(q, a, truth, method, steps) for steps in (8, 16)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 1000])
+def test_euler_leaves_the_sphere_by_the_law(steps):
+    q, a, T = random_quadratic(D, 1), activations(6, D, norm=5.0), 2.0
+    path = solve(q, a, T=T, steps=steps, method="euler")
+    torch.testing.assert_close(path.end.square().sum(-1), a.square().sum(-1) + T**2 / steps, rtol=4e-14, atol=0)
+    # the k-th step turns by arctan(η/R_k) with R_k² = R² + kη²
+    eta = T / steps
+    u = path.points / path.points.norm(dim=-1, keepdim=True)
+    turned = torch.atan2((u[1:] - u[:-1]).norm(dim=-1) / 2, (u[1:] + u[:-1]).norm(dim=-1) / 2) * 2
+    radius = torch.sqrt(25.0 + torch.arange(steps).double() * eta**2)
+    torch.testing.assert_close(turned, torch.atan(eta / radius)[:, None].expand_as(turned), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("method", ["midpoint", "rk4", "geodesic", "geodesic_midpoint", "certified", "optimal"])
+def test_other_methods_stay_on_the_sphere(method):
+    path = solve(random_quadratic(D, 1), activations(6, D, norm=5.0), angle=0.7, method=method)
+    torch.testing.assert_close(
+        path.points.norm(dim=-1), torch.full((len(path.points), 6), 5.0).double(), rtol=2e-15, atol=0
+    )
+
+
+@pytest.mark.parametrize("angle", [0.1, 1.0, 2.0])
+def test_one_geodesic_step_is_exact_for_a_linear_barrier(angle):
+    q = ode.QuadraticBarrier(A=torch.zeros(D, D), b=torch.arange(1.0, D + 1), c=0.0)
+    a = -activations(4, D).abs()  # away from b, so that 2 rad do not pass it
+    one, many = (solve(q, a, angle=angle, steps=n, method="geodesic").end for n in (1, 500))
+    b = q.b / q.b.norm()
+    u = a / a.norm(dim=-1, keepdim=True)
+    v = b - (u @ b)[:, None] * u
+    exact = 8.0 * (math.cos(angle) * u + math.sin(angle) * v / v.norm(dim=-1, keepdim=True))
+    torch.testing.assert_close(one, exact, rtol=0, atol=2e-14 * 8)
+    torch.testing.assert_close(many, exact, rtol=0, atol=1e-12 * 8)
+
+
+def test_without_a_linear_part_the_flow_is_ojas():
+    q = random_quadratic(D, 3, slope=0.0)
+    a = activations(1, D)
+    path = solve(q, a, angle=0.6, steps=400, method="rk4")
+    # Oja's flow at the same arc length: find τ by bisection on the angle-length integral
+    A = q.A.numpy()
+
+    def at(tau):
+        w = torch.from_numpy(expm(2 * A * tau)) @ a[0]
+        return w / w.norm()
+
+    def length(tau, n=4000):
+        ts = torch.linspace(0, tau, n + 1)
+        speed = torch.stack([(q.gradient(at(float(t))).norm()) for t in ts[:: n // 80]])
+        return float(torch.trapezoid(speed, ts[:: n // 80]))
+
+    low, high = 0.0, 5.0
+    for _ in range(40):
+        mid = (low + high) / 2
+        low, high = (mid, high) if length(mid) < 0.6 else (low, mid)
+    cosine = float(at(low) @ path.end[0] / path.end[0].norm())
+    assert cosine > 1 - 1e-7
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
+def test_classical_steps_are_torchdiffeqs_on_a_plain_field(method):
+    class Spiral(ode.ConstantField):
+        def __call__(self, a):
+            return torch.stack([a[..., 1], -a[..., 0] + a[..., 2] ** 2, -a[..., 2]], dim=-1)
+
+    a = activations(4, 3, norm=1.0)
+    ours = ode.Flow(T=0.9, steps=30, method=method).solve(Spiral(torch.ones(3)), a).end
+    field = Spiral(torch.ones(3))
+    times = torch.linspace(0, 0.9, 31, dtype=torch.float64)
+    theirs = odeint(lambda t, y: field(y), a, times, method=method)[-1]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7 if method == "rk4" else 1e-14)
+
+
+@pytest.mark.parametrize("method", [*STEPPED, "certified"])
+@pytest.mark.parametrize("d", [30, 300])
+def test_eigenbasis_and_reduced_span_are_the_ambient_flow(method, d):
+    barrier = ode.KernelBarrier(gamma=4.0, coef0=0.2, C=100.0).fit(*gaussian_classes(40, d))
+    a = activations(8, d, norm=10.0)
+    chart = ode.Flow(angle=0.5, method=method).solve(ode.BarrierField(barrier), a, record=True)
+    dense = ode.QuadraticBarrier(barrier.quadratic.A, barrier.quadratic.b, barrier.quadratic.c)
+    field = ode.BarrierField(dense)
+    if method != "certified":
+        field.chart = lambda x: ode.VectorField.chart(field, x)  # integrate in the ambient space instead
+    ambient = ode.Flow(angle=0.5, method=method).solve(field, a, record=True)
+    torch.testing.assert_close(chart.points, ambient.points, rtol=0, atol=3e-12)
+
+
+def test_an_activation_inside_or_outside_the_span_is_handled():
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(10, 100))
+    basis = barrier.quadratic.spectrum.basis
+    inside = (basis @ torch.randn(20, dtype=torch.float64))[None]
+    free = torch.randn(1, 100, dtype=torch.float64)
+    outside = free - free @ basis @ basis.mT
+    for a in (inside, outside):
+        path = ode.Flow(angle=0.4).solve(ode.BarrierField(barrier), a, record=True)
+        assert ode.certify_path(barrier, path.points).certified.all()
+        torch.testing.assert_close(path.end.norm(dim=-1), a.norm(dim=-1), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("method", sorted(INTEGRATORS))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_zero_strength_is_bitwise_identity(method, dtype):
+    a = activations(4, D).to(dtype)
+    field = ode.BarrierField(random_quadratic(D, 0))
+    for strength in ({"angle": 0.0}, {"T": 0.0}):
+        path = ode.Flow(**strength, method=method).solve(field, a, record=True)
+        assert torch.equal(path.end, a)
+        assert path.end.dtype == dtype
+
+
+@pytest.mark.parametrize("method", sorted(INTEGRATORS))
+def test_a_row_does_not_depend_on_its_batch_mates(method):
+    field = ode.BarrierField(ode.KernelBarrier(C=10.0).fit(*gaussian_classes(30, D)))
+    a = activations(9, D) * torch.logspace(-2, 2, 9).double()[:, None]
+    flow = ode.Flow(angle=0.9, steps=7, method=method)
+    together = flow.solve(field, a).end
+    alone = torch.cat([flow.solve(field, row[None]).end for row in a])
+    torch.testing.assert_close(together, alone, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 3)])
+def test_any_batch_shape(shape):
+    field = ode.BarrierField(random_quadratic(D, 0))
+    a = torch.randn(*shape, D)
+    path = ode.Flow(angle=0.3, steps=4).solve(field, a, record=True)
+    assert path.end.shape == a.shape
+    assert path.points.shape == (5, *a.shape)
+    assert path.stationary.shape == shape
+    assert path.n_evaluations == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_integrated_in_float32(dtype):
+    field = ode.BarrierField(random_quadratic(D, 0))
+    a = torch.randn(5, D).to(dtype)
+    half = ode.Flow(angle=0.5).solve(field, a).end
+    full = ode.Flow(angle=0.5).solve(field, a.float()).end
+    assert half.dtype == dtype
+    assert torch.equal(half, full.to(dtype))
+
+
+def test_strengths_in_three_units_agree():
+    barrier = ode.LinearBarrier().fit(*gaussian_classes(50, D))
+    field, a = ode.BarrierField(barrier), activations(4, D, norm=barrier.median_norm)
+    ends = [
+        ode.Flow(**s).solve(field, a).end for s in ({"angle": 0.3}, {"T": 0.3 * barrier.median_norm}, {"relative": 0.3})
+    ]
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-12, atol=0)
+    torch.testing.assert_close(ends[0], ends[2], rtol=1e-12, atol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 20), st.integers(0, 1000), st.floats(0.05, 3.0), st.floats(-3, 3))
+def test_the_certified_flow_never_falls(d, seed, angle, exponent):
+    q = random_quadratic(d, seed, curvature=10.0**exponent)
+    path = solve(q, activations(3, d, seed=seed), angle=angle, steps=20, method="certified")
+    values = q.value(path.points)
+    noise = 1e-14 * float(q.A.norm() + q.b.norm())
+    assert (values[1:] - values[:-1] >= -noise).all()
+
+
+def test_the_certified_flow_ends_at_the_maximum():
+    q = random_quadratic(D, 5, curvature=1.0, slope=3.0)
+    path = solve(q, activations(5, D), angle=200.0, steps=2000, method="certified")
+    torch.testing.assert_close(q.value(path.end), torch.full((5,), ode.ceiling(q).value).double(), rtol=0, atol=1e-12)
+
+
+def test_a_step_at_a_maximum_is_zero():
+    q = random_quadratic(D, 5)
+    top = ode.ceiling(q).point[None] * 3
+    for method in [*STEPPED, "certified"]:
+        path = solve(q, top, angle=0.1, steps=1, method=method)
+        assert float((q.value(path.end) - q.value(top)).abs()) < 1e-3
+    at_pole = ode.QuadraticBarrier(A=torch.zeros(3, 3), b=torch.tensor([1.0, 0, 0]))
+    a = torch.tensor([[2.0, 0, 0]], dtype=torch.float64)
+    for method in [*STEPPED, "certified"]:
+        path = solve(at_pole, a, angle=0.5, steps=3, method=method)
+        assert torch.equal(path.end, a)
+        assert path.stationary.all()
+
+
+def test_the_optimal_steer_beats_every_integrator():
+    barrier = ode.KernelBarrier(gamma=4.0, coef0=0.2, C=100.0).fit(*gaussian_classes(60, D))
+    a = activations(20, D)
+    ends = {m: solve(barrier, a, angle=0.5, steps=50, method=m).end for m in [*STEPPED, "certified", "optimal"]}
+    for method in STEPPED:
+        assert (barrier.value(ends["optimal"]) >= barrier.value(ends[method]) - 1e-9).all()
+    bound = ode.cap_bound(barrier.quadratic, a, angle=0.5).bound
+    assert (barrier.value(ends["optimal"]) <= bound).all()
+
+
+def test_a_negative_strength_goes_down():
+    q, a = random_quadratic(D, 2), activations(5, D)
+    assert (q.value(solve(q, a, angle=-0.3, method="geodesic").end) < q.value(a)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: ode.Flow(), "exactly one"),
+        (lambda: ode.Flow(angle=1.0, T=1.0), "exactly one"),
+        (lambda: ode.Flow(angle=1.0, steps=0), "steps=0"),
+        (lambda: ode.Flow(angle=1.0, method="leapfrog"), "method='leapfrog'"),
+        (lambda: ode.Flow(angle=math.nan), "angle=nan"),
+        (lambda: ode.Flow(T=-1.0, method="certified"), "no inverse"),
+        (lambda: ode.Flow(T=-1.0, method="optimal"), "no inverse"),
+        (lambda: solve(random_quadratic(4, 0), torch.ones(2, 5), angle=1.0), "d_model=4"),
+        (lambda: solve(random_quadratic(4, 0), torch.zeros(2, 4), angle=1.0), "is zero"),
+        (lambda: solve(random_quadratic(4, 0), torch.full((2, 4), torch.nan), angle=1.0), "NaN"),
+        (lambda: solve(random_quadratic(4, 0), torch.ones(2, 4), relative=0.5), "relative"),
+        (
+            lambda: ode.Flow(angle=1.0, method="certified").solve(ode.ConstantField(torch.ones(4)), torch.ones(4)),
+            "quadratic",
+        ),
+        (lambda: ode.ConstantField(torch.zeros(4)), "direction is zero"),
+    ],
+)
+def test_bad_input_names_the_argument_and_the_value(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()
