@@ -2,12 +2,21 @@
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
 torch.set_num_threads(2)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def unchecked():
+    """Shape annotations off: what a user, who does not run them, is told of bad input."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

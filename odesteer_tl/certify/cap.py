@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor
 from odesteer_tl._check import require_nonzero_rows, require_width
 from odesteer_tl.barriers import QuadraticBarrier
 
-GOLDEN = 0.6180339887498949
-SEARCH_STEPS = 90
+#: 55 nats of range halved to one rounding of log μ
+BISECTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,11 @@ def cap_bound(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], angle: 
     theta = torch.full(x.shape[:-1], angle, dtype=torch.float64, device=x.device)
     values, loads = spectrum.values, spectrum.loads
     y0 = start / start.norm(dim=-1, keepdim=True)
-    mu, bound = _minimise_dual(values, loads, y0, theta)
-    point = spectrum.leave(x, start, _primal(values, loads, start, theta, mu))
+    shift = _minimise_dual(values, loads, y0, theta)
+    bound, u = _dual(values, loads, y0, theta, shift)
+    point = spectrum.leave(x, start, _primal(u, start, theta))
     size = float(values.abs().max() + loads.norm()) + abs(quadratic.c)
-    rounding = 64 * len(values) * 2.0**-53 * (size + mu.abs())
+    rounding = 64 * len(values) * 2.0**-53 * (size + shift)
     return CapBound(bound + quadratic.c + rounding, quadratic.value(point), point)
 
 
@@ -76,63 +76,50 @@ def optimal_point(
     """The primal point of the cap bound in eigenbasis coordinates: the optimal steer at an angle, with no ODE."""
     y0 = start / start.norm(dim=-1, keepdim=True)
     theta = theta.clamp_max(torch.pi)
-    mu, _ = _minimise_dual(values, loads, y0, theta)
-    return _primal(values, loads, start, theta, mu)
+    _, u = _dual(values, loads, y0, theta, _minimise_dual(values, loads, y0, theta))
+    return _primal(u, start, theta)
 
 
 def _dual(
-    values: Tensor, loads: Tensor, y0: Float[Tensor, "*batch k"], theta: Tensor, mu: Float[Tensor, "*batch"]
-) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """D(μ) without the constant c, and the ν that minimises it."""
-    r = (mu.unsqueeze(-1) - values).reciprocal()
-    bb, ub, uu = (r * loads * loads).sum(-1), (r * y0 * loads).sum(-1), (r * y0 * y0).sum(-1)
+    values: Tensor, loads: Tensor, y0: Float[Tensor, "*batch k"], theta: Tensor, shift: Float[Tensor, "*batch"]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch k"]]:
+    """D(μ) without the constant c at μ = λmax + shift, and its `u = ½(μI − A)⁻¹(b + νu₀)`.
+
+    ν is the best one for this μ, and then D′(μ) = 1 − ‖u‖². The bound is a sum of squares for whatever ν came out
+    of the rounding, so it stays a bound.
+    """
+    top = values.max()
+    r = ((top - values) + shift.unsqueeze(-1)).reciprocal()
+    ub, uu = (r * y0 * loads).sum(-1), (r * y0 * y0).sum(-1)
     nu = ((2 * theta.cos() - ub) / uu).clamp_min(0)
-    return mu - nu * theta.cos() + (bb + 2 * nu * ub + nu * nu * uu) / 4, nu
+    pull = loads + nu.unsqueeze(-1) * y0
+    return top + shift - nu * theta.cos() + (r * pull * pull).sum(-1) / 4, r * pull / 2
 
 
 def _minimise_dual(
     values: Tensor, loads: Tensor, y0: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
-) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """Golden-section search for the convex dual, over log(μ − λmax), all rows at once."""
-    top = values.max()
+) -> Float[Tensor, "*batch"]:
+    """μ − λmax at the minimum of the convex dual: bisection on the sign of D′ over its logarithm, all rows at once."""
     spread = float(values.max() - values.min() + loads.norm()) or 1.0
-    low = torch.full_like(theta, -34.0)  # μ − λmax from 1e-15 to 1e9 of the quadratic's own scale
+    low = torch.full_like(theta, -34.0)  # from 1e-15 to 1e9 of the quadratic's own scale
     high = torch.full_like(theta, 21.0)
-
-    def at(s: Tensor) -> Tensor:
-        return _dual(values, loads, y0, theta, top + spread * s.exp())[0]
-
-    s = _golden(at, low, high)
-    mu = top + spread * s.exp()
-    return mu, _dual(values, loads, y0, theta, mu)[0]
-
-
-def _golden(f: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Row-wise minimiser of a unimodal function on [low, high]."""
-    inner, outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    f_inner, f_outer = f(inner), f(outer)
-    for _ in range(SEARCH_STEPS):
-        left = f_inner <= f_outer
-        low, high = torch.where(left, low, inner), torch.where(left, outer, high)
-        new_inner, new_outer = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        fresh = f(torch.where(left, new_inner, new_outer))
-        f_inner, f_outer = torch.where(left, fresh, f_outer), torch.where(left, f_inner, fresh)
-        inner, outer = new_inner, new_outer
-    return (low + high) / 2
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        _, u = _dual(values, loads, y0, theta, spread * middle.exp())
+        falls = u.square().sum(-1) > 1
+        low, high = torch.where(falls, middle, low), torch.where(falls, high, middle)
+    return spread * high.exp()
 
 
 def _primal(
-    values: Tensor, loads: Tensor, start: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"], mu: Tensor
+    u: Float[Tensor, "*batch k"], start: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch k"]:
-    """`u = ½(μI − A)⁻¹(b + νu₀)`, put on the cap's circle where rounding or a loose dual leaves it outside."""
+    """The dual's u on the sphere, and on the cap's circle where rounding or a loose dual leaves it outside."""
     norm = start.norm(dim=-1, keepdim=True)
     y0 = start / norm
-    _, nu = _dual(values, loads, y0, theta, mu)
-    u = (loads + nu.unsqueeze(-1) * y0) / (mu.unsqueeze(-1) - values) / 2
     u = u / u.norm(dim=-1, keepdim=True)
     along = (u * y0).sum(-1, keepdim=True)
     across = u - along * y0
     side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     turned = theta.unsqueeze(-1).cos() * y0 + theta.unsqueeze(-1).sin() * side
-    inside = along >= theta.unsqueeze(-1).cos()
-    return norm * torch.where(inside, u, turned)
+    return norm * torch.where(along >= theta.unsqueeze(-1).cos(), u, turned)

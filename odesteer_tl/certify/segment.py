@@ -144,6 +144,11 @@ def monotone_angle(
         (values * u * u).sum(-1), (values * v * v).sum(-1), (values * u * v).sum(-1), u @ loads, v @ loads
     )
     size = cosines.abs().sum(1) + sines.abs().sum(1)
-    margin = 4 * (SAFETY * (2 * k + 8) * UNIT_ROUNDOFF * (values.abs().max() + loads.norm()) + BASIS_ROUNDING * size)
-    prefix = positive_prefix(arc_polynomial(cosines, sines, limit), margin)
-    return torch.where(prefix >= 1, limit, torch.where(prefix > 0, angle_at(prefix, limit), 0.0)).reshape(batch)
+    rounding = SAFETY * (2 * k + 8) * UNIT_ROUNDOFF * (values.abs().max() + loads.norm()) + BASIS_ROUNDING * size
+    prefix = positive_prefix(arc_polynomial(cosines, sines, limit), 4 * rounding)
+    # an arc of G/L always rises, and is finer than the prefix's grid where a maximum is near
+    slope = (cosines.sum(1) - 4 * rounding).clamp_min(0)
+    bound = 2 * (values.max() - values.min()) + loads.norm()
+    safe = torch.where(bound > 0, slope / bound, 0.0)
+    proved = torch.where(prefix >= 1, limit, torch.where(prefix > 0, angle_at(prefix, limit), 0.0))
+    return torch.maximum(proved, torch.minimum(safe, limit)).reshape(batch)
