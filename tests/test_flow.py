@@ -201,7 +201,9 @@ def test_the_certified_flow_never_falls(d, seed, angle, exponent):
 def test_the_certified_flow_ends_at_the_maximum():
     q = random_quadratic(D, 5, curvature=1.0, slope=3.0)
     path = solve(q, activations(5, D), angle=10.0, steps=100, method="certified")
-    torch.testing.assert_close(q.value(path.end), torch.full((5,), ode.ceiling(q).value, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        q.value(path.end), torch.full((5,), ode.ceiling(q).value, dtype=torch.float64), rtol=0, atol=1e-12
+    )
 
 
 def test_a_step_at_a_maximum_is_zero():

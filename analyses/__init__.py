@@ -1,0 +1,1 @@
+"""Analyses: questions asked of a model. Tidy tables out; no pictures here."""

@@ -1,0 +1,1 @@
+"""Figures: tables in, vector PDF and PNG out; no model code."""

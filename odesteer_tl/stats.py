@@ -1,0 +1,67 @@
+"""Intervals for what we report: exact ones for shares, paired bootstrap for differences. Thin names over scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest, bootstrap
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % (or other) interval and the number of independent units behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
+
+
+def share(successes: ArrayLike, level: float = 0.95) -> Estimate:
+    """A share with its exact (Clopper–Pearson) interval.
+
+    Args:
+        successes: one boolean a unit; the unit is the prompt, never the token or the step.
+
+    Raises:
+        ValueError: no units.
+    """
+    flags = np.asarray(successes, dtype=bool)
+    if flags.size == 0:
+        raise ValueError("successes is empty; a share needs at least one unit")
+    k, n = int(flags.sum()), int(flags.size)
+    interval = binomtest(k, n).proportion_ci(confidence_level=level, method="exact")
+    return Estimate(k / n, float(interval.low), float(interval.high), n)
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    statistic: Callable[..., float] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """`statistic(first) − statistic(second)` (means by default) with a bootstrap interval over paired units.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if a.shape != b.shape:
+        raise ValueError(f"first has {a.shape} and second {b.shape} units; a paired difference needs the same ones")
+    of = statistic or (lambda x: float(np.mean(x)))
+    value = of(a) - of(b)
+    if np.array_equal(a, b):
+        return Estimate(value, value, value, len(a))
+    result = bootstrap(
+        (a, b), lambda x, y: of(x) - of(y), paired=True, vectorized=False, n_resamples=resamples,
+        confidence_level=level, method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Estimate(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(a))

@@ -1,0 +1,91 @@
+"""Collecting activations: equal to one text at a time, every pool, the cache, bad input."""
+
+import pytest
+import torch
+
+import odesteer_tl as ode
+
+TEXTS = ode.organism.contrast("valence", n=13)
+
+
+def one_by_one(model, text, layer):
+    found = {}
+    with model.hooks(fwd_hooks=[(f"blocks.{layer}.hook_out", lambda x, hook: found.update(x=x))]):
+        model(text)
+    return found["x"][0]
+
+
+@pytest.mark.parametrize("name", ["organism", "gpt2"])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
+    model = request.getfixturevalue(name)
+    pools = {"last": lambda x: x[-1:], "mean": lambda x: x.mean(0, keepdim=True), "all": lambda x: x}
+    for position, reduce in pools.items():
+        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size)
+        assert sorted(acts) == list(range(model.cfg.n_layers))
+        for layer in acts:
+            expected = torch.cat([reduce(one_by_one(model, text, layer)) for text in TEXTS.negative])
+            torch.testing.assert_close(acts[layer].negative, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_callable_position(organism):
+    acts = ode.collect_activations(organism, TEXTS, [2], position=lambda x, mask: x[:, 3])
+    expected = torch.stack([one_by_one(organism, text, 2)[3] for text in TEXTS.positive])
+    torch.testing.assert_close(acts[2].positive, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_are_collected_from_one_forward_pass_per_batch(organism):
+    calls = []
+    handle = organism.original_model.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        ode.collect_activations(organism, TEXTS, "all", batch_size=13)
+    finally:
+        handle.remove()
+    assert len(calls) == 2
+
+
+def test_hooks_and_grad_mode_are_left_as_they_were(organism):
+    count = lambda: sum(len(p.fwd_hooks) for p in organism.hook_dict.values())  # noqa: E731
+    before = count()
+    ode.collect_activations(organism, TEXTS, [1])
+    assert count() == before
+    assert torch.is_grad_enabled()
+
+
+def test_the_cache_returns_the_same_and_is_keyed_by_what_matters(organism, tmp_path):
+    first = ode.collect_activations(organism, TEXTS, [1, 2], cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    again = ode.collect_activations(organism, TEXTS, [1, 2], cache=tmp_path)
+    assert torch.equal(first[2].positive, again[2].positive)
+    assert (again.model, again.provenance) == (first.model, first.provenance)
+    ode.collect_activations(organism, TEXTS, [1, 2], position="mean", cache=tmp_path)
+    ode.collect_activations(organism, TEXTS.split((0.5, 0.5))[0], [1, 2], cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_damaged_cache_is_refused(organism, tmp_path):
+    ode.collect_activations(organism, TEXTS, [1], cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="delete it"):
+        ode.collect_activations(organism, TEXTS, [1], cache=tmp_path)
+
+
+def test_a_model_that_yields_nan_is_named_by_layer():
+    model = ode.load_model("organism")
+    with torch.no_grad():
+        next(model.original_model.model.layers[2].parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"layer 2 \(positive\) holds"):
+        ode.collect_activations(model, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"layers": [5]}, "layer=5"), ({"layers": [-1]}, "layer=-1"), ({"position": "first"}, "position='first'"),
+     ({"batch_size": 0}, "batch_size=0")],
+)  # fmt: skip
+def test_bad_input_names_the_argument_and_the_value(organism, settings, word, unchecked):
+    with pytest.raises(ValueError, match=word):
+        ode.collect_activations(organism, TEXTS, **settings)
+    with pytest.raises(KeyError, match="layer=1"):
+        ode.collect_activations(organism, TEXTS, [2])[1]
