@@ -87,7 +87,7 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
         "parses": parses.value,
         "parses_low": parses.low,
         "parses_high": parses.high,
-        "log_likelihood": float(rows["log_likelihood"].mean()),
+        "log_likelihood": float(rows["log_likelihood"].to_numpy().mean()),
         "seconds": float(rows["seconds"].iloc[0]),
         "n": len(rows),
     }

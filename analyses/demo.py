@@ -57,12 +57,14 @@ def select(
     model: TransformerBridge, prompts: list[str], options: list[ode.Steerer], config: DemoConfig
 ) -> tuple[ode.Steerer, list[dict[str, Any]]]:
     """The most successful option that costs little fluency on the validation prompts, and what all of them did."""
-    settings = {"temperature": config.temperature, "seed": config.seed}
-    floor = behaviour(model, prompts, None, **settings)["parses"].mean() - PARSE_LOSS
+
+    def outcome_of(steerer: ode.Steerer | None) -> dict[str, Any]:
+        return summary(behaviour(model, prompts, steerer, temperature=config.temperature, seed=config.seed))
+
+    floor = outcome_of(None)["parses"] - PARSE_LOSS
     rows: list[dict[str, Any]] = []
     for option in options:
-        outcome = summary(behaviour(model, prompts, option, **settings))
-        rows.append({"layer": option.layer, "angle": option.flow.strength, **outcome})
+        rows.append({"layer": option.layer, "angle": option.flow.strength, **outcome_of(option)})
     fluent = [i for i, row in enumerate(rows) if row["parses"] >= floor] or range(len(rows))
     best = max(fluent, key=lambda i: (rows[i]["success"], rows[i]["parses"]))
     return options[best], rows
@@ -156,7 +158,7 @@ def main(config: DemoConfig) -> None:
     draw_paths(pd.read_csv(config.out / "paths.csv"), config.out)
     columns = ["method", "temperature", "success", "parses", "log_likelihood", "layer", "angle", "norm_drift",
                "certified", "seconds"]  # fmt: skip
-    print(table[columns].to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="–"))
+    print(table[columns].round(3).to_string(index=False, na_rep="–"))
     print(f"\ntables, ten before/after texts and figures: {config.out}")
 
 

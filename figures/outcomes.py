@@ -22,9 +22,9 @@ def draw_outcomes(table: pd.DataFrame, out: Path) -> list[Path]:
                 errors = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
                 axis.errorbar(rows[column], y, xerr=errors, fmt="os"[k], mfc=["C0", "white"][k], color=f"C{2 * k}",
                               capsize=2, label=f"temperature {temperature:g}")  # fmt: skip
-            axis.set_title(f"{title} (n = {int(table['n'].max())} prompts)")
+            axis.set_title(title)
             axis.set_xlim(0, 1.02)
-            axis.set_xlabel("share, with 95 % exact interval")
+            axis.set_xlabel(f"share of {table['n'].iloc[0]} prompts, 95 % exact interval")
         axes[0].set_yticks(range(len(methods)), methods)
         axes[0].invert_yaxis()
         axes[1].legend(loc="lower left")

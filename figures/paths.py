@@ -28,7 +28,7 @@ def draw_paths(table: pd.DataFrame, out: Path) -> list[Path]:
         )
         axis.set_xlabel("strength asked for, radians of the activation's norm")
         axis.set_ylabel("barrier h (kernel)")
-        axis.set_title(f"median and 10–90 % of {int(table['n'].max())} held-out prompts")
+        axis.set_title(f"median and 10–90 % of {table['n'].iloc[0]} held-out prompts")
         axis.legend(loc="lower right")
         written = save(figure, out, "paths")
         plt.close(figure)

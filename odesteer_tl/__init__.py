@@ -3,6 +3,7 @@
 Texts → activations → barrier → field → flow → hook; see the README for ten lines that run.
 """
 
+from odesteer_tl import organism as organism
 from odesteer_tl.activations import Activations as Activations
 from odesteer_tl.activations import LayerActivations as LayerActivations
 from odesteer_tl.activations import collect_activations as collect_activations

@@ -13,7 +13,7 @@ from odesteer_tl._check import require_nonzero_rows, require_one_of, require_wid
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.certify.segment import monotone_angle
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
-from odesteer_tl.fields.base import Chart, VectorField, tangential
+from odesteer_tl.fields.base import Chart, VectorField, tangential, unit
 
 Velocity = Callable[[Tensor], Tensor]
 Step = Callable[[Velocity, Tensor, Tensor], Tensor]
@@ -53,45 +53,53 @@ def _rk4(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
 
 
 def _geodesic(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    norm = y.norm(dim=-1, keepdim=True)
-    return _along_circle(y, tangential(y / norm, field(y)), norm, eta / norm)
+    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    return _along_circle(y, field(y), norm, eta / norm)
 
 
 def _geodesic_midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
     """Field at half the arc, carried back to the start by parallel transport along the arc."""
     norm = y.norm(dim=-1, keepdim=True)
     u, phi = y / norm, eta / norm
-    v = tangential(u, field(y))
+    v = field(y)
     half = _along_circle(u, v, 1.0, phi / 2)
-    w = tangential(half, field(half * norm))
+    w = field(half * norm)
     v_there = torch.cos(phi / 2) * v - torch.sin(phi / 2) * u
     back = w + (w * v_there).sum(-1, keepdim=True) * (v - v_there)
-    return _along_circle(y, tangential(u, back), norm, phi)
+    return _along_circle(y, tangential(u, back), norm, phi)  # transport and rounding leave it tangent to 1e-16 only
 
 
 def _certified(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
     """A geodesic step, cut at the first angle where h stops rising: h can never fall (MATHEMATICS, Steps)."""
     assert isinstance(field, DiagonalField)
     norm = y.norm(dim=-1, keepdim=True)
-    u = y / norm
-    v = tangential(u, field(y))
-    phi = monotone_angle(u, v, field.values, field.loads, (eta / norm).squeeze(-1).expand(y.shape[:-1]))
+    v = field(y)
+    phi = monotone_angle(y / norm, v, field.values, field.loads, (eta / norm).squeeze(-1).expand(y.shape[:-1]))
     return _along_circle(y, v, norm, phi.unsqueeze(-1))
 
 
 def _along_circle(y: Tensor, v: Tensor, norm: Tensor | float, phi: Tensor) -> Tensor:
     """The point at angle `phi` on the great circle from y along the unit tangent v (y itself where v = 0)."""
-    moves = (v != 0).any(-1, keepdim=True)
-    return torch.where(moves, torch.cos(phi) * y + norm * torch.sin(phi) * v, y)
+    phi = torch.where(v.any(-1, keepdim=True), phi, 0.0)
+    return torch.addcmul(torch.cos(phi) * y, v, norm * torch.sin(phi))
+
+
+def _projected(field: Velocity) -> Velocity:
+    """The field's unit tangent part, for geodesic steps along a field that is not tangent (a constant one)."""
+    return lambda y: tangential(y / y.norm(dim=-1, keepdim=True), unit(field(y), 0.0))
 
 
 @dataclass(frozen=True)
 class Integrator:
-    """An integrator: its step, evaluations a step, and whether its end is put back on the sphere."""
+    """An integrator: its step, evaluations a step, and how it treats the sphere.
+
+    `project` puts every point back on the sphere (for fields tangent to it); `tangent` wants unit tangents as input.
+    """
 
     step: Step
     evaluations: int
     project: bool = False
+    tangent: bool = False
     needs_quadratic: bool = False
 
 
@@ -99,9 +107,9 @@ INTEGRATORS: dict[str, Integrator] = {
     "euler": Integrator(_euler, 1),
     "midpoint": Integrator(_midpoint, 2, project=True),
     "rk4": Integrator(_rk4, 4, project=True),
-    "geodesic": Integrator(_geodesic, 1),
-    "geodesic_midpoint": Integrator(_geodesic_midpoint, 2),
-    "certified": Integrator(_certified, 1, needs_quadratic=True),
+    "geodesic": Integrator(_geodesic, 1, tangent=True),
+    "geodesic_midpoint": Integrator(_geodesic_midpoint, 2, tangent=True),
+    "certified": Integrator(_certified, 1, tangent=True, needs_quadratic=True),
     # no steps at all: the end point is the maximum of h within the angle (certify/cap.py)
     "optimal": Integrator(_geodesic, 1, needs_quadratic=True),
 }
@@ -195,24 +203,24 @@ class Flow:
             end = optimal_point(chart.field.values, chart.field.loads, chart.start, (T / norms).squeeze(-1))
             coordinates, evaluations = [chart.start, end], 1
         else:
-            coordinates = self._integrate(method, chart, T, norms if method.project and field.tangent else None, record)
+            velocity = chart.field if field.tangent or not method.tangent else _projected(chart.field)
+            coordinates = self._integrate(method, velocity, chart, T, norms if field.tangent else None, record)
             evaluations = method.evaluations * self.steps
         end = coordinates[-1]
-        still = (chart.field(end) == 0).all(-1) if isinstance(chart.field, DiagonalField) else norms[..., 0] < 0
+        still = (end == coordinates[-2]).all(-1)
         points = torch.stack([x] + [chart.leave(y) for y in coordinates[1:]]) if record else None
         final = points[-1] if points is not None else chart.leave(end)
         return Path(final.to(a.dtype), points, evaluations, still)
 
     def _integrate(
-        self, method: Integrator, chart: Chart, T: Tensor, norms: Tensor | None, record: bool
+        self, method: Integrator, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool
     ) -> list[Tensor]:
-        """Points in the chart's coordinates: all of them if recorded, else the first and the last."""
-        y, eta = chart.start, T / self.steps
-        points = [y]
+        """Points in the chart's coordinates: all of them if recorded, else the last two."""
+        eta = T / self.steps
+        points = [chart.start]
         for _ in range(self.steps):
-            y = method.step(chart.field, y, eta)
-            if norms is not None:
+            y = method.step(velocity, points[-1], eta)
+            if method.project and norms is not None:
                 y = y * (norms / y.norm(dim=-1, keepdim=True))
-            if record:
-                points.append(y)
-        return points if record else [points[0], y]
+            points = [*points, y] if record else [points[-1], y]
+        return points

@@ -67,11 +67,16 @@ def generate(
                     prepend_bos=prepend_bos, padding_side="left", return_type="tokens", **sampling,
                 )  # fmt: skip
             assert isinstance(tokens, torch.Tensor)
-            texts += _decode(model, tokens[:, length:] if completions_only else tokens)
+            texts += _decode(model, tokens, length, completions_only)
     return texts
 
 
-def _decode(model: TransformerBridge, tokens: torch.Tensor) -> list[str]:
-    """Texts without padding, BOS and EOS."""
+def _decode(model: TransformerBridge, tokens: torch.Tensor, length: int, completions_only: bool) -> list[str]:
+    """Texts without padding and BOS, cut at the first generated EOS (which not every tokenizer calls special)."""
     tokenizer: Any = model.tokenizer
-    return tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    start = length if completions_only else 0
+    ended = (tokens[:, length:] == tokenizer.eos_token_id).int()
+    # a row without an EOS keeps all its tokens
+    kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
+    rows = [row[start:end] for row, end in zip(tokens, kept.tolist(), strict=True)]
+    return tokenizer.batch_decode(rows, skip_special_tokens=True)

@@ -106,7 +106,8 @@ def test_dual_survives_repeated_rows_and_separable_data():
     positive, negative = gaussian_classes(30, D, shift=3.0)
     barrier = ode.KernelBarrier(C=1e4).fit(positive.repeat(2, 1), negative.repeat(2, 1))
     assert torch.isfinite(barrier.value(positive)).all()
-    assert (barrier.value(positive) > 0).all() and (barrier.value(negative) < 0).all()
+    assert (barrier.value(positive) > 0).all()
+    assert (barrier.value(negative) < 0).all()
 
 
 @pytest.mark.parametrize("degree", [1, 2])

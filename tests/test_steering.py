@@ -81,15 +81,15 @@ def test_each_rule_steers_the_positions_it_says(model, barrier, positions, steer
     with model.hooks(fwd_hooks=[("blocks.1.hook_out", lambda x, hook: before.update(x=x.clone()))]):
         model(tokens)
     after = {}
-    with make(barrier, positions).on(model, prompt_length=4):
-        with model.hooks(fwd_hooks=[("blocks.1.hook_out", lambda x, hook: after.update(x=x.clone()))]):
-            model(tokens)
+    look = [("blocks.1.hook_out", lambda x, hook: after.update(x=x.clone()))]
+    with make(barrier, positions).on(model, prompt_length=4), model.hooks(fwd_hooks=look):
+        model(tokens)
     moved = (before["x"] != after["x"]).any(-1)[0].nonzero().squeeze(1).tolist()
     assert moved == steered
 
 
 def test_padding_does_not_change_what_a_prompt_gets(model, barrier):
-    tokens, mask = prompts(6)
+    tokens, _ = prompts(6)
     together = logits_by_generation(model, make(barrier).hooks(prompt_length=6), 6, True)[:, 1]
     own = tokens[1:2, 3:]
     with model.hooks(fwd_hooks=make(barrier).hooks(prompt_length=3)):
@@ -111,9 +111,16 @@ def test_a_users_hooks_survive_and_ours_are_gone_after_an_exception(model, barri
     count = lambda: sum(len(p.fwd_hooks) for p in model.hook_dict.values())  # noqa: E731
     before, tokens = count(), torch.arange(7, 14)[None]
     plain = model(tokens)
-    with pytest.raises(RuntimeError, match="mine"), make(barrier, "last").on(model, prompt_length=4):
-        assert count() > before
-        raise RuntimeError("mine")
+    within = []
+
+    def fail():
+        with make(barrier, "last").on(model, prompt_length=4):
+            within.append(count())
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        fail()
+    assert within[0] > before
     assert count() == before
     assert torch.equal(model(tokens), plain)
     assert len(seen) == 2

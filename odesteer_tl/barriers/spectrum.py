@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -47,12 +48,12 @@ class Spectrum:
         """Whether V spans less than the whole space."""
         return self.basis.shape[1] < self.basis.shape[0]
 
-    @property
+    @cached_property
     def values(self) -> Float[Tensor, " k"]:
         """Eigenvalues with the complement's 0 appended where there is one."""
         return torch.cat([self.eigenvalues, self.eigenvalues.new_zeros(1)]) if self.reduced else self.eigenvalues
 
-    @property
+    @cached_property
     def loads(self) -> Float[Tensor, " k"]:
         """β with the complement's 0 appended where there is one."""
         return torch.cat([self.linear, self.linear.new_zeros(1)]) if self.reduced else self.linear

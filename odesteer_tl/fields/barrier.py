@@ -42,7 +42,8 @@ class BarrierField(VectorField):
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The unit gradient of h."""
         scale = 0.0 if self._quadratic is None else self._quadratic.curvature_bound
-        return unit(self.barrier.gradient(a), scale / a.norm(dim=-1, keepdim=True))
+        # ‖a‖∇h is the gradient on the unit sphere, whose size `scale` bounds
+        return unit(self.barrier.gradient(a) * a.norm(dim=-1, keepdim=True), scale)
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
         """The eigenbasis of the quadratic, where there is one."""
@@ -79,7 +80,7 @@ class DiagonalField:
         self._twice, self._scale = 2 * values, curvature_bound
 
     def __call__(self, y: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch k"]:
-        u = y / y.norm(dim=-1, keepdim=True)
+        u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
         g = torch.addcmul(self.loads, u, self._twice)
-        along = torch.einsum("...k,...k->...", g, u).unsqueeze(-1)
-        return unit(torch.addcmul(g, u, along, value=-1), self._scale)
+        along = torch.linalg.vecdot(g, u).unsqueeze(-1)
+        return unit(g.addcmul_(u, along, value=-1), self._scale)  # g is ours: no pass over fresh memory

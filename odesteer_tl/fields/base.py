@@ -64,14 +64,13 @@ class VectorField(ABC):
         return Chart(self, a, lambda y: y)
 
 
-def unit(v: Float[Tensor, "*batch d"], scale: Float[Tensor, "*#batch 1"] | float) -> Float[Tensor, "*batch d"]:
+def unit(v: Float[Tensor, "*batch d"], scale: float) -> Float[Tensor, "*batch d"]:
     """v/‖v‖, and 0 where ‖v‖ is rounding noise beside `scale`: without this a step walks off a maximum."""
-    norm = v.norm(dim=-1, keepdim=True)
-    return v * torch.where(norm > FIXED_POINT * torch.finfo(v.dtype).eps * scale, norm.reciprocal(), 0.0)
+    norm = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    # a norm at or below the floor becomes infinite, and its row 0
+    return v / torch.nn.functional.threshold(norm, FIXED_POINT * torch.finfo(v.dtype).eps * scale, torch.inf)
 
 
-def tangential(
-    u: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"], scale: Float[Tensor, "*#batch 1"] | float = 1.0
-) -> Float[Tensor, "*batch d"]:
-    """The unit tangent at the direction u along v (0 where v is radial)."""
-    return unit(v - (v * u).sum(-1, keepdim=True) * u, scale)
+def tangential(u: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    """The unit tangent at the direction u along the unit vector v (0 where v is radial)."""
+    return unit(v - (v * u).sum(-1, keepdim=True) * u, 1.0)

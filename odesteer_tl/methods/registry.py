@@ -11,7 +11,6 @@ from torch import Tensor
 
 from odesteer_tl.fields import VectorField
 
-
 #: `(positive [n, d], negative [m, d], seed) → field`; rows of equal index are pairs where a method needs pairs
 FitFn = Callable[[Tensor, Tensor, int], VectorField]
 

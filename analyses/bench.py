@@ -1,0 +1,179 @@
+"""Benchmarks: every figure is a ratio of two things run in turn in this process. `make bench`.
+
+Absolute times depend on the machine and are printed for orientation only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import tyro
+from sklearn.kernel_approximation import PolynomialCountSketch
+from sklearn.linear_model import LogisticRegression
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.published_form import REAL, published_euler
+from analyses.timing import interleaved, peak_memory
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Settings of the benchmarks."""
+
+    out: Path = Path("results/bench")
+    threads: int = 2
+    only: str = ""
+    """run only the groups whose name contains this"""
+
+
+def classes(n: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two synthetic classes, n rows each, with a mean and a covariance difference."""
+    g = torch.Generator().manual_seed(seed)
+    mean = torch.randn(d, generator=g)
+    positive = torch.randn(n, d, generator=g) + 0.1 * mean
+    return positive, torch.randn(n, d, generator=g) * torch.linspace(0.7, 1.3, d) - 0.1 * mean
+
+
+def row(what: str, target: str, first: float, second: float, unit: str = "s") -> Row:
+    """A line of the table: reference, ours, and reference / ours."""
+    return {"what": what, "target": target, "reference": first, "ours": second, "ratio": first / second, "unit": unit}
+
+
+def calls() -> Iterator[Row]:
+    """A steering call against the published form."""
+    for d, fit_ours, targets in (
+        (768, None, {1: "15×", 16: "20×", 256: "100×"}),
+        (4096, ode.KernelBarrier(gamma=1.0, C=10.0), {1: "4×", 16: "5×", 256: "10×"}),
+    ):
+        data = classes(500, d)
+        sketch = ode.SketchBarrier().fit(*data)
+        field = ode.BarrierField(sketch if fit_ours is None else fit_ours.fit(*data))
+        flow = ode.Flow(angle=0.5, steps=10, method="euler")
+        for batch, target in targets.items():
+            a = 20 * torch.randn(batch, d, generator=torch.Generator().manual_seed(1))
+            T = 0.5 * a.norm(dim=-1, keepdim=True)
+            theirs, ours = (lambda: published_euler(sketch, a, T), lambda: flow.solve(field, a).end)  # noqa: B023
+            if fit_ours is None:
+                error = float((theirs() - ours()).norm() / ours().norm())
+                assert error <= 1e-5, f"end points differ by {error:.1e}"
+            times = interleaved(theirs, ours, rounds=9 if batch == 256 else 25)
+            kind = "kernel barrier, " if fit_ours else ""
+            yield row(f"steering call, {kind}d = {d}, batch {batch}", f"≥ {target}", *times)
+            real, _ = interleaved(lambda: published_euler(sketch, a, T, fourier=REAL), ours, rounds=5)  # noqa: B023
+            yield row(f"  the same, against it with real transforms, batch {batch}", "", real, times[1])
+        if d == 4096:
+            a = 20 * torch.randn(256, d)
+            T = 0.5 * a.norm(dim=-1, keepdim=True)
+            peaks = [peak_memory(lambda: published_euler(sketch, a, T)), peak_memory(lambda: flow.solve(field, a))]  # noqa: B023
+            yield row(
+                "peak extra memory of a call, d = 4096, batch 256", "≥ 5×", *(p / 2**20 for p in peaks), unit="MiB"
+            )
+
+
+def steps() -> Iterator[Row]:
+    """What more steps cost."""
+    field = ode.BarrierField(ode.SketchBarrier().fit(*classes(500, 768)))
+    for batch in (1, 16, 256):
+        a = 20 * torch.randn(batch, 768)
+        many, few = (ode.Flow(angle=0.5, steps=n) for n in (1000, 10))
+        times = interleaved(lambda: many.solve(field, a), lambda: few.solve(field, a), rounds=3)  # noqa: B023
+        yield row(f"1000 steps against 10, d = 768, batch {batch}", "≤ 3×", *times)
+
+
+def fits() -> Iterator[Row]:
+    """Fitting the kernel barrier against scikit-learn on the published sketch."""
+    data = classes(1000, 768)
+    rows = torch.cat([x / x.norm(dim=-1, keepdim=True) for x in data]).double().numpy()
+    labels = [1] * 1000 + [0] * 1000
+    features = PolynomialCountSketch(gamma=0.1, degree=2, coef0=1, n_components=8000, random_state=0).fit_transform(
+        rows
+    )
+
+    def reference() -> None:
+        LogisticRegression(C=1.0, max_iter=10_000).fit(features, labels)
+
+    for C in (1.0, 100.0, 10_000.0):
+        ours = ode.KernelBarrier(C=C)
+        theirs, mine = interleaved(reference, lambda: ours.fit(*data), rounds=3)  # noqa: B023
+        line = row(
+            f"kernel fit, 1000 + 1000, C = {C:g}, against the sketch's logistic regression", "≤ 2×", theirs, mine
+        )
+        yield {**line, "ratio": mine / theirs}
+    start = time.perf_counter()
+    ode.KernelBarrier(gamma="cv", C="cv").fit(*data)
+    seconds = time.perf_counter() - start
+    yield {"what": "5-fold cross-validation over 4 × 4 values of C and γ, 1000 + 1000", "target": "≤ 60 s",
+           "ours": seconds, "ratio": seconds, "unit": "s"}  # fmt: skip
+
+
+def gpt2_small() -> TransformerBridge:
+    """A GPT-2-small shape (124 M parameters) with random weights and the organism's tokenizer."""
+    import shutil
+    import tempfile
+
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for file in ode.organism.PATH.glob("*token*"):
+            shutil.copy(file, folder)
+        GPT2LMHeadModel(GPT2Config(bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
+        return ode.load_model(folder)
+
+
+def model_runs() -> Iterator[Row]:
+    """Generation and collection on a GPT-2-small shape."""
+    model = gpt2_small()
+    data = classes(500, 768)
+    tokens = torch.randint(5, 180, (8, 32), generator=torch.Generator().manual_seed(0))
+    sampling: dict[str, Any] = {"max_new_tokens": 32, "do_sample": False, "verbose": False, "stop_at_eos": False,
+                                "attention_mask": torch.ones_like(tokens), "return_type": "tokens"}  # fmt: skip
+    for name, barrier in (("sketch", ode.SketchBarrier()), ("kernel", ode.KernelBarrier(C=10.0))):
+        steerer = ode.Steerer(ode.BarrierField(barrier.fit(*data)), ode.Flow(angle=0.3), layer=6)
+
+        def steered(steerer: ode.Steerer = steerer) -> None:
+            with steerer.on(model, prompt_length=32):
+                model.generate(tokens, **sampling)
+
+        times = interleaved(steered, lambda: model.generate(tokens, **sampling), rounds=7)
+        yield row(f"generation, 124 M, batch 8, 32 + 32 tokens, {name}, steered against not", "≤ 1.03×", *times)
+    texts = [" ".join(t.split()[:40]) for t in ode.organism.contrast("valence", n=32).positive]
+    contrast = ode.ContrastSet.from_texts(texts[:16], texts[16:])
+    ids = model.to_tokens(texts, padding_side="right")
+
+    @torch.no_grad()
+    def plain() -> None:
+        model(ids, return_type="logits")
+
+    times = interleaved(lambda: ode.collect_activations(model, contrast, "all"), plain, rounds=7)
+    yield row("collecting all 12 layers against one plain forward, 32 texts", "≤ 1.3×", *times)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Row]]] = {"calls": calls, "steps": steps, "fits": fits, "models": model_runs}
+
+
+def main(config: BenchConfig) -> None:
+    """Run the groups and print one table."""
+    torch.set_num_threads(config.threads)
+    rows: list[Row] = []
+    for name in tqdm([g for g in GROUPS if config.only in g], desc="benchmarks"):
+        rows += GROUPS[name]()
+    table = pd.DataFrame(rows)
+    config.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(config.out / "bench.csv", index=False)
+    print(table.to_string(index=False, float_format="%.4g", na_rep="–"))
+    print(f"\n{config.threads} threads; ratios of medians of interleaved runs; {config.out / 'bench.csv'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BenchConfig, description=__doc__))
