@@ -1,0 +1,114 @@
+"""Agreement of two latents, an interaction: which barriers read it, and does steering by them bring it about?
+
+For every organism given (one a training seed): AUC on held-out texts of linear and quadratic barriers, fitted on the
+same texts, each at its own cross-validated C and γ, beside the Bayes ceiling of the same texts; then the success of
+CAA, the quadratic barrier and a random direction at equal angle, layer and angle chosen on validation prompts for each.
+`python -m analyses.agreement --models organism results/organism/seed-1 results/organism/seed-2`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from scipy.stats import bootstrap
+from sklearn.metrics import roc_auc_score
+from tqdm.auto import tqdm
+
+import odesteer_tl as ode
+from analyses.behaviour import behaviour, summary
+from odesteer_tl import organism
+
+
+@dataclass(frozen=True)
+class AgreementConfig:
+    """Settings of the study."""
+
+    models: tuple[str, ...] = ("organism",)
+    out: Path = Path("results/agreement")
+    pairs: int = 500
+    test_pairs: int = 500
+    validation_prompts: int = 150
+    test_prompts: int = 500
+    angles: tuple[float, ...] = (0.2, 0.4, 0.6)
+    temperature: float = 0.7
+    max_new_tokens: int = 40
+    seed: int = 0
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """AUC with a percentile-bootstrap interval over texts (2000 resamples)."""
+    result = bootstrap((scores, labels), lambda s, y: roc_auc_score(y, s), paired=True, vectorized=False,
+                       n_resamples=2000, method="percentile", rng=np.random.default_rng(0))  # fmt: skip
+    interval = result.confidence_interval
+    return {"auc": float(roc_auc_score(labels, scores)), "low": float(interval.low), "high": float(interval.high)}
+
+
+def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
+    """AUC by layer and barrier on texts that took no part in the fit."""
+    n = len(test.positive)
+    labels = np.repeat([1, 0], [n, n])
+    bayes = organism.judge([*test.positive, *test.negative])["agreement"].to_numpy()
+    rows = [{"model": name, "layer": -1, "barrier": "Bayes ceiling", "n": 2 * n, **auc(bayes, labels)}]
+    for layer in acts:
+        for kind, degree in (("linear", 1), ("quadratic", 2)):
+            barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit(*both(acts, layer))
+            scores = barrier.value(torch.cat(both(held_out, layer)).double()).numpy()
+            chosen = {"chosen_gamma": barrier.chosen["gamma"], "chosen_C": barrier.chosen["C"]}
+            rows.append({"model": name, "layer": layer, "barrier": kind, "n": 2 * n, **auc(scores, labels), **chosen})
+    return rows
+
+
+def both(acts: ode.Activations, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positive and negative activations of a layer."""
+    return acts[layer].positive, acts[layer].negative
+
+
+def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConfig) -> list[dict[str, Any]]:
+    """Success of every method at every angle on test prompts, at the layer chosen for it on validation prompts."""
+    drawn = organism.prompts(config.validation_prompts + config.test_prompts, config.seed)
+    validation, test = drawn[: config.validation_prompts], drawn[config.validation_prompts :]
+    settings: dict[str, Any] = {"concept": "agreement", "temperature": config.temperature,
+                                "max_new_tokens": config.max_new_tokens}  # fmt: skip
+    rows = [{"model": name, "method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}]
+    for label in ("caa", "odesteer_kernel", "random"):
+        fields = {layer: ode.METHODS[label].fit(*both(acts, layer), config.seed) for layer in (1, 2, 3)}
+        for angle in config.angles:
+            # geodesic for all: the angle asked for is the angle turned
+            flow = ode.Flow(angle=angle, steps=10, method="geodesic")
+            options = [ode.Steerer(field, flow, layer, model=acts.model) for layer, field in fields.items()]
+            tried = [behaviour(model, validation, option, **settings)["success"].mean() for option in options]
+            best = options[int(np.argmax(tried))]
+            outcome = summary(behaviour(model, test, best, seed=1, **settings))
+            rows.append({"model": name, "method": label, "angle": angle, "layer": best.layer, **outcome})
+    return rows
+
+
+def main(config: AgreementConfig) -> None:
+    """Run the study for every organism and write two tables."""
+    if config.out.exists():
+        raise ValueError(f"out={str(config.out)!r} exists and is not overwritten; remove it or use --out")
+    read: list[dict[str, Any]] = []
+    steered: list[dict[str, Any]] = []
+    fit = organism.contrast("agreement", config.pairs, config.seed)
+    test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
+    for source in tqdm(config.models, desc="organisms"):
+        model, name = ode.load_model(source), Path(source).name
+        acts, held_out = (ode.collect_activations(model, texts) for texts in (fit, test))
+        read += reading(name, acts, held_out, test)
+        steered += steering(name, model, acts, config)
+    config.out.mkdir(parents=True)
+    pd.DataFrame(read).to_csv(config.out / "reading.csv", index=False)
+    pd.DataFrame(steered).to_csv(config.out / "steering.csv", index=False)
+    print(pd.DataFrame(read).round(3).to_string(index=False, na_rep="–"))
+    columns = ["model", "method", "angle", "layer", "success", "success_low", "success_high", "parses", "n"]
+    print(pd.DataFrame(steered)[columns].round(3).to_string(index=False, na_rep="–"))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(AgreementConfig, description=__doc__))
