@@ -12,6 +12,7 @@ from torch import Tensor
 from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.certify.segment import monotone_angle
+from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
 from odesteer_tl.fields.base import Chart, VectorField, tangential, unit
 
@@ -26,7 +27,7 @@ class Path:
     Attributes:
         end: the end points, in the dtype of the activations.
         points: all points of the path if it was recorded, in the dtype that was integrated in.
-        n_evaluations: evaluations of the field per activation.
+        n_evaluations: evaluations of the field per activation (fewer than the steps where these are extrapolated).
         stationary: where the path ended at a numerical fixed point of the field.
     """
 
@@ -102,6 +103,14 @@ class Integrator:
     tangent: bool = False
     needs_quadratic: bool = False
 
+    @property
+    def smooth(self) -> bool:
+        """Whether the end point is a smooth function of the step (no step is cut)."""
+        return not self.needs_quadratic
+
+
+#: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
+EXTRAPOLATE_FROM = 100
 
 INTEGRATORS: dict[str, Integrator] = {
     "euler": Integrator(_euler, 1),
@@ -204,13 +213,41 @@ class Flow:
             coordinates, evaluations = [chart.start, end], 1
         else:
             velocity = chart.field if field.tangent or not method.tangent else _projected(chart.field)
-            coordinates = self._integrate(method, velocity, chart, T, norms if field.tangent else None, record)
-            evaluations = method.evaluations * self.steps
+            if (
+                method.smooth
+                and self.steps >= EXTRAPOLATE_FROM
+                and isinstance(chart.field, DiagonalField)
+                and not record
+            ):
+                coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
+            else:
+                coordinates = self._integrate(method, velocity, chart, T, norms if field.tangent else None, record)
+                evaluations = method.evaluations * self.steps
         end = coordinates[-1]
         still = (end == coordinates[-2]).all(-1)
         points = torch.stack([x] + [chart.leave(y) for y in coordinates[1:]]) if record else None
         final = points[-1] if points is not None else chart.leave(end)
         return Path(final.to(a.dtype), points, evaluations, still)
+
+    def _extrapolate(
+        self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
+    ) -> tuple[list[Tensor], int]:
+        """Start and end of many steps, from few of them, in float64 coordinates."""
+        exact = field.double()
+
+        def step(y: Tensor, eta: Tensor) -> Tensor:
+            y_next = method.step(exact, y, eta)
+            return (
+                y_next * (y.norm(dim=-1, keepdim=True) / y_next.norm(dim=-1, keepdim=True))
+                if method.project
+                else y_next
+            )
+
+        start = chart.start.double()
+        end, evaluations = extrapolated_end(step, start, T.double(), self.steps)
+        if self.method != "euler":  # which alone leaves the sphere
+            end = end * (start.norm(dim=-1, keepdim=True) / end.norm(dim=-1, keepdim=True))
+        return [chart.start, end.to(chart.start.dtype)], method.evaluations * evaluations
 
     def _integrate(
         self, method: Integrator, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool

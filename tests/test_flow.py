@@ -96,6 +96,22 @@ def test_without_a_linear_part_the_flow_is_ojas():
     assert float(difference) < 4e-8
 
 
+@pytest.mark.parametrize("method", STEPPED)
+@pytest.mark.parametrize(("curvature", "angle"), [(0.1, 0.5), (1.0, 1.0), (5.0, 1.0), (3.0, 20.0)])
+def test_many_steps_end_where_the_loop_ends(method, curvature, angle):
+    """Also where the flow reaches the maximum and steps chatter (the last case)."""
+    q, a = random_quadratic(D, 7, curvature=curvature), activations(6, D)
+    flow = ode.Flow(angle=angle, steps=1000, method=method)
+    field = ode.BarrierField(q)
+    loop, few = flow.solve(field, a, record=True), flow.solve(field, a)
+    if angle > 10:  # chatter amplifies rounding: only its size can be compared
+        assert (q.value(few.end) - q.value(loop.end)).abs().max() < q.curvature_bound * (angle / 1000) ** 2
+        return
+    torch.testing.assert_close(few.end, loop.end, rtol=0, atol=2e-7 * 8)
+    if curvature == 0.1:
+        assert few.n_evaluations < loop.n_evaluations / 10
+
+
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
 def test_classical_steps_are_torchdiffeqs_on_a_plain_field(method):
     class Spiral(ode.ConstantField):

@@ -79,6 +79,10 @@ class DiagonalField:
         self.values, self.loads = values, loads
         self._twice, self._scale = 2 * values, curvature_bound
 
+    def double(self) -> DiagonalField:
+        """The same field in float64."""
+        return DiagonalField(self.values.double(), self.loads.double(), self._scale)
+
     def __call__(self, y: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch k"]:
         u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
         g = torch.addcmul(self.loads, u, self._twice)
