@@ -12,16 +12,29 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+#: about how long one turn lasts
+TURN_SECONDS = 0.05
+
 
 def interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 15) -> tuple[float, float]:
-    """Median seconds of two calls run in turn (A B A B …), after one warm-up each."""
+    """Median seconds of two calls run in turn (A B A B …), after one warm-up each.
+
+    A turn of a short call is as many calls as fill `TURN_SECONDS`, timed together, so that neither is charged for the
+    other's evicted caches.
+    """
     times: tuple[list[float], list[float]] = ([], [])
-    for k in range(rounds + 1):
-        for call, found in zip((first, second), times, strict=True):
+    repeats: list[int] = []
+    for call in (first, second):
+        call()
+        start = time.perf_counter()
+        call()
+        repeats.append(max(1, round(TURN_SECONDS / (time.perf_counter() - start))))
+    for _ in range(rounds):
+        for call, n, found in zip((first, second), repeats, times, strict=True):
             start = time.perf_counter()
-            call()
-            if k:
-                found.append(time.perf_counter() - start)
+            for _ in range(n):
+                call()
+            found.append((time.perf_counter() - start) / n)
     return statistics.median(times[0]), statistics.median(times[1])
 
 

@@ -244,7 +244,9 @@ class Flow:
             )
 
         start = chart.start.double()
-        end, evaluations = extrapolated_end(step, start, T.double(), self.steps)
+        # ten roundings of the activations' own precision, and 1e-7 in float64
+        tolerance = max(10 * torch.finfo(chart.start.dtype).eps, 1e-7)
+        end, evaluations = extrapolated_end(step, start, T.double(), self.steps, tolerance)
         if self.method != "euler":  # which alone leaves the sphere
             end = end * (start.norm(dim=-1, keepdim=True) / end.norm(dim=-1, keepdim=True))
         return [chart.start, end.to(chart.start.dtype)], method.evaluations * evaluations

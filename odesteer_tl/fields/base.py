@@ -68,7 +68,7 @@ def unit(v: Float[Tensor, "*batch d"], scale: float) -> Float[Tensor, "*batch d"
     """v/‖v‖, and 0 where ‖v‖ is rounding noise beside `scale`: without this a step walks off a maximum."""
     norm = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     # a norm at or below the floor becomes infinite, and its row 0
-    return v / torch.nn.functional.threshold(norm, FIXED_POINT * torch.finfo(v.dtype).eps * scale, torch.inf)
+    return v / torch.threshold(norm, FIXED_POINT * torch.finfo(v.dtype).eps * scale, torch.inf)
 
 
 def tangential(u: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
