@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.kernel_approximation import PolynomialCountSketch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
 from odesteer_tl.barriers.dual import fit_dual
@@ -192,3 +193,24 @@ def test_scaling_a_quadratic_scales_value_and_gradient(d, seed, exponent):
 def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):
     with pytest.raises(ValueError, match=word.replace("(", r"\(")):
         make()
+
+
+def test_on_a_log_ratio_without_linear_part_only_the_quadratic_barrier_sees():
+    """The synthetic pair's oracle: linear AUC ≤ 0.55, quadratic ≥ 0.95 of the true ratio's."""
+    pair = ode.organism.SyntheticPair.quadratic(seed=0)
+    train, test = pair.sample(500, seed=1), torch.cat(pair.sample(2000, seed=2))
+    labels = np.repeat([1, 0], [2000, 2000])
+    truth = roc_auc_score(labels, pair.log_ratio(test))
+    linear = roc_auc_score(labels, ode.LinearBarrier().fit(*train).value(test))
+    quadratic = roc_auc_score(labels, ode.KernelBarrier(gamma=1.0, C=10.0).fit(*train).value(test))
+    assert linear <= 0.55
+    assert quadratic >= 0.95 * truth
+
+
+def test_mixed_precision_ends_at_the_same_optimum(monkeypatch):
+    positive, negative = gaussian_classes(300, D)
+    rough = ode.KernelBarrier(C=100.0).fit(positive, negative)
+    monkeypatch.setattr("odesteer_tl.barriers.dual.MIXED_PRECISION_FROM", 10**9)
+    exact = ode.KernelBarrier(C=100.0).fit(positive, negative)
+    a = activations(50, D)
+    torch.testing.assert_close(rough.value(a), exact.value(a), rtol=1e-5, atol=1e-5)
