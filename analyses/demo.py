@@ -151,14 +151,36 @@ def before_and_after(prompts: list[str], texts: dict[str, list[str]]) -> str:
     return "\n".join(lines)
 
 
+def for_reading(table: pd.DataFrame) -> str:
+    """The main table as Markdown, shares with their intervals; times are left to `table.csv`."""
+
+    def interval(row: pd.Series, name: str) -> str:
+        return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+
+    shown = pd.DataFrame(
+        {
+            "method": table["method"],
+            "temperature": table["temperature"],
+            "success": [interval(row, "success") for _, row in table.iterrows()],
+            "parses": [interval(row, "parses") for _, row in table.iterrows()],
+            "log-lik./word": table["log_likelihood"].map("{:.2f}".format),
+            "layer": table["layer"].map("{:.0f}".format, na_action="ignore"),
+            "angle turned": table["angle"].map("{:.3f}".format, na_action="ignore"),
+            "norm drift": table["norm_drift"].map("{:+.3f}".format, na_action="ignore"),
+            "steps certified": table["certified"].map("{:.3f}".format, na_action="ignore"),
+        }
+    )
+    return str(shown.fillna("–").to_markdown(index=False, disable_numparse=True))
+
+
 def main(config: DemoConfig) -> None:
     """Run, draw, and show where things are."""
     table = run(config)
     draw_outcomes(table, config.out)
     draw_paths(pd.read_csv(config.out / "paths.csv"), config.out)
-    columns = ["method", "temperature", "success", "parses", "log_likelihood", "layer", "angle", "norm_drift",
-               "certified", "seconds"]  # fmt: skip
-    print(table[columns].round(3).to_string(index=False, na_rep="–"))
+    readable = for_reading(table)
+    (config.out / "table.md").write_text(readable + "\n")
+    print(readable)
     print(f"\ntables, ten before/after texts and figures: {config.out}")
 
 

@@ -29,6 +29,7 @@ def test_the_table_and_the_texts(config):
     # the published solver leaves the sphere by its law: √(1 + θ²/N)
     assert cool.loc["ODESteer as published", "norm_drift"] == pytest.approx((1 + 0.09 / 10) ** 0.5 - 1, rel=1e-4)
     assert cool.loc["ODESteer, kernel + geodesic", "certified"] == 1.0
+    assert len((config.out / "table.md").read_text().splitlines()) == 2 + 8
     assert (config.out / "texts.md").read_text().count("\n## ") == 10
 
 
