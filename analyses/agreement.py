@@ -2,7 +2,8 @@
 
 For every organism given (one a training seed): AUC on held-out texts of linear and quadratic barriers, fitted on the
 same texts, each at its own cross-validated C and γ, beside the Bayes ceiling of the same texts; then the success of
-CAA, the quadratic barrier and a random direction at equal angle, layer and angle chosen on validation prompts for each.
+CAA, the linear and the quadratic barrier and a random direction at equal angle, the layer chosen on validation prompts
+for each.
 `python -m analyses.agreement --models organism results/organism/seed-1 results/organism/seed-2`
 """
 
@@ -35,6 +36,7 @@ class AgreementConfig:
     test_pairs: int = 500
     validation_prompts: int = 150
     test_prompts: int = 500
+    methods: tuple[str, ...] = ("caa", "linear barrier", "odesteer_kernel", "random")
     angles: tuple[float, ...] = (0.2, 0.4, 0.6)
     temperature: float = 0.7
     max_new_tokens: int = 40
@@ -69,6 +71,13 @@ def both(acts: ode.Activations, layer: int) -> tuple[torch.Tensor, torch.Tensor]
     return acts[layer].positive, acts[layer].negative
 
 
+def field_of(label: str, positive: torch.Tensor, negative: torch.Tensor, seed: int) -> ode.VectorField:
+    """The field of a method, or of the linear barrier that shares everything with the quadratic but its degree."""
+    if label == "linear barrier":
+        return ode.BarrierField(ode.KernelBarrier(degree=1, gamma="cv", seed=seed).fit(positive, negative))
+    return ode.METHODS[label].fit(positive, negative, seed)
+
+
 def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConfig) -> list[dict[str, Any]]:
     """Success of every method at every angle on test prompts, at the layer chosen for it on validation prompts."""
     drawn = organism.prompts(config.validation_prompts + config.test_prompts, config.seed)
@@ -76,8 +85,8 @@ def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConf
     settings: dict[str, Any] = {"concept": "agreement", "temperature": config.temperature,
                                 "max_new_tokens": config.max_new_tokens}  # fmt: skip
     rows = [{"model": name, "method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}]
-    for label in ("caa", "odesteer_kernel", "random"):
-        fields = {layer: ode.METHODS[label].fit(*both(acts, layer), config.seed) for layer in (1, 2, 3)}
+    for label in config.methods:
+        fields = {layer: field_of(label, *both(acts, layer), config.seed) for layer in (1, 2, 3)}
         for angle in config.angles:
             # geodesic for all: the angle asked for is the angle turned
             flow = ode.Flow(angle=angle, steps=10, method="geodesic")
