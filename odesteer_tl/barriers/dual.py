@@ -14,7 +14,9 @@ from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 MAX_NEWTON_STEPS = 200
-#: from this many samples on, Newton's first steps are taken in float32
+#: mean error of the fitted probabilities at which Newton's method stops
+TOLERANCE = 1e-7
+#: from this many samples on, the Newton systems are factored in float32
 MIXED_PRECISION_FROM = 500
 
 
@@ -35,53 +37,51 @@ def fit_dual(
     Returns:
         α and w₀; at the optimum α = C(labels − p), p the fitted probabilities.
     """
-    if start is None and K.dtype == torch.float64 and len(labels) >= MIXED_PRECISION_FROM:
-        # the first steps need no digits: half the bytes, half the time
-        rough, w0 = fit_dual(K.float(), labels.float(), C)
-        start = (rough.double(), w0.double())
     alpha, w0 = start if start is not None else (torch.zeros_like(labels), labels.new_zeros(()))
+    # residuals are exact, so a rough factor costs a step or two and halves the time of each
+    factored = K.float() if len(labels) >= MIXED_PRECISION_FROM else K
     Ka = K @ alpha
     objective = _objective(Ka, alpha, w0, labels, C)
-    tolerance = (1e-7 if K.dtype == torch.float64 else 1e-4) * C * len(labels)
     for _ in range(MAX_NEWTON_STEPS):
-        residual = C * (labels - torch.sigmoid(Ka + w0))
-        if (residual - alpha).abs().sum() <= tolerance:
+        residual = C * (labels - torch.sigmoid(Ka + w0)) - alpha
+        if residual.abs().sum() <= TOLERANCE * C * len(labels):
             break
-        target = _newton_target(K, Ka + w0, residual, C)
-        if target is None:
-            break
-        new_alpha, new_w0 = target
-        step_a, step_w = new_alpha - alpha, new_w0 - w0
-        step_Ka, t = K @ step_a, 1.0
-        trial = _objective(Ka + step_Ka, alpha + step_a, w0 + step_w, labels, C)
-        while trial > objective + 1e-12 * objective.abs() and t > 1e-8:
-            t /= 2
-            trial = _objective(Ka + t * step_Ka, alpha + t * step_a, w0 + t * step_w, labels, C)
-        if t <= 1e-8:
-            break  # the objective has stopped falling within rounding
-        alpha, w0, Ka, objective = alpha + t * step_a, w0 + t * step_w, Ka + t * step_Ka, trial
+        step = _newton_step(factored, Ka + w0, alpha, residual, C)
+        t = 0.0
+        if step is not None:
+            step_Ka, t = K @ step[0], 1.0
+            trial = _objective(Ka + step_Ka, alpha + step[0], w0 + step[1], labels, C)
+            while not trial <= objective + 1e-12 * objective.abs() and t > 1e-8:
+                t /= 2
+                trial = _objective(Ka + t * step_Ka, alpha + t * step[0], w0 + t * step[1], labels, C)
+            if t > 1e-8:
+                alpha, w0, Ka, objective = alpha + t * step[0], w0 + t * step[1], Ka + t * step_Ka, trial
+        if t < 1e-3:
+            if factored is K:
+                break  # the objective has stopped falling within rounding
+            factored = K
     return alpha, w0
 
 
-def _newton_target(
-    K: Tensor, f: Float[Tensor, " n"], residual: Float[Tensor, " n"], C: float
+def _newton_step(
+    K: Float[Tensor, "n n"], f: Float[Tensor, " n"], alpha: Float[Tensor, " n"], residual: Float[Tensor, " n"], C: float
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, ""]] | None:
-    """Where a full Newton step from f leads: solves `(K + W⁻¹)α + w₀1 = f + W⁻¹r`, `1ᵀα = 0`.
+    """Newton's step in α and w₀: `(K + W⁻¹)δ + δ₀1 = W⁻¹(residual)`, `1ᵀ(α + δ) = 0`, factored in the dtype of K.
 
-    None where the system is not positive definite in this precision.
+    None where the system is not positive definite in that precision.
     """
     p = torch.sigmoid(f)
     # a sample the model is certain of has no curvature; the floor keeps W⁻¹ finite and moves the optimum nowhere
     root = (C * p * (1 - p)).clamp_min(1e-10 * C).sqrt()
-    M = (K * root[:, None]).mul_(root)
+    M = (K * root[:, None].to(K)).mul_(root.to(K))
     M.diagonal().add_(1.0)
-    right = torch.stack([root * f + residual / root, root], dim=1)
     factor, failed = torch.linalg.cholesky_ex(M)
     if bool(failed):
         return None
-    solved = torch.cholesky_solve(right, factor) * root[:, None]
-    w0 = solved[:, 0].sum() / solved[:, 1].sum()
-    return solved[:, 0] - w0 * solved[:, 1], w0
+    right = torch.stack([residual / root, root], dim=1)
+    solved = torch.cholesky_solve(right.to(K), factor).to(root) * root[:, None]
+    step_w = (alpha.sum() + solved[:, 0].sum()) / solved[:, 1].sum()
+    return solved[:, 0] - step_w * solved[:, 1], step_w
 
 
 def _objective(Ka: Tensor, alpha: Tensor, w0: Tensor, labels: Tensor, C: float) -> Tensor:
