@@ -148,12 +148,9 @@ def collect_activations(
         "layers": wanted,
         "prepend_bos": prepend_bos,
     }
-    file = None
-    if cache is not None and isinstance(position, str):
-        key = json.dumps([asdict(identity), provenance], sort_keys=True)
-        file = Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
-        if file.exists():
-            return Activations.load(file)
+    file = _cache_file(cache, identity, provenance) if cache is not None and isinstance(position, str) else None
+    if file is not None and file.exists():
+        return Activations.load(file)
 
     pool = POOLS[position] if isinstance(position, str) else position
     texts = [*contrast.positive, *contrast.negative]
@@ -167,6 +164,12 @@ def collect_activations(
     if file is not None:
         result.save(file)
     return result
+
+
+def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str, Any]) -> Path:
+    """Where a result is kept: a name hashed from all that determines it."""
+    key = json.dumps([asdict(identity), provenance], sort_keys=True)
+    return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 
 def _forward(

@@ -31,7 +31,7 @@ def extrapolated_end(
     Args:
         step: `(y, eta) → y` on any batch shape.
         start: float64.
-        tolerance: what two orders may differ by, relative to ‖y‖; the higher one is some 30 times closer than that.
+        tolerance: what two orders may differ by, relative to ‖y‖; the higher one is returned.
     """
     x, T = start.reshape(-1, start.shape[-1]), T.expand(*start.shape[:-1], 1).reshape(-1, 1)
     end, left, evaluations = x.clone(), torch.arange(len(x), device=x.device), 0

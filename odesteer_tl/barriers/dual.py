@@ -1,7 +1,7 @@
 """Kernel logistic regression in the dual, by Newton's method: n unknowns whatever the feature space.
 
-scikit-learn has no kernel logistic regression. Its primal solvers on the rows of a Cholesky factor give the same
-answer (a test compares them) and take many times longer at large C, where the factor is badly conditioned.
+scikit-learn has no kernel logistic regression. Its primal solver on the rows of a Cholesky factor gives the same
+answer (a test compares them), but wants K regular, which repeated texts make singular.
 """
 
 from __future__ import annotations

@@ -98,10 +98,10 @@ def _certify_step(
     across = move - (move * u).sum(-1, keepdim=True) * u
     length, span = move.norm(dim=-1), across.norm(dim=-1)
     gamma = SAFETY * (2 * d + 8) * UNIT_ROUNDOFF
-    stationary = span <= gamma * (length + 0.0)
+    stationary = span <= gamma * length
     v = across / torch.where(stationary, 1.0, span)[:, None]
-    angle = torch.atan2(span, (end * u).sum(-1)).clamp_max(LONGEST_ARC)
-    antipodal = torch.atan2(span, (end * u).sum(-1)) > LONGEST_ARC
+    turned = torch.atan2(span, (end * u).sum(-1))
+    angle, antipodal = turned.clamp_max(LONGEST_ARC), turned > LONGEST_ARC
 
     Au, Av = q.product(u), q.product(v)
     b = q.b.to(u)

@@ -55,6 +55,7 @@ class BarrierField(VectorField):
         return Chart(field, start, lambda y: spectrum.leave(a, start, y))
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The barrier's class, constructor arguments, calibration and fitted state."""
         calibration = self.barrier.calibration
         settings = {
             "barrier": type(self.barrier).__name__,
@@ -65,6 +66,7 @@ class BarrierField(VectorField):
 
     @classmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> BarrierField:
+        """Rebuild from `dump`'s output; nothing is fitted again."""
         kind = BARRIERS[settings["barrier"]]
         # a quadratic's constructor takes its coefficients; they are restored as state like every other barrier's
         barrier = kind(**settings["config"]) if kind is not QuadraticBarrier else QuadraticBarrier.__new__(kind)
