@@ -238,7 +238,6 @@ def test_cap_of_zero_and_of_pi():
         (lambda: ode.certify_path(random_quadratic(3, 0), torch.zeros(2, 3)), "is zero"),
         (lambda: ode.certify_path(random_quadratic(3, 0), torch.full((2, 3), torch.nan)), "NaN"),
         (lambda: ode.cap_bound(random_quadratic(3, 0), torch.ones(3), angle=4.0), "angle=4.0"),
-        (lambda: ode.certify_path(ode.FourierBarrier().fit(*gaussian_classes(9, 4)), torch.ones(2, 4)), "quadratic"),
     ],
 )
 def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):

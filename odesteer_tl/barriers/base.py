@@ -84,6 +84,21 @@ class Barrier(ABC):
         return float(self.state["median_norm"]) if "median_norm" in self.state else None
 
     @property
+    def polynomial_degree(self) -> int | None:
+        """Degree of h as a polynomial of a/‖a‖; None where it is not one, and no certificate follows from it."""
+        return None
+
+    @property
+    def value_error(self) -> float:
+        """Bound on the rounding of `value` for float64 activations, absolute. Certificates of degree ≥ 3 need it."""
+        raise ValueError(f"{type(self).__name__} bounds no rounding of its value: no sound certificate exists for it")
+
+    @property
+    def slope_bound(self) -> float:
+        """Bound on |dh/dφ| along every great circle. Certificates of degree ≥ 3 need it."""
+        raise ValueError(f"{type(self).__name__} bounds no slope: no sound certificate exists for it")
+
+    @property
     def quadratic(self) -> QuadraticBarrier:
         """The same h as one quadratic xᵀAx + b·x + c on the unit sphere.
 

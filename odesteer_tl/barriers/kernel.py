@@ -94,6 +94,25 @@ class KernelBarrier(Barrier):
         return self.fitted("X").shape[1]
 
     @property
+    def polynomial_degree(self) -> int:
+        return self.degree
+
+    @property
+    def value_error(self) -> float:
+        """Of `Σαᵢ(γxᵢ·u + c₀)ᵏ + c`, whose powers are at most (γ + c₀)ᵏ."""
+        n, d = self.fitted("X").shape
+        reach = (self.chosen["gamma"] + self.coef0) ** self.degree * float(self.fitted("alpha").abs().sum())
+        roundings = self.degree * (d + 8 + self.degree) + n + 2
+        return 2.0**-53 * (roundings * reach + 2 * abs(float(self.fitted("intercept"))))
+
+    @property
+    def slope_bound(self) -> float:
+        """`kγ(γ + c₀)ᵏ⁻¹Σ|αᵢ|`."""
+        gamma = self.chosen["gamma"]
+        total = float(self.fitted("alpha").abs().sum())
+        return self.degree * gamma * (gamma + self.coef0) ** (self.degree - 1) * total
+
+    @property
     def quadratic(self) -> QuadraticBarrier:
         """The exact quadratic, kept in its span where there are fewer samples than dimensions."""
         if self.degree > 2:

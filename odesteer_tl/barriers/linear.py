@@ -41,6 +41,10 @@ class LinearBarrier(Barrier):
         return self.fitted("b").shape[0]
 
     @property
+    def polynomial_degree(self) -> int:
+        return 1
+
+    @property
     def quadratic(self) -> QuadraticBarrier:
         """The same h with A = 0."""
         b = self.fitted("b")

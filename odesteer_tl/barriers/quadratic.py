@@ -60,6 +60,10 @@ class QuadraticBarrier(Barrier):
         return self
 
     @property
+    def polynomial_degree(self) -> int:
+        return 2
+
+    @property
     def d_model(self) -> int:
         """Width of the activations."""
         return self.b.shape[0]
@@ -109,12 +113,11 @@ class QuadraticBarrier(Barrier):
         return pull_back(a, 2 * self.product(u) + self._on("b", a))
 
     @cached_property
-    def rounding_scale(self) -> float:
-        """A size that, times γ, bounds the rounding of h′: 4 Σ|wᵢ|‖xᵢ‖² (or 4‖A‖_F where A is dense) + ‖b‖."""
-        if "A" in self.state:
-            return float(4 * self.state["A"].norm() + self.b.norm())
-        X, weights = self.state["X"], self.state["weights"]
-        return float(4 * (weights.abs() * X.square().sum(1)).sum() + self.b.norm())
+    def spectral_error(self) -> float:
+        """‖A − VΛVᵀ‖ + ‖b − Vβ‖ (Frobenius): what the computed eigenbasis misses of this quadratic."""
+        spectrum = self.spectrum
+        A = (spectrum.basis * spectrum.eigenvalues) @ spectrum.basis.mT
+        return float((self.A - A).norm() + (self.b - spectrum.basis @ spectrum.linear).norm())
 
     def product(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Au, in the dtype and on the device of u."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,30 @@ class SketchBarrier(Barrier):
     def d_model(self) -> int:
         """Width of the activations."""
         return self.fitted("hashes").shape[1] - (self.coef0 != 0)
+
+    @property
+    def polynomial_degree(self) -> int:
+        return self.degree
+
+    @property
+    def value_error(self) -> float:
+        """Of the transforms: each errs by a few log₂n roundings of its input's norm (Higham 2002, Theorem 24.2).
+
+        A count sketch has 1-norm at most √(dγ) + √c₀ =: S, so the features have norm at most Sᵏ.
+        """
+        n, size = self.n_components, float(self.fitted("weight").norm()) * self._reach**self.degree
+        roundings = 64 * (self.degree + 1) * math.log2(n + 1) + self.degree * (self.d_model + 4) + n
+        return 2.0**-53 * (roundings * size + 2 * abs(float(self.fitted("intercept"))))
+
+    @property
+    def slope_bound(self) -> float:
+        """`k‖w‖√(dγ)Sᵏ⁻¹`."""
+        steep = (self.d_model * self.gamma) ** 0.5 * self._reach ** (self.degree - 1)
+        return self.degree * float(self.fitted("weight").norm()) * steep
+
+    @property
+    def _reach(self) -> float:
+        return (self.d_model * self.gamma) ** 0.5 + self.coef0**0.5
 
     @property
     def quadratic(self) -> QuadraticBarrier:

@@ -1,6 +1,6 @@
 """The sign of a trigonometric polynomial on an arc, decided by Bernstein coefficients.
 
-`f(φ) = Σₖ cₖ cos kφ + sₖ sin kφ` (k = 1 … p) on [0, Φ], Φ < π. About the arc's middle and with t = tan(ψ/2),
+`f(φ) = Σₖ cₖ cos kφ + sₖ sin kφ` (k = 0 … p) on [0, Φ], Φ < π. About the arc's middle and with t = tan(ψ/2),
 `(1+t²)ᵖ f` is a polynomial of degree 2p on [−tan(Φ/4), tan(Φ/4)] ⊂ [−1, 1]; its Bernstein coefficients bound it from
 both sides, and more tightly on every part. All tensors are float64.
 """
@@ -22,11 +22,11 @@ BASIS_ROUNDING = 256 * 2.0**-53
 
 
 def arc_polynomial(
-    cosines: Float[Tensor, "n p"], sines: Float[Tensor, "n p"], angle: Float[Tensor, " n"]
-) -> Float[Tensor, "n 2*p+1"]:
-    """Bernstein coefficients of `(1+t²)ᵖ f` over the arc, from its start to its end."""
-    p = cosines.shape[1]
-    shift = angle[:, None] / 2 * torch.arange(1, p + 1, dtype=angle.dtype, device=angle.device)
+    cosines: Float[Tensor, "n p_plus_1"], sines: Float[Tensor, "n p_plus_1"], angle: Float[Tensor, " n"]
+) -> Float[Tensor, "n m"]:
+    """Bernstein coefficients (m = 2p + 1) of `(1+t²)ᵖ f` over the arc, from its start to its end."""
+    p = cosines.shape[1] - 1
+    shift = angle[:, None] / 2 * torch.arange(p + 1, dtype=angle.dtype, device=angle.device)
     c = cosines * shift.cos() + sines * shift.sin()
     s = sines * shift.cos() - cosines * shift.sin()
     half_width = (angle / 4).tan()[:, None] ** torch.arange(2 * p + 1, dtype=angle.dtype, device=angle.device)
@@ -97,13 +97,13 @@ def _conversions(p: int) -> tuple[Tensor, Tensor, Tensor]:
 
     All entries are integers or ratios of integers, rounded once.
     """
-    cosines, sines = np.zeros((p, 2 * p + 1)), np.zeros((p, 2 * p + 1))
-    for k in range(1, p + 1):
+    cosines, sines = np.zeros((p + 1, 2 * p + 1)), np.zeros((p + 1, 2 * p + 1))
+    for k in range(p + 1):
         # (1+t²)ᵖ e^{ikψ} = (1+it)²ᵏ (1+t²)ᵖ⁻ᵏ
         turn = np.array([comb(2 * k, j) * 1j**j for j in range(2 * k + 1)])
         rest = np.polynomial.polynomial.polypow([1, 0, 1], p - k)
         product = np.convolve(turn, rest)
-        cosines[k - 1], sines[k - 1] = np.real(product), np.imag(product)
+        cosines[k], sines[k] = np.real(product), np.imag(product)
     m = 2 * p
     bernstein = np.zeros((m + 1, m + 1))
     for j in range(m + 1):

@@ -23,7 +23,7 @@ class BarrierField(VectorField):
         self.barrier = barrier
         self.tangent = barrier.spherical
         self._quadratic: QuadraticBarrier | None = None
-        if getattr(barrier, "degree", 1) <= 2 and barrier.spherical:
+        if (barrier.polynomial_degree or 3) <= 2:
             self._quadratic = barrier.quadratic
 
     @property
