@@ -1,0 +1,98 @@
+"""What suffix evaluation costs against the naive loop of full forward passes with steering hooks, cell for cell.
+
+`python -m analyses.suffix_cost`
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.bench import Row, gpt2_small, row
+from odesteer_tl.suffix import Prefix, collect_prefix
+
+
+@dataclass(frozen=True)
+class SuffixCostConfig:
+    """A layer sweep: every layer × `strengths` × `prompts`, scored by the logits at the last position."""
+
+    prompts: int = 64
+    length: int = 32
+    strengths: int = 8
+    threads: int = 2
+
+
+def suffix_rows(model: TransformerBridge, config: SuffixCostConfig) -> Iterator[Row]:
+    """Rows for edits of the last position and of all, against full passes that unembed all positions or the last.
+
+    Every layer is timed at one strength, naive and suffix in turn, and counted `strengths` times: a cell's cost does
+    not depend on the strength. Collecting the prefix is counted once. Both ways give the same logits (asserted).
+    """
+    tokens = torch.randint(5, 180, (config.prompts, config.length), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(tokens)
+    mask[1::2, : config.length // 4] = 0
+    field = ode.ConstantField(torch.randn(int(model.cfg.d_model), generator=torch.Generator().manual_seed(1)))
+    flow = ode.Flow(angle=0.3, steps=1)
+    starts = {"last position": config.length - 1, "all positions": 0}
+    seconds: defaultdict[str, float] = defaultdict(float)
+    with torch.no_grad():
+        model(tokens[:1], attention_mask=mask[:1])  # warm-up
+    prefixes: dict[str, Prefix] = {}
+    for name, start in starts.items():
+        prefixes[name] = timed(seconds, name, 1, lambda: collect_prefix(model, tokens, mask, start))  # noqa: B023
+    for layer in tqdm(range(int(model.cfg.n_layers)), desc="suffix cost", leave=False):
+        for name, start in starts.items():
+            prefix = prefixes[name]
+
+            def steer(x: Tensor, hook: Any, start: int = start) -> Tensor:
+                x = x.clone()
+                x[:, start:] = flow.solve(field, x[:, start:]).end
+                return x
+
+            @torch.no_grad()
+            def full(keep: int, layer: int = layer, steer: Callable[..., Tensor] = steer) -> Tensor:
+                with model.hooks(fwd_hooks=[(f"blocks.{layer}.hook_out", steer)]):
+                    return model(tokens, attention_mask=mask, logits_to_keep=keep)[:, -1]
+
+            def ours(layer: int = layer, prefix: Prefix = prefix) -> Tensor:
+                return prefix.logits(layer, flow.solve(field, prefix.residuals[layer]).end)[:, 0]
+
+            expected = timed(seconds, f"{name} all logits", config.strengths, lambda: full(0))
+            timed(seconds, f"{name} last logits", config.strengths, lambda: full(1))
+            found = timed(seconds, name, config.strengths, ours)
+            error = float((found - expected).abs().max())
+            assert error <= 1e-3, f"layer {layer}, {name}: logits differ by {error:.1e}"
+    sizes = f"{model.cfg.n_layers} layers × {config.strengths} strengths × {config.prompts} prompts of {config.length}"
+    for name in starts:
+        for kept in ("all logits", "last logits"):
+            what = f"suffix evaluation, {name} edited, against full passes with {kept}; {sizes}"
+            yield row(what, "≥ 4×" if kept == "all logits" else "", seconds[f"{name} {kept}"], seconds[name])
+
+
+def timed(seconds: defaultdict[str, float], name: str, times: int, call: Callable[[], Any]) -> Any:
+    """Run a call and add its seconds, counted `times` times, to `seconds[name]`."""
+    start = time.perf_counter()
+    out = call()
+    seconds[name] += times * (time.perf_counter() - start)
+    return out
+
+
+def main(config: SuffixCostConfig) -> None:
+    """Measure on a GPT-2-small shape with random weights."""
+    torch.set_num_threads(config.threads)
+    for line in suffix_rows(gpt2_small(), config):
+        print(f"{line['what']}: {line['reference']:.1f} s / {line['ours']:.1f} s = {line['ratio']:.2f} ×")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(SuffixCostConfig, description=__doc__))

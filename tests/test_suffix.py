@@ -1,0 +1,212 @@
+"""Suffix evaluation equals full forward passes with steering hooks, on two architectures, and leaves no trace."""
+
+import pytest
+import torch
+
+import odesteer_tl as ode
+from analyses.timing import peak_memory
+from odesteer_tl.suffix import collect_prefix
+
+P = 7
+
+
+@pytest.fixture(scope="module", params=["organism", "gpt2"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+def prompts(n=4, length=P):
+    """A left-padded batch: no padding, some, and a single real token."""
+    tokens = torch.randint(5, 100, (n, length), generator=torch.Generator().manual_seed(length))
+    mask = torch.ones_like(tokens)
+    mask[1, : length // 2] = 0
+    mask[2, : length - 1] = 0
+    return tokens, mask
+
+
+def by_full_pass(model, tokens, mask, layer, start, change):
+    """Logits and every resid_post of a full pass in which a hook changes the positions from `start` on."""
+    seen = {}
+
+    def steer(x, hook):
+        x = x.clone()
+        x[:, start:] = change(x[:, start:])
+        return x
+
+    def keep(x, hook):
+        seen[int(hook.name.split(".")[1])] = x
+
+    watch = [(f"blocks.{i}.hook_out", keep) for i in range(model.cfg.n_layers)]
+    with torch.no_grad(), model.hooks(fwd_hooks=[(f"blocks.{layer}.hook_out", steer), *watch]):
+        return model(tokens, attention_mask=mask), seen
+
+
+def overrides(model):
+    return [i for i, block in enumerate(model.blocks) if "forward" in block.__dict__]
+
+
+def rotate(x, angle=0.7):
+    field = ode.ConstantField(torch.randn(x.shape[-1], generator=torch.Generator().manual_seed(0)))
+    return ode.Flow(angle=angle).solve(field, x).end
+
+
+def every_other(x):
+    """An edit of some of the positions only."""
+    out = x.clone()
+    out[:, ::2] = rotate(x[:, ::2])
+    return out
+
+
+@pytest.mark.parametrize("start", [0, P - 1, -1, 3])
+@pytest.mark.parametrize("change", [rotate, every_other, torch.zeros_like])
+def test_logits_and_residuals_equal_a_full_pass_with_hooks(model, start, change):
+    tokens, mask = prompts()
+    prefix = collect_prefix(model, tokens, mask, start)
+    at = start % P
+    real = mask[:, at:].bool()
+    _, plain = by_full_pass(model, tokens, mask, 0, at, lambda x: x)
+    for layer in range(model.cfg.n_layers):
+        torch.testing.assert_close(prefix.residuals[layer][real], plain[layer][:, at:][real], rtol=1e-4, atol=1e-4)
+        expected, seen = by_full_pass(model, tokens, mask, layer, at, change)
+        found = prefix.logits(layer, change(prefix.residuals[layer]), last=P - at)
+        # a column of padding holds nothing anyone may read
+        torch.testing.assert_close(found[real], expected[:, at:][real], rtol=1e-4, atol=1e-4)
+        later = list(range(layer + 1, model.cfg.n_layers))
+        if later:
+            residuals = prefix.later_residuals(layer, change(prefix.residuals[layer]), later)
+            for other, x in residuals.items():
+                torch.testing.assert_close(x[real], seen[other][:, at:][real], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_the_real_model_too(tinystories, start):
+    tokens = tinystories.to_tokens(["The dog was very happy", "Once upon a time there was a", "Sad"],
+                                   padding_side="left")  # fmt: skip
+    mask = (tokens != tinystories.tokenizer.pad_token_id).long()
+    mask[:, -1] = 1
+    prefix = collect_prefix(tinystories, tokens, mask, start)
+    for layer in range(tinystories.cfg.n_layers):
+        expected, _ = by_full_pass(tinystories, tokens, mask, layer, prefix.start, rotate)
+        found = prefix.logits(layer, rotate(prefix.residuals[layer]))
+        torch.testing.assert_close(found[:, 0], expected[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_it_equals_a_steerer_on_the_last_prompt_token(model):
+    acts = ode.collect_activations(model, ode.organism.contrast("valence", n=30), layers=[1])
+    steerer = ode.Steerer(ode.BarrierField(ode.KernelBarrier(C=10.0).fit(acts[1].positive, acts[1].negative)),
+                          ode.Flow(angle=0.4), layer=1)  # fmt: skip
+    tokens, mask = prompts()
+    with steerer.on(model, prompt_length=P), torch.no_grad():
+        expected = model(tokens, attention_mask=mask)[:, -1]
+    prefix = collect_prefix(model, tokens, mask, start=-1)
+    for angle in (0.1, 0.4, 0.2):  # the order must not matter: nothing may be left in the shared cache
+        end = steerer.at(ode.Flow(angle=angle)).flow.solve(steerer.field, prefix.residuals[1]).end
+        found = prefix.logits(1, end)[:, 0]
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4) == (angle == 0.4)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_the_unedited_residual_gives_the_baseline(model, start):
+    tokens, mask = prompts()
+    prefix = collect_prefix(model, tokens, mask, start)
+    with torch.no_grad():
+        torch.testing.assert_close(prefix.baseline, model(tokens, attention_mask=mask)[:, -1], rtol=1e-4, atol=1e-4)
+    for layer, x in enumerate(prefix.residuals):
+        assert torch.equal(prefix.logits(layer, x)[:, 0], prefix.baseline)
+
+
+def test_earlier_blocks_really_do_not_run(organism):
+    runs = []
+    handles = [block.original_component.register_forward_hook(lambda *_, i=i: runs.append(i))
+               for i, block in enumerate(organism.blocks)]  # fmt: skip
+    try:
+        prefix = collect_prefix(organism, *prompts(), start=-1)
+        runs.clear()
+        prefix.logits(2, prefix.residuals[2])
+        assert runs == [3, 4]
+        runs.clear()
+        prefix.later_residuals(1, prefix.residuals[1], [2, 3])
+        assert runs == [2, 3]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_memory_does_not_grow_with_the_number_of_strengths(organism, start):
+    prefix = collect_prefix(organism, *prompts(), start)
+    rotate(prefix.residuals[1])  # annotations are checked, and cached, at the first call
+
+    def sweep(n):
+        return [float(prefix.logits(1, rotate(prefix.residuals[1], a)).sum()) for a in torch.linspace(0, 1, n).tolist()]
+
+    few, many = (peak_memory(lambda n=n: sweep(n)) for n in (1, 6))
+    assert many <= 1.01 * few
+
+
+def test_blocks_are_restored_after_an_exception_and_a_users_override_survives(organism):
+    prefix = collect_prefix(organism, *prompts(), start=-1)
+    block = organism.blocks[1]
+    mine = block.forward
+    block.__dict__["forward"] = mine
+
+    def fail(x, hook):
+        raise RuntimeError("mine")
+
+    try:
+        with pytest.raises(RuntimeError, match="mine"), organism.hooks(fwd_hooks=[("blocks.4.hook_out", fail)]):
+            prefix.logits(2, prefix.residuals[2])
+        assert overrides(organism) == [1]
+        assert block.__dict__["forward"] is mine
+    finally:
+        del block.__dict__["forward"]
+    tokens, mask = prompts()
+    with torch.no_grad():
+        torch.testing.assert_close(prefix.baseline, organism(tokens, attention_mask=mask)[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_exchange_more_than_the_residual_stream_are_refused(gpt2_directory):
+    model = ode.load_model(gpt2_directory)
+    note, first, last = {}, model.blocks[0].forward, model.blocks[2].forward
+
+    def leave_note(x, *args, **kwargs):
+        note["x"] = x
+        return first(x, *args, **kwargs)
+
+    def read_note(x, *args, **kwargs):
+        return last(x, *args, **kwargs) + note.pop("x", 0)
+
+    model.blocks[0].__dict__["forward"], model.blocks[2].__dict__["forward"] = leave_note, read_note
+    with pytest.raises(ValueError, match="exchange more than the residual stream"):
+        collect_prefix(model, *prompts())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_precisions(gpt2_directory, dtype):
+    model = ode.load_model(gpt2_directory, dtype=dtype)
+    tokens, mask = prompts()
+    prefix = collect_prefix(model, tokens, mask, start=-1)
+    expected, _ = by_full_pass(model, tokens, mask, 1, P - 1, lambda x: 1.5 * x)
+    tolerance = {"bfloat16": 3e-2, "float64": 1e-10}[dtype]
+    found = prefix.logits(1, 1.5 * prefix.residuals[1])[:, 0]
+    torch.testing.assert_close(found, expected[:, -1], rtol=tolerance, atol=tolerance)
+
+
+def test_bad_input_names_the_argument_and_the_value(organism, unchecked):
+    tokens, mask = prompts()
+    for start in (P, -P - 1):
+        with pytest.raises(ValueError, match=f"start={start} is out of range"):
+            collect_prefix(organism, tokens, mask, start)
+    prefix = collect_prefix(organism, tokens, mask, start=5)
+    x = prefix.residuals[2]
+    with pytest.raises(ValueError, match="layer=5 is out of range"):
+        prefix.logits(5, x)
+    with pytest.raises(ValueError, match=r"edited is \(4, 1, 128\)"):
+        prefix.logits(2, x[:, :1])
+    with pytest.raises(ValueError, match=r"edited is .* torch.float64"):
+        prefix.logits(2, x.double())
+    with pytest.raises(ValueError, match="last=3 must be 1 to 2"):
+        prefix.logits(2, x, last=3)
+    for layers in ([], [2], [1, 4]):
+        with pytest.raises(ValueError, match="each after layer=2"):
+            prefix.later_residuals(2, x, layers)
