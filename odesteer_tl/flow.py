@@ -62,12 +62,35 @@ def _geodesic_midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
     """Field at half the arc, carried back to the start by parallel transport along the arc."""
     norm = y.norm(dim=-1, keepdim=True)
     u, phi = y / norm, eta / norm
-    v = field(y)
+    back = _from_half_way(field, u, field(y), norm, phi)
+    return _along_circle(y, tangential(u, back), norm, phi)  # transport and rounding leave it tangent to 1e-16 only
+
+
+def _from_half_way(field: Velocity, u: Tensor, v: Tensor, norm: Tensor, phi: Tensor) -> Tensor:
+    """The field at half the arc `phi` from u along the unit tangent v, carried back to u by parallel transport."""
     half = _along_circle(u, v, 1.0, phi / 2)
     w = field(half * norm)
     v_there = torch.cos(phi / 2) * v - torch.sin(phi / 2) * u
-    back = w + (w * v_there).sum(-1, keepdim=True) * (v - v_there)
-    return _along_circle(y, tangential(u, back), norm, phi)  # transport and rounding leave it tangent to 1e-16 only
+    return w + (w * v_there).sum(-1, keepdim=True) * (v - v_there)
+
+
+def _timed_geodesic(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
+    """The great circle along a tangent of any length, followed for the time `eta`."""
+    return _for_time(y, field(y), eta)
+
+
+def _timed_geodesic_midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
+    norm = y.norm(dim=-1, keepdim=True)
+    u, v = y / norm, field(y)
+    speed = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    back = _from_half_way(field, u, unit(v, 0.0), norm, eta * speed / norm)
+    return _for_time(y, back - (back * u).sum(-1, keepdim=True) * u, eta)
+
+
+def _for_time(y: Tensor, v: Tensor, eta: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    speed = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return _along_circle(y, unit(v, 0.0), norm, eta * speed / norm)
 
 
 def _certified(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
@@ -90,11 +113,22 @@ def _projected(field: Velocity) -> Velocity:
     return lambda y: tangential(y / y.norm(dim=-1, keepdim=True), unit(field(y), 0.0))
 
 
+def _tangent_part(field: Velocity) -> Velocity:
+    """The field's tangent part at its own speed."""
+
+    def velocity(y: Tensor) -> Tensor:
+        u, v = y / y.norm(dim=-1, keepdim=True), field(y)
+        return v - (v * u).sum(-1, keepdim=True) * u
+
+    return velocity
+
+
 @dataclass(frozen=True)
 class Integrator:
     """An integrator: its step, evaluations a step, and how it treats the sphere.
 
-    `project` puts every point back on the sphere (for fields tangent to it); `tangent` wants unit tangents as input.
+    `project` puts every point back on the sphere (for fields tangent to it); `tangent` wants unit tangents as input,
+    which `timed` does without: the same step for a field followed at its own speed.
     """
 
     step: Step
@@ -102,6 +136,7 @@ class Integrator:
     project: bool = False
     tangent: bool = False
     needs_quadratic: bool = False
+    timed: Step | None = None
 
     @property
     def smooth(self) -> bool:
@@ -116,8 +151,8 @@ INTEGRATORS: dict[str, Integrator] = {
     "euler": Integrator(_euler, 1),
     "midpoint": Integrator(_midpoint, 2, project=True),
     "rk4": Integrator(_rk4, 4, project=True),
-    "geodesic": Integrator(_geodesic, 1, tangent=True),
-    "geodesic_midpoint": Integrator(_geodesic_midpoint, 2, tangent=True),
+    "geodesic": Integrator(_geodesic, 1, tangent=True, timed=_timed_geodesic),
+    "geodesic_midpoint": Integrator(_geodesic_midpoint, 2, tangent=True, timed=_timed_geodesic_midpoint),
     "certified": Integrator(_certified, 1, tangent=True, needs_quadratic=True),
     # no steps at all: the end point is the maximum of h within the angle (certify/cap.py)
     "optimal": Integrator(_geodesic, 1, needs_quadratic=True),
@@ -128,9 +163,13 @@ INTEGRATORS: dict[str, Integrator] = {
 class Flow:
     """How far and how to integrate. Give the strength in exactly one of three units.
 
+    `angle` and `relative` are lengths of path whatever the field: one of its own speed is then followed at unit speed,
+    and rests where it vanishes. So every method can be run at the same budget.
+
     Args:
         angle: in radians of the activation's own norm, T = angle · ‖a‖: comparable between models and layers.
-        T: integration time; for a unit-speed field the length of the path, in activation units (the paper's).
+        T: integration time. For a unit-speed field the length of the path, in activation units (the paper's); a field
+            of its own speed is followed for that time, so that T = 1 in one Euler step applies a map T(a) = a + v(a).
         relative: fraction of the median norm of the fitting activations, T = relative · median.
         steps: N ≥ 1.
         method: "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
@@ -212,7 +251,7 @@ class Flow:
             end = optimal_point(chart.field.values, chart.field.loads, chart.start, (T / norms).squeeze(-1))
             coordinates, evaluations = [chart.start, end], 1
         else:
-            velocity = chart.field if field.tangent or not method.tangent else _projected(chart.field)
+            velocity, step = self._at_pace(method, field, chart.field)
             if (
                 method.smooth
                 and self.steps >= EXTRAPOLATE_FROM
@@ -221,7 +260,8 @@ class Flow:
             ):
                 coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
             else:
-                coordinates = self._integrate(method, velocity, chart, T, norms if field.tangent else None, record)
+                on_sphere = norms if method.project and field.tangent else None
+                coordinates = self._integrate(step, velocity, chart, T, on_sphere, record)
                 evaluations = method.evaluations * self.steps
         end = coordinates[-1]
         still = (end == coordinates[-2]).all(-1)
@@ -251,15 +291,27 @@ class Flow:
             end = end * (start.norm(dim=-1, keepdim=True) / end.norm(dim=-1, keepdim=True))
         return [chart.start, end.to(chart.start.dtype)], method.evaluations * evaluations
 
+    def _at_pace(self, method: Integrator, field: VectorField, velocity: Velocity) -> tuple[Velocity, Step]:
+        """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
+        if field.unit_speed:
+            return (velocity if field.tangent or not method.tangent else _projected(velocity)), method.step
+        if self.T is None:
+            return (_projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
+        return (velocity if method.timed is None else _tangent_part(velocity)), method.timed or method.step
+
     def _integrate(
-        self, method: Integrator, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool
+        self, step: Step, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool
     ) -> list[Tensor]:
-        """Points in the chart's coordinates: all of them if recorded, else the last two."""
+        """Points in the chart's coordinates: all of them if recorded, else the last two.
+
+        Args:
+            norms: put every point back on the sphere of these, if given.
+        """
         eta = T / self.steps
         points = [chart.start]
         for _ in range(self.steps):
-            y = method.step(velocity, points[-1], eta)
-            if method.project and norms is not None:
+            y = step(velocity, points[-1], eta)
+            if norms is not None:
                 y = y * (norms / y.norm(dim=-1, keepdim=True))
             points = [*points, y] if record else [points[-1], y]
         return points

@@ -31,10 +31,17 @@ class Chart:
 
 
 class VectorField(ABC):
-    """A velocity on the residual stream. Fields of unit speed make T the length of the path."""
+    """A velocity on the residual stream. Fields of unit speed make T the length of the path.
+
+    A map a → T(a) is the field v(a) = T(a) − a, of its own speed: one Euler step of time 1 applies it, and one of
+    time s goes the share s of the way.
+    """
 
     #: whether v(a) is orthogonal to a, so that the exact flow keeps ‖a‖
     tangent: bool = False
+
+    #: whether ‖v(a)‖ = 1 (or 0 where it rests), so that `Flow(T=…)` is a length and not a time
+    unit_speed: bool = True
 
     @property
     @abstractmethod

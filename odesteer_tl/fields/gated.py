@@ -1,0 +1,71 @@
+"""The gated field: any field, at rest unless a condition holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from odesteer_tl._check import require_finite
+from odesteer_tl.fields.base import VectorField
+
+
+class GatedField(VectorField):
+    """`v(a) = field(a)` where the cosine of a with `condition` is at least `threshold`, else 0.
+
+    The gate is asked at every point of a path, so a path that leaves the condition stops there.
+
+    Args:
+        field: what acts; its speed and tangency are kept.
+        condition: the direction that opens the gate [d], of any nonzero length.
+        threshold: a cosine; above 1 the gate never opens, at −1 always.
+
+    Raises:
+        ValueError: the condition is zero, NaN, infinite, or not of the field's width.
+    """
+
+    def __init__(self, field: VectorField, condition: Float[Tensor, " d"], threshold: float) -> None:
+        require_finite("condition", condition)
+        if condition.shape != (field.d_model,) or not bool(condition.any()):
+            raise ValueError(
+                f"condition has shape {tuple(condition.shape)} and norm {float(condition.norm()):.3g}; it must be a "
+                f"nonzero vector of the field's width {field.d_model}"
+            )
+        self.field, self.threshold = field, threshold
+        self.condition = condition.detach().double().cpu() / condition.double().norm().cpu()
+        self.tangent, self.unit_speed = field.tangent, field.unit_speed
+
+    @property
+    def d_model(self) -> int:
+        return self.field.d_model
+
+    @property
+    def median_norm(self) -> float | None:
+        return self.field.median_norm
+
+    def open(self, a: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
+        """Where the gate is open."""
+        cosine = a @ self.condition.to(device=a.device, dtype=a.dtype) / a.norm(dim=-1)
+        return cosine >= self.threshold
+
+    def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """The field's velocity where the gate is open."""
+        return self.field(a).where(self.open(a).unsqueeze(-1), 0.0)
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The inner field's, beside the condition."""
+        settings, tensors = self.field.dump()
+        inner = {f"field.{name}": x for name, x in tensors.items()}
+        own = {"field": type(self.field).__name__, "settings": settings, "threshold": self.threshold}
+        return own, {**inner, "condition": self.condition}
+
+    @classmethod
+    def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> GatedField:
+        from odesteer_tl.fields import FIELDS  # the registry holds this very class
+
+        inner = {name.removeprefix("field."): x for name, x in tensors.items() if name.startswith("field.")}
+        field = FIELDS[settings["field"]].load(settings["settings"], inner)
+        self = cls(field, tensors["condition"], settings["threshold"])
+        self.condition = tensors["condition"]  # dividing by a norm of 1 ± ε again would change its last bits
+        return self
