@@ -1,0 +1,47 @@
+"""Look at a study from outside: `python -m analyses.sweep status DIR`, `python -m analyses.sweep report DIR`.
+
+Both leave with 0 if every cell is done, with 1 if some failed or are missing, with 2 if there is no readable study.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from analyses.sweep.store import Status, Store, StoreError
+
+Directory = Annotated[Path, tyro.conf.Positional]
+
+
+def status(directory: Directory) -> Status:
+    """Count done, failed and missing cells, and show the error of each failed one."""
+    store = Store.at(directory)
+    for key in sorted(store.failed()):
+        failure = store.failure(key)
+        print(f"failed: {failure['config']}: {failure['error']} (traceback: failed/{key}.json)")
+    return store.status()
+
+
+def report(directory: Directory) -> Status:
+    """Write table.parquet from the cells finished so far, in the study's order."""
+    store = Store.at(directory)
+    print(store.save_table())
+    return store.status()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        found = tyro.extras.subcommand_cli_from_dict({"status": status, "report": report}, args=args)
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(found)
+    return 0 if found.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The directory of a study: one parquet file a finished cell, one JSON file a failed one, never half a file.
+
+Two processes may run one study. No claims are kept: a claim outlives the process that was killed holding it, and then
+somebody must decide how old is dead. A cell is instead a function of its key, and its file is put in place whole, by
+one rename: whoever comes second writes the same again, and at worst the work of a cell is done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analyses.sweep.study import Cell, Study
+
+
+class StoreError(Exception):
+    """The results folder cannot be written or read: no cell can help it, so the run ends."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is; the three numbers add up to its cells."""
+
+    done: int
+    failed: int
+    missing: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell is done."""
+        return self.failed == self.missing == 0
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.done + self.failed + self.missing} cells done, {self.failed} failed"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The files of one study: `study.json`, `cells/<key>.parquet`, `failed/<key>.json`, `table.parquet`, `run.json`."""
+
+    directory: Path
+
+    @classmethod
+    def of(cls, study: Study, root: Path) -> Store:
+        """The store of a study under `root`, made if it is not there."""
+        store = cls(root / f"{study.name}-{study.digest}")
+        with _explained(store.directory):
+            for folder in ("cells", "failed"):
+                (store.directory / folder).mkdir(parents=True, exist_ok=True)
+                _remove_parts(store.directory / folder)
+        if not (store.directory / "study.json").exists():
+            content = {**json.loads(study.description), "keys": [cell.key for cell in study.keyed]}
+            store.write("study.json", json.dumps(content, indent=2).encode())
+        return store
+
+    @classmethod
+    def at(cls, directory: Path) -> Store:
+        """The store in a directory.
+
+        Raises:
+            StoreError: there is no study there.
+        """
+        if not (directory / "study.json").is_file():
+            raise StoreError(f"{str(directory)!r} holds no study.json; name the directory of a study")
+        return cls(directory)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of the study, in the order of the table."""
+        study = json.loads((self.directory / "study.json").read_bytes())
+        return tuple(Cell(key, config) for key, config in zip(study["keys"], study["cells"], strict=True))
+
+    def finished(self) -> set[str]:
+        """Keys of the cells that are done."""
+        return {name.removesuffix(".parquet") for name in os.listdir(self.directory / "cells") if name[0] != "."}
+
+    def failed(self) -> set[str]:
+        """Keys of the cells that raised; one done since is none of them."""
+        names = {name.removesuffix(".json") for name in os.listdir(self.directory / "failed") if name[0] != "."}
+        return names - self.finished()
+
+    def failure(self, key: str) -> dict[str, Any]:
+        """What was recorded of a failed cell: its config, the error and the traceback."""
+        return json.loads((self.directory / "failed" / f"{key}.json").read_bytes())
+
+    def forget_failures(self) -> None:
+        """Let the failed cells be missing again."""
+        for key in self.failed():
+            (self.directory / "failed" / f"{key}.json").unlink(missing_ok=True)
+
+    def status(self) -> Status:
+        """Count the cells."""
+        keys = {cell.key for cell in self.cells()}
+        done, failed = len(keys & self.finished()), len(keys & self.failed())
+        return Status(done, failed, len(keys) - done - failed)
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell is done."""
+        return (self.directory / "cells" / f"{cell.key}.parquet").exists()
+
+    def save_rows(self, cell: Cell, rows: pd.DataFrame) -> None:
+        """Write a cell's rows, its config in front of them.
+
+        Raises:
+            ValueError: a column of the rows has the name of a config key.
+        """
+        both = sorted(set(cell.config) & set(map(str, rows.columns)))
+        if both:
+            raise ValueError(f"cell {dict(cell.config)} returns column(s) {', '.join(both)}, which its config has too")
+        # made of at least one row: columns without any have no type
+        config = pd.DataFrame([{"cell": cell.key, **cell.config}] * max(len(rows), 1)).iloc[: len(rows)]
+        table = pa.Table.from_pandas(pd.concat([config, rows.reset_index(drop=True)], axis=1), preserve_index=False)
+        self.write(f"cells/{cell.key}.parquet", _parquet(table))
+        (self.directory / "failed" / f"{cell.key}.json").unlink(missing_ok=True)
+
+    def save_failure(self, cell: Cell, error: str, traceback: str) -> None:
+        """Record that a cell raised."""
+        content = {"config": dict(cell.config), "error": error, "traceback": traceback}
+        self.write(f"failed/{cell.key}.json", json.dumps(content, indent=2).encode())
+
+    def save_table(self) -> Path:
+        """Put the rows of all finished cells into `table.parquet`, in the order of the study's cells.
+
+        Raises:
+            StoreError: a file is damaged, or cells give one column different types.
+        """
+        tables = [self._read(cell) for cell in self.cells() if self.has(cell)]
+        try:
+            table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        except pa.ArrowTypeError as error:
+            raise StoreError(
+                f"cells give one column different types ({error}); settle on one in the cell function"
+            ) from error
+        self.write("table.parquet", _parquet(table))
+        return self.directory / "table.parquet"
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file in place whole and on disk, or leave what was there.
+
+        Raises:
+            StoreError: the disk is full, the folder read-only, …
+        """
+        path = self.directory / name
+        with _explained(path.parent):
+            handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(part, 0o644)
+                os.replace(part, path)
+            except BaseException:
+                Path(part).unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+    def _read(self, cell: Cell) -> pa.Table:
+        path = self.directory / "cells" / f"{cell.key}.parquet"
+        try:
+            return pq.read_table(path).replace_schema_metadata(None)
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path.name} is damaged ({error}); delete it and run the study again") from error
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(None), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what killed writers left: a file is a part for milliseconds, so one an hour old is nobody's."""
+    for part in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself onto disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"the results folder {str(folder)!r} cannot be written: {error.strerror}; make room or make it writable "
+            "and run again: finished cells are kept"
+        ) from error

@@ -1,0 +1,56 @@
+"""What runs in a worker: the cells of one group, with the context its process made once."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analyses.sweep.store import Store, StoreError
+from analyses.sweep.study import Cell, Config
+
+_LOCK = threading.Lock()
+_CONTEXT: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells to run one after the other, and all a worker must know to run them."""
+
+    digest: str
+    function: Callable[[Any, Config], pd.DataFrame]
+    context: Callable[[], Any]
+    store: Store
+    cells: tuple[Cell, ...]
+
+
+def run_group(group: Group) -> None:
+    """Run the cells that are not done yet and write each as it ends; one that raises is recorded and passed over.
+
+    Raises:
+        StoreError: a result cannot be written.
+        Exception: whatever the context raises: no cell could run without it.
+    """
+    for cell in group.cells:
+        if group.store.has(cell):
+            continue
+        context = shared_context(group.digest, group.context)
+        try:
+            group.store.save_rows(cell, group.function(context, cell.config))
+        except StoreError:
+            raise
+        except Exception as error:
+            group.store.save_failure(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def shared_context(digest: str, make: Callable[[], Any]) -> Any:
+    """This process's context of a study, made at the first call; that of another study is let go."""
+    with _LOCK:
+        if digest not in _CONTEXT:
+            _CONTEXT.clear()
+            _CONTEXT[digest] = make()
+        return _CONTEXT[digest]

@@ -1,0 +1,85 @@
+"""What the sweep engine costs: its overhead a cell, and what a second Dask worker brings.
+
+`python -m analyses.sweep_cost`
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tyro
+
+from analyses.sweep import Store, Study, run
+
+
+@dataclass(frozen=True)
+class SweepCostConfig:
+    """Cells of about `seconds` of one core each."""
+
+    cells: int = 24
+    seconds: float = 0.2
+    rounds: int = 3
+
+
+def no_context() -> None:
+    """These cells share nothing."""
+
+
+def turns(context: Any, config: Any) -> pd.DataFrame:
+    """Keep one core busy for a number of turns of a loop, and say for how long it was."""
+    start, total = time.perf_counter(), 0
+    for i in range(config["turns"]):
+        total += i * i % 7
+    return pd.DataFrame({"seconds": [time.perf_counter() - start]})
+
+
+def sweep_rows(config: SweepCostConfig) -> Iterator[dict[str, Any]]:
+    """A row for the overhead in this process and a row for two Dask workers of one thread against one."""
+    from distributed import LocalCluster
+
+    trial = 1_000_000
+    n = round(trial * config.seconds / float(turns(None, {"turns": trial}).seconds.iloc[0]))
+    cells = tuple({"i": i, "turns": n} for i in range(config.cells))
+    study = Study("cost", turns, no_context, {}, "1", cells)
+    overheads: list[float] = []
+    for _ in range(config.rounds):
+        wall, busy = timed_run(study, "local")
+        overheads.append((wall - busy) / busy)
+    yield {"what": f"overhead a cell of {config.seconds} s", "target": "≤ 5 %", "ratio": statistics.median(overheads)}
+
+    settings: dict[str, Any] = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(n_workers=1, **settings) as one, LocalCluster(n_workers=2, **settings) as two:
+        clusters: dict[int, Any] = {1: one, 2: two}
+        walls: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(config.rounds):
+            for n_workers, cluster in clusters.items():
+                address = cluster.scheduler_address.removeprefix("tcp:")
+                walls[n_workers].append(timed_run(study, f"dask:{address}")[0])
+    first, second = (statistics.median(walls[k]) for k in (1, 2))
+    yield {"what": f"two Dask workers against one, {config.cells} cells", "target": "≥ 1.6×",
+           "reference": first, "ours": second, "ratio": first / second}  # fmt: skip
+
+
+def timed_run(study: Study, executor: str) -> tuple[float, float]:
+    """Wall seconds of a whole run, and the sum of the seconds its cells took."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        run(study, Path(folder), executor, progress=False)
+        wall = time.perf_counter() - start
+        return wall, float(pd.read_parquet(Store.of(study, Path(folder)).directory / "table.parquet").seconds.sum())
+
+
+def main(config: SweepCostConfig) -> None:
+    """Print the rows."""
+    print(pd.DataFrame(list(sweep_rows(config))).to_string(index=False, float_format="%.3f", na_rep="–"))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(SweepCostConfig, description=__doc__))
