@@ -1,0 +1,11 @@
+"""Statistics of what we report: intervals, bands along curves, corrected and equivalence tests."""
+
+from odesteer_tl.stats.comparisons import Equivalence as Equivalence
+from odesteer_tl.stats.comparisons import equivalence as equivalence
+from odesteer_tl.stats.comparisons import holm as holm
+from odesteer_tl.stats.curves import Band as Band
+from odesteer_tl.stats.curves import mean_band as mean_band
+from odesteer_tl.stats.curves import peak as peak
+from odesteer_tl.stats.intervals import Estimate as Estimate
+from odesteer_tl.stats.intervals import paired_difference as paired_difference
+from odesteer_tl.stats.intervals import share as share
