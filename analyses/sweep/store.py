@@ -117,9 +117,9 @@ class Store:
         both = sorted(set(cell.config) & set(map(str, rows.columns)))
         if both:
             raise ValueError(f"cell {dict(cell.config)} returns column(s) {', '.join(both)}, which its config has too")
-        # made of at least one row: columns without any have no type
-        config = pd.DataFrame([{"cell": cell.key, **cell.config}] * max(len(rows), 1)).iloc[: len(rows)]
-        table = pa.Table.from_pandas(pd.concat([config, rows.reset_index(drop=True)], axis=1), preserve_index=False)
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        for name, value in reversed([("cell", cell.key), *cell.config.items()]):
+            table = table.add_column(0, name, pa.repeat(pa.scalar(value), len(rows)))
         self.write(f"cells/{cell.key}.parquet", _parquet(table))
         (self.directory / "failed" / f"{cell.key}.json").unlink(missing_ok=True)
 
@@ -147,6 +147,8 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place whole and on disk, or leave what was there.
 
+        The folder is not synced: a power cut may forget the rename, and with it a cell, but never leaves half of one.
+
         Raises:
             StoreError: the disk is full, the folder read-only, …
         """
@@ -163,7 +165,6 @@ class Store:
             except BaseException:
                 Path(part).unlink(missing_ok=True)
                 raise
-            _sync_folder(path.parent)
 
     def _read(self, cell: Cell) -> pa.Table:
         path = self.directory / "cells" / f"{cell.key}.parquet"
@@ -185,15 +186,6 @@ def _remove_parts(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > 3600:
                 part.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself onto disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""The engine and suffix evaluation together: a layer sweep of a real model, equal to full passes with hooks."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+import torch
+
+import odesteer_tl as ode
+from analyses.sweep import Store, Study, require_numbers, run
+from odesteer_tl.suffix import Prefix, collect_prefix
+
+FIELD = ode.ConstantField(torch.randn(128, generator=torch.Generator().manual_seed(0)))
+
+
+def prompts():
+    tokens = torch.randint(5, 100, (4, 6), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(tokens)
+    mask[1, :3] = 0
+    return tokens, mask
+
+
+def load() -> Prefix:
+    torch.set_num_threads(1)
+    return collect_prefix(ode.load_model("organism"), *prompts(), start=-1)
+
+
+def score(prefix, config):
+    """Log-probability of a token by prompt."""
+    edited = ode.Flow(angle=config["angle"]).solve(FIELD, prefix.residuals[config["layer"]]).end
+    found = prefix.logits(config["layer"], edited)[:, 0].log_softmax(-1)[:, 7]
+    return require_numbers(pd.DataFrame({"prompt": range(len(found)), "log_prob": found.double().numpy()}), config)
+
+
+@pytest.fixture(scope="module")
+def study(organism):
+    return Study(
+        name="layers",
+        function=score,
+        context=load,
+        settings={"model": asdict(ode.ModelIdentity.of(organism)), "seed": 1},
+        version="1",
+        cells=tuple({"layer": layer, "angle": angle} for layer in range(5) for angle in (0.2, 0.6)),
+        group="layer",
+    )
+
+
+def test_a_layer_sweep_equals_full_passes_and_is_the_same_from_another_process(study, organism, tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        assert run(study, tmp_path / "here", progress=False).complete
+    finally:
+        torch.set_num_threads(threads)
+    tokens, mask = prompts()
+    here = Store.of(study, tmp_path / "here").directory / "table.parquet"
+    table = pd.read_parquet(here).set_index(["layer", "angle"])
+    for (layer, angle), rows in table.groupby(level=["layer", "angle"]):
+        steerer = ode.Steerer(FIELD, ode.Flow(angle=angle), layer=int(layer))
+        with steerer.on(organism, prompt_length=6), torch.no_grad():
+            expected = organism(tokens, attention_mask=mask)[:, -1].log_softmax(-1)[:, 7]
+        torch.testing.assert_close(torch.tensor(rows.log_prob.to_numpy()), expected.double(), rtol=1e-4, atol=1e-4)
+    assert run(study, tmp_path / "there", "processes:1", progress=False).complete
+    there = Store.of(study, tmp_path / "there").directory / "table.parquet"
+    assert there.read_bytes() == here.read_bytes()
