@@ -28,7 +28,8 @@ class ConstantField(VectorField):
         self.length = float(direction.double().norm())
         if self.length == 0:
             raise ValueError("direction is zero: positive and negative activations have no difference at this layer")
-        self.direction = direction.detach().double().cpu() / self.length
+        self.given = direction.detach().double().cpu()
+        self.direction = self.given / self.length
         self._median_norm = median_norm
 
     @property
@@ -45,7 +46,8 @@ class ConstantField(VectorField):
         return self.direction.to(device=a.device, dtype=a.dtype).expand_as(a)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return {"median_norm": self._median_norm}, {"direction": self.direction * self.length}
+        """The direction as given: dividing it again gives the same bits."""
+        return {"median_norm": self._median_norm}, {"direction": self.given}
 
     @classmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> ConstantField:

@@ -33,7 +33,8 @@ class GatedField(VectorField):
                 f"nonzero vector of the field's width {field.d_model}"
             )
         self.field, self.threshold = field, threshold
-        self.condition = condition.detach().double().cpu() / condition.double().norm().cpu()
+        self.given = condition.detach().double().cpu()
+        self.condition = self.given / self.given.norm()
         self.tangent, self.unit_speed = field.tangent, field.unit_speed
 
     @property
@@ -54,11 +55,11 @@ class GatedField(VectorField):
         return self.field(a).where(self.open(a).unsqueeze(-1), 0.0)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The inner field's, beside the condition."""
+        """The inner field's, beside the condition as given: dividing it again gives the same bits."""
         settings, tensors = self.field.dump()
         inner = {f"field.{name}": x for name, x in tensors.items()}
         own = {"field": type(self.field).__name__, "settings": settings, "threshold": self.threshold}
-        return own, {**inner, "condition": self.condition}
+        return own, {**inner, "condition": self.given}
 
     @classmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> GatedField:
@@ -66,6 +67,4 @@ class GatedField(VectorField):
 
         inner = {name.removeprefix("field."): x for name, x in tensors.items() if name.startswith("field.")}
         field = FIELDS[settings["field"]].load(settings["settings"], inner)
-        self = cls(field, tensors["condition"], settings["threshold"])
-        self.condition = tensors["condition"]  # dividing by a norm of 1 ± ε again would change its last bits
-        return self
+        return cls(field, tensors["condition"], settings["threshold"])

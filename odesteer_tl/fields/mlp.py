@@ -26,7 +26,7 @@ def input_gradient(layers: Layers, x: Float[Tensor, "*batch i"]) -> Float[Tensor
     for weight, bias in layers[:-1]:
         x = torch.tanh(x @ weight.mT + bias)
         hidden.append(x)
-    back = layers[-1][0].expand(*x.shape[:-1], -1)
+    back = layers[-1][0][0].expand_as(x)
     for (weight, _), h in zip(reversed(layers[:-1]), reversed(hidden), strict=True):
         back = (back * (1 - h * h)) @ weight
     return back

@@ -33,7 +33,7 @@ def fit(
     Args:
         method: a name in `METHODS`.
         layer: the 0-based block whose output is steered.
-        angle, T, relative: the strength, exactly one of them (see `Flow`).
+        angle, T, relative: the strength, one of them (see `Flow`); without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
         position: which tokens of the contrast texts are learned from.
         positions: which tokens are steered.
@@ -44,6 +44,8 @@ def fit(
     """
     require_one_of("method", method, METHODS)
     chosen = METHODS[method]
+    if angle is None and T is None and relative is None:
+        T = chosen.T
     flow = Flow(
         angle=angle,
         T=T,

@@ -23,18 +23,22 @@ class Method:
         fit: activations to field.
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
+        T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
     """
 
     fit: FitFn
     solver: str
     steps: int
     source: str
+    T: float | None = None
 
 
 METHODS: dict[str, Method] = {}
 
 
-def register(name: str, *, solver: str, steps: int = 1, source: str) -> Callable[[FitFn], FitFn]:
+def register(
+    name: str, *, solver: str, steps: int = 1, source: str, T: float | None = None
+) -> Callable[[FitFn], FitFn]:
     """Enter a function into `METHODS`.
 
     Raises:
@@ -44,7 +48,7 @@ def register(name: str, *, solver: str, steps: int = 1, source: str) -> Callable
         raise ValueError(f"name={name!r} is already a method; choose another name")
 
     def enter(fit: FitFn) -> FitFn:
-        METHODS[name] = Method(fit, solver, steps, source)
+        METHODS[name] = Method(fit, solver, steps, source, T)
         return fit
 
     return enter
@@ -53,3 +57,11 @@ def register(name: str, *, solver: str, steps: int = 1, source: str) -> Callable
 def median_norm(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> float:
     """Median activation norm of both classes together, the unit of `Flow(relative=…)`."""
     return float(torch.cat([positive, negative]).double().norm(dim=-1).median())
+
+
+def require_pairs(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], why: str) -> None:
+    """Raise `ValueError` unless the classes can be read as pairs, row by row."""
+    if len(positive) != len(negative):
+        raise ValueError(
+            f"positive has {len(positive)} rows and negative {len(negative)}; {why}: pass paired texts, or use 'caa'"
+        )

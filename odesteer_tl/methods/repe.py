@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl.fields import ConstantField, VectorField
-from odesteer_tl.methods.registry import median_norm, register
+from odesteer_tl.methods.registry import median_norm, register, require_pairs
 
 
 @register("repe", solver="euler", source="RepE, arXiv 2310.01405")
@@ -19,11 +19,7 @@ def repe(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: i
     Raises:
         ValueError: the classes are not paired (unequal lengths).
     """
-    if len(positive) != len(negative):
-        raise ValueError(
-            f"positive has {len(positive)} rows and negative {len(negative)}; RepE takes the differences of pairs: "
-            "pass paired texts, or use 'caa'"
-        )
+    require_pairs(positive, negative, "RepE takes the differences of pairs")
     difference = positive.double() - negative.double()
     _, _, directions = torch.linalg.svd(difference, full_matrices=False)
     direction = directions[0]

@@ -1,0 +1,146 @@
+"""What every name in `METHODS` promises: strengths, dtypes, batches, padding, KV cache, seeds, saving."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import odesteer_tl as ode
+
+LAYER = 2
+NAMES = sorted(ode.METHODS)
+
+
+@pytest.fixture(scope="module")
+def contrast():
+    return ode.organism.contrast("valence", n=30)
+
+
+@pytest.fixture(scope="module")
+def acts(organism, contrast):
+    return ode.collect_activations(organism, contrast, [LAYER])[LAYER]
+
+
+@pytest.fixture(scope="module")
+def fitted(acts):
+    """`name → field`, each fitted once for this file."""
+    return cache(lambda name: ode.METHODS[name].fit(acts.positive, acts.negative, 1))
+
+
+@pytest.fixture(scope="module")
+def texts(organism):
+    """Activations of other texts than those fitted on, both classes."""
+    other = ode.organism.contrast("valence", n=60)
+    layer = ode.collect_activations(organism, other, [LAYER])[LAYER]
+    return torch.cat([layer.positive[30:], layer.negative[30:]])
+
+
+def flows(name):
+    """The method's own strength where it has one, and a length."""
+    method = ode.METHODS[name]
+    strengths = [{"angle": 0.4}] + ([{"T": method.T}] if method.T is not None else [])
+    return [ode.Flow(**s, steps=method.steps, method=method.solver) for s in strengths]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zero_strength_is_bitwise_identity(name, dtype, fitted, texts):
+    method, a = ode.METHODS[name], texts.to(dtype)
+    for strength in ({"angle": 0.0}, {"T": 0.0}, {"relative": 0.0}):
+        end = ode.Flow(**strength, steps=method.steps, method=method.solver).solve(fitted(name), a).end
+        assert torch.equal(end, a)
+        assert end.dtype == dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_integrated_in_float32(name, fitted, texts):
+    a = texts.to(torch.bfloat16)
+    for flow in flows(name):
+        end = flow.solve(fitted(name), a).end
+        assert end.dtype == torch.bfloat16
+        assert torch.equal(end, flow.solve(fitted(name), a.float()).end.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_rests_or_moves_by_the_angle_asked_for(name, fitted, texts):
+    a = texts.double()
+    path = ode.Flow(angle=0.3, steps=1, method="geodesic").solve(fitted(name), a)
+    u, w = (x / x.norm(dim=-1, keepdim=True) for x in (a, path.end))
+    turned = 2 * torch.atan2((u - w).norm(dim=-1), (u + w).norm(dim=-1))
+    rests = (path.end == a).all(-1)
+    torch.testing.assert_close(turned[~rests], torch.full_like(turned[~rests], 0.3), rtol=1e-9, atol=0)
+    torch.testing.assert_close(path.end.norm(dim=-1), a.norm(dim=-1), rtol=1e-12, atol=0)
+    assert (~rests).any()
+    added = ode.Flow(angle=0.3, steps=1, method="euler").solve(fitted(name), a).end - a
+    moved = added.norm(dim=-1) / a.norm(dim=-1)
+    torch.testing.assert_close(moved[~rests], torch.full_like(moved[~rests], 0.3), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_does_not_depend_on_its_batch_mates(name, fitted, texts):
+    a = texts[:9].double()
+    for flow in flows(name):
+        together = flow.solve(fitted(name), a).end
+        alone = torch.stack([flow.solve(fitted(name), row).end for row in a])
+        torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+        assert flow.solve(fitted(name), a.reshape(3, 1, 3, -1)).end.shape == (3, 1, 3, a.shape[1])
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"random"}))
+def test_negatives_move_toward_the_positives(name, fitted, acts):
+    """No method but the placebo has its sign wrong: the share of the mean difference covered is positive."""
+    difference = (acts.positive - acts.negative).double().mean(0)
+    for flow in flows(name):
+        moved = flow.solve(fitted(name), acts.negative).end.double() - acts.negative.double()
+        assert float(moved.mean(0) @ difference) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cached_logits_equal_uncached_in_a_left_padded_batch(name, fitted, organism):
+    P, new = 6, 3
+    tokens = torch.randint(5, 100, (3, P), generator=torch.Generator().manual_seed(P))
+    mask = torch.ones_like(tokens)
+    mask[1, :3], mask[2, :5] = 0, 0
+
+    def logits(prompt, prompt_mask, hooks, cached):
+        with organism.hooks(fwd_hooks=hooks):
+            out = organism.generate(
+                prompt, attention_mask=prompt_mask, max_new_tokens=new, do_sample=False, verbose=False,
+                output_logits=True, use_past_kv_cache=cached, stop_at_eos=False, return_type="tokens",
+                prepend_bos=False,
+            )  # fmt: skip
+        return torch.stack(list(out.logits))
+
+    for flow in flows(name):
+        steerer = ode.Steerer(fitted(name), flow, LAYER)
+        with_cache, without = (logits(tokens, mask, steerer.hooks(prompt_length=P), use) for use in (True, False))
+        torch.testing.assert_close(with_cache, without, rtol=1e-4, atol=1e-4)
+        alone = logits(tokens[1:2, 3:], mask[1:2, 3:], steerer.hooks(prompt_length=3), True)
+        torch.testing.assert_close(alone[:, 0], with_cache[:, 1], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bfloat16_model_is_steered(name, fitted, bfloat16_organism):
+    tokens = torch.arange(7, 14)[None]
+    for flow in flows(name):
+        with ode.Steerer(fitted(name), flow, LAYER, positions="all").on(bfloat16_organism):
+            logits = bfloat16_organism(tokens)
+        assert torch.isfinite(logits).all()
+
+
+@pytest.fixture(scope="module")
+def bfloat16_organism():
+    return ode.load_model("organism", dtype="bfloat16")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_reproduces_and_a_file_restores_bitwise(name, fitted, acts, texts, tmp_path):
+    field, again = fitted(name), ode.METHODS[name].fit(acts.positive, acts.negative, 1)
+    for flow in flows(name):
+        path = tmp_path / f"{flow.T}"
+        ode.Steerer(field, flow, LAYER).save(path)
+        loaded = ode.Steerer.load(path)
+        for a in (texts, texts.double()):
+            end = flow.solve(field, a).end
+            assert torch.equal(flow.solve(again, a).end, end)
+            assert torch.equal(loaded.flow.solve(loaded.field, a).end, end)
