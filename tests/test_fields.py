@@ -203,7 +203,7 @@ def test_the_controlled_barrier_closes_its_gap_exponentially_and_stops():
     q, a = random_quadratic(D, 0), activations(8, D)
     level = float(q.value(a).max())
     start = q.value(a)
-    end = q.value(solve(ControlField(q, level, 2.0), a, T=0.6, steps=400, method="rk4").end)
+    end = q.value(solve(ControlField(q, level, 2.0), a, T=0.6, steps=100, method="rk4").end)
     torch.testing.assert_close(level - end, (level - start) * math.exp(-1.2), rtol=1e-6, atol=1e-9)
     above = start >= level - 0.05
     moved = solve(ControlField(q, level - 0.05, 2.0), a, T=5.0, steps=50, method="geodesic").end
