@@ -100,6 +100,14 @@ class QuadraticBarrier(Barrier):
         values = self.spectrum.values
         return float(2 * (values.max() - values.min()) + self.b.norm())
 
+    def negated(self) -> QuadraticBarrier:
+        """−h: its ceilings are h's floors."""
+        other = QuadraticBarrier.__new__(QuadraticBarrier)
+        Barrier.__init__(other)
+        other.state = {name: x if name == "X" else -x for name, x in self.state.items()}
+        other.__dict__["spectrum"] = self.spectrum.negated()  # A is diagonalised once
+        return other
+
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
         a = self._prepare(a)

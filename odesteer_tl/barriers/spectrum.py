@@ -43,6 +43,10 @@ class Spectrum:
         basis = q @ vectors
         return cls(basis, eigenvalues, basis.mT @ b)
 
+    def negated(self) -> Spectrum:
+        """The spectrum of −A and −b."""
+        return Spectrum(self.basis.flip(1), -self.eigenvalues.flip(0), -self.linear.flip(0))
+
     @property
     def reduced(self) -> bool:
         """Whether V spans less than the whole space."""

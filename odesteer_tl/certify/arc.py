@@ -18,7 +18,7 @@ from torch import Tensor
 #: parts shorter than 2⁻¹² of the arc are not cut further
 MAX_DEPTH = 12
 #: rounding of the change of basis and of de Casteljau's algorithm, in units of Σ|coefficients|
-BASIS_ROUNDING = 256 * 2.0**-53
+BASIS_ROUNDING = 1024 * 2.0**-53
 
 
 def arc_polynomial(
@@ -40,7 +40,7 @@ def angle_at(fraction: Float[Tensor, " n"], angle: Float[Tensor, " n"]) -> Float
 
 
 def positive_prefix(coefficients: Float[Tensor, "n m"], margin: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """The largest fraction s (in steps of 2⁻¹² of what is left) so that the polynomial exceeds `margin` on [0, s].
+    """The largest fraction s (in steps of 2⁻¹²) found so that the polynomial exceeds `margin` on [0, s].
 
     Sound: a part counts only if all its Bernstein coefficients exceed the margin. 1 means the whole interval.
     """
@@ -49,14 +49,18 @@ def positive_prefix(coefficients: Float[Tensor, "n m"], margin: Float[Tensor, " 
     reached[whole] = 1.0
     todo = torch.nonzero(~whole & (coefficients[:, 0] > margin)).squeeze(1)
     width = torch.full((len(todo),), 0.5, dtype=margin.dtype, device=margin.device)
+    rest = coefficients[todo]  # the polynomial on [reached, 1]
     while len(todo):
         start = reached[todo]
-        end = (start + width).clamp_max(1.0)
-        good = (restrict(coefficients[todo], start, end) > margin[todo, None]).all(1)
-        reached[todo[good]] = end[good]
+        # the last part may be shorter than the width
+        cut = torch.minimum(width / (1 - start), torch.ones_like(width))
+        left, right = split(rest, cut)
+        good = (left > margin[todo, None]).all(1)
+        reached[todo] = torch.where(good, torch.where(cut == 1, 1.0, start + width), start)
+        rest = torch.where(good[:, None], right, rest)
         width = torch.where(good, 2 * width, width / 2)
         alive = (width >= 2.0**-MAX_DEPTH) & (reached[todo] < 1)
-        todo, width = todo[alive], width[alive]
+        todo, width, rest = todo[alive], width[alive], rest[alive]
     return reached
 
 
@@ -64,31 +68,30 @@ def falls_somewhere(
     coefficients: Float[Tensor, "n m"], margin: Float[Tensor, " n"], prefix: Float[Tensor, " n"]
 ) -> Bool[Tensor, " n"]:
     """Whether the polynomial is below −`margin` at a point after `prefix`: at the ends, or close behind a root."""
+    _, rest = split(coefficients, prefix)
     offsets = torch.cat([2.0 ** -torch.arange(0, 30, dtype=margin.dtype), torch.linspace(0, 1, 65).double()])
-    s = prefix[:, None] + (1 - prefix[:, None]) * offsets.to(margin.device)
+    return (bernstein_values(rest, offsets.to(margin.device)) < -margin[:, None]).any(1)
+
+
+def bernstein_values(coefficients: Float[Tensor, "n m"], s: Float[Tensor, " points"]) -> Float[Tensor, "n points"]:
+    """The polynomial at fractions s of its interval."""
     m = coefficients.shape[1] - 1
-    k = torch.arange(m + 1, dtype=margin.dtype, device=margin.device)
-    choose = torch.tensor([comb(m, i) for i in range(m + 1)], dtype=margin.dtype, device=margin.device)
-    basis = choose * s[..., None] ** k * (1 - s[..., None]) ** (m - k)
-    return (torch.einsum("nsm,nm->ns", basis, coefficients) < -margin[:, None]).any(1)
+    k = torch.arange(m + 1, dtype=s.dtype, device=s.device)
+    choose = torch.tensor([comb(m, i) for i in range(m + 1)], dtype=s.dtype, device=s.device)
+    return coefficients @ (choose * s[:, None] ** k * (1 - s[:, None]) ** (m - k)).mT
 
 
-def restrict(
-    coefficients: Float[Tensor, "n m"], start: Float[Tensor, " n"], end: Float[Tensor, " n"]
-) -> Float[Tensor, "n m"]:
-    """Bernstein coefficients over [start, end] of the polynomial given over [0, 1] (de Casteljau, twice)."""
-    left = _left_part(coefficients, end)
-    ratio = torch.where(end > 0, start / end, 0.0)
-    return _left_part(left.flip(1), 1 - ratio).flip(1)
-
-
-def _left_part(coefficients: Float[Tensor, "n m"], s: Float[Tensor, " n"]) -> Float[Tensor, "n m"]:
-    """Bernstein coefficients over [0, s]: the first column of de Casteljau's triangle."""
-    row, firsts = coefficients, [coefficients[:, 0]]
-    for _ in range(coefficients.shape[1] - 1):
-        row = (1 - s[:, None]) * row[:, :-1] + s[:, None] * row[:, 1:]
-        firsts.append(row[:, 0])
-    return torch.stack(firsts, dim=1)
+def split(
+    coefficients: Float[Tensor, "n m"], s: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
+    """Bernstein coefficients over [0, s] and over [s, 1] (the two sides of de Casteljau's triangle)."""
+    row = coefficients.mT.contiguous()
+    firsts, lasts = [row[0]], [row[-1]]
+    for _ in range(len(row) - 1):
+        row = torch.lerp(row[:-1], row[1:], s)
+        firsts.append(row[0])
+        lasts.append(row[-1])
+    return torch.stack(firsts, dim=1), torch.stack(lasts[::-1], dim=1)
 
 
 @cache

@@ -10,9 +10,13 @@ from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
 from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.certify.boundary import Boundary
+from odesteer_tl.certify.landscape import local_maxima
 
 #: 55 nats of range halved to one rounding of log μ
 BISECTIONS = 60
+#: a bound this close to a point's value, relative to max(1, |bound|), is called reached
+TIGHT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -23,48 +27,56 @@ class CapBound:
         bound: a proof: h ≤ bound on the whole cap, whatever the method.
         value: h at `point`.
         point: an activation inside the cap with the norm of a.
+        dual_gap: what the Lagrange dual alone left between bound and point; where it is not small, the bound was had
+            from the boundary and the stationary points instead.
     """
 
     bound: Float[Tensor, "*batch"]
     value: Float[Tensor, "*batch"]
     point: Float[Tensor, "*batch d"]
+    dual_gap: Float[Tensor, "*batch"]
 
     @property
     def gap(self) -> Float[Tensor, "*batch"]:
         """bound − value; at ≤ 1e-8 of the bound's scale the point is the optimum."""
         return self.bound - self.value
 
-    def tight(self, tolerance: float = 1e-8) -> Bool[Tensor, "*batch"]:
+    def tight(self, tolerance: float = TIGHT) -> Bool[Tensor, "*batch"]:
         """Where the bound is reached to `tolerance`, relative to max(1, |bound|)."""
         return self.gap <= tolerance * self.bound.abs().clamp_min(1.0)
 
 
 @torch.no_grad()
-def cap_bound(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], angle: float) -> CapBound:
+def cap_bound(
+    quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], angle: float | Float[Tensor, "*batch"]
+) -> CapBound:
     """Bound h over all activations within `angle` radians of each row of `a` (MATHEMATICS, Cap bound).
 
-    The Lagrange dual with multiplier μ for the sphere and ν for the cap, minimised over μ; any μ > λmax gives a
-    valid bound, so soundness does not hang on the search.
+    The Lagrange dual with multiplier μ for the sphere and ν for the cap, minimised over μ: any μ > λmax gives a valid
+    bound, so soundness does not hang on the search. Where the dual is loose (strong curvature, few dimensions) the
+    maximum is a local maximum of h inside the cap or lies on its boundary, and both are found exactly.
+
+    Args:
+        angle: one for all, or one a row.
 
     Raises:
-        ValueError: the angle is not in [0, π], or a row has the wrong width, is zero or not finite.
+        ValueError: an angle is not in [0, π], or a row has the wrong width, is zero or not finite.
     """
-    if not 0 <= angle <= torch.pi:
-        raise ValueError(f"angle={angle} must lie between 0 and π radians")
     require_width("a", a, quadratic.d_model)
     x = a.double()
     require_nonzero_rows("a", x.norm(dim=-1))
+    theta = torch.as_tensor(angle, dtype=torch.float64, device=x.device).expand(x.shape[:-1])
+    if not bool(((theta >= 0) & (theta <= torch.pi)).all()):
+        raise ValueError(f"angle={angle} must lie between 0 and π radians")
     spectrum = quadratic.spectrum.like(x)
     start = spectrum.enter(x)
-    theta = torch.full(x.shape[:-1], angle, dtype=torch.float64, device=x.device)
     values, loads = spectrum.values, spectrum.loads
-    y0 = start / start.norm(dim=-1, keepdim=True)
-    shift = _minimise_dual(values, loads, y0, theta)
-    bound, u = _dual(values, loads, y0, theta, shift)
-    point = spectrum.leave(x, start, _primal(u, start, theta))
+    bound, y, dual_gap = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1))
+    point = spectrum.leave(x, start, y.reshape(start.shape))
     size = float(values.abs().max() + loads.norm()) + abs(quadratic.c)
-    rounding = 64 * len(values) * 2.0**-53 * (size + shift)
-    return CapBound(bound + quadratic.c + rounding, quadratic.value(point), point)
+    rounding = 64 * len(values) * 2.0**-53 * size + 4 * quadratic.spectral_error
+    bound = bound.reshape(theta.shape) + quadratic.c + rounding
+    return CapBound(bound, quadratic.value(point), point, dual_gap.reshape(theta.shape))
 
 
 def optimal_point(
@@ -73,11 +85,52 @@ def optimal_point(
     start: Float[Tensor, "*batch k"],
     theta: Float[Tensor, "*batch"],
 ) -> Float[Tensor, "*batch k"]:
-    """The primal point of the cap bound in eigenbasis coordinates: the optimal steer at an angle, with no ODE."""
-    y0 = start / start.norm(dim=-1, keepdim=True)
-    theta = theta.clamp_max(torch.pi)
-    _, u = _dual(values, loads, y0, theta, _minimise_dual(values, loads, y0, theta))
-    return _primal(u, start, theta)
+    """The best point of the cap in eigenbasis coordinates: the optimal steer at an angle, with no ODE."""
+    _, y, _ = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1).clamp_max(torch.pi))
+    return y.reshape(start.shape)
+
+
+def _maximise(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], start: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"], Float[Tensor, " n"]]:
+    """Bound (without c), best point with the norm of its start, and the dual's gap."""
+    norm = start.norm(dim=1, keepdim=True)
+    y0 = start / norm
+    shift = _minimise_dual(values, loads, y0, theta)
+    bound, u = _dual(values, loads, y0, theta, shift)
+    bound = bound + 64 * len(values) * 2.0**-53 * shift
+    u = _primal(u, y0, theta)
+    gap = bound - _value(values, loads, u)
+    # on a point or on the whole sphere there is no boundary to search
+    loose = torch.nonzero((gap > TIGHT / 10 * bound.abs().clamp_min(1.0)) & (theta.sin() > 1e-9)).squeeze(1)
+    if len(loose):
+        exact, best = _exact(values, loads, y0[loose], theta[loose])
+        found, known = _value(values, loads, best), _value(values, loads, u[loose])
+        u[loose] = torch.where((found > known)[:, None], best, u[loose])
+        bound[loose] = torch.minimum(bound[loose], torch.maximum(exact, known))
+    return bound, norm * u, gap
+
+
+def _value(values: Tensor, loads: Tensor, u: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
+    return (values * u * u).sum(-1) + u @ loads
+
+
+def _exact(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y0: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
+    """The maximum over each cap: the best of the boundary and of the local maxima inside."""
+    order = values.argsort()
+    values, loads, y0 = values[order], loads[order], y0[:, order]
+    cos, sin = theta.cos()[:, None], theta.sin()[:, None]
+    on_edge, w = Boundary(values, y0, (2 * cos * values * y0 + loads) / (2 * sin)).maximise()
+    constant = cos.squeeze(1) ** 2 * (values * y0 * y0).sum(1) + cos.squeeze(1) * (y0 @ loads)
+    bound, best = constant + sin.squeeze(1) ** 2 * on_edge, cos * y0 + sin * w
+    for peak in local_maxima(values, loads):
+        height = _value(values, loads, peak)
+        better = (y0 @ peak >= theta.cos() - 1e-12) & (height > bound)
+        bound = torch.where(better, height, bound)
+        best = torch.where(better[:, None], peak, best)
+    return bound, best[:, order.argsort()]
 
 
 def _dual(
@@ -112,14 +165,12 @@ def _minimise_dual(
 
 
 def _primal(
-    u: Float[Tensor, "*batch k"], start: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
+    u: Float[Tensor, "*batch k"], y0: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch k"]:
     """The dual's u on the sphere, and on the cap's circle where rounding or a loose dual leaves it outside."""
-    norm = start.norm(dim=-1, keepdim=True)
-    y0 = start / norm
     u = u / u.norm(dim=-1, keepdim=True)
     along = (u * y0).sum(-1, keepdim=True)
     across = u - along * y0
     side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     turned = theta.unsqueeze(-1).cos() * y0 + theta.unsqueeze(-1).sin() * side
-    return norm * torch.where(along >= theta.unsqueeze(-1).cos(), u, turned)
+    return torch.where(along >= theta.unsqueeze(-1).cos(), u, turned)

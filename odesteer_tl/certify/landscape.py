@@ -1,15 +1,20 @@
-"""The whole landscape of a quadratic on the sphere: its ceiling."""
+"""The whole landscape of a quadratic on the sphere: its ceiling and all its stationary points."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import root_scalar
 from torch import Tensor
 
 from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.certify.secular import multipliers
+
+#: eigenvalues nearer than this share of the spread are one; a load below this share of the scale is none
+SAME = 1e-13
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,141 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
     y = y / y.norm()
     point = _lift(quadratic, y)
     bound = quadratic.c + float(top) + shift + float((loads.square() / (top + shift - values)).sum()) / 4
-    rounding = 64 * len(values) * 2.0**-53 * (size + abs(quadratic.c))
+    rounding = 64 * len(values) * 2.0**-53 * (size + abs(quadratic.c)) + 4 * quadratic.spectral_error
     return Ceiling(bound + rounding, float(quadratic.value(point)), point)
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """All stationary points of h on the sphere, the highest first.
+
+    Attributes:
+        quadratic: h.
+        coordinates: unit points in the spectrum's coordinates.
+        multipliers: μ of each, `2(A − μI)u + b = 0`.
+        values: h at each.
+        ascending: in how many independent directions h rises from each; 0 is a maximum.
+        family: dimension of the set each stands for: 0 for a point; where b has no part in an eigenspace of
+            dimension m, the stationary points may form a sphere of dimension m − 1.
+    """
+
+    quadratic: QuadraticBarrier
+    coordinates: Float[Tensor, "m k"]
+    multipliers: Float[Tensor, " m"]
+    values: Float[Tensor, " m"]
+    ascending: Int[Tensor, " m"]
+    family: Int[Tensor, " m"]
+
+    @cached_property
+    def points(self) -> Float[Tensor, "m d"]:
+        """The stationary directions as activations of unit norm."""
+        return torch.stack([_lift(self.quadratic, y) for y in self.coordinates])
+
+    @property
+    def maxima(self) -> int:
+        """Number of local maxima (of families of them, where b leaves an eigenspace free)."""
+        return int((self.ascending == 0).sum())
+
+    @property
+    def minima(self) -> int:
+        """Number of local minima."""
+        return int((self.ascending + self.family == self.quadratic.d_model - 1).sum())
+
+    @property
+    def benign(self) -> bool:
+        """Exactly one maximum and one minimum: the flow reaches the maximum from everywhere but the minimum."""
+        return len(self.values) == 2
+
+    @property
+    def surely_benign(self) -> bool:
+        """The sufficient test `‖b‖ > 2(λmax − λmin)`."""
+        values = self.quadratic.spectrum.values
+        return float(self.quadratic.b.norm()) > 2 * float(values.max() - values.min())
+
+    def __str__(self) -> str:
+        kinds = f"{self.maxima} maxima, {self.minima} minima, {len(self.values) - self.maxima - self.minima} saddles"
+        return f"Landscape({kinds}; h from {float(self.values.min()):.4g} to {float(self.values.max()):.4g})"
+
+    __repr__ = __str__
+
+
+@torch.no_grad()
+def landscape(quadratic: QuadraticBarrier) -> Landscape:
+    """Find every stationary point of h on the sphere by the roots of the secular equation."""
+    spectrum = quadratic.spectrum
+    order = spectrum.values.argsort()
+    values, loads = spectrum.values[order], spectrum.loads[order]
+    # the reduced span's complement is one coordinate that stands for d − r
+    multiplicity = torch.ones(len(values), dtype=torch.int64)
+    multiplicity[order == len(values) - 1] = quadratic.d_model - len(values) + 1
+    y, mu, family, free = _stationary(values, loads, multiplicity)
+    heights = (values * y * y).sum(1) + y @ loads + quadratic.c
+    above = (multiplicity * (values > mu[:, None] + SAME * _scale(values, loads))).sum(1)
+    # the tangent space has one ascending direction less where uᵀ(A − μI)⁻¹u > 0; as u = ½(μI − A)⁻¹b, that is −Σ2u³/β
+    inverse = torch.where(loads == 0, 0.0, -2 * y**3 / loads).sum(1)
+    lost = (inverse > 0) & ~free
+    best = heights.argsort(descending=True)
+    restored = y[:, order.argsort()]
+    ascending = above - lost.long()
+    return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long())
+
+
+def local_maxima(values: Float[Tensor, " k"], loads: Float[Tensor, " k"]) -> Float[Tensor, "m k"]:
+    """Candidates for local maxima: stationary points with at most one eigenvalue above their multiplier.
+
+    A quadratic on the sphere has at most one local maximum that is not global (Martínez 1994).
+
+    Args:
+        values: eigenvalues, ascending.
+    """
+    y, _, _, _ = _stationary(values, loads, torch.ones(len(values), dtype=torch.int64), highest_only=True)
+    return y
+
+
+def _scale(values: Tensor, loads: Tensor) -> float:
+    return float(values[-1] - values[0] + loads.norm()) or 1.0
+
+
+def _stationary(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], multiplicity: Int[Tensor, " k"], highest_only: bool = False
+) -> tuple[Float[Tensor, "m k"], Float[Tensor, " m"], Int[Tensor, " m"], Bool[Tensor, " m"]]:
+    """Coordinates, multipliers, family dimension, and whether an unloaded eigenvalue gave them, of all stationary
+    points (or of those above the second eigenvalue).
+
+    Eigenvalues that agree are one with the norm of their loads; a loaded one gives poles of the secular equation, an
+    unloaded one points of its own where the others leave length for it.
+    """
+    scale = _scale(values, loads)
+    fresh = torch.cat([values.new_ones(1).bool(), values.diff() > SAME * scale])
+    group = fresh.long().cumsum(0) - 1
+    count = int(group[-1]) + 1
+    level = values[fresh]
+    load = torch.zeros(count, dtype=values.dtype, device=values.device).index_add_(0, group, loads.square()).sqrt()
+    size = torch.zeros(count, dtype=torch.int64, device=values.device).index_add_(0, group, multiplicity.to(group))
+    loaded = load > SAME * scale
+    half = torch.where(loaded[group], loads / 2, 0.0)
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    if bool(loaded.any()):
+        poles = level[loaded]
+        lowest = max(0, len(poles) - 2) if highest_only else 0
+        anchor, offset = multipliers(poles, load[loaded] / 2, lowest)
+        y = -half / ((level[group] - anchor[:, None]) - offset[:, None])
+        none = torch.zeros(len(y), dtype=torch.int64)
+        found.append((y / y.norm(dim=1, keepdim=True), anchor + offset, none, none.bool()))
+    free = torch.nonzero(~loaded).squeeze(1)
+    for g in free[-2:] if highest_only else free:
+        y = torch.where(half == 0, 0.0, half / (level[g] - level[group]))
+        missing = 1 - float(y.square().sum())
+        if missing > 0:
+            first = int((group == g).nonzero()[0])
+            both = torch.stack([y, y])
+            both[:, first] = torch.tensor([missing, missing]).double().sqrt() * torch.tensor([1.0, -1.0]).double()
+            dimension = int(size[g]) - 1
+            # the two signs are one connected family as soon as there is room to turn
+            both = both if dimension == 0 else both[:1]
+            family = torch.full((len(both),), dimension)
+            found.append((both, level[g].expand(len(both)), family, torch.ones_like(family).bool()))
+    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))  # pyright: ignore[reportReturnType]
 
 
 def _lift(quadratic: QuadraticBarrier, y: Float[Tensor, " k"]) -> Float[Tensor, " d"]:

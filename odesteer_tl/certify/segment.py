@@ -19,10 +19,10 @@ from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.arc import BASIS_ROUNDING, angle_at, arc_polynomial, falls_somewhere, positive_prefix
 from odesteer_tl.certify.chord import certify_chords
 from odesteer_tl.certify.circle import SAFETY, UNIT_ROUNDOFF, quadratic_circles
-from odesteer_tl.certify.steps import LONGEST_ARC, Steps, require_path
+from odesteer_tl.certify.steps import Steps, require_path
 
-#: paths certified at once: what fits a processor's cache
-BLOCK = 64
+#: numbers, and steps, worked on at once: what fits a processor's cache
+BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def certify_path(barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"
     else:
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound certificate exists for this class")
     paths = require_path(points, barrier.d_model)
-    blocks = [certify(paths[:, i : i + BLOCK]) for i in range(0, paths.shape[1], BLOCK)]
+    count, n, d = paths.shape
+    block = max(1, min(BLOCK_NUMBERS // (count * d), BLOCK_STEPS // count))
+    blocks = [certify(paths[:, i : i + block]) for i in range(0, n, block)]
     fields = [torch.cat(parts, dim=1).reshape(-1, *points.shape[1:-1]) for parts in zip(*blocks, strict=True)]
     return PathCertificate(*fields)
 
@@ -92,8 +94,7 @@ def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tup
     steps = Steps.of(paths)
     circles = steps.circles(barrier)
     cosines, sines = (x.flatten(0, 1) for x in circles.slopes)
-    turned, stationary = steps.turned.flatten(), steps.stationary.flatten()
-    angle, antipodal = turned.clamp_max(LONGEST_ARC), turned > LONGEST_ARC
+    angle, stationary = steps.turned.flatten(), steps.stationary.flatten()
     degree = cosines.shape[1] - 1
     coefficients = arc_polynomial(cosines, sines, angle)
     size = cosines.abs().sum(1) + sines.abs().sum(1)
@@ -101,7 +102,7 @@ def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tup
     margin = 2**degree * (circles.slope_error.flatten() + BASIS_ROUNDING * size)
 
     prefix = positive_prefix(coefficients, margin)
-    certified = (prefix >= 1) & ~stationary & ~antipodal
+    certified = (prefix >= 1) & ~stationary
     refuted = torch.zeros_like(certified)
     rows = torch.nonzero(~certified & ~stationary).squeeze(1)
     refuted[rows] = falls_somewhere(coefficients[rows], margin[rows], prefix[rows])
@@ -111,7 +112,7 @@ def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tup
     bend = circles.curvature.flatten().clamp_min(torch.finfo(torch.float64).tiny)
     slack = torch.where(low > 0, low / 2**degree, low) / bend
     shape = steps.radius.shape
-    return tuple(x.reshape(shape) for x in (certified, refuted, stationary, violation, turned, slack))
+    return tuple(x.reshape(shape) for x in (certified, refuted, stationary, violation, angle, slack))
 
 
 def monotone_angle(
@@ -123,7 +124,7 @@ def monotone_angle(
 ) -> Float[Tensor, "*batch"]:
     """The largest angle ≤ `limit` along which `Σλu² + β·u` is proved to rise from u in the direction v."""
     batch, k = u.shape[:-1], u.shape[-1]
-    u, v, limit = u.reshape(-1, k), v.reshape(-1, k), limit.reshape(-1).clamp_max(LONGEST_ARC)
+    u, v, limit = u.reshape(-1, k), v.reshape(-1, k), limit.reshape(-1).clamp_max(torch.pi)
     error = SAFETY * (2 * k + 8) * UNIT_ROUNDOFF * (values.abs().max() + loads.norm())
     circles = quadratic_circles(u, v, values, loads, 0.0, error.expand(len(u)))
     cosines, sines = circles.slopes

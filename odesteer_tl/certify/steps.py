@@ -19,9 +19,6 @@ from odesteer_tl.certify.circle import (
     quadratic_error,
 )
 
-#: arcs are shorter than π; a requested step is cut here
-LONGEST_ARC = 3.14159
-
 
 @dataclass(frozen=True)
 class Steps:

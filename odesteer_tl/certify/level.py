@@ -1,0 +1,107 @@
+"""Invariance in discrete time: does a path stay where h ≥ a level, on the whole of every step?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from odesteer_tl.barriers import Barrier
+from odesteer_tl.certify.arc import (
+    BASIS_ROUNDING,
+    arc_polynomial,
+    bernstein_values,
+    positive_prefix,
+)
+from odesteer_tl.certify.circle import Circles
+from odesteer_tl.certify.steps import Steps, require_path
+
+#: the part of an arc not proved to rise is bounded below, and sampled, in this many parts
+PARTS = 32
+
+
+@dataclass(frozen=True)
+class LevelCertificate:
+    """Whether h stays at or above a level along each whole path. `certified` and `refuted` are both proofs.
+
+    Attributes:
+        certified: h ≥ level on every segment.
+        refuted: h < level somewhere on the path.
+        margin: a lower bound of h − level over the path.
+        level: of each path.
+    """
+
+    certified: Bool[Tensor, "*batch"]
+    refuted: Bool[Tensor, "*batch"]
+    margin: Float[Tensor, "*batch"]
+    level: Float[Tensor, "*batch"]
+
+
+@torch.no_grad()
+def certify_level(
+    barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"], level: float | None = None
+) -> LevelCertificate:
+    """Certify that a path never leaves {h ≥ level}: the barrier property, in discrete time.
+
+    Args:
+        barrier: a polynomial of the direction.
+        points: realised points, step first.
+        level: one for all paths; left out, each path's own start h(a₀).
+
+    Raises:
+        ValueError: the barrier is no polynomial on the sphere, or the points are unusable.
+    """
+    if not isinstance(barrier, Barrier) or barrier.polynomial_degree is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(
+            f"barrier is a {type(barrier).__name__}: no sound certificate of a level exists for this class"
+        )
+    steps = Steps.of(require_path(points, barrier.d_model))
+    circles = steps.circles(barrier)
+    rises, fall, dip = _changes(steps, circles)
+    height = circles.start - (circles.start[0] if level is None else level)
+    error = circles.error + (circles.error[0] if level is None else 0.0)
+    low, high = height - error, height + error
+    if level is None:
+        # where every step before was proved to rise, h(a_k) ≥ h(a₀) needs no arithmetic
+        risen = torch.cat([torch.ones_like(rises[:1]), rises[:-1].cummin(0).values])
+        low = torch.where(risen, low.clamp_min(0), low)
+    margin = (low + fall).amin(0)
+    refuted = (high + dip < 0).any(0)
+    levels = circles.start[0] if level is None else torch.full_like(margin, level)
+    batch = points.shape[1:-1]
+    return LevelCertificate(*(x.reshape(batch) for x in ((margin >= 0) & ~refuted, refuted, margin, levels)))
+
+
+def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float[Tensor, "K n"], Float[Tensor, "K n"]]:
+    """Of every step: whether h is proved to rise (or stay) on all of it, a lower bound of h − h(start), and an upper
+    bound of its minimum."""
+    shape = steps.radius.shape
+    angle = steps.turned.flatten()
+    degree = circles.cosines.shape[-1] - 1
+    slopes = [x.flatten(0, 1) for x in circles.slopes]
+    size = slopes[0].abs().sum(1) + slopes[1].abs().sum(1)
+    rounding = 2**degree * (circles.slope_error.flatten() + BASIS_ROUNDING * size)
+    proved = positive_prefix(arc_polynomial(slopes[0], slopes[1], angle), rounding)
+    repeated = (steps.move == 0).all(-1).flatten()
+    rises = ((proved >= 1) & ~steps.stationary.flatten()) | repeated
+
+    cosines, sines = circles.cosines.flatten(0, 1).clone(), circles.sines.flatten(0, 1)
+    margin = 2**degree * (2 * circles.error.flatten() + BASIS_ROUNDING * (cosines.abs().sum(1) + sines.abs().sum(1)))
+    cosines[:, 0] -= circles.start.flatten()
+    change = arc_polynomial(cosines, sines, angle)
+    _, rest = split(change, proved)
+    cuts = torch.linspace(0, 1, PARTS + 1, dtype=angle.dtype, device=angle.device)
+    parts = [
+        split(split(rest, cuts[i + 1].expand_as(angle))[0], (cuts[i] / cuts[i + 1]).expand_as(angle))[1]
+        for i in range(PARTS)
+    ]
+    # (1 + t²)ᵖ ≥ 1 only makes a negative bound smaller
+    fall = torch.stack([part.amin(1) for part in parts]).amin(0).clamp_max(0) - margin
+    # a move through the origin, or too short to have a direction, tells nothing of where between
+    fall = torch.where(steps.stationary.flatten(), -torch.inf, fall)
+    t = (angle / 4).tan()[:, None] * (2 * (proved[:, None] + (1 - proved[:, None]) * cuts) - 1)
+    dip = (bernstein_values(rest, cuts) / (1 + t * t) ** degree).amin(1) + margin
+    fall, dip = torch.where(rises, 0.0, fall), torch.where(rises, 0.0, dip)
+    return rises.reshape(shape), fall.reshape(shape), dip.reshape(shape)

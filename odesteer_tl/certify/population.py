@@ -1,0 +1,71 @@
+"""From the prompts tried to all prompts: bounds on a violation rate and on the smallest slope.
+
+The unit is the prompt, never the token or the step; all statements need prompts drawn independently from one source.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
+
+
+@dataclass(frozen=True)
+class RateBound:
+    """`rate ≤ upper` with probability at least 1 − α, simultaneously over `looks` places.
+
+    Attributes:
+        violations, n: prompts that violated, of how many.
+        upper: the one-sided Clopper–Pearson bound at α/looks.
+    """
+
+    violations: int
+    n: int
+    upper: float
+    alpha: float
+    looks: int
+
+    def __str__(self) -> str:
+        return f"{self.violations}/{self.n} violate; rate ≤ {self.upper:.4f} (α = {self.alpha:g} over {self.looks})"
+
+
+def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> RateBound:
+    """Upper bound on the share of prompts that violate; with none in N it is `1 − (α/looks)^(1/N)`.
+
+    Args:
+        violated: one boolean a prompt.
+        looks: at how many places (layers) the same question is asked; α is divided by it (Bonferroni).
+
+    Raises:
+        ValueError: no prompts, α outside (0, 1) or looks < 1.
+    """
+    flags = np.asarray(violated, dtype=bool)
+    if flags.size == 0 or not 0 < alpha < 1 or looks < 1:
+        raise ValueError(f"violated has {flags.size} prompts, alpha={alpha}, looks={looks}; need ≥ 1, in (0, 1), ≥ 1")
+    k, n = int(flags.sum()), int(flags.size)
+    upper = binomtest(k, n, alternative="less").proportion_ci(1 - alpha / looks, method="exact").high
+    return RateBound(k, n, float(upper), alpha, looks)
+
+
+def conformal_lower(values: ArrayLike, alpha: float = 0.05) -> float:
+    """A number that a new prompt's value exceeds with probability at least 1 − α (split conformal).
+
+    Args:
+        values: one a calibration prompt, such as its smallest certified slack. Prompts exchangeable with the new one.
+
+    Returns:
+        The ⌊α(n + 1)⌋-th smallest; −∞ where n is too small for the level.
+
+    Raises:
+        ValueError: NaN among the values, none at all, or α outside (0, 1).
+    """
+    x = np.sort(np.asarray(values, dtype=float).ravel())
+    if x.size == 0 or np.isnan(x).any() or not 0 < alpha < 1:
+        raise ValueError(
+            f"values has {x.size} numbers, {int(np.isnan(x).sum())} of them NaN, alpha={alpha}; need finite"
+        )
+    rank = math.floor(alpha * (x.size + 1))
+    return float(x[rank - 1]) if rank >= 1 else -math.inf

@@ -1,0 +1,55 @@
+"""How far an activation may be pushed before h falls below a level: a certified radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.certify.cap import cap_bound
+
+BISECTIONS = 24
+
+
+@dataclass(frozen=True)
+class Radius:
+    """A ball of perturbations under which h is proved to stay at or above a level.
+
+    Attributes:
+        angle: of the certified cap, radians (π: h is at or above the level everywhere).
+        radius: of the ball, `‖a‖ sin(angle)` for angles up to π/2, else ‖a‖, in activation units.
+        bfloat16: the largest move that rounding every coordinate of a to bfloat16 can make, `2⁻⁸‖a‖`.
+    """
+
+    angle: Float[Tensor, "*batch"]
+    radius: Float[Tensor, "*batch"]
+    bfloat16: Float[Tensor, "*batch"]
+
+
+@torch.no_grad()
+def certified_radius(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], level: float = 0.0) -> Radius:
+    """The largest cap found on which h ≥ level is proved, by bisection on the cap bound of −h.
+
+    Zero where h(a) itself is not above the level. Every angle reported has its own proof: the search may stop short
+    of the largest one, but not beyond it.
+    """
+    negated = quadratic.negated()
+    shape = a.shape[:-1]
+    proved = torch.zeros(shape, dtype=torch.float64, device=a.device)
+    failed = torch.full(shape, torch.pi, dtype=torch.float64, device=a.device)
+
+    def holds(angle: Float[Tensor, "*batch"]) -> Tensor:
+        return cap_bound(negated, a, angle).bound <= -level
+
+    everywhere = holds(failed)
+    inside = holds(proved)
+    for _ in range(BISECTIONS):
+        middle = (proved + failed) / 2
+        held = holds(middle)
+        proved, failed = torch.where(held, middle, proved), torch.where(held, failed, middle)
+    proved = torch.where(everywhere, torch.pi, torch.where(inside, proved, 0.0))
+    norm = a.double().norm(dim=-1)
+    return Radius(proved, norm * proved.clamp_max(torch.pi / 2).sin(), 2.0**-8 * norm)
