@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, t
 
 from odesteer_tl import stats
 
@@ -36,3 +36,88 @@ def test_bad_input():
         stats.paired_difference([1.0], [1.0, 2.0])
     same = stats.paired_difference([1.0, 2.0], [1.0, 2.0])
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def curves(n, rng):
+    """Skewed, correlated, heteroscedastic curves of 11 points, mean 0."""
+    steps = rng.exponential(size=(n, 11)) - 1
+    return np.cumsum(steps, axis=1) * 0.3 + rng.normal(size=(n, 1)) + 0.2 * rng.normal(size=(n, 11))
+
+
+def test_simultaneous_bands_cover_all_points_together():
+    """300 simulations: within three binomial standard errors of .95; pointwise limits would not be."""
+    rng = np.random.default_rng(0)
+    together = pointwise = 0
+    for i in range(300):
+        x = curves(80, rng)
+        band = stats.mean_band(x, resamples=400, seed=i)
+        together += bool(((band.low <= 0) & (band.high >= 0)).all())
+        pointwise += bool((np.abs(x.mean(0)) <= 1.96 * x.std(0, ddof=1) / np.sqrt(80)).all())
+    slack = 3 * np.sqrt(0.95 * 0.05 / 300)
+    assert abs(together / 300 - 0.95) <= slack
+    assert pointwise / 300 < 0.95 - slack
+
+
+def test_a_band_of_one_point_is_the_t_interval():
+    x = np.random.default_rng(1).normal(size=(400, 1))
+    found = stats.mean_band(x, resamples=20000)
+    half = t.ppf(0.975, 399) * x.std(ddof=1) / 20
+    assert found.high - found.center == pytest.approx(half, rel=0.05)
+    assert found.n == 400
+
+
+def test_a_point_where_all_curves_agree_has_no_width():
+    x = np.c_[np.zeros(30), np.random.default_rng(2).normal(size=30)]
+    found = stats.mean_band(x)
+    assert found.low[0] == found.high[0] == 0
+    assert found.low[1] < found.high[1]
+
+
+def test_the_peak_of_parabolas_is_exact_and_its_interval_covers():
+    grid = np.array([0.0, 0.5, 1.5, 2.0, 3.0, 4.5])
+    exact = stats.peak(-((grid - 1.7) ** 2) * np.ones((5, 1)), grid)
+    assert (exact.value, exact.low, exact.high) == pytest.approx((1.7, 1.7, 1.7))
+    assert stats.peak(grid * np.ones((5, 1)), grid).value == 4.5
+    rng, covered = np.random.default_rng(3), 0
+    for i in range(200):
+        centres = rng.normal(5, 1.5, size=(60, 1))
+        found = stats.peak(-((np.arange(11) - centres) ** 2), np.arange(11), resamples=400, seed=i)
+        covered += found.low <= 5 <= found.high
+    assert covered >= 200 * (0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)) - 3  # percentile intervals fall a little short
+
+
+def test_holm_is_its_definition():
+    p = np.array([0.04, 0.001, 0.03, 0.2])
+    assert stats.holm(p) == pytest.approx([0.09, 0.004, 0.09, 0.2])
+    rng, wrong = np.random.default_rng(4), 0
+    for _ in range(2000):
+        wrong += bool((stats.holm(rng.uniform(size=8)) < 0.05).any())
+    assert wrong / 2000 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    rng = np.random.default_rng(5)
+    first = rng.normal(size=200)
+    near, far = first + rng.normal(0.0, 0.1, size=200), first + 0.2
+    found = stats.equivalence(first, near, margin=0.05)
+    assert found.equivalent
+    assert found.equivalent == (found.difference.low > -0.05 and found.difference.high < 0.05)
+    assert not stats.equivalence(first, far + rng.normal(0, 0.1, size=200), margin=0.1).equivalent
+    # at the margin itself the false-positive rate is α
+    wrong = sum(stats.equivalence(rng.normal(0.1, 0.3, size=50), np.zeros(50), 0.1).equivalent for _ in range(1000))
+    assert wrong / 1000 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_bad_input_to_curves_and_comparisons():
+    with pytest.raises(ValueError, match="at least 2 units"):
+        stats.mean_band(np.zeros((1, 4)))
+    with pytest.raises(ValueError, match="finite"):
+        stats.mean_band([[0.0, np.nan], [1.0, 2.0]])
+    with pytest.raises(ValueError, match="increasing"):
+        stats.peak(np.zeros((3, 4)), [0, 1, 1, 2])
+    with pytest.raises(ValueError, match="numbers in"):
+        stats.holm([0.2, 1.2])
+    with pytest.raises(ValueError, match=r"margin=0\.0"):
+        stats.equivalence([1.0, 2.0], [1.0, 2.0], 0.0)
+    with pytest.raises(ValueError, match="same units"):
+        stats.equivalence([1.0, 2.0], [1.0], 0.1)
