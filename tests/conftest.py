@@ -6,7 +6,8 @@ import jaxtyping
 import pytest
 import torch
 
-torch.set_num_threads(2)
+# tiny models and many processes: two threads mostly wait for each other
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

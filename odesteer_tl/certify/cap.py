@@ -99,6 +99,11 @@ def _maximise(
     shift = _minimise_dual(values, loads, y0, theta)
     bound, u = _dual(values, loads, y0, theta, shift)
     bound = bound + 64 * len(values) * 2.0**-53 * shift
+    # a small cap needs a μ too large for float64; there the slope and the curvature bound say more
+    start_slope = 2 * values * y0 + loads
+    slope = (start_slope - (start_slope * y0).sum(1, keepdim=True) * y0).norm(dim=1)
+    bend = 2 * (values.max() - values.min()) + loads.norm()
+    bound = torch.minimum(bound, _value(values, loads, y0) + theta * slope + theta.square() / 2 * bend)
     u = _primal(u, y0, theta)
     gap = bound - _value(values, loads, u)
     # on a point or on the whole sphere there is no boundary to search

@@ -199,7 +199,7 @@ def _stationary(
         if missing > 0:
             first = int((group == g).nonzero()[0])
             both = torch.stack([y, y])
-            both[:, first] = torch.tensor([missing, missing]).double().sqrt() * torch.tensor([1.0, -1.0]).double()
+            both[:, first] = torch.tensor([1.0, -1.0], dtype=torch.float64) * missing**0.5
             dimension = int(size[g]) - 1
             # the two signs are one connected family as soon as there is room to turn
             both = both if dimension == 0 else both[:1]

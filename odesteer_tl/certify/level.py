@@ -9,12 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl.barriers import Barrier
-from odesteer_tl.certify.arc import (
-    BASIS_ROUNDING,
-    arc_polynomial,
-    bernstein_values,
-    positive_prefix,
-)
+from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, positive_prefix, split
 from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.steps import Steps, require_path
 
@@ -93,15 +88,26 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     change = arc_polynomial(cosines, sines, angle)
     _, rest = split(change, proved)
     cuts = torch.linspace(0, 1, PARTS + 1, dtype=angle.dtype, device=angle.device)
-    parts = [
-        split(split(rest, cuts[i + 1].expand_as(angle))[0], (cuts[i] / cuts[i + 1]).expand_as(angle))[1]
-        for i in range(PARTS)
-    ]
-    # (1 + t²)ᵖ ≥ 1 only makes a negative bound smaller
-    fall = torch.stack([part.amin(1) for part in parts]).amin(0).clamp_max(0) - margin
+    # (1 + t²)ᵖ h is what is bounded: a negative bound is divided by the least scale of its part (t = 0 may lie inside)
+    t = _tangent(angle, proved, cuts)
+    least = torch.where(t[:, :-1] * t[:, 1:] > 0, torch.minimum(t[:, :-1] ** 2, t[:, 1:] ** 2), 0.0)
+    lowest, ahead = torch.full_like(angle, torch.inf), rest
+    for i in range(PARTS):
+        part, ahead = split(ahead, torch.full_like(angle, 1 / (PARTS - i)))
+        lowest = torch.minimum(lowest, (part.amin(1) - margin) / (1 + least[:, i]) ** degree)
+    # before the cut h rose: behind it, a bound above the start changes nothing
+    fall = lowest.clamp_max(0)
     # a move through the origin, or too short to have a direction, tells nothing of where between
     fall = torch.where(steps.stationary.flatten(), -torch.inf, fall)
-    t = (angle / 4).tan()[:, None] * (2 * (proved[:, None] + (1 - proved[:, None]) * cuts) - 1)
-    dip = (bernstein_values(rest, cuts) / (1 + t * t) ** degree).amin(1) + margin
+    tried = torch.cat([2.0 ** -torch.arange(1, 30, dtype=angle.dtype), cuts.cpu()]).to(angle)
+    dip = (bernstein_values(rest, tried) / (1 + _tangent(angle, proved, tried) ** 2) ** degree).amin(1) + margin
+    dip = dip.clamp_max(0)  # of the start itself
     fall, dip = torch.where(rises, 0.0, fall), torch.where(rises, 0.0, dip)
     return rises.reshape(shape), fall.reshape(shape), dip.reshape(shape)
+
+
+def _tangent(
+    angle: Float[Tensor, " n"], proved: Float[Tensor, " n"], cuts: Float[Tensor, " c"]
+) -> Float[Tensor, "n c"]:
+    """t = tan(ψ/2) at fractions of what lies behind the proved part of each arc."""
+    return (angle / 4).tan()[:, None] * (2 * (proved[:, None] + (1 - proved[:, None]) * cuts) - 1)
