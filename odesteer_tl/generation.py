@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -16,7 +19,21 @@ from odesteer_tl.models import require_local
 HooksFor = Callable[[int], list[tuple[str, HookFn]]]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Generated:
+    """One batch of continued prompts.
+
+    Attributes:
+        tokens: padded prompt and continuation.
+        prompt_length: columns of the (left-padded) prompt.
+        ends: the column behind each row's last token, its first generated EOS left out.
+    """
+
+    tokens: Int[Tensor, "batch pos"]
+    prompt_length: int
+    ends: list[int]
+
+
 def generate(
     model: TransformerBridge,
     prompts: Sequence[str],
@@ -43,6 +60,28 @@ def generate(
     Raises:
         ValueError: no prompts, or a setting out of range.
     """
+    batches = generate_tokens(
+        model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size, prepend_bos=prepend_bos,
+    )  # fmt: skip
+    return [text for batch in batches for text in decode(model, batch, completions_only)]
+
+
+@torch.no_grad()
+def generate_tokens(
+    model: TransformerBridge,
+    prompts: Sequence[str],
+    hooks_for: HooksFor | None = None,
+    *,
+    max_new_tokens: int = 20,
+    temperature: float = 1.0,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 64,
+    prepend_bos: bool | None = None,
+) -> list[Generated]:
+    """`generate`, before decoding; `hooks_for` is called once a batch."""
     require_local(model)
     if not prompts:
         raise ValueError("prompts is empty; pass at least one text")
@@ -54,7 +93,8 @@ def generate(
     sampling: dict[str, Any] = (
         {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": top_p}
     )
-    texts: list[str] = []
+    tokenizer: Any = model.tokenizer
+    found: list[Generated] = []
     starts = range(0, len(prompts), batch_size)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -66,17 +106,17 @@ def generate(
                     batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, verbose=False,
                     prepend_bos=prepend_bos, padding_side="left", return_type="tokens", **sampling,
                 )  # fmt: skip
-            assert isinstance(tokens, torch.Tensor)
-            texts += _decode(model, tokens, length, completions_only)
-    return texts
+            assert isinstance(tokens, Tensor)
+            ended = (tokens[:, length:] == tokenizer.eos_token_id).int()
+            # a row without an EOS keeps all its tokens
+            kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
+            found.append(Generated(tokens, length, kept.tolist()))
+    return found
 
 
-def _decode(model: TransformerBridge, tokens: torch.Tensor, length: int, completions_only: bool) -> list[str]:
+def decode(model: TransformerBridge, batch: Generated, completions_only: bool = False) -> list[str]:
     """Texts without padding and BOS, cut at the first generated EOS (which not every tokenizer calls special)."""
     tokenizer: Any = model.tokenizer
-    start = length if completions_only else 0
-    ended = (tokens[:, length:] == tokenizer.eos_token_id).int()
-    # a row without an EOS keeps all its tokens
-    kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
-    rows = [row[start:end] for row, end in zip(tokens, kept.tolist(), strict=True)]
+    start = batch.prompt_length if completions_only else 0
+    rows = [row[start:end] for row, end in zip(batch.tokens, batch.ends, strict=True)]
     return tokenizer.batch_decode(rows, skip_special_tokens=True)

@@ -31,8 +31,9 @@ def steering_hooks(
     calls, so the hooks may be used for any number of passes.
 
     Args:
-        observe: called with every `Path` and the absolute positions steered (recorded, so that nothing needs a
-            second forward pass).
+        observe: called with every `Path` and the positions steered, so that nothing needs a second forward pass.
+            Positions are absolute in a pass over the prompt; where the rule does not ask for the length of the KV
+            cache, a later token is reported as the first one behind the prompt.
     """
     offset: list[int] = []
 

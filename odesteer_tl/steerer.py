@@ -64,7 +64,7 @@ class Steerer:
 
         Args:
             prompt_length: length of the (padded) prompt in tokens, BOS included. Rules other than "all" need it.
-            observe: called with every solved `Path` and the absolute positions it belongs to.
+            observe: called with every solved `Path` and its positions (see `steering_hooks`).
 
         Raises:
             ValueError: the rule needs the prompt length and is not given it.

@@ -248,7 +248,7 @@ def test_every_method_fits_steers_saves_and_reproduces(name, organism, tmp_path)
     contrast = ode.organism.contrast("valence", n=30)
     steerer = ode.fit(name, organism, contrast, layer=2, angle=0.5, seed=1)
     again = ode.fit(name, organism, contrast, layer=2, angle=0.5, seed=1)
-    tokens = torch.arange(7, 14)[None]
+    tokens = organism.to_tokens(contrast.negative[:1])  # where a gate opens
     with steerer.on(organism, prompt_length=4):
         logits = organism(tokens)
     with again.on(organism, prompt_length=4):
