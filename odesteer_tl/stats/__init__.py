@@ -7,5 +7,6 @@ from odesteer_tl.stats.curves import Band as Band
 from odesteer_tl.stats.curves import mean_band as mean_band
 from odesteer_tl.stats.curves import peak as peak
 from odesteer_tl.stats.intervals import Estimate as Estimate
+from odesteer_tl.stats.intervals import median as median
 from odesteer_tl.stats.intervals import paired_difference as paired_difference
 from odesteer_tl.stats.intervals import share as share

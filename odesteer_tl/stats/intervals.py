@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, quantile_test
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,21 @@ def paired_difference(
         confidence_level=level, method="percentile", rng=np.random.default_rng(seed),
     )  # fmt: skip
     return Estimate(value, float(result.confidence_interval.low), float(result.confidence_interval.high), len(a))
+
+
+def median(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """A median with its exact (order-statistic) interval; it assumes nothing of the distribution.
+
+    Raises:
+        ValueError: no units, or NaN among them.
+    """
+    x = np.asarray(values, dtype=float).ravel()
+    if x.size == 0 or np.isnan(x).any():
+        raise ValueError(
+            f"values has {x.size} units, {int(np.isnan(x).sum())} of them NaN; drop those and say how many"
+        )
+    interval = quantile_test(x, p=0.5).confidence_interval(confidence_level=level)
+    # with too few units no two order statistics enclose the median at this level: the interval is everything
+    low = -np.inf if np.isnan(interval.low) else float(interval.low)
+    high = np.inf if np.isnan(interval.high) else float(interval.high)
+    return Estimate(float(np.median(x)), low, high, int(x.size))

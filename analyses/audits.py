@@ -1,0 +1,145 @@
+"""Audits of a barrier by something it was not fitted on: the other half of the data, later layers, another hash seed,
+and, on the organism, the grammar itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from scipy.stats import bootstrap, rankdata
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from odesteer_tl import organism, stats
+from odesteer_tl.activations import LayerActivations
+from odesteer_tl.suffix import collect_prefix
+
+Fit = Callable[[Tensor, Tensor], ode.Barrier]
+
+
+def joined(*parts: LayerActivations) -> LayerActivations:
+    """Several parts of one layer as one."""
+    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]))
+
+
+def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
+    """Area under the ROC curve of h on texts that took no part in the fit; bootstrap over texts."""
+    h = torch.cat([barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double())]).numpy()
+    labels = np.repeat([1, 0], [len(held_out.positive), len(held_out.negative)])
+    found = bootstrap((h, labels), lambda s, y: roc_auc_score(y, s), paired=True, vectorized=False, n_resamples=500,
+                      method="percentile", rng=np.random.default_rng(0)).confidence_interval  # fmt: skip
+    return stats.Estimate(float(roc_auc_score(labels, h)), float(found.low), float(found.high), len(labels))
+
+
+def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> stats.Estimate:
+    """Median over activations of the cosine of two barriers' gradients."""
+    gradients = (barrier.gradient(a.double()) for barrier in (first, second))
+    return stats.median(torch.nn.functional.cosine_similarity(*gradients, dim=-1).numpy())
+
+
+def row(what: str, estimate: stats.Estimate) -> dict[str, Any]:
+    """A line of a findings table."""
+    return {"what": what, "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
+def cross_fit(
+    fit: Fit, half: LayerActivations, other: LayerActivations, calibrate: LayerActivations, a: Float[Tensor, "n d"],
+    angle: float, steps: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Steer by a barrier fitted on one half, audit by one fitted on the other, in calibrated units. Units: prompts."""
+    steering, auditing = (fit(x.positive, x.negative) for x in (half, other))
+    for barrier in (steering, auditing):
+        barrier.calibrate(calibrate.positive, calibrate.negative)
+    points = ode.Flow(angle=angle, steps=steps).solve(ode.BarrierField(steering), a.double(), record=True).points
+    assert points is not None
+    own, audited = (b.log_ratio(points[-1]) - b.log_ratio(points[0]) for b in (steering, auditing))
+    found = ode.certify_path(auditing, points)
+    return pd.DataFrame(
+        [
+            row(
+                "cosine of ∇h between the halves, at the start",
+                cosine(steering, auditing, points[0]),
+            ),
+            row(
+                "cosine of ∇h between the halves, at the end",
+                cosine(steering, auditing, points[-1]),
+            ),
+            row("prompts with a step refuted by the other half's h", stats.share(found.refuted.any(0).numpy())),
+            row("prompts with every step certified by it", stats.share(found.certified.all(0).numpy())),
+            row("gain in the other half's h per gain in one's own", stats.median((audited / own).numpy())),
+        ]
+    )
+
+
+def later_layers(
+    model: TransformerBridge, prompts: Sequence[str], steerer: ode.Steerer, barriers: dict[int, ode.Barrier]
+) -> pd.DataFrame:
+    """Does the gain survive the remaining blocks? Calibrated h of each later layer's own barrier at the prompt's last
+    token, steered there alone, minus unsteered. One row a prompt × layer (the steered one first)."""
+    tokens = model.to_tokens(list(prompts), padding_side="left")
+    tokenizer: Any = model.tokenizer
+    lengths = [model.to_tokens(p).shape[1] for p in prompts]
+    mask = (torch.arange(tokens.shape[1]) >= tokens.shape[1] - torch.tensor(lengths)[:, None]).long()
+    assert tokenizer.pad_token_id is not None
+    frames: list[pd.DataFrame] = []
+    for rows in torch.arange(len(tokens)).split(128):
+        prefix = collect_prefix(model, tokens[rows], mask[rows], start=-1)
+        before = prefix.residuals[steerer.layer]
+        after = steerer.flow.solve(steerer.field, before).end
+        states = {steerer.layer: (before, after)}
+        later = [layer for layer in barriers if layer > steerer.layer]
+        if later:
+            moved = prefix.later_residuals(steerer.layer, after, later)
+            states |= {layer: (prefix.residuals[layer], moved[layer]) for layer in later}
+        for layer, (x, y) in states.items():
+            barrier = barriers[layer]
+            gain = (barrier.log_ratio(y[:, 0].double()) - barrier.log_ratio(x[:, 0].double())).numpy()
+            frames.append(pd.DataFrame({"prompt": rows.numpy(), "layer": layer, "gain": gain}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's."""
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def against_the_grammar(
+    concept: str, unsteered: Sequence[str], steered: Sequence[str], gain: Float[Tensor, " n"]
+) -> pd.DataFrame:
+    """The organism's true posterior of the decoded texts, against the calibrated gain at the prompt's last token."""
+    before, after = (organism.judge(list(texts))[concept].to_numpy() for texts in (unsteered, steered))
+    logit = [np.log(np.clip(p, 1e-9, 1)) - np.log(np.clip(1 - p, 1e-9, 1)) for p in (before, after)]
+    change = logit[1] - logit[0]
+    found = bootstrap((gain.numpy(), change), rank_correlation, paired=True, vectorized=False,
+                      n_resamples=2000, method="percentile", rng=np.random.default_rng(0))  # fmt: skip
+    interval = found.confidence_interval
+    rank = stats.Estimate(rank_correlation(gain.numpy(), change), interval.low, interval.high, len(change))
+    return pd.DataFrame(
+        [
+            row("texts judged positive, unsteered", stats.share(before > 0.5)),
+            row("texts judged positive, steered", stats.share(after > 0.5)),
+            row("change in the true log-odds, nats", stats.median(change)),
+            row("rank correlation of gain in calibrated h and change in true log-odds", rank),
+        ]
+    )
+
+
+def seeds_and_halves(
+    sketch: Callable[[int], ode.Barrier], kernel: Callable[[], ode.Barrier], half: LayerActivations,
+    other: LayerActivations, a: Float[Tensor, "n d"],
+) -> pd.DataFrame:  # fmt: skip
+    """How far do two hash seeds differ, how far two halves of the data, and does the exact kernel mend either?"""
+    both = joined(half, other)
+    one, two = (sketch(seed).fit(both.positive, both.negative) for seed in (0, 1))
+    exact = kernel().fit(both.positive, both.negative)
+    halves = [make().fit(x.positive, x.negative) for make in (lambda: sketch(0), kernel) for x in (half, other)]
+    pairs = {"two hash seeds, same data": (one, two), "sketch and exact kernel, same data": (one, exact),
+             "two halves of the data, one hash seed": (halves[0], halves[1]),
+             "two halves of the data, exact kernel": (halves[2], halves[3])}  # fmt: skip
+    return pd.DataFrame([row(f"cosine of ∇h: {what}", cosine(x, y, a)) for what, (x, y) in pairs.items()])

@@ -1,0 +1,163 @@
+"""The tables of barrier certification: what is proved of every step, token and prompt, against one barrier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import odesteer_tl as ode
+from analyses.recording import Recording
+from odesteer_tl import certify, stats
+from odesteer_tl.activations import LayerActivations
+from odesteer_tl.certify import certify_level
+
+#: a gain smaller than this share of the barrier's range over its landscape is not divided by
+LEAST_GAIN = 1e-9
+
+
+def step_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
+    """One row a prompt × token × step: h, the certificate, and the local geometry at the step's start."""
+    points = recording.points.double()
+    found = ode.certify_path(barrier, points)
+    h = barrier.value(points)
+    steps, n = found.certified.shape
+    columns: dict[str, Tensor] = {
+        "prompt": recording.prompt.expand(steps, n),
+        "token": recording.token.expand(steps, n),
+        "step": torch.arange(1, steps + 1)[:, None].expand(steps, n),
+        "h": h[1:],
+        "gain": h[1:] - h[:-1],
+        "certified": found.certified,
+        "refuted": found.refuted,
+        "stationary": found.stationary,
+        "first_violation": found.first_violation,
+        "angle": found.angle,
+        "slack": found.slack,
+        "norm_ratio": points[1:].norm(dim=-1) / points[0].norm(dim=-1),
+    }
+    if (barrier.polynomial_degree or 3) <= 2:
+        q, a = barrier.quadratic, points[:-1]
+        top = ode.ceiling(q)
+        columns |= {
+            "saturation": (h[1:] - h[0]) / (top.bound - h[0]),
+            "curvature": certify.geodesic_curvature(q, a),
+            "quadratic_share": certify.quadratic_share(q, a),
+            "to_maximum": torch.nn.functional.cosine_similarity(points[1:], top.point.expand_as(points[1:]), dim=-1)
+            .clamp(-1, 1)
+            .arccos(),
+        }
+    return pd.DataFrame({name: x.flatten().numpy() for name, x in columns.items()})
+
+
+def token_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
+    """One row a prompt × token: the whole path's level certificates, reach, and efficiency against the cap bound."""
+    points = recording.points.double()
+    start, end = points[0], points[-1]
+    h0, h1 = barrier.value(start), barrier.value(end)
+    angle = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).arccos()
+    columns: dict[str, Tensor] = {"prompt": recording.prompt, "token": recording.token, "h_start": h0, "h_end": h1,
+                                  "angle": angle}  # fmt: skip
+    if barrier.polynomial_degree is not None:
+        safe, kept = certify_level(barrier, points, 0.0), certify_level(barrier, points)
+        columns |= {
+            "safe_start": h0 >= 0, "stays_safe": safe.certified, "leaves_safe": safe.refuted & (h0 >= 0),
+            "keeps_start": kept.certified, "falls_below_start": kept.refuted,
+        }  # fmt: skip
+    if len(points) > 2:
+        columns["reversals"] = certify.reversals(points).double().mean(0)
+    if (barrier.polynomial_degree or 3) <= 2:
+        q = barrier.quadratic
+        best = ode.cap_bound(q, start, angle)
+        possible = best.bound - h0
+        columns |= {
+            "bound": best.bound,
+            "bound_tight": best.tight(),
+            "efficiency": torch.where(possible > LEAST_GAIN * q.curvature_bound, (h1 - h0) / possible, torch.nan),
+            "reach": certify.reach_angle(q, start, (h1 - h0).clamp_min(0)),
+            "curvature_angle": certify.geodesic_curvature(q, start) * angle,
+        }
+    return pd.DataFrame({name: x.numpy() for name, x in columns.items()})
+
+
+def radius_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
+    """One row a prompt, at its last token after steering: the certified radius around h ≥ 0 beside bf16's."""
+    end = recording.at_prompt_end()[-1].double()
+    found = certify.certified_radius(barrier.quadratic, end)
+    rounded = (end.bfloat16().double() - end).norm(dim=-1)
+    return pd.DataFrame(
+        {"prompt": np.arange(len(end)), "radius": found.radius.numpy(), "radius_angle": found.angle.numpy(),
+         "norm": end.norm(dim=-1).numpy(), "bfloat16_bound": found.bfloat16.numpy(), "bfloat16": rounded.numpy()}
+    )  # fmt: skip
+
+
+def directions(
+    fit: LayerActivations, a: Float[Tensor, "n d"], angle: float, steps: int, seed: int
+) -> dict[str, Float[Tensor, "steps_plus_1 n d"]]:
+    """Geodesic paths along other methods' directions; for "random", every prompt along one of its own."""
+    flow = ode.Flow(angle=angle, steps=steps, method="geodesic")
+
+    def path(name: str, rows: Tensor, seed: int) -> Tensor:
+        points = flow.solve(ode.METHODS[name].fit(fit.positive, fit.negative, seed), rows.double(), record=True).points
+        assert points is not None
+        return points
+
+    fixed = {name: path(name, a, seed) for name in ("caa", "repe", "iti")}
+    return fixed | {"random": torch.cat([path("random", a[i : i + 1], seed + i) for i in range(len(a))], dim=1)}
+
+
+def direction_table(barrier: ode.Barrier, ways: Mapping[str, Float[Tensor, "steps_plus_1 n d"]]) -> pd.DataFrame:
+    """One row a method × prompt: along other methods' directions, is the step admissible for this h, and how far?"""
+    frames: list[pd.DataFrame] = []
+    for name, points in ways.items():
+        found = ode.certify_path(barrier, points)
+        # what is certified up to the first step that is not, plus what is proved of that one
+        whole = found.certified.long().cumprod(0).bool()
+        proved = torch.where(whole, found.angle, 0.0).sum(0)
+        first = (~found.certified).long().argmax(0)
+        rest = found.first_violation.gather(0, first[None])[0].nan_to_num(0.0)
+        all_certified = found.certified.all(0)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": name,
+                    "prompt": np.arange(points.shape[1]),
+                    "starts_up": (found.first_violation[0].nan_to_num(torch.inf) > 0).numpy(),
+                    "certified": all_certified.numpy(),
+                    "certified_steps": found.certified.double().mean(0).numpy(),
+                    "refuted": found.refuted.any(0).numpy(),
+                    "admissible_angle": (proved + torch.where(all_certified, 0.0, rest)).numpy(),
+                    "gain": (barrier.value(points[-1]) - barrier.value(points[0])).numpy(),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequence[float], steps: int) -> pd.DataFrame:
+    """One row an integrator × angle: where does following ∇h stop climbing? Prompts are the units."""
+    field, rows = ode.BarrierField(barrier), []
+    quadratic = (barrier.polynomial_degree or 3) <= 2
+    top = ode.ceiling(barrier.quadratic).bound if quadratic else float("nan")
+    for method in ("euler", "geodesic", "certified") if quadratic else ("euler", "geodesic"):
+        for angle in angles:
+            points = ode.Flow(angle=angle, steps=steps, method=method).solve(field, a.double(), record=True).points
+            assert points is not None
+            found = ode.certify_path(barrier, points)
+            h0, h1 = barrier.value(points[0]), barrier.value(points[-1])
+            violated = stats.share(found.refuted.any(0).numpy())
+            saturation = (h1 - h0) / (top - h0)
+            ratio = points[-1].norm(dim=-1) / points[0].norm(dim=-1)
+            low, middle, high = torch.quantile(saturation, torch.tensor([0.1, 0.5, 0.9]).double()).tolist()
+            rows.append(
+                {"integrator": method, "angle": angle, "violating": violated.value, "violating_low": violated.low,
+                 "violating_high": violated.high, "steps_refuted": float(found.refuted.double().mean()),
+                 "steps_undecided": float(found.undecided.double().mean()), "saturation": middle,
+                 "saturation_low": low, "saturation_high": high, "norm_ratio": float(ratio.median()),
+                 "reversals": float(certify.reversals(points).double().mean()), "n": len(a)}
+            )  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,47 @@
+"""Where a study's contrast comes from: a concept of the organism, the happy and sad openings below, or a file."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import odesteer_tl as ode
+from odesteer_tl import organism
+
+NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy", "Jack", "Amy", "Rose", "Leo", "Emma",
+         "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe", "Dan", "Eva", "Jim", "Pam",
+         )  # fmt: skip
+HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
+         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad",
+         "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
+         "{n} found the lost toy and was very happy", "{n} ate a yummy cake and had a lot of fun")  # fmt: skip
+SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
+       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt",
+       "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
+       "{n} broke the new toy and was very sad", "{n} ate a bad cake and felt very sick")  # fmt: skip
+OPENINGS = ("One day, {n} went to the park.", "{n} saw a dog.", "Once upon a time, {n} sat at home.", "{n} had a ball.")
+
+
+def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
+    """The contrast called `name`: "valence" or "agreement" of the organism, "stories", or a .csv or .jsonl file.
+
+    Files have a text and a label column, as `ContrastSet.from_records` reads them.
+    """
+    path = Path(name)
+    if path.suffix == ".csv":
+        return ode.ContrastSet.from_csv(path)
+    if path.suffix == ".jsonl":
+        return ode.ContrastSet.from_jsonl(path)
+    if name == "stories":
+        both = [(h.format(n=n), s.format(n=n)) for (h, s), n in product(zip(HAPPY, SAD, strict=True), NAMES)]
+        return ode.ContrastSet.from_texts(*zip(*both, strict=True), provenance={"source": "stories"})
+    return organism.contrast(name, pairs, seed)
+
+
+def load_prompts(name: str, n: int, seed: int, held_out: ode.ContrastSet) -> list[str]:
+    """n prompts to steer: the organism's own openings, story openings, or the held-out negative texts of a file."""
+    if name == "stories":
+        return [opening.format(n=n) for n, opening in product(NAMES, OPENINGS)][:n]
+    if Path(name).suffix in (".csv", ".jsonl"):
+        return list(held_out.negative[:n])
+    return organism.prompts(n, seed)
