@@ -1,0 +1,118 @@
+"""Composition: several steerers on one model, in a stated order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from odesteer_tl.generation import generate
+from odesteer_tl.hooks import HookFn
+from odesteer_tl.steerer import Steerer
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Steerers that act together, each with its own layer, strength and position rule.
+
+    On different layers the model itself orders them. On one layer they act in the order given: each starts where the
+    one before it ended, so the order matters as soon as one of the fields depends on the activation. The same as
+    nested `with` blocks, the first steerer outermost.
+
+    Args:
+        steerers: at least one; `compose` takes any sequence.
+    """
+
+    steerers: tuple[Steerer, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steerers:
+            raise ValueError("steerers is empty; pass at least one Steerer")
+
+    def hooks(self, prompt_length: int | None = None) -> list[tuple[str, HookFn]]:
+        """`[(hook_name, hook_fn), …]` of all members, in their order; to observe paths, use a member's own `hooks`.
+
+        Args:
+            prompt_length: length of the (padded) prompt in tokens, BOS included.
+
+        Raises:
+            ValueError: a member's rule needs the prompt length and is not given it.
+        """
+        return [pair for steerer in self.steerers for pair in steerer.hooks(prompt_length)]
+
+    @contextmanager
+    def on(self, model: TransformerBridge, prompt_length: int | None = None) -> Generator[TransformerBridge]:
+        """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
+
+        Raises:
+            ValueError: a member cannot run on this model.
+        """
+        self.check(model)
+        with model.hooks(fwd_hooks=self.hooks(prompt_length)):
+            yield model
+
+    def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
+        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+        self.check(model)
+        return generate(model, prompts, self.hooks, **settings)
+
+    def check(self, model: TransformerBridge) -> None:
+        """Raise `ValueError` unless every member can run on `model`."""
+        for steerer in self.steerers:
+            steerer.check(model)
+
+    def save(self, path: str | Path) -> None:
+        """Write a directory `composition.json` + one saved steerer a member, `0`, `1`, …; all of it or nothing.
+
+        Raises:
+            ValueError: the path exists (nothing is overwritten), or a member cannot be saved.
+        """
+        path = Path(path)
+        if path.exists():
+            raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            for i, steerer in enumerate(self.steerers):
+                steerer.save(part / str(i))
+            content = {"format": FORMAT, "n_steerers": len(self.steerers)}
+            (part / "composition.json").write_text(json.dumps(content, indent=2))
+            part.chmod(0o755)
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path) -> Composition:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the directory or a member is missing, truncated, altered, or of another format.
+        """
+        path = Path(path)
+        try:
+            content = json.loads((path / "composition.json").read_text())
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']} is not {FORMAT}; use the version that wrote it")
+            return compose([Steerer.load(path / str(i)) for i in range(content["n_steerers"])])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"path={str(path)!r} is not a readable composition: {error}; save it again") from error
+
+
+def compose(steerers: Sequence[Steerer]) -> Composition:
+    """The steerers acting together; on one layer in the order given.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return Composition(tuple(steerers))
