@@ -3,6 +3,7 @@
 import struct
 import sys
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 import odesteer_tl as ode
-
-gguf = pytest.importorskip("gguf")
 
 TOKENS = torch.arange(7, 14)[None]
 ALPHAS = st.floats(1e-3, 50) | st.floats(-50, -1e-3)
