@@ -174,13 +174,15 @@ def _one_layer(
     tokens = certification_tables.token_table(barrier, recording)
     radii = certification_tables.radius_table(barrier, recording) if quadratic else pd.DataFrame({"prompt": []})
     angle = float(tokens["angle"].to_numpy().mean())
-    ways = certification_tables.directions(both, start, angle, steerer.flow.steps, settings.seed)
+    # a method of one step is compared along the paper's ten
+    steps_along = steerer.flow.steps if steerer.flow.steps > 1 else 10
+    ways = certification_tables.directions(both, start, angle, steps_along, settings.seed)
     directions = certification_tables.direction_table(barrier, ways)
-    strengths = certification_tables.strength_table(barrier, start, settings.strengths, steerer.flow.steps)
+    strengths = certification_tables.strength_table(barrier, start, settings.strengths, steps_along)
     survival = audits.later_layers(model, prompts, steerer, judges | {layer: barrier})
 
     audit = [audits.cross_fit(_refit(barrier, settings), acts["half"], acts["other half"], acts["calibrate"], start,
-                              angle, steerer.flow.steps)]  # fmt: skip
+                              angle, steps_along)]  # fmt: skip
     audit.append(audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
                                          lambda: ode.KernelBarrier(gamma=0.1, C=1.0), acts["half"],
                                          acts["other half"], start))  # fmt: skip

@@ -25,13 +25,13 @@ OPENINGS = ("One day, {n} went to the park.", "{n} saw a dog.", "Once upon a tim
 def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
     """The contrast called `name`: "valence" or "agreement" of the organism, "stories", or a .csv or .jsonl file.
 
-    Files have a text and a label column, as `ContrastSet.from_records` reads them.
+    A file has two columns, `positive` and `negative`, a pair a row.
     """
     path = Path(name)
     if path.suffix == ".csv":
-        return ode.ContrastSet.from_csv(path)
+        return ode.ContrastSet.from_csv(path, positive="positive", negative="negative")
     if path.suffix == ".jsonl":
-        return ode.ContrastSet.from_jsonl(path)
+        return ode.ContrastSet.from_jsonl(path, positive="positive", negative="negative")
     if name == "stories":
         both = [(h.format(n=n), s.format(n=n)) for (h, s), n in product(zip(HAPPY, SAD, strict=True), NAMES)]
         return ode.ContrastSet.from_texts(*zip(*both, strict=True), provenance={"source": "stories"})

@@ -1,0 +1,133 @@
+"""The certification study end to end, at tiny size, on the organism and on a real pretrained model."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+import odesteer_tl as ode
+from analyses.barrier_certification import CertificationConfig as Config
+from analyses.barrier_certification import CertificationSettings, certify_steering, main
+from analyses.certification_tables import direction_table, strength_table
+from analyses.recording import record
+from analyses.sources import load_contrast, load_prompts
+from tests.problems import activations, random_quadratic
+
+TINY = CertificationSettings(max_new_tokens=3, strengths=(0.3, 5.0))
+
+
+@pytest.fixture(scope="module")
+def result(organism):
+    contrast = ode.organism.contrast("valence", n=120)
+    return certify_steering(organism, contrast, [2], TINY, ode.organism.prompts(20, seed=5), concept="valence")
+
+
+def finding(result, what):
+    return result.findings.set_index("what").loc[what]
+
+
+def test_the_published_path_is_certified_at_half_a_radian(result):
+    assert finding(result, "prompts with every step certified")["value"] == 1
+    assert finding(result, "prompts with a refuted step")["n"] == 20
+    assert finding(result, "prompts certified to keep {h ≥ h(a₀)}")["value"] == 1
+
+
+def test_every_share_and_median_carries_its_interval_and_n(result):
+    assert (result.findings["low"] <= result.findings["value"] + 1e-12).all()
+    assert (result.findings["value"] <= result.findings["high"] + 1e-12).all()
+    assert (result.findings["n"] > 0).all()
+
+
+def test_tables_are_tidy_and_agree_with_each_other(result):
+    keys = ["prompt", "token", "step"]
+    assert not result.steps.duplicated(keys).any()
+    assert result.steps["prompt"].nunique() == 20
+    assert result.steps["step"].max() == 10
+    assert result.steps["token"].min() == -1
+    last = result.steps[result.steps["step"] == 10].set_index(["prompt", "token"])["h"]
+    ends = result.tokens.set_index(["prompt", "token"])["h_end"]
+    pd.testing.assert_series_equal(last.sort_index(), ends.sort_index(), check_names=False)
+    assert (result.tokens["efficiency"] <= 1 + 1e-9).all()
+    assert (result.tokens["reach"] <= result.tokens["angle"] + 1e-6).all()
+
+
+def test_where_the_published_method_stops_climbing(result):
+    table = result.strengths.set_index(["integrator", "angle"])
+    assert table.loc[("euler", 0.3), "violating"] == 0
+    assert table.loc[("euler", 5.0), "violating"] == 1
+    assert table.loc[("certified", 5.0), "violating"] == 0
+    assert table.loc[("euler", 5.0), "norm_ratio"] > 1.5
+    assert table.loc[("geodesic", 5.0), "norm_ratio"] == pytest.approx(1)
+
+
+def test_splits_are_disjoint_and_recorded(result):
+    n = result.run["n"]
+    assert n["half"][0] + n["other half"][0] + n["calibrate"][0] + n["test"][0] == 120
+    texts = [set(p.positive + p.negative) for p in ode.organism.contrast("valence", n=120).split((0.3, 0.3, 0.2, 0.2))]
+    assert sum(map(len, texts)) == len(set.union(*texts))
+
+
+def test_a_result_is_saved_whole_and_shown(result, tmp_path):
+    result.save(tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["population"]["2"]["violation rate"]["n"] == 20
+    assert run["versions"]["torch"] == torch.__version__
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / "steps.parquet"), result.steps)
+    assert "<table" in result._repr_html_()
+    assert "certified" in str(result)
+    with pytest.raises(ValueError, match="not overwritten"):
+        result.save(tmp_path / "run")
+
+
+def test_directions_are_followed_as_far_as_they_are_proved_to_climb():
+    q, a = random_quadratic(12, 0), activations(40, 12)
+    flow = ode.Flow(angle=1.0, steps=10)
+    up = flow.solve(ode.BarrierField(q), a, record=True).points
+    down = ode.Flow(angle=-1.0, steps=10).solve(ode.BarrierField(q), a, record=True).points
+    table = direction_table(q, {"up": up, "down": down}).groupby("method")
+    assert table["certified"].mean()["up"] > 0.8
+    assert table["admissible_angle"].max()["down"] == 0
+    assert (table["admissible_angle"].max()["up"]) == pytest.approx(1.0, abs=1e-9)
+    assert strength_table(q, a, (0.1,), 5)["violating"].max() == 0
+
+
+def test_recorded_paths_are_those_of_the_generated_text(organism):
+    steerer = ode.fit("odesteer_kernel", organism, ode.organism.contrast("valence", n=40), layer=2, angle=0.4)
+    prompts = ode.organism.prompts(9, seed=3)
+    settings = {"max_new_tokens": 6, "temperature": 0.7, "seed": 4}
+    found = record(organism, steerer, prompts, batch_size=4, **settings)
+    assert found.texts == steerer.generate(organism, prompts, batch_size=4, **settings)
+    # a second, uncached pass over the finished text sees the same states at the same places
+    tokens = organism.to_tokens(found.texts[0])
+    seen = []
+    P = organism.to_tokens(prompts[0]).shape[1]
+    with steerer.on(organism, prompt_length=P, observe=lambda path, positions: seen.append(path.points)):
+        organism(tokens)
+    mine = found.points[:, found.prompt == 0]
+    torch.testing.assert_close(mine, seen[0][:, 0, : mine.shape[1]], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["odesteer_rff", "caa", "odesteer_certified"])
+def test_any_method_is_certified(organism, method):
+    settings = CertificationSettings(method=method, max_new_tokens=1, strengths=(0.3,))
+    found = certify_steering(organism, ode.organism.contrast("valence", n=60), [3], settings,
+                             ode.organism.prompts(6, seed=2))  # fmt: skip
+    assert found.steps["certified"].mean() > 0.5
+
+
+def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsys):
+    main(Config(model=str(shared / "models" / "TinyStories-656K"), contrast="stories", layer="0", max_new_tokens=2,
+                prompts=10, strengths=(0.3, 2.0), out=tmp_path / "out"))  # fmt: skip
+    assert "prompts with every step certified" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"steps.parquet", "run.json", "certification.pdf"}
+    assert sys.modules["analyses.barrier_certification"]
+
+
+def test_files_are_read_as_contrasts(tmp_path):
+    frame = pd.DataFrame({"positive": ["good day", "fine day"], "negative": ["bad day", "sad day"]})
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    contrast = load_contrast(str(tmp_path / "c.csv"), 0, 0)
+    assert len(contrast.positive) == 2
+    assert load_prompts(str(tmp_path / "c.csv"), 1, 0, contrast) == list(contrast.negative[:1])
