@@ -1,0 +1,86 @@
+"""Does the likelihood of a steered state predict what the text becomes? Rank correlation and AUC, prompts as units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from analyses.likelihood_arms import PLACEBO
+from analyses.likelihood_tables import spread
+from odesteer_tl import stats
+
+#: what is asked to predict, at the prompt's last token and as the mean over the steered tokens
+PREDICTORS = ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")
+PLACES = ("prompt_end", "tokens")
+LEVEL = 0.95
+
+
+def prediction(texts: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How well each predictor ranks the true posterior of the continuations.
+
+    Returns:
+        A row a predictor, place and scope: each method (over prompts, averaged over its strengths), "within, all
+        methods" (averaged over all cells of method and strength), and "between methods" (the cells' means over
+        prompts). `rho` is Spearman's; `auc` that of ranking successes (posterior above ½) before failures. Intervals
+        resample prompts, whole rows of the paired design, so that a prompt's methods stay together. NaN where the
+        posterior does not vary.
+    """
+    rng = np.random.default_rng(seed)
+    posterior = _wide(texts, "posterior")
+    n = posterior.shape[1]
+    draws = np.vstack([np.arange(n), rng.integers(0, n, (resamples, n))])
+    methods = [str(m) for m in posterior.index.get_level_values("method")]
+    y, success = posterior.to_numpy()[:, draws], posterior.to_numpy()[:, draws] > 0.5
+    rows: list[dict[str, Any]] = []
+    for place in PLACES:
+        for predictor in PREDICTORS:
+            x = _wide(texts, f"{place}_{predictor}").to_numpy()[:, draws]
+            rho, auc = correlations(x, y), areas(x, success)
+            scopes = {m: [i for i, k in enumerate(methods) if k == m] for m in dict.fromkeys(methods)}
+            scopes["within, all methods"] = [*range(len(methods))]
+            for scope, cells in scopes.items():
+                found = {**spread("rho", _estimate(rho[cells], n)), **spread("auc", _estimate(auc[cells], n))}
+                row = {"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n}
+                rows.append({**row, **found})
+            real = [i for i, k in enumerate(methods) if k != PLACEBO]
+            for scope, cells in (("between methods", range(len(methods))), ("between, no placebo", real)):
+                between = correlations(x[list(cells)].mean(2).T, y[list(cells)].mean(2).T)
+                rows.append({"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n,
+                             **spread("rho", _estimate(between[None], n))})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def correlations(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Spearman's correlation along the last axis; NaN where either does not vary."""
+    a, b = (rankdata(z, axis=-1) for z in (x, y))
+    a, b = (z - z.mean(-1, keepdims=True) for z in (a, b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
+
+def areas(x: NDArray[Any], success: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """AUC along the last axis, ties counted half (Mann–Whitney); NaN where all or none succeed."""
+    ranks, hits = rankdata(x, axis=-1), success.sum(-1)
+    misses = success.shape[-1] - hits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ((ranks * success).sum(-1) - hits * (hits + 1) / 2) / (hits * misses)
+
+
+def _wide(texts: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A row a method and strength, a column a prompt."""
+    return texts.pivot(index=["method", "strength"], columns="prompt", values=column)
+
+
+def _estimate(values: NDArray[np.float64], n: int) -> stats.Estimate:
+    """The mean over cells; the first column is the sample itself, the others its resamples."""
+    defined = values[np.isfinite(values[:, 0])]
+    if not len(defined):
+        return stats.Estimate(np.nan, np.nan, np.nan, n)
+    with np.errstate(invalid="ignore"):  # a resample in which no cell varies says nothing
+        means = np.nansum(defined, axis=0) / np.isfinite(defined).sum(axis=0)
+    low, high = np.nanquantile(means[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return stats.Estimate(float(means[0]), float(low), float(high), n)

@@ -1,0 +1,196 @@
+"""What scored paths say: where log p₊ peaks, who leaves the data, what differs from what, and where h and the
+ratio part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap, permutation_test
+
+from odesteer_tl import stats
+from odesteer_tl.barriers import Calibration
+from odesteer_tl.densities import PathScore, agreement
+
+Scores = Mapping[str, dict[str, PathScore]]
+#: what curves and references are drawn of
+QUANTITIES = ("log_positive", "log_negative", "log_ratio", "rank", "h_calibrated", "directional_log_ratio",
+              "tied_log_ratio", "relative_mahalanobis")  # fmt: skip
+
+
+def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
+    """An estimate as three columns."""
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def mean(values: ArrayLike, seed: int = 0, resamples: int = 2000) -> stats.Estimate:
+    """A mean over prompts with its percentile-bootstrap interval; NaN rows (no value) are left out of n."""
+    x = np.asarray(values, dtype=float)
+    x = x[np.isfinite(x)]
+    if len(x) < 2 or np.ptp(x) == 0:
+        value = float(x.mean()) if len(x) else float("nan")
+        return stats.Estimate(value, value, value, len(x))
+    found = bootstrap((x,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed))
+    interval = found.confidence_interval
+    return stats.Estimate(float(x.mean()), float(interval.low), float(interval.high), len(x))
+
+
+def curves(paths: pd.DataFrame) -> pd.DataFrame:
+    """Mean over prompts of every quantity along the path, with simultaneous 95 % bands; one row a method and step."""
+    rows: list[pd.DataFrame] = []
+    for method, of_method in paths.groupby("method", sort=False):
+        for quantity in QUANTITIES:
+            table = of_method.pivot(index="prompt", columns="step", values=quantity)
+            band = stats.mean_band(table.to_numpy())
+            steps = of_method.drop_duplicates("step")[["step", "strength"]].reset_index(drop=True)
+            rows.append(steps.assign(method=method, quantity=quantity, center=band.center, low=band.low,
+                                     high=band.high, n=band.n))  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+def references(real: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Mean (with interval) and quantiles of every quantity over real held-out activations of each class."""
+    rows: list[dict[str, Any]] = []
+    for side, frame in real.items():
+        for quantity in QUANTITIES:
+            x = frame[quantity].to_numpy()
+            q = dict(
+                zip(("q05", "q25", "q50", "q75", "q95"), np.quantile(x, [0.05, 0.25, 0.5, 0.75, 0.95]), strict=True)
+            )
+            rows.append({"side": side, "quantity": quantity, **spread("mean", mean(x)), **q, "n": len(x)})
+    return pd.DataFrame(rows)
+
+
+def turning(score: PathScore, grid: float) -> pd.DataFrame:
+    """T* of each prompt and what else is one number a path, in radians asked for; `grid` is a step's length."""
+    return pd.DataFrame(
+        {
+            "prompt": np.arange(score.log_positive.shape[1]),
+            "t_star": grid * score.turning_step.numpy(),
+            "peak": grid * score.peak_step.double().numpy(),
+            "exit": grid * score.exit_step.numpy(),
+            "over_steered": score.over_steered.numpy(),
+        }
+    )
+
+
+def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
+    """One row a method; changes and shares are those at the declared step, T* that of the whole path."""
+    rows: list[dict[str, Any]] = []
+    for method, found in scores.items():
+        score, turned = found["ambient"], turning(found["ambient"], grid)
+        peaks = {name: found[name].population_peak() for name in found}
+        shares = {
+            "falls_at_once": turned["t_star"] == 0,
+            "never_turns": turned["t_star"].isna(),
+            "outside_at_start": score.outside[0].numpy(),
+            "outside": score.outside[declared].numpy(),
+            "left": (score.exit_step <= declared).numpy(),
+            "rises": score.change_positive[declared].numpy() > 0,
+            "p_plus_moved": score.toward_positive[declared].numpy(),
+            "over_steered": turned["over_steered"],
+        }
+        means = {
+            "log_positive_change": score.change_positive[declared],
+            "log_negative_change": score.change_negative[declared],
+            "log_ratio_change": score.log_ratio[declared] - score.log_ratio[0],
+            "directional_log_positive_change": found["directional"].change_positive[declared],
+            "rank": score.rank[declared],
+            "gain_per_radian": score.gain_per_radian[declared],
+            "gain_per_displacement": score.gain_per_displacement[declared],
+            "relative_mahalanobis_change": score.relative_mahalanobis[declared] - score.relative_mahalanobis[0],
+        }
+        row: dict[str, Any] = {"method": method, "median_t_star": turned["t_star"].median()}
+        for name, peak in peaks.items():
+            row |= spread("t_star" if name == "ambient" else f"{name}_t_star", _scaled(peak, grid))
+        for name, flags in shares.items():
+            row |= spread(name, stats.share(flags))
+        for name, x in means.items():
+            row |= spread(name, mean(x.numpy()))
+        rows.append({**row, "n": peaks["ambient"].n})
+    return pd.DataFrame(rows)
+
+
+def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> pd.DataFrame:
+    """Change of log p₊ at the declared step against no steering and against the placebo; sign-flip tests, Holm."""
+    change = {method: found["ambient"].change_positive[declared].numpy() for method, found in scores.items()}
+    rows: list[dict[str, Any]] = []
+    for method, x in change.items():
+        for other, y in {"unsteered": np.zeros_like(x), placebo: change[placebo]}.items():
+            if method == other:
+                continue
+            test: Any = permutation_test((x - y,), np.mean, permutation_type="samples", n_resamples=9999,
+                                         vectorized=True, rng=np.random.default_rng(seed))  # fmt: skip
+            estimate = stats.paired_difference(x, y)
+            rows.append({"method": method, "against": other, **spread("difference", estimate),
+                         "pvalue": float(test.pvalue), "n": estimate.n})  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(holm=stats.holm(table["pvalue"]))
+
+
+def agreements(scores: Scores, calibration: Calibration, grid: float) -> pd.DataFrame:
+    """Calibrated h against the log-ratio of each directional pair; `over all` is every method's points together."""
+    rows: list[dict[str, Any]] = []
+    for pair in ("directional", "tied"):
+        for method, found in scores.items():
+            score = found[pair]
+            assert score.h is not None
+            # where log p₊ falls while h rises is asked of the density of the activation
+            h = calibration.slope * score.h + calibration.intercept
+            result = agreement(h, score.log_ratio, found["ambient"].over_steering)
+            parting = None if result.parting_step is None else grid * result.parting_step
+            row: dict[str, Any] = {"pair": pair, "method": method, "parting": parting,
+                                   "gap_at_end": result.gap.center[-1], "gap_at_end_low": result.gap.low[-1],
+                                   "gap_at_end_high": result.gap.high[-1], "prompts": result.gap.n}  # fmt: skip
+            for region in ("overall", "on_data", "over_steered"):
+                line = getattr(result, region)
+                row |= {f"{region}_{k}": getattr(line, k) for k in ("correlation", "rank_correlation", "slope", "n")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def crossing(texts: pd.DataFrame, quantity: str, limit: float, relative: bool, seed: int = 0) -> pd.DataFrame:
+    """The strength at which a method's mean of `quantity` falls by `limit` (or by that share) below the unsteered mean.
+
+    Linear between strengths, ∞ where it does not by the largest; intervals by resampling prompts, 2000 times.
+    """
+    base = texts[texts["method"] == "unsteered"].set_index("prompt")[quantity]
+    draws = np.random.default_rng(seed).multinomial(len(base), np.full(len(base), 1 / len(base)), size=2000)
+    weights = np.vstack([np.ones(len(base), dtype=int), draws])
+    rows: list[dict[str, Any]] = []
+    for method, found in texts[texts["strength"] > 0].groupby("method", sort=False):
+        table = found.pivot(index="prompt", columns="strength", values=quantity).loc[base.index]
+        wide = np.column_stack([base.to_numpy(), table.to_numpy()])
+        means = (weights @ np.nan_to_num(wide)) / (weights @ np.isfinite(wide))
+        floor = means[:, 0] * (1 - limit) if relative else means[:, 0] - limit
+        at = _first_below(means, np.array([0.0, *table.columns]), floor)
+        # ∞ is a place, after all strengths: order statistics, no interpolation between it and a number
+        low, high = np.quantile(at[1:], [0.025, 0.975], method="inverted_cdf")
+        rows.append({"method": method, "quantity": quantity, "crossing": at[0], "crossing_low": low,
+                     "crossing_high": high, "n": len(base)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _first_below(curves: NDArray[Any], grid: NDArray[Any], floor: NDArray[Any]) -> NDArray[np.float64]:
+    """Where each row first falls below its floor, ∞ where it does not."""
+    gap = curves - floor[:, None]
+    below = gap < 0
+    at = np.maximum(below.argmax(1), 1)
+    rows = np.arange(len(curves))
+    before, after = gap[rows, at - 1], gap[rows, at]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = grid[at - 1] + (grid[at] - grid[at - 1]) * before / (before - after)
+    return np.where(below.any(1), place, np.inf)
+
+
+def _scaled(estimate: stats.Estimate, by: float) -> stats.Estimate:
+    return stats.Estimate(estimate.value * by, estimate.low * by, estimate.high * by, estimate.n)
+
+
+def interval(row: dict[str, Any], name: str, digits: int = 2) -> str:
+    """`value [low, high]` of three columns."""
+    value, low, high = (f"{row[name + end]:.{digits}f}" for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,211 @@
+"""The likelihood study, small, on the organism: splits, references, tables against what they are made of, figures."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import tyro
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+import odesteer_tl as ode
+from analyses import likelihood_tables as tables
+from analyses.likelihood_arms import ARMS, PLACEBO, fitted_fields
+from analyses.likelihood_decoding import POSITIVES, UNSTEERED
+from analyses.likelihood_prediction import areas, correlations, prediction
+from analyses.likelihood_study import Settings
+from analyses.text_quality import distinct, text_quality
+from analyses.trajectory_likelihood import LikelihoodConfig, main, read_contrast, trajectory_likelihood
+
+LAYER = 2
+SETTINGS = Settings(
+    fractions=(0.25, 0.35, 0.25, 0.15), angle=0.8, steps=8, declared=0.4, strengths=(0.4,), max_new_tokens=6
+)
+LABELS = {arm.label for arm in ARMS}
+
+
+@pytest.fixture(scope="module")
+def contrast_and_judge():
+    return read_contrast("valence", 200, 0)
+
+
+@pytest.fixture(scope="module")
+def study(organism, contrast_and_judge):
+    return trajectory_likelihood(organism, contrast_and_judge[0], LAYER, SETTINGS, contrast_and_judge[1])
+
+
+def test_splits_are_disjoint_and_recorded_with_their_sizes(study, contrast_and_judge):
+    splits = {name: set(labels) for name, labels in study.run["splits"].items()}
+    assert list(splits) == ["barrier", "density", "calibration", "test"]
+    assert sum(len(s) for s in splits.values()) == len(set().union(*splits.values())) == 200
+    assert (
+        study.run["prompts"]
+        == {name: len(s) for name, s in splits.items()}
+        == dict(zip(splits, (50, 70, 50, 30), strict=True))
+    )
+    assert json.loads(json.dumps(study.run))["contrast"]["digest"] == contrast_and_judge[0].digest
+    assert study.run["densities"]["tied"]["fit_positive"]["n"] == 50
+
+
+def test_every_reference_is_there(study):
+    assert set(study.paths["method"]) == set(study.turning["method"]) == set(study.summary["method"]) == LABELS
+    assert set(study.texts["method"]) == set(study.tokens["method"]) == LABELS | {UNSTEERED, POSITIVES}
+    assert set(study.references["side"]) == {"positive", "negative"}
+    assert (study.references["n"] == 30).all()
+
+
+def test_frames_are_tidy(study):
+    assert len(study.paths) == len(LABELS) * 30 * 9
+    assert not study.paths.duplicated(["method", "prompt", "step"]).any()
+    assert not study.tokens.duplicated(["method", "strength", "prompt", "token", "state"]).any()
+    assert not study.texts.duplicated(["method", "strength", "prompt"]).any()
+    wanted = {"log_positive", "log_negative", "log_ratio", "h", "h_calibrated", "toward_positive", "rank", "typicality",
+              "gain_per_radian", "gain_per_displacement", "relative_mahalanobis", "directional_log_ratio",
+              "tied_log_ratio", "strength"}  # fmt: skip
+    assert wanted <= set(study.paths)
+    assert wanted <= set(study.tokens)
+    assert {"t_star", "exit", "over_steered"} <= set(study.turning)
+
+
+def test_all_paths_start_at_the_same_real_negatives(study):
+    starts = study.paths[study.paths["step"] == 0].pivot(index="prompt", columns="method", values="log_positive")
+    assert np.ptp(starts.to_numpy(), axis=1).max() == 0
+    reference = study.references.set_index(["side", "quantity"]).loc[("negative", "log_positive"), "mean"]
+    assert starts.iloc[:, 0].mean() == pytest.approx(reference)
+
+
+def test_the_prompt_end_of_a_generation_is_the_path_at_that_strength(study):
+    """Two ways to one number: the recorded hook, and the path solved on collected activations."""
+    path = study.paths[np.isclose(study.paths["strength"], 0.4)].set_index(["method", "prompt"])
+    end = study.tokens[(study.tokens["token"] == -1) & (study.tokens["state"] == 1)].set_index(["method", "prompt"])
+    for label in LABELS:
+        for column in ("log_positive", "h", "tied_log_ratio"):
+            np.testing.assert_allclose(end.loc[label, column], path.loc[label, column], rtol=2e-3, atol=2e-2)
+
+
+def test_what_is_not_steered_does_not_move(study):
+    for label in (UNSTEERED, POSITIVES):
+        rows = study.tokens[study.tokens["method"] == label]
+        assert (rows["displacement"] == 0).all()
+    moved = study.tokens[(study.tokens["state"] == 1) & (study.tokens["strength"] > 0)]
+    assert (moved["displacement"] > 0).all()
+
+
+def test_steps_follow_each_other_at_equal_angles(organism, contrast_and_judge):
+    """The path at a smaller strength is a part of the path at a larger one, for flows; for one-shot arms it is not."""
+    acts = ode.collect_activations(organism, contrast_and_judge[0], [LAYER])[LAYER]
+    fields, a = fitted_fields(acts, 0), acts.negative[:10]
+    for arm in ARMS:
+        path = arm.path(fields[arm.method], a, 0.8, 8)
+        assert path.shape == (9, 10, a.shape[1])
+        alone = arm.flow(0.4, 4).solve(fields[arm.method], a).end
+        torch.testing.assert_close(path[4], alone, rtol=1e-4, atol=1e-2)
+
+
+def test_the_summary_is_that_of_the_paths(study):
+    at = study.paths[np.isclose(study.paths["strength"], 0.4)].set_index(["method", "prompt"])
+    start = study.paths[study.paths["step"] == 0].set_index(["method", "prompt"])
+    for row in study.summary.to_dict("records"):
+        x = at.loc[row["method"], "log_positive"] - start.loc[row["method"], "log_positive"]
+        assert row["log_positive_change"] == pytest.approx(x.mean())
+        assert row["rises"] == pytest.approx((x > 0).mean())
+        assert row["outside"] == pytest.approx((at.loc[row["method"], "rank"] < 0.025).mean())
+        assert row["t_star_low"] <= row["t_star"] <= row["t_star_high"]
+        assert row["n"] == 30
+        curve = study.paths[study.paths["method"] == row["method"]].groupby("strength")["log_positive"].mean()
+        assert abs(row["t_star"] - curve.idxmax()) <= 0.1
+    assert (study.comparisons["holm"] >= study.comparisons["pvalue"]).all()
+    assert len(study.comparisons) == 2 * len(LABELS) - 1
+    assert set(study.comparisons["against"]) == {"unsteered", PLACEBO}
+
+
+def test_strength_moves_the_barrier_and_the_text(study):
+    """The organism is known to yield: h and the judged posterior rise above the placebo's."""
+    h = study.paths.groupby(["method", "step"])["h"].mean()
+    assert h["kernel flow", 8] > h["kernel flow", 0]
+    assert h["optimal cap", 4] >= h["kernel flow", 4] - 1e-6
+    posterior = study.texts.groupby("method")["posterior"].mean()
+    assert posterior[POSITIVES] > posterior[UNSTEERED]
+
+
+def test_text_quality(organism):
+    assert distinct("a b a b a", 2) == 0.5
+    assert np.isnan(distinct("a", 2))
+    found = text_quality(organism, ["mona met leo .", "mona met leo ."], [" soon the dry cabin", ""])
+    tokens = organism.to_tokens("mona met leo . soon the dry cabin")
+    n = organism.to_tokens("mona met leo .").shape[1]
+    with torch.no_grad():
+        log_p = organism(tokens).log_softmax(-1)[0, :-1].gather(-1, tokens[0, 1:, None]).squeeze(-1)
+    assert found["log_likelihood"][0] == pytest.approx(float(log_p[n - 1 :].mean()), rel=1e-4)
+    assert np.isnan(found["log_likelihood"][1])
+
+
+def test_rank_statistics_against_their_libraries():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 6, (3, 40)), rng.normal(size=(3, 40))
+    for i in range(3):
+        assert correlations(x, y)[i] == pytest.approx(spearmanr(x[i], y[i]).statistic)
+        assert areas(x, y > 0)[i] == pytest.approx(roc_auc_score(y[i] > 0, x[i]))
+
+
+def test_prediction_finds_a_planted_relation_and_none_in_noise():
+    rng = np.random.default_rng(1)
+    rows = []
+    for method, strength in (("unsteered", 0.0), ("a", 0.2), ("a", 0.4)):
+        posterior = rng.uniform(size=150)
+        columns = {f"{place}_{x}": rng.normal(size=150) for place in ("prompt_end", "tokens")
+                   for x in ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")}  # fmt: skip
+        columns["tokens_h_calibrated"] = np.exp(posterior)
+        rows.append(pd.DataFrame({"method": method, "strength": strength, "prompt": range(150),
+                                  "posterior": posterior, **columns}))  # fmt: skip
+    found = prediction(pd.concat(rows), resamples=200).set_index(["place", "predictor", "scope"])
+    planted = found.loc[("tokens", "h_calibrated", "within, all methods")]
+    assert (planted["rho"], planted["auc"]) == pytest.approx((1, 1))
+    noise = found.loc[("tokens", "log_positive", "within, all methods")]
+    assert noise["rho_low"] < 0 < noise["rho_high"]
+    assert noise["auc_low"] < 0.5 < noise["auc_high"]
+
+
+def test_crossings_are_where_the_mean_falls_below():
+    table = [("unsteered", 0.0, 0.0), ("a", 0.2, -0.5), ("a", 0.4, -1.5), ("b", 0.2, 0.0), ("b", 0.4, 0.1)]
+    noise = np.random.default_rng(0).normal(scale=0.01, size=40)
+    texts = pd.concat([pd.DataFrame({"method": m, "strength": s, "prompt": range(40), "q": x + noise})
+                       for m, s, x in table])  # fmt: skip
+    found = tables.crossing(texts, "q", 1.0, relative=False).set_index("method")
+    assert found.loc["a", "crossing"] == pytest.approx(0.3, abs=1e-6)
+    assert found.loc["a", "crossing_low"] <= 0.3 + 1e-9
+    assert found.loc["a", "crossing_high"] >= 0.3 - 1e-9
+    assert np.isinf(found.loc["b", "crossing"])
+
+
+def test_it_reads_and_is_saved_once(study, tmp_path):
+    text = str(study)
+    assert "layer 2, 30 test prompts" in text
+    assert all(label in text for label in LABELS)
+    assert study._repr_html_().count("<tr") == len(LABELS) + 1
+    study.save(tmp_path / "out")
+    assert {p.stem for p in (tmp_path / "out").glob("*.parquet")} == set(study.tables())
+    assert {p.stem for p in (tmp_path / "out").glob("*.pdf")} == {"likelihood", "tokens", "outcome"}
+    back = pd.read_parquet(tmp_path / "out" / "paths.parquet")
+    pd.testing.assert_frame_equal(back, study.paths)
+    with pytest.raises(ValueError, match="not overwritten"):
+        study.save(tmp_path / "out")
+
+
+def test_a_strength_off_the_grid_is_refused():
+    with pytest.raises(ValueError, match=r"strength=0.33 is not one of the 8 steps"):
+        SETTINGS.step(0.33)
+
+
+def test_command_line_on_a_file_without_a_judge(tmp_path, contrast_and_judge, capsys):
+    pairs = zip(contrast_and_judge[0].positive, contrast_and_judge[0].negative, strict=True)
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"positive": p, "negative": n}) + "\n" for p, n in pairs))
+    arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
+                 "--max-new-tokens", "4", "--strengths", "0.4",
+                 "--fractions", "0.3", "0.3", "0.25", "0.15"]  # fmt: skip
+    main(tyro.cli(LikelihoodConfig, args=arguments))
+    assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
+    assert len(pd.read_parquet(tmp_path / "out" / "layer-1" / "prediction.parquet")) == 0
