@@ -2,17 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# tests run in this many processes of one thread each
+JOBS ?= 2
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint bench organism clean
+.PHONY: demo test lint bench organism certify-soak coverage-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
 
 test: $(STAMP)
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests -n $(JOBS)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -21,6 +23,14 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) -m analyses.bench
+
+# twenty times the suite's attack on the certificate: twenty million segments
+certify-soak: $(STAMP)
+	ODESTEER_SOAK=20 $(PY) -m pytest tests/test_soundness.py -s
+
+# a thousand simulations of every band and interval
+coverage-soak: $(STAMP)
+	$(PY) -m analyses.coverage
 
 # trains the embedded model anew, into results/organism
 organism: $(STAMP)

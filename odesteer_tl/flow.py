@@ -97,7 +97,7 @@ def _certified(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
     """A geodesic step, cut at the first angle where h stops rising: h can never fall (MATHEMATICS, Steps)."""
     assert isinstance(field, DiagonalField)
     norm = y.norm(dim=-1, keepdim=True)
-    # near a maximum v is the small rest of large terms: once more made orthogonal, or the angle proved is not the step's
+    # near a maximum v is the small rest of large terms: made orthogonal once more, else the angle proved is not its own
     v = tangential(y / norm, field(y))
     phi = monotone_angle(y / norm, v, field.values, field.loads, (eta / norm).squeeze(-1).expand(y.shape[:-1]))
     return _along_circle(y, v, norm, phi.unsqueeze(-1))

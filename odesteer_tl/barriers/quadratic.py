@@ -105,7 +105,7 @@ class QuadraticBarrier(Barrier):
         other = QuadraticBarrier.__new__(QuadraticBarrier)
         Barrier.__init__(other)
         other.state = {name: x if name == "X" else -x for name, x in self.state.items()}
-        other.__dict__["spectrum"] = self.spectrum.negated()  # A is diagonalised once
+        vars(other)["spectrum"] = self.spectrum.negated()  # A is diagonalised once
         return other
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -47,6 +47,17 @@ class Spectrum:
         """The spectrum of −A and −b."""
         return Spectrum(self.basis.flip(1), -self.eigenvalues.flip(0), -self.linear.flip(0))
 
+    @cached_property
+    def order(self) -> Int[Tensor, " d"] | None:
+        """The permutation V is where A was diagonal already (its coordinates are its eigenbasis), else None."""
+        ones = self.basis == 1
+        whole = not self.reduced and bool((ones.sum(0) == 1).all()) and int(self.basis.count_nonzero()) == len(ones)
+        return ones.long().argmax(0) if whole else None
+
+    def rotate(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch r"]:
+        """Vᵀa."""
+        return a @ self.basis if self.order is None else a[..., self.order]
+
     @property
     def reduced(self) -> bool:
         """Whether V spans less than the whole space."""
@@ -74,7 +85,7 @@ class Spectrum:
 
     def enter(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch k"]:
         """Coordinates `(Vᵀa, ρ)` of an activation; norms are kept."""
-        z = a @ self.basis
+        z = self.rotate(a)
         if not self.reduced:
             return z
         outside = a.square().sum(-1, keepdim=True) - z.square().sum(-1, keepdim=True)

@@ -62,7 +62,7 @@ def quadratic_circles(
         error: of h′ on the circle; h itself errs by as much and by the rounding of c.
     """
     bent = values * u
-    uAu, uAv, vAv = (bent * u).sum(-1), (bent * v).sum(-1), (values * v * v).sum(-1)
+    uAu, uAv, vAv = torch.linalg.vecdot(bent, u), torch.linalg.vecdot(bent, v), v.square() @ values
     bu, bv = u @ loads, v @ loads
     cosines = torch.stack([c + (uAu + vAv) / 2, bu, (uAu - vAv) / 2], dim=-1)
     sines = torch.stack([torch.zeros_like(bv), bv, uAv], dim=-1)

@@ -43,7 +43,7 @@ class Steps:
         start, move = points[:-1], points[1:] - points[:-1]
         radius = torch.linalg.vector_norm(start, dim=-1)
         along = torch.linalg.vecdot(move, start) / radius
-        span = torch.linalg.vector_norm(move - (along / radius).unsqueeze(-1) * start, dim=-1)
+        span = torch.linalg.vector_norm(torch.addcmul(move, start, (-along / radius).unsqueeze(-1)), dim=-1)
         return cls(start, move, radius, along, span)
 
     @property
@@ -90,9 +90,10 @@ class Steps:
         q = barrier.quadratic
         spectrum = q.spectrum.like(self.start)
         # the first point and every move are rotated, not every point: one product a step, and short steps stay exact
-        z = torch.cat([self.start[:1], self.move]) @ spectrum.basis
-        u = z[:-1].cumsum(0) / self.radius.unsqueeze(-1)
-        v = (z[1:] - self.along.unsqueeze(-1) * u) / torch.where(self.stationary, 1.0, self.span).unsqueeze(-1)
+        z = spectrum.rotate(torch.cat([self.start[:1], self.move]))
+        u = z[:-1].cumsum(0).div_(self.radius.unsqueeze(-1))
+        v = z[1:].addcmul_(u, self.along.neg().unsqueeze(-1))  # z is ours: no pass over fresh memory
+        v = v.div_(torch.where(self.stationary, 1.0, self.span).unsqueeze(-1))
         # an error of the coordinates counts against the norm a path has had and against what of a move is tangent
         blur = (self.radius.cummax(0).values / self.radius) * torch.where(
             self.stationary, 1.0, torch.hypot(self.along, self.span) / self.span
