@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def certificates() -> Iterator[Row]:
         points = flow.solve(field, a, record=True).points
         assert points is not None
         coordinates = points.double() @ spectrum.basis
-        certify = lambda: ode.certify_path(barrier, points)  # noqa: B023, E731
+        certify = partial(ode.certify_path, barrier, points)
         for what, call in (
             ("recording its path", lambda: flow.solve(field, a, record=True)),  # noqa: B023
             ("steering", lambda: flow.solve(field, a)),  # noqa: B023

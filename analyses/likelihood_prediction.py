@@ -46,12 +46,22 @@ def prediction(texts: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.
                 found = {**spread("rho", _estimate(rho[cells], n)), **spread("auc", _estimate(auc[cells], n))}
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n}
                 rows.append({**row, **found})
-            real = [i for i, k in enumerate(methods) if k != PLACEBO]
-            for scope, cells in (("between methods", range(len(methods))), ("between, no placebo", real)):
-                between = correlations(x[list(cells)].mean(2).T, y[list(cells)].mean(2).T)
-                rows.append({"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n,
-                             **spread("rho", _estimate(between[None], n))})  # fmt: skip
+            for scope, sets in _between(posterior.index).items():
+                means = [correlations(x[cells].mean(2).T, y[cells].mean(2).T) for cells in sets]
+                row = {"place": place, "predictor": predictor, "scope": scope, "cells": sum(len(c) for c in sets)}
+                rows.append({**row, "n": n, **spread("rho", _estimate(np.stack(means), n))})
     return pd.DataFrame(rows)
+
+
+def _between(index: pd.Index) -> dict[str, list[list[int]]]:
+    """Which cells are ranked among each other when methods are compared; several sets are averaged over."""
+    methods = [str(m) for m in index.get_level_values("method")]
+    strengths = [float(s) for s in index.get_level_values("strength")]
+    real = [i for i, method in enumerate(methods) if method != PLACEBO]
+    levels = [[i for i in real if strengths[i] == s] for s in sorted({*strengths} - {0.0})]
+    equal = [cells for cells in levels if len(cells) > 1]
+    return {"between methods": [[*range(len(methods))]], "between, no placebo": [real],
+            **({"between, equal strength": equal} if equal else {})}  # fmt: skip
 
 
 def correlations(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:

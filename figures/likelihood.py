@@ -45,7 +45,8 @@ def draw_likelihood(curves: pd.DataFrame, references: pd.DataFrame, summary: pd.
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(2, 2, figsize=(6.75, 5.0))
         titles = {"log_positive": "(a) likelihood under $p_+$; dots: $T^*$ with 95 % interval",
-                  "log_negative": "(b) likelihood under $p_-$", "rank": "(c) typicality as a positive; dotted: 2.5 %, off the data"}  # fmt: skip
+                  "log_negative": "(b) likelihood under $p_-$",
+                  "rank": "(c) typicality as a positive; dotted: 2.5 %, off the data"}  # fmt: skip
         for axis, (quantity, title) in zip(axes.flat, titles.items(), strict=False):
             shown = curves.loc[curves["quantity"] == quantity]
             floor = RANK_FLOOR if quantity == "rank" else -np.inf
