@@ -1,4 +1,4 @@
-"""A million segments against dense sampling: no certificate is ever false. `make certify-soak` runs twenty million."""
+"""A million segments against dense sampling: no certificate is ever false. `make certify-soak` runs ten million."""
 
 import os
 
