@@ -46,18 +46,18 @@ def draw_likelihood(curves: pd.DataFrame, references: pd.DataFrame, summary: pd.
         figure, axes = plt.subplots(2, 2, figsize=(6.75, 5.0))
         titles = {"log_positive": "(a) likelihood under $p_+$; dots: $T^*$ with 95 % interval",
                   "log_negative": "(b) likelihood under $p_-$",
-                  "rank": "(c) typicality as a positive; dotted: 2.5 %, off the data"}  # fmt: skip
+                  "rank": "(c) typicality, means; dotted: 2.5 %, off the data"}  # fmt: skip
         for axis, (quantity, title) in zip(axes.flat, titles.items(), strict=False):
             shown = curves.loc[curves["quantity"] == quantity]
-            floor = RANK_FLOOR if quantity == "rank" else -np.inf
             _reference_bands(axis, references.loc[references["quantity"] == quantity])
             for method, rows in shown.groupby("method", sort=False):
                 look = LOOKS[str(method)]
                 axis.plot(rows["strength"], rows["center"], **look)
-                # nearly every prompt's rank under the placebo is the same smallest one, which has no useful band
-                if (method, quantity) != (PLACEBO, "rank"):
-                    axis.fill_between(rows["strength"], rows["low"].clip(floor), rows["high"],
-                                      color=look["color"], alpha=0.15, lw=0)  # fmt: skip
+                # off the data all prompts share the smallest rank there is: its mean has no useful band
+                if quantity != "rank":
+                    axis.fill_between(
+                        rows["strength"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0
+                    )
             axis.set(title=title, xlabel=STRENGTH, xlim=(0, shown["strength"].max()))
         for axis, name in zip(axes.flat, ("log_positive", "log_negative"), strict=False):
             axis.set_ylabel(f"mean log $p_{'+' if name == 'log_positive' else '-'}$ (nats)")
@@ -187,7 +187,7 @@ def _plane(axis: Axes, curves: pd.DataFrame, references: pd.DataFrame) -> None:
         real = references.loc[references["side"] == side].set_index("quantity")["mean"]
         axis.plot(real[x], real[y], marker, ms=7, color="black", mec="white", label=f"real {side}s", zorder=3)
     axis.axline((0, 0), slope=1, color="0.6", lw=0.8, ls=(0, (4, 3)), zorder=0)
-    axis.legend(loc="upper left")
+    axis.legend(loc="best", frameon=True, edgecolor="0.8")
     axis.set(title="(d) barrier against ratio; dots: largest strength", ylabel="mean calibrated $h$ (nats)",
              xlabel="mean log $p_+/p_-$ of directions (nats)")  # fmt: skip
 
