@@ -60,6 +60,7 @@ def of_robustness(radii: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         [
             middle("certified radius of h ≥ 0 after steering, share of ‖a‖", radii["radius"] / radii["norm"]),
+            middle("certified radius of h ≥ h(a₀), share of ‖a‖", radii["radius_start"] / radii["norm"]),
             middle("rounding to bf16, share of ‖a‖", radii["bfloat16"] / radii["norm"]),
             share("prompts whose certified radius exceeds bf16's bound", radii["radius"] > radii["bfloat16_bound"]),
         ]

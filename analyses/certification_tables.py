@@ -85,12 +85,14 @@ def token_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
 
 
 def radius_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
-    """One row a prompt, at its last token after steering: the certified radius around h ≥ 0 beside bf16's."""
-    end = recording.at_prompt_end()[-1].double()
+    """One row a prompt, at its last token after steering: certified radii of h ≥ 0 and of h ≥ h(a₀), beside bf16's."""
+    path = recording.at_prompt_end().double()
+    end = path[-1]
     found = certify.certified_radius(barrier.quadratic, end)
+    kept = certify.certified_radius(barrier.quadratic, end, barrier.value(path[0]))
     rounded = (end.bfloat16().double() - end).norm(dim=-1)
     return pd.DataFrame(
-        {"prompt": np.arange(len(end)), "radius": found.radius.numpy(), "radius_angle": found.angle.numpy(),
+        {"prompt": np.arange(len(end)), "radius": found.radius.numpy(), "radius_start": kept.radius.numpy(),
          "norm": end.norm(dim=-1).numpy(), "bfloat16_bound": found.bfloat16.numpy(), "bfloat16": rounded.numpy()}
     )  # fmt: skip
 

@@ -229,6 +229,22 @@ def test_cap_of_zero_and_of_pi():
     torch.testing.assert_close(whole, torch.full((4,), ode.ceiling(q).bound, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
+class Unbounded(ode.LinearBarrier):
+    """A barrier of which nothing is declared but value and gradient."""
+
+    @property
+    def polynomial_degree(self):
+        return None
+
+
+def test_a_barrier_that_declares_no_structure_is_given_no_number(unchecked):
+    barrier = Unbounded().fit(*gaussian_classes(9, 4))
+    with pytest.raises(ValueError, match="Unbounded: no sound certificate exists for this class"):
+        ode.certify_path(barrier, activations(2, 4)[:, None])
+    with pytest.raises(ValueError, match="no sound level certificate exists for this class"):
+        ode.certify_level(barrier, activations(2, 4)[:, None])
+
+
 @pytest.mark.parametrize(
     ("make", "word"),
     [

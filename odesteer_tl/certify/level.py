@@ -49,9 +49,7 @@ def certify_level(
         ValueError: the barrier is no polynomial on the sphere, or the points are unusable.
     """
     if not isinstance(barrier, Barrier) or barrier.polynomial_degree is None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(
-            f"barrier is a {type(barrier).__name__}: no sound certificate of a level exists for this class"
-        )
+        raise ValueError(f"barrier is a {type(barrier).__name__}: no sound level certificate exists for this class")
     steps = Steps.of(require_path(points, barrier.d_model))
     circles = steps.circles(barrier)
     rises, fall, dip = _changes(steps, circles)

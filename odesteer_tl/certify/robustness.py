@@ -30,11 +30,16 @@ class Radius:
 
 
 @torch.no_grad()
-def certified_radius(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], level: float = 0.0) -> Radius:
+def certified_radius(
+    quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], level: float | Float[Tensor, "*batch"] = 0.0
+) -> Radius:
     """The largest cap found on which h ≥ level is proved, by bisection on the cap bound of −h.
 
     Zero where h(a) itself is not above the level. Every angle reported has its own proof: the search may stop short
     of the largest one, but not beyond it.
+
+    Args:
+        level: one for all activations, or one each (such as h before steering).
     """
     negated = quadratic.negated()
     shape = a.shape[:-1]
