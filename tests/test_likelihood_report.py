@@ -1,0 +1,122 @@
+"""The report prints what the study's files hold, says what they lack, and leaves them as they are."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses import likelihood_tables as tables
+from analyses.likelihood_arms import PLACEBO
+from analyses.likelihood_decoding import POSITIVES, UNSTEERED
+from analyses.likelihood_prediction import PLACES, PREDICTORS, prediction
+from analyses.likelihood_report import TABLES, find, report
+
+METHODS = (PLACEBO, "CAA")
+ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered")
+PROMPTS = 40
+
+
+def estimates(**values: float) -> dict[str, float]:
+    return {f"{name}{end}": x + d for name, x in values.items() for end, d in (("", 0), ("_low", -0.25), ("_high", 1))}
+
+
+def written_texts() -> pd.DataFrame:
+    """CAA's texts at 0.8 are one nat a token less likely than at 0.4 and two less than unsteered ones."""
+    rng = np.random.default_rng(0)
+    cells = [(UNSTEERED, 0.0, 0.0), (POSITIVES, 0.0, 0.0), *((m, s, -2.5 * s) for m in METHODS for s in (0.4, 0.8))]
+    states = [f"{place}_{predictor}" for place in PLACES for predictor in PREDICTORS]
+    return pd.concat(
+        pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS), "log_likelihood": likely,
+                      "distinct_2": 1.0, "repetition": strength / 4, "posterior": rng.uniform(size=PROMPTS),
+                      **{name: rng.normal(size=PROMPTS) for name in states}})
+        for method, strength, likely in cells
+    )  # fmt: skip
+
+
+def write(folder, shift: float, texts: pd.DataFrame, ranks: pd.DataFrame) -> None:
+    """What the study writes of a layer, as far as the report reads it."""
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"settings": {"declared": 0.4}}))
+    summary = [{"method": m, **estimates(**{x: shift + i + 10 * k for i, x in enumerate(ESTIMATES)})}
+               for k, m in enumerate(METHODS)]  # fmt: skip
+    frames = {
+        "summary": pd.DataFrame(summary),
+        "references": pd.DataFrame({"side": ["positive", "negative"], "quantity": "log_positive", "mean": [-50.0, -92]}),
+        "texts": texts,
+        "prediction": ranks,
+        "degeneration": pd.concat([tables.crossing(texts, "log_likelihood", 1.0, relative=False),
+                                   tables.crossing(texts, "distinct_2", 0.2, relative=True)]),
+        "agreement": pd.DataFrame({"pair": "tied", "method": METHODS, "overall_correlation": [-0.5, 0.25],
+                                   "overall_slope": [1.5, 2]}),
+    }  # fmt: skip
+    for name, frame in frames.items():
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Layer 2 is judged and in the table of families; layer 10 is neither."""
+    folder, texts = tmp_path_factory.mktemp("likelihood"), written_texts()
+    ranks = prediction(texts[texts["method"] != POSITIVES], resamples=20)
+    write(folder / "moods" / "layer-2", 0.0, texts, ranks[ranks["scope"] != "between, equal strength"])
+    write(folder / "moods" / "layer-10", 100.0, texts.drop(columns="posterior"), pd.DataFrame())
+    families = [
+        (2, f, m, t, -t) for f, m, t in [("a", "CAA", 0.1), ("a", "flow", 0.3), ("b", "CAA", 0.5), ("b", "flow", 0.2)]
+    ]
+    families += [(2, "a", PLACEBO, 0.0, 9.0)]
+    table = pd.DataFrame(families, columns=["layer", "family", "method", "t_star", "change"])
+    table.to_csv(folder / "moods" / "families.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def printed(results):
+    """The cells of every printed row, by the title of its table."""
+    parts = [part.strip("*") for part in report(results).split("\n\n")]
+    sections = {title: parts[parts.index(title) + 1 :] for title in TABLES}
+    return {
+        t: [[c.strip() for c in line.split("|")[1:-1]] for line in body[0].splitlines()] for t, body in sections.items()
+    }
+
+
+def rows(printed, start: str) -> list[list[str]]:
+    return next(table for title, table in printed.items() if title.startswith(start))
+
+
+def test_cells_are_those_of_the_files(results, printed):
+    assert rows(printed, "T*: ")[2:] == [
+        ["moods 2", "42", "0.00 [−0.25, 1.00]", "10.00 [9.75, 11.00]"],
+        ["moods 10", "42", "100.00 [99.75, 101.00]", "110.00 [109.75, 111.00]"],
+    ]
+    assert rows(printed, "At the declared")[3][:5] == ["moods 2", "CAA", "0.4", "11 [11, 12]", "12 [12, 13]"]
+    assert rows(printed, "T* against")[3][3:] == ["0.40 [0.40, 0.40]", "∞ [∞, ∞]", "0.200 ± 0.000"]
+    assert rows(printed, "Calibrated h")[2] == ["moods 2", "tied", "−0.50 / 1.50", "0.25 / 2.00"]
+    assert rows(printed, "T* over")[2:] == [["moods 2", "2", "0.10–0.50", "0.20–0.30", "CAA (1), flow (1)"]]
+    texts = pd.read_parquet(results / "moods" / "layer-2" / "texts.parquet")
+    x = texts.loc[(texts["method"] == "CAA") & (texts["strength"] == 0.8), "posterior"]
+    assert rows(printed, "Mean posterior")[3][-1] == f"{x.mean():.2f} ± {1.96 * x.std() / PROMPTS**0.5:.2f}"
+    ranks = pd.read_parquet(results / "moods" / "layer-2" / "prediction.parquet")
+    h = ranks.query("place == 'tokens' and predictor == 'h_calibrated' and scope == 'within, all methods'").iloc[0]
+    assert rows(printed, "Does the likelihood")[3][4].startswith(f"{h['auc']:.2f} [{h['auc_low']:.2f}, ")
+
+
+def test_what_the_files_lack_is_said(results, printed):
+    ranked = rows(printed, "Does the likelihood")[2:]
+    assert [row[0] for row in ranked] == ["moods 2"] * 3
+    assert {row[-1] for row in ranked} == {"not in the file"}
+    assert report(results).count("No such rows in the files of moods 10.") == 3
+
+
+def test_nothing_is_written_and_the_command_prints(results):
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in results.rglob("*") if file.is_file()}
+    command = [sys.executable, "-m", "analyses.likelihood_report", str(results)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == report(results) + "\n"
+    assert before == {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in results.rglob("*") if f.is_file()}
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}.*holds no layer-N/run.json"):
+        find(tmp_path)
