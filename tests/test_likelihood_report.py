@@ -63,7 +63,7 @@ def results(tmp_path_factory):
     ranks = prediction(texts[texts["method"] != POSITIVES], resamples=20)
     write(folder / "moods" / "layer-2", 0.0, texts, ranks[ranks["scope"] != "between, equal strength"])
     write(folder / "moods" / "layer-10", 100.0, texts.drop(columns="posterior"), pd.DataFrame())
-    peaks = [("a", "CAA", 0.1), ("a", "flow", 0.3), ("b", "CAA", 0.5), ("b", "flow", 0.2)]
+    peaks = [("a", "CAA", 0.1), ("a", "flow", 0.3), ("b", "CAA", 0.5), ("b", "flow", 0.6)]
     families = [(2, *peak, -peak[2]) for peak in peaks] + [(2, "a", PLACEBO, 0.0, 9.0)]
     table = pd.DataFrame(families, columns=["layer", "family", "method", "t_star", "change"])
     table.to_csv(folder / "moods" / "families.csv", index=False)
@@ -91,7 +91,7 @@ def test_cells_are_those_of_the_files(results, printed):
     assert rows(printed, "At the declared")[3][:5] == ["moods 2", "CAA", "0.4", "11 [11, 12]", "12 [12, 13]"]
     assert rows(printed, "T* against")[3][3:] == ["0.40 [0.40, 0.40]", "∞ [∞, ∞]", "0.200 ± 0.000"]
     assert rows(printed, "Calibrated h")[2] == ["moods 2", "tied", "−0.50 / 1.50", "0.25 / 2.00"]
-    assert rows(printed, "T* over")[2:] == [["moods 2", "2", "0.10–0.50", "0.20–0.30", "CAA (1), flow (1)"]]
+    assert rows(printed, "T* over")[2:] == [["moods 2", "2", "0.10–0.50", "0.30–0.60", "CAA (2)"]]
     texts = pd.read_parquet(results / "moods" / "layer-2" / "texts.parquet")
     x = texts.loc[(texts["method"] == "CAA") & (texts["strength"] == 0.8), "posterior"]
     assert rows(printed, "Mean posterior")[3][-1] == f"{x.mean():.2f} ± {1.96 * x.std() / PROMPTS**0.5:.2f}"
