@@ -229,6 +229,37 @@ def test_cap_of_zero_and_of_pi():
     torch.testing.assert_close(whole, torch.full((4,), ode.ceiling(q).bound, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
+def test_a_quadratic_whose_factors_cancel_is_given_no_certificate():
+    """A = e₁e₁ᵀ, given as (10¹⁶ + 1 − 10¹⁶)e₁e₁ᵀ, of which float64 keeps nothing: h truly falls here."""
+    X = torch.tensor([[1.0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0]], dtype=torch.float64)
+    weights = torch.tensor([1e16, 1, -1e16, 0], dtype=torch.float64)
+    b, c = torch.tensor([0, 1e-3, 0, 0, 0], dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    q = QuadraticBarrier.from_factors(X, weights, b, c)
+    points = torch.tensor([[1, 0.2, 0, 0, 0], [0.9, 0.3, 0, 0, 0]], dtype=torch.float64)
+    assert not ode.certify_path(q, points).certified.any()
+    assert not ode.certify_level(q, points).certified.any()
+
+
+def test_a_tiny_point_after_a_huge_one_is_neither_certified_nor_refuted_by_lost_digits():
+    q = random_quadratic(6, 0)
+    u = [activations(500, 6, seed=s, norm=1.0) for s in range(3)]
+    last = ode.certify_path(q, torch.stack([1e13 * u[0], 1e-10 * u[1], 1e-13 * u[2]]))
+    alone = ode.certify_path(q, torch.stack([1e-10 * u[1], 1e-13 * u[2]]))
+    assert not (last.certified[1] & alone.refuted[0]).any()
+    assert not (last.refuted[1] & alone.certified[0]).any()
+    assert (alone.certified | alone.refuted).all()
+
+
+def test_a_move_through_the_origin_says_nothing_of_a_level():
+    q = QuadraticBarrier(
+        torch.diag(torch.tensor([1.0, 2.0]).double()), torch.zeros(2).double(), 0.0
+    )  # h ≥ 1 everywhere
+    for end in ([-1.0, 0.0], [-1.0, 1e-16], [-1.0, 1e-15]):
+        points = torch.tensor([[1.0, 0.0], end], dtype=torch.float64)
+        for level in (None, 0.5, 1.0):
+            assert not ode.certify_level(q, points, level).refuted
+
+
 class Unbounded(ode.LinearBarrier):
     """A barrier of which nothing is declared but value and gradient."""
 

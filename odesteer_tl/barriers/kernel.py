@@ -123,6 +123,8 @@ class KernelBarrier(Barrier):
             curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
             slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
             self._collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
+            # sums over samples whose weights may nearly cancel
+            self._collapsed.collapse_error = 4 * self.value_error
         return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

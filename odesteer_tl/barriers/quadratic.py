@@ -48,6 +48,9 @@ class QuadraticBarrier(Barrier):
         self.state = {"X": X, "weights": weights, "b": b, "c": c}
         return self
 
+    #: bound on what rounding made h, or its slope, differ from the barrier that was collapsed to this quadratic
+    collapse_error: float = 0.0
+
     def config(self) -> dict[str, Any]:
         return {}
 
@@ -105,6 +108,7 @@ class QuadraticBarrier(Barrier):
         other = QuadraticBarrier.__new__(QuadraticBarrier)
         Barrier.__init__(other)
         other.state = {name: x if name == "X" else -x for name, x in self.state.items()}
+        other.collapse_error = self.collapse_error
         vars(other)["spectrum"] = self.spectrum.negated()  # A is diagonalised once
         return other
 
@@ -122,10 +126,19 @@ class QuadraticBarrier(Barrier):
 
     @cached_property
     def spectral_error(self) -> float:
-        """‖A − VΛVᵀ‖ + ‖b − Vβ‖ (Frobenius): what the computed eigenbasis misses of this quadratic."""
+        """What the computed eigenbasis misses of the barrier certified: a bound for h and for its slopes.
+
+        ‖A − VΛVᵀ‖ + ‖b − Vβ‖ (Frobenius, measured), the rounding of forming A from factors whose terms may cancel,
+        and the rounding of the collapse from the barrier this came from.
+        """
         spectrum = self.spectrum
         A = (spectrum.basis * spectrum.eigenvalues) @ spectrum.basis.mT
-        return float((self.A - A).norm() + (self.b - spectrum.basis @ spectrum.linear).norm())
+        missed = float((self.A - A).norm() + (self.b - spectrum.basis @ spectrum.linear).norm())
+        formed = 0.0
+        if "X" in self.state:
+            X, weights = self.state["X"], self.state["weights"]
+            formed = 4 * (len(X) + 8) * 2.0**-53 * float((weights.abs() * X.square().sum(1)).sum())
+        return missed + formed + self.collapse_error
 
     def product(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Au, in the dtype and on the device of u."""

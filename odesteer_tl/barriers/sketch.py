@@ -119,7 +119,9 @@ class SketchBarrier(Barrier):
         index = (hashes[0][:, None] + hashes[1][None, :]) % self.n_components
         M = (signs[0] * scale)[:, None] * (signs[1] * scale)[None, :] * weight[index]
         M = (M + M.mT) / 2
-        return QuadraticBarrier(M[:d, :d], 2 * M[:d, d:].sum(1), c + M[d:, d:].sum())
+        collapsed = QuadraticBarrier(M[:d, :d], 2 * M[:d, d:].sum(1), c + M[d:, d:].sum())
+        collapsed.collapse_error = 32 * 2.0**-53 * (float(M.norm()) + abs(float(c)))  # a few roundings an entry
+        return collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""

@@ -100,7 +100,7 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     tried = torch.cat([2.0 ** -torch.arange(1, 30, dtype=angle.dtype), cuts.cpu()]).to(angle)
     dip = (bernstein_values(rest, tried) / (1 + _tangent(angle, proved, tried) ** 2) ** degree).amin(1) + margin
     dip = dip.clamp_max(0)  # of the start itself
-    fall, dip = torch.where(rises, 0.0, fall), torch.where(rises, 0.0, dip)
+    fall, dip = torch.where(rises, 0.0, fall), torch.where(rises | steps.stationary.flatten(), 0.0, dip)
     return rises.reshape(shape), fall.reshape(shape), dip.reshape(shape)
 
 

@@ -19,6 +19,9 @@ from odesteer_tl.certify.circle import (
     quadratic_error,
 )
 
+#: relative error of a step's coordinates from which on nothing is certified or refuted
+LOST = 1e-4
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -100,6 +103,8 @@ class Steps:
         )
         rounding = quadratic_error(q) * (1 + len(self.start) / q.d_model)
         error = rounding * blur + tilt * 2 * q.curvature_bound
+        # a bound of first order: where coordinates are all but lost (a tiny point after a huge one) nothing is said
+        error = torch.where(SAFETY * UNIT_ROUNDOFF * q.d_model * blur < LOST, error, torch.inf)
         return quadratic_circles(u, v, spectrum.eigenvalues, spectrum.linear, q.c, error)
 
 
