@@ -1,5 +1,7 @@
 """All stationary points of a quadratic on the sphere, and caps whose Lagrange dual is loose."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -110,3 +112,41 @@ def test_an_angle_a_row():
     together = ode.cap_bound(q, a, angles).bound
     alone = torch.stack([ode.cap_bound(q, row, float(angle)).bound for row, angle in zip(a, angles, strict=True)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+DEGENERATE = [
+    (torch.zeros(3, 3), torch.tensor([0.0, 0.0, 1.0])),
+    (torch.diag(torch.tensor([3.0, 3.0, 1.0])), torch.tensor([1e-16, 0.0, 0.0])),
+    (torch.diag(torch.tensor([3.0, 1.0, -2.0])), torch.tensor([1e-15, 0.0, 0.0])),
+    (torch.diag(torch.tensor([1.0, 1.0 + 3e-13, -2.0])), torch.tensor([0.0, 0.0, 0.5])),
+    (-torch.eye(3), torch.tensor([0.0, 1.0, 0.0])),
+]
+
+
+@pytest.mark.parametrize(("A", "b"), DEGENERATE)
+@pytest.mark.parametrize("angle", [0.0, 1e-6, 0.5, math.pi / 2, 2.0, math.pi])
+def test_degenerate_caps_keep_their_bound_and_their_point(A, b, angle):
+    q = ode.QuadraticBarrier(A=A.double(), b=b.double())
+    axes = 4 * torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    a = torch.cat([axes, activations(6, 3)])
+    found = ode.cap_bound(q, a, angle)
+    assert found.value.isfinite().all()
+    u, p = (x / x.norm(dim=-1, keepdim=True) for x in (a, found.point))
+    assert ((u * p).sum(-1).clamp(-1, 1).arccos() <= angle + 1e-6).all()
+    torch.testing.assert_close(found.point.norm(dim=-1), a.norm(dim=-1))
+    assert (adversarial_ascent(q, a, angle, starts=6, steps=40) <= found.bound + 1e-15).all()
+    assert (found.value <= found.bound + 1e-12).all()
+    top = ode.ceiling(q)
+    assert math.isfinite(top.value)
+    assert (q.value(activations(400, 3, seed=9)) <= top.bound).all()
+
+
+def test_a_centre_inside_a_reduced_span_keeps_its_point():
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(3, 12))
+    a = barrier.fitted("X")[:4] * 5
+    for q in (barrier.quadratic, barrier.quadratic.negated()):
+        for angle in (0.3, 1.0, 2.0):
+            found = ode.cap_bound(q, a, angle)
+            torch.testing.assert_close(found.point.norm(dim=-1), a.norm(dim=-1))
+            assert (found.value <= found.bound).all()
+            assert (adversarial_ascent(q, a, angle) <= found.bound).all()

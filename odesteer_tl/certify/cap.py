@@ -72,11 +72,22 @@ def cap_bound(
     start = spectrum.enter(x)
     values, loads = spectrum.values, spectrum.loads
     bound, y, dual_gap = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1))
-    point = spectrum.leave(x, start, y.reshape(start.shape))
+    point = _inside(spectrum.leave(x, start, y.reshape(start.shape)), x, theta)
     size = float(values.abs().max() + loads.norm()) + abs(quadratic.c)
     rounding = 64 * len(values) * 2.0**-53 * size + 4 * quadratic.spectral_error
     bound = bound.reshape(theta.shape) + quadratic.c + rounding
     return CapBound(bound, quadratic.value(point), point, dual_gap.reshape(theta.shape))
+
+
+def _inside(
+    point: Float[Tensor, "*batch d"], a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch d"]:
+    """The point where it lies in the cap with the norm of a; a itself where degenerate coordinates lost it."""
+    norm = a.norm(dim=-1)
+    turned = torch.atan2((point - (point * a).sum(-1, keepdim=True) * a / norm.unsqueeze(-1) ** 2).norm(dim=-1),
+                         (point * a).sum(-1) / norm)  # fmt: skip
+    kept = ((point.norm(dim=-1) / norm - 1).abs() < 1e-9) & (turned <= theta + 1e-13)
+    return torch.where(kept.unsqueeze(-1), point, a)
 
 
 def optimal_point(
@@ -87,7 +98,7 @@ def optimal_point(
 ) -> Float[Tensor, "*batch k"]:
     """The best point of the cap in eigenbasis coordinates: the optimal steer at an angle, with no ODE."""
     _, y, _ = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1).clamp_max(torch.pi))
-    return y.reshape(start.shape)
+    return torch.where(y.isfinite().all(-1, keepdim=True), y, start.reshape(y.shape)).reshape(start.shape)
 
 
 def _maximise(
@@ -107,12 +118,13 @@ def _maximise(
     u = _primal(u, y0, theta)
     gap = bound - _value(values, loads, u)
     # on a point or on the whole sphere there is no boundary to search
-    loose = torch.nonzero((gap > TIGHT / 10 * bound.abs().clamp_min(1.0)) & (theta.sin() > 1e-9)).squeeze(1)
+    reached = gap <= TIGHT / 10 * bound.abs().clamp_min(1.0)  # (not where the dual's point is undefined)
+    loose = torch.nonzero(~reached & (theta.sin() > 1e-9)).squeeze(1)
     if len(loose):
         exact, best = _exact(values, loads, y0[loose], theta[loose])
         found, known = _value(values, loads, best), _value(values, loads, u[loose])
-        u[loose] = torch.where((found > known)[:, None], best, u[loose])
-        bound[loose] = torch.minimum(bound[loose], torch.maximum(exact, known))
+        u[loose] = torch.where((found >= known.nan_to_num(-torch.inf))[:, None], best, u[loose])
+        bound[loose] = torch.minimum(bound[loose], torch.maximum(exact, known.nan_to_num(-torch.inf)))
     return bound, norm * u, gap
 
 
@@ -130,8 +142,9 @@ def _exact(
     on_edge, w = Boundary(values, y0, (2 * cos * values * y0 + loads) / (2 * sin)).maximise()
     constant = cos.squeeze(1) ** 2 * (values * y0 * y0).sum(1) + cos.squeeze(1) * (y0 @ loads)
     bound, best = constant + sin.squeeze(1) ** 2 * on_edge, cos * y0 + sin * w
-    for peak in local_maxima(values, loads):
-        height = _value(values, loads, peak)
+    peaks, higher = local_maxima(values, loads)
+    for peak in peaks:
+        height = _value(values, loads, peak) + higher
         better = (y0 @ peak >= theta.cos() - 1e-12) & (height > bound)
         bound = torch.where(better, height, bound)
         best = torch.where(better[:, None], peak, best)

@@ -58,10 +58,12 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
     size = float(values.abs().max()) + high
     # below this the nearest eigenvalue and μ are one float64 number
     low = max(1e-14 * size, 1e-300)
-    if excess(low) > 0 > excess(high):
-        shift = float(root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-300, rtol=1e-15).root)
+    if high <= low or excess(low) <= 0:
+        shift = low
+    elif excess(high) >= 0:
+        shift = high
     else:
-        shift = high if excess(high) >= 0 else low
+        shift = float(root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-300, rtol=1e-15).root)
     y = half / (top + shift - values)
     missing = (1 - y.square().sum()).clamp_min(0)
     if float(missing) > 1e-12:  # hard case
@@ -150,16 +152,19 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long())
 
 
-def local_maxima(values: Float[Tensor, " k"], loads: Float[Tensor, " k"]) -> Float[Tensor, "m k"]:
+def local_maxima(values: Float[Tensor, " k"], loads: Float[Tensor, " k"]) -> tuple[Float[Tensor, "m k"], float]:
     """Candidates for local maxima: stationary points with at most one eigenvalue above their multiplier.
 
     A quadratic on the sphere has at most one local maximum that is not global (Martínez 1994).
 
     Args:
         values: eigenvalues, ascending.
+
+    Returns:
+        The points, and how much higher a true one may be: eigenvalues taken for equal need not be.
     """
     y, _, _, _ = _stationary(values, loads, torch.ones(len(values), dtype=torch.int64), highest_only=True)
-    return y
+    return y, 2 * len(values) * SAME * _scale(values, loads)
 
 
 def _scale(values: Tensor, loads: Tensor) -> float:
@@ -189,7 +194,8 @@ def _stationary(
         poles = level[loaded]
         lowest = max(0, len(poles) - 2) if highest_only else 0
         anchor, offset = multipliers(poles, load[loaded] / 2, lowest)
-        y = -half / ((level[group] - anchor[:, None]) - offset[:, None])
+        # (0 where nothing is loaded, also where the root falls on that very eigenvalue)
+        y = torch.where(half == 0, 0.0, -half / ((level[group] - anchor[:, None]) - offset[:, None]))
         none = torch.zeros(len(y), dtype=torch.int64)
         found.append((y / y.norm(dim=1, keepdim=True), anchor + offset, none, none.bool()))
     free = torch.nonzero(~loaded).squeeze(1)
