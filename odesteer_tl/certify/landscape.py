@@ -133,7 +133,10 @@ class Landscape:
 
 @torch.no_grad()
 def landscape(quadratic: QuadraticBarrier) -> Landscape:
-    """Find every stationary point of h on the sphere by the roots of the secular equation."""
+    """Find every stationary point of h on the sphere by the roots of the secular equation.
+
+    A pair of points about to merge (a double root, exactly) may be left out: it is no maximum of a generic h.
+    """
     spectrum = quadratic.spectrum
     order = spectrum.values.argsort()
     values, loads = spectrum.values[order], spectrum.loads[order]

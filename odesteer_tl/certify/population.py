@@ -51,7 +51,7 @@ def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> Rate
 
 
 def conformal_lower(values: ArrayLike, alpha: float = 0.05) -> float:
-    """A number that a new prompt's value exceeds with probability at least 1 − α (split conformal).
+    """A number that a new prompt's value reaches or exceeds with probability at least 1 − α (split conformal).
 
     Args:
         values: one a calibration prompt, such as its smallest certified slack. Prompts exchangeable with the new one.
