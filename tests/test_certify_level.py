@@ -99,7 +99,7 @@ def test_nothing_gains_faster_than_the_reach_bound(d, seed, theta, log_curvature
     assert (reach_angle(q, a, gain) <= theta + 1e-9).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(3, 24), st.integers(0, 1000), st.floats(-1, 1))
 def test_inside_the_certified_radius_h_stays_above_the_level(d, seed, log_curvature):
     q, a = random_quadratic(d, seed, curvature=10.0**log_curvature), activations(30, d, seed)

@@ -86,7 +86,7 @@ def _inside(
     norm = a.norm(dim=-1)
     turned = torch.atan2((point - (point * a).sum(-1, keepdim=True) * a / norm.unsqueeze(-1) ** 2).norm(dim=-1),
                          (point * a).sum(-1) / norm)  # fmt: skip
-    kept = ((point.norm(dim=-1) / norm - 1).abs() < 1e-9) & (turned <= theta + 1e-13)
+    kept = ((point.norm(dim=-1) / norm - 1).abs() < 1e-9) & (turned <= theta + 1e-12)
     return torch.where(kept.unsqueeze(-1), point, a)
 
 
@@ -191,4 +191,6 @@ def _primal(
     across = u - along * y0
     side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     turned = theta.unsqueeze(-1).cos() * y0 + theta.unsqueeze(-1).sin() * side
-    return torch.where(along >= theta.unsqueeze(-1).cos(), u, turned)
+    # by the angle itself: its cosine cannot tell small angles apart
+    inside = torch.atan2(across.norm(dim=-1, keepdim=True), along) <= theta.unsqueeze(-1)
+    return torch.where(inside, u, turned)
