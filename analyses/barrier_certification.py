@@ -168,7 +168,7 @@ def _one_layer(
     steerer = ode.Steerer(fitted, settings.flow(), layer, provenance={"method": settings.method}).bound_to(model)
     recording = record(model, steerer, prompts, **_sampling(settings))
     start = recording.at_prompt_end()[0].double()
-    quadratic = (barrier.polynomial_degree or 3) <= 2
+    quadratic = barrier.is_quadratic
 
     steps = certification_tables.step_table(barrier, recording)
     tokens = certification_tables.token_table(barrier, recording)

@@ -95,7 +95,7 @@ def of_linearity(barrier: ode.Barrier, fit: LayerActivations, test: LayerActivat
         row("cosine of ∇h and the sphere's mean difference", stats.median(to_mean.numpy())),
         row("held-out AUC of h (texts)", auc(barrier, test)),
     ]
-    if (barrier.polynomial_degree or 3) <= 2:
+    if barrier.is_quadratic:
         bent = certify.quadratic_share(barrier.quadratic, a)
         rows.append(row("quadratic share of ∇h", stats.median(bent.numpy())))
     return pd.DataFrame(rows)

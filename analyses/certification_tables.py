@@ -40,7 +40,7 @@ def step_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
         "slack": found.slack,
         "norm_ratio": points[1:].norm(dim=-1) / points[0].norm(dim=-1),
     }
-    if (barrier.polynomial_degree or 3) <= 2:
+    if barrier.is_quadratic:
         q, a = barrier.quadratic, points[:-1]
         top = ode.ceiling(q)
         columns |= {
@@ -70,7 +70,7 @@ def token_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
         }  # fmt: skip
     if len(points) > 2:
         columns["reversals"] = certify.reversals(points).double().mean(0)
-    if (barrier.polynomial_degree or 3) <= 2:
+    if barrier.is_quadratic:
         q = barrier.quadratic
         best = ode.cap_bound(q, start, angle)
         possible = best.bound - h0
@@ -143,7 +143,7 @@ def direction_table(barrier: ode.Barrier, ways: Mapping[str, Float[Tensor, "step
 def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequence[float], steps: int) -> pd.DataFrame:
     """One row an integrator × angle: where does following ∇h stop climbing? Prompts are the units."""
     field, rows = ode.BarrierField(barrier), []
-    quadratic = (barrier.polynomial_degree or 3) <= 2
+    quadratic = barrier.is_quadratic
     top = ode.ceiling(barrier.quadratic).bound if quadratic else float("nan")
     for method in ("euler", "geodesic", "certified") if quadratic else ("euler", "geodesic"):
         for angle in angles:

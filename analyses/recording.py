@@ -25,17 +25,12 @@ class Recording:
         prompt: which prompt a path belongs to.
         token: position behind the prompt; −1 is the prompt's last token, 0 the first generated one.
         texts: prompt and continuation.
-        n_prompts: prompts run (every one has at least its last token steered).
     """
 
     points: Float[Tensor, "steps_plus_1 n d"]
     prompt: Int[Tensor, " n"]
     token: Int[Tensor, " n"]
     texts: list[str]
-
-    @property
-    def n_prompts(self) -> int:
-        return len(self.texts)
 
     def at_prompt_end(self) -> Float[Tensor, "steps_plus_1 prompts d"]:
         """The path of each prompt's last token, in order."""

@@ -89,6 +89,11 @@ class Barrier(ABC):
         return None
 
     @property
+    def is_quadratic(self) -> bool:
+        """Whether `quadratic` exists: a polynomial of degree ≤ 2."""
+        return self.polynomial_degree is not None and self.polynomial_degree <= 2
+
+    @property
     def value_error(self) -> float:
         """Bound on the rounding of `value` for float64 activations, absolute. Certificates of degree ≥ 3 need it."""
         raise ValueError(f"{type(self).__name__} bounds no rounding of its value: no sound certificate exists for it")

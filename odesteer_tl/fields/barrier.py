@@ -23,7 +23,7 @@ class BarrierField(VectorField):
         self.barrier = barrier
         self.tangent = barrier.spherical
         self._quadratic: QuadraticBarrier | None = None
-        if (barrier.polynomial_degree or 3) <= 2:
+        if barrier.is_quadratic:
             self._quadratic = barrier.quadratic
 
     @property
