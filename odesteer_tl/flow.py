@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,13 +10,10 @@ from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
 from odesteer_tl.certify.cap import optimal_point
-from odesteer_tl.certify.segment import monotone_angle
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
-from odesteer_tl.fields.base import Chart, VectorField, tangential, unit
-
-Velocity = Callable[[Tensor], Tensor]
-Step = Callable[[Velocity, Tensor, Tensor], Tensor]
+from odesteer_tl.fields.base import Chart, VectorField, unit
+from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 
 
 @dataclass(frozen=True)
@@ -37,132 +33,18 @@ class Path:
     stationary: Bool[Tensor, "*batch"]
 
 
-def _euler(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    return torch.addcmul(y, field(y), eta)
-
-
-def _midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    return y + eta * field(y + eta / 2 * field(y))
-
-
-def _rk4(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    k1 = field(y)
-    k2 = field(y + eta / 2 * k1)
-    k3 = field(y + eta / 2 * k2)
-    k4 = field(y + eta * k3)
-    return y + eta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-
-def _geodesic(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    return _along_circle(y, field(y), norm, eta / norm)
-
-
-def _geodesic_midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    """Field at half the arc, carried back to the start by parallel transport along the arc."""
-    norm = y.norm(dim=-1, keepdim=True)
-    u, phi = y / norm, eta / norm
-    back = _from_half_way(field, u, field(y), norm, phi)
-    return _along_circle(y, tangential(u, back), norm, phi)  # transport and rounding leave it tangent to 1e-16 only
-
-
-def _from_half_way(field: Velocity, u: Tensor, v: Tensor, norm: Tensor, phi: Tensor) -> Tensor:
-    """The field at half the arc `phi` from u along the unit tangent v, carried back to u by parallel transport."""
-    half = _along_circle(u, v, 1.0, phi / 2)
-    w = field(half * norm)
-    v_there = torch.cos(phi / 2) * v - torch.sin(phi / 2) * u
-    return w + (w * v_there).sum(-1, keepdim=True) * (v - v_there)
-
-
-def _timed_geodesic(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    """The great circle along a tangent of any length, followed for the time `eta`."""
-    return _for_time(y, field(y), eta)
-
-
-def _timed_geodesic_midpoint(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    norm = y.norm(dim=-1, keepdim=True)
-    u, v = y / norm, field(y)
-    speed = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    back = _from_half_way(field, u, unit(v, 0.0), norm, eta * speed / norm)
-    return _for_time(y, back - (back * u).sum(-1, keepdim=True) * u, eta)
-
-
-def _for_time(y: Tensor, v: Tensor, eta: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    speed = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    return _along_circle(y, unit(v, 0.0), norm, eta * speed / norm)
-
-
-def _certified(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    """A geodesic step, cut at the first angle where h stops rising: h can never fall (MATHEMATICS, Steps)."""
-    assert isinstance(field, DiagonalField)
-    norm = y.norm(dim=-1, keepdim=True)
-    # near a maximum v is the small rest of large terms: made orthogonal once more, else the angle proved is not its own
-    v = tangential(y / norm, field(y))
-    phi = monotone_angle(y / norm, v, field.values, field.loads, (eta / norm).squeeze(-1).expand(y.shape[:-1]))
-    return _along_circle(y, v, norm, phi.unsqueeze(-1))
-
-
-def _along_circle(y: Tensor, v: Tensor, norm: Tensor | float, phi: Tensor) -> Tensor:
-    """The point at angle `phi` on the great circle from y along the unit tangent v (y itself where v = 0)."""
-    phi = torch.where(v.any(-1, keepdim=True), phi, 0.0)
-    return torch.addcmul(torch.cos(phi) * y, v, norm * torch.sin(phi))
-
-
-def _projected(field: Velocity) -> Velocity:
-    """The field's unit tangent part, for geodesic steps along a field that is not tangent (a constant one)."""
-    return lambda y: tangential(y / y.norm(dim=-1, keepdim=True), unit(field(y), 0.0))
-
-
-def _tangent_part(field: Velocity) -> Velocity:
-    """The field's tangent part at its own speed."""
-
-    def velocity(y: Tensor) -> Tensor:
-        u, v = y / y.norm(dim=-1, keepdim=True), field(y)
-        return v - (v * u).sum(-1, keepdim=True) * u
-
-    return velocity
-
-
-@dataclass(frozen=True)
-class Integrator:
-    """An integrator: its step, evaluations a step, and how it treats the sphere.
-
-    `project` puts every point back on the sphere (for fields tangent to it); `tangent` wants unit tangents as input,
-    which `timed` does without: the same step for a field followed at its own speed.
-    """
-
-    step: Step
-    evaluations: int
-    project: bool = False
-    tangent: bool = False
-    needs_quadratic: bool = False
-    timed: Step | None = None
-
-    @property
-    def smooth(self) -> bool:
-        """Whether the end point is a smooth function of the step (no step is cut)."""
-        return not self.needs_quadratic
-
-
+#: one number, or one for every row of activations
+Strength = float | Float[Tensor, "*rows"]
 #: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
 EXTRAPOLATE_FROM = 100
-
-INTEGRATORS: dict[str, Integrator] = {
-    "euler": Integrator(_euler, 1),
-    "midpoint": Integrator(_midpoint, 2, project=True),
-    "rk4": Integrator(_rk4, 4, project=True),
-    "geodesic": Integrator(_geodesic, 1, tangent=True, timed=_timed_geodesic),
-    "geodesic_midpoint": Integrator(_geodesic_midpoint, 2, tangent=True, timed=_timed_geodesic_midpoint),
-    "certified": Integrator(_certified, 1, tangent=True, needs_quadratic=True),
-    # no steps at all: the end point is the maximum of h within the angle (certify/cap.py)
-    "optimal": Integrator(_geodesic, 1, needs_quadratic=True),
-}
 
 
 @dataclass(frozen=True)
 class Flow:
     """How far and how to integrate. Give the strength in exactly one of three units.
+
+    A strength is one number, or a tensor with one for every row, of a shape that broadcasts to that of the
+    activations without their width: `angle=torch.tensor([[0.1], [0.3]])` for two prompts of any length.
 
     `angle` and `relative` are lengths of path whatever the field: one of its own speed is then followed at unit speed,
     and rests where it vanishes. So every method can be run at the same budget.
@@ -183,9 +65,9 @@ class Flow:
             negative one where going back is not defined (certified, optimal).
     """
 
-    angle: float | None = None
-    T: float | None = None
-    relative: float | None = None
+    angle: Strength | None = None
+    T: Strength | None = None
+    relative: Strength | None = None
     steps: int = 10
     method: str = "geodesic"
 
@@ -197,29 +79,50 @@ class Flow:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
         ((name, value),) = given.items()
-        if not -torch.inf < value < torch.inf:
+        if not bool(torch.as_tensor(value).isfinite().all()):
             raise ValueError(f"{name}={value} must be finite")
-        if value < 0 and INTEGRATORS[self.method].needs_quadratic:
+        if bool(torch.as_tensor(value).lt(0).any()) and INTEGRATORS[self.method].needs_quadratic:
             raise ValueError(f"{name}={value} is negative, but method={self.method!r} has no inverse; use 'geodesic'")
 
     @property
-    def strength(self) -> float:
-        """The number given, in its unit."""
+    def strength(self) -> Strength:
+        """What was given, in its unit."""
         return next(v for v in (self.angle, self.T, self.relative) if v is not None)
 
     def config(self) -> dict[str, float | int | str | None]:
-        """The constructor's arguments."""
+        """The constructor's arguments, JSON-able.
+
+        Raises:
+            ValueError: the strength is one of every row, which means nothing without those rows.
+        """
+        if isinstance(self.strength, Tensor):
+            raise ValueError(
+                f"strength holds one number for each of {tuple(self.strength.shape)} rows and cannot be saved; "
+                "use one number"
+            )
         return asdict(self)
 
     def length(self, field: VectorField, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 1"]:
-        """T for activations of the given norms, in activation units."""
+        """T for activations of the given norms, in activation units.
+
+        Raises:
+            ValueError: a tensor of strengths that does not fit the rows, or `relative` without a median norm.
+        """
+        strength = torch.as_tensor(self.strength, dtype=norms.dtype, device=norms.device)
+        try:
+            each = strength.expand(norms.shape[:-1]).unsqueeze(-1)
+        except RuntimeError as error:
+            raise ValueError(
+                f"strength has shape {tuple(strength.shape)}, which does not broadcast to the "
+                f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
+            ) from error
         if self.angle is not None:
-            return self.angle * norms
+            return each * norms
         if self.T is not None:
-            return torch.full_like(norms, self.T)
+            return each
         if field.median_norm is None:
             raise ValueError("relative: this field does not know its fitting data's norms; use angle or T")
-        return torch.full_like(norms, self.strength * field.median_norm)
+        return each * field.median_norm
 
     @torch.no_grad()
     def solve(self, field: VectorField, a: Float[Tensor, "*batch d"], record: bool = False) -> Path:
@@ -244,7 +147,7 @@ class Flow:
         require_nonzero_rows("a", norms)
         T = self.length(field, norms)
         chart = field.chart(x)
-        if self.strength == 0:
+        if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
             return Path(a.clone(), points, 0, torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device))
         if self.method == "optimal":
@@ -268,6 +171,10 @@ class Flow:
         still = (end == coordinates[-2]).all(-1)
         points = torch.stack([x] + [chart.leave(y) for y in coordinates[1:]]) if record else None
         final = points[-1] if points is not None else chart.leave(end)
+        if isinstance(self.strength, Tensor):  # a row of strength 0 among others stays what it is, bitwise
+            final = torch.where(T == 0, x, final)
+            points = None if points is None else torch.where(T == 0, x, points)
+            still = still | (T == 0).squeeze(-1)
         return Path(final.to(a.dtype), points, evaluations, still)
 
     def _extrapolate(
@@ -295,10 +202,10 @@ class Flow:
     def _at_pace(self, method: Integrator, field: VectorField, velocity: Velocity) -> tuple[Velocity, Step]:
         """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
         if field.unit_speed:
-            return (velocity if field.tangent or not method.tangent else _projected(velocity)), method.step
+            return (velocity if field.tangent or not method.tangent else projected(velocity)), method.step
         if self.T is None:
-            return (_projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
-        return (velocity if method.timed is None else _tangent_part(velocity)), method.timed or method.step
+            return (projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
+        return (velocity if method.timed is None else tangent_part(velocity)), method.timed or method.step
 
     def _integrate(
         self, step: Step, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool

@@ -20,6 +20,13 @@ D = 16
 STEPPED = ["euler", "midpoint", "rk4", "geodesic", "geodesic_midpoint"]
 
 
+@pytest.fixture
+def kernel_field():
+    positive, negative = gaussian_classes(40, D)
+    barrier = ode.KernelBarrier(gamma=1.0, C=10.0).fit(positive, negative)
+    return ode.BarrierField(barrier), activations(4, D, norm=5.0)
+
+
 def solve(q, a, **flow):
     return ode.Flow(**flow).solve(ode.BarrierField(q), a, record=True)
 
@@ -275,3 +282,41 @@ def test_a_negative_strength_goes_down():
 def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+@pytest.mark.parametrize("method", sorted(INTEGRATORS))
+@pytest.mark.parametrize("unit", ["angle", "T", "relative"])
+def test_strengths_of_every_row_are_those_rows_solved_alone(method, unit, kernel_field):
+    field, a = kernel_field
+    strengths = torch.tensor([0.0, 0.1, 0.35, 0.2], dtype=torch.float64)
+    path = ode.Flow(**{unit: strengths}, steps=4, method=method).solve(field, a, record=True)
+    for i, strength in enumerate(strengths.tolist()):
+        alone = ode.Flow(**{unit: strength}, steps=4, method=method).solve(field, a[i], record=True)
+        torch.testing.assert_close(path.end[i], alone.end, rtol=1e-10, atol=1e-10)
+        if strength:
+            torch.testing.assert_close(path.points[:, i], alone.points, rtol=1e-10, atol=1e-10)
+    assert torch.equal(path.points[:, 0], a[0].expand_as(path.points[:, 0]))
+    assert torch.equal(path.end[0], a[0])
+    assert bool(path.stationary[0])
+
+
+def test_a_strength_a_prompt_holds_at_all_its_positions(kernel_field):
+    field, a = kernel_field
+    both = torch.stack([a, a])
+    path = ode.Flow(angle=torch.tensor([[0.1], [0.3]])).solve(field, both)
+    for i, angle in enumerate((0.1, 0.3)):
+        torch.testing.assert_close(path.end[i], ode.Flow(angle=angle).solve(field, a).end, rtol=1e-6, atol=1e-6)
+
+
+def test_strengths_that_do_not_fit_the_rows_are_refused(kernel_field, tmp_path, unchecked):
+    field, a = kernel_field
+    flow = ode.Flow(angle=torch.tensor([0.1, 0.2]))
+    with pytest.raises(ValueError, match=r"strength has shape \(2,\).*\(4,\) rows"):
+        flow.solve(field, a)
+    with pytest.raises(ValueError, match=r"angle=.* must be finite"):
+        ode.Flow(angle=torch.tensor([0.1, float("nan")]))
+    with pytest.raises(ValueError, match="negative"):
+        ode.Flow(angle=torch.tensor([0.1, -0.1]), method="certified")
+    with pytest.raises(ValueError, match="cannot be saved"):
+        ode.Steerer(field, flow, 0).save(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
