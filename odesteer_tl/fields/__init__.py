@@ -10,6 +10,7 @@ from odesteer_tl.fields.control import ControlField as ControlField
 from odesteer_tl.fields.correction import CorrectionField as CorrectionField
 from odesteer_tl.fields.gated import GatedField as GatedField
 from odesteer_tl.fields.gradient import GradientField as GradientField
+from odesteer_tl.fields.on_manifold import OnManifoldField as OnManifoldField
 from odesteer_tl.fields.pseudo_rotation import PseudoRotationField as PseudoRotationField
 from odesteer_tl.fields.rotation import RotationField as RotationField
 from odesteer_tl.fields.value import ValueField as ValueField
@@ -25,6 +26,7 @@ FIELDS: dict[str, type[VectorField]] = {
         GatedField,
         GradientField,
         LatentField,
+        OnManifoldField,
         PseudoRotationField,
         RotationField,
         ValueField,

@@ -18,6 +18,7 @@ from odesteer_tl.methods.minimal_intervention import minimal_intervention as min
 from odesteer_tl.methods.odesteer import odesteer as odesteer
 from odesteer_tl.methods.odesteer import odesteer_kernel as odesteer_kernel
 from odesteer_tl.methods.odesteer import odesteer_rff as odesteer_rff
+from odesteer_tl.methods.on_manifold import on_manifold as on_manifold
 from odesteer_tl.methods.random_direction import random_direction as random_direction
 from odesteer_tl.methods.re_control import re_control as re_control
 from odesteer_tl.methods.registry import METHODS as METHODS
