@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,23 +22,26 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl.contrast import ContrastSet
-from odesteer_tl.models import ModelIdentity, require_local, resid_hook
+from odesteer_tl.hooks import HookFn
+from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
 
-PoolFn = Callable[[Float[Tensor, "batch pos d_model"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows d_model"]]
+PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
 Pool = Literal["last", "mean", "all"] | PoolFn
+HooksFor = Callable[[int], list[tuple[str, HookFn]]]
 
 
-def _last(x: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch d_model"]:
+def _last(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch *width"]:
     # texts are padded on the right, so the last real token stands at length − 1
     return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
 
 
-def _mean(x: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch d_model"]:
+def _mean(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch *width"]:
     weights = mask.float() / mask.sum(1, keepdim=True)
-    return torch.einsum("bpd,bp->bd", x.float(), weights)
+    return torch.einsum("bp...,bp->b...", x.float(), weights)
 
 
-def _all(x: Float[Tensor, "batch pos d_model"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "rows d_model"]:
+def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "rows *width"]:
     return x[mask]
 
 
@@ -45,10 +50,13 @@ POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """One layer's activations, float32 on the CPU; rows follow the contrast's texts."""
+    """One layer's activations, float32 on the CPU; rows follow the contrast's texts.
 
-    positive: Float[Tensor, "n_positive d_model"]
-    negative: Float[Tensor, "n_negative d_model"]
+    Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
+    """
+
+    positive: Float[Tensor, "n_positive *width"]
+    negative: Float[Tensor, "n_negative *width"]
 
 
 @dataclass(frozen=True)
@@ -115,23 +123,29 @@ def collect_activations(
     batch_size: int = 32,
     prepend_bos: bool | None = None,
     cache: str | Path | None = None,
+    site: str = BLOCK_OUTPUT,
+    negatives_under: HooksFor | None = None,
 ) -> Activations:
     """Residual-stream activations after each block (`resid_post`), every layer from one forward pass.
 
     Args:
         layers: `"all"` or the 0-based layers wanted.
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
-            `(activations [batch, pos, d_model], mask [batch, pos]) → [rows, d_model]`.
+            `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
         prepend_bos: as in TransformerLens; False for chat-templated text that carries its own.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
-            position has no such hash and is not cached.
+            position or `negatives_under` has no such hash and is not cached.
+        site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
+        negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
+            positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
+            all of its tokens and "generated" its last one; texts of equal length share a pass.
 
     Returns:
         Float32 CPU tensors by layer, in the order of the contrast's texts.
 
     Raises:
-        ValueError: a layer or position is unknown, or an activation is NaN or infinite (the layer is named).
+        ValueError: a layer, position or site is unknown, or an activation is NaN or infinite (the layer is named).
     """
     require_local(model)
     if batch_size < 1:
@@ -139,7 +153,7 @@ def collect_activations(
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
     wanted = list(range(int(model.cfg.n_layers))) if layers == "all" else [int(layer) for layer in layers]
-    names = {layer: resid_hook(model, layer) for layer in wanted}
+    names = {layer: site_hook(model, layer, site) for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {
         "contrast": contrast.provenance,
@@ -147,16 +161,23 @@ def collect_activations(
         "position": position if isinstance(position, str) else getattr(position, "__name__", "callable"),
         "layers": wanted,
         "prepend_bos": prepend_bos,
+        "site": site,
     }
-    file = _cache_file(cache, identity, provenance) if cache is not None and isinstance(position, str) else None
+    hashable = isinstance(position, str) and negatives_under is None
+    file = _cache_file(cache, identity, provenance) if cache is not None and hashable else None
     if file is not None and file.exists():
         return Activations.load(file)
 
     pool = POOLS[position] if isinstance(position, str) else position
-    texts = [*contrast.positive, *contrast.negative]
-    rows = _forward(model, texts, names, pool, batch_size, prepend_bos)
+    groups: list[tuple[Sequence[str], HooksFor | None]] = [((*contrast.positive, *contrast.negative), None)]
+    if negatives_under is not None:
+        groups = [(contrast.positive, None), (contrast.negative, negatives_under)]
+    passes = [_forward(model, texts, names, pool, batch_size, prepend_bos, under) for texts, under in groups]
     n = len(contrast.positive)
-    found = {layer: LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:])) for layer, chunks in rows.items()}
+    found: dict[int, LayerActivations] = {}
+    for layer in wanted:
+        chunks = [chunk for rows in passes for chunk in rows[layer]]
+        found[layer] = LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:]))
     for layer, acts in found.items():
         require_finite(f"activations at layer {layer} (positive)", acts.positive)
         require_finite(f"activations at layer {layer} (negative)", acts.negative)
@@ -174,38 +195,44 @@ def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str
 
 def _forward(
     model: TransformerBridge,
-    texts: list[str],
+    texts: Sequence[str],
     names: dict[int, str],
     pool: PoolFn,
     batch_size: int,
     prepend_bos: bool | None,
+    under: HooksFor | None,
 ) -> dict[int, list[Tensor]]:
-    """Pooled rows of every text at every layer: `{layer: [one [rows, d_model] tensor a text]}`."""
+    """Pooled rows of every text at every layer: `{layer: [one [rows, *width] tensor a text]}`."""
     tokens = [model.to_tokens(text, prepend_bos=prepend_bos)[0].cpu() for text in texts]
-    by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
     rows: dict[int, list[Tensor]] = {layer: [torch.empty(0)] * len(texts) for layer in names}
-    layer_of = {name: layer for layer, name in names.items()}
     batch: list[int] = []
     mask = torch.empty(0)
 
-    def keep(x: Tensor, hook: Any) -> None:
+    def keep(x: Tensor, hook: Any, layer: int) -> None:
         real = mask.to(x.device)
         pooled = pool(x, real).detach().float().cpu()
         per_text = real.sum(1).tolist() if len(pooled) == int(real.sum()) and len(pooled) != len(batch) else None
         for i, part in zip(batch, pooled.split(per_text or [1] * len(batch)), strict=True):
-            rows[layer_of[hook.name]][i] = part
+            rows[layer][i] = part
 
-    hooks = [(name, keep) for name in layer_of]
+    hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
     # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway
     stop = max(names) + 1
     until = {} if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
-    starts = range(0, len(texts), batch_size)
-    with model.hooks(fwd_hooks=hooks):
-        for start in tqdm(starts, desc="collecting activations", disable=len(starts) < 8, leave=False):
-            batch = by_length[start : start + batch_size]
-            ids, mask = _pad_right([tokens[i] for i in batch])
+    batches = _batches([len(row) for row in tokens], batch_size, mixed=under is None)
+    for batch in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
+        ids, mask = _pad_right([tokens[i] for i in batch])
+        # ours come last, so that they see what steering has left
+        with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
             model(ids.to(model.cfg.device), attention_mask=mask.to(model.cfg.device).long(), return_type=None, **until)
     return rows
+
+
+def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:
+    """Indices sorted by length and cut into batches, of one length each unless `mixed`."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    groups = [order] if mixed else [list(group) for _, group in groupby(order, key=lambda i: lengths[i])]
+    return [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
 
 
 def _pad_right(rows: list[Tensor]) -> tuple[Tensor, Bool[Tensor, "batch pos"]]:

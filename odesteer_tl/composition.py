@@ -13,6 +13,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
 from odesteer_tl.steerer import Steerer
@@ -24,9 +25,9 @@ FORMAT = 1
 class Composition:
     """Steerers that act together, each with its own layer, strength and position rule.
 
-    On different layers the model itself orders them. On one layer they act in the order given: each starts where the
-    one before it ended, so the order matters as soon as one of the fields depends on the activation. The same as
-    nested `with` blocks, the first steerer outermost.
+    On different layers, and on different sites of one layer, the model itself orders them. On one hook point they act
+    in the order given: each starts where the one before it ended, so the order matters as soon as one of the fields
+    depends on the activation. The same as nested `with` blocks, the first steerer outermost.
 
     Args:
         steerers: at least one; `compose` takes any sequence.
@@ -69,6 +70,10 @@ class Composition:
         """Raise `ValueError` unless every member can run on `model`."""
         for steerer in self.steerers:
             steerer.check(model)
+
+    def at(self, flow: Flow) -> Composition:
+        """A copy whose members all have another strength or integrator; nothing is fitted again."""
+        return Composition(tuple(steerer.at(flow) for steerer in self.steerers))
 
     def save(self, path: str | Path) -> None:
         """Write a directory `composition.json` + one saved steerer a member, `0`, `1`, …; all of it or nothing.

@@ -30,6 +30,8 @@ def steering_hooks(
     pattern of the same block, whose key axis is as much longer than its query axis: nothing is counted between
     calls, so the hooks may be used for any number of passes.
 
+    Where a hook point has more axes than [batch, pos, width], such as heads, the field sees them flattened into one.
+
     Args:
         observe: called with every `Path` and the positions steered, so that nothing needs a second forward pass.
             Positions are absolute in a pass over the prompt; where the rule does not ask for the length of the KV
@@ -40,7 +42,7 @@ def steering_hooks(
     def read_offset(pattern: Float[Tensor, "batch head query key"], hook: Any) -> None:
         offset[:] = [pattern.shape[-1] - pattern.shape[-2]]
 
-    def steer(x: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
+    def steer(x: Float[Tensor, "batch pos *width"], hook: Any) -> Float[Tensor, "batch pos *width"]:
         if rule.needs_offset:
             if not offset:
                 raise ValueError(
@@ -54,13 +56,14 @@ def steering_hooks(
         if not bool(mask.any()):
             return x
         chosen = mask.nonzero().squeeze(1).to(x.device)
-        path = flow.solve(field, x[:, chosen], record=observe is not None)
+        path = flow.solve(field, x[:, chosen].flatten(2), record=observe is not None)
         if observe is not None:
             observe(path, chosen + start)
+        end = path.end.unflatten(-1, x.shape[2:])
         if len(chosen) == x.shape[1]:
-            return path.end
+            return end
         steered = x.clone()
-        steered[:, chosen] = path.end
+        steered[:, chosen] = end
         return steered
 
     pairs: list[tuple[str, HookFn]] = [(hook_name, steer)]

@@ -23,10 +23,12 @@ from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, pattern_hook, steering_hooks
-from odesteer_tl.models import ModelIdentity, require_local, resid_hook
+from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn, position_rule
+from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
 
-FORMAT = 1
+#: format 1 knew one site only: its readers would not notice another, but nothing in its files reads differently now
+FORMAT, READABLE = 2, (1, 2)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Steerer:
 
     Args:
         field, flow: the velocity and how far to follow it.
-        layer: the 0-based block whose output (`resid_post`) is steered.
+        layer: the 0-based block that is steered.
         positions: "generated" (the last prompt token and every generated one, as in the paper), "all", "prompt",
             "last" (the last prompt token alone), or a callable `(absolute positions, prompt length or None) → mask`.
         model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
         provenance: anything worth keeping of how it came to be, JSON-able.
+        site: where in the block: "hook_out", its output (`resid_post`), or "attn.hook_z", what its attention heads
+            write, for a field on the heads flattened to [n_heads · d_head].
     """
 
     field: VectorField
@@ -48,16 +52,18 @@ class Steerer:
     positions: str | PositionFn = "generated"
     model: ModelIdentity | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    site: str = BLOCK_OUTPUT
 
     def __post_init__(self) -> None:
         position_rule(self.positions)
+        require_one_of("site", self.site, SITES)
         if self.layer < 0:
             raise ValueError(f"layer={self.layer} must be 0 or more")
 
     @property
     def hook_name(self) -> str:
         """The hook point steered."""
-        return f"blocks.{self.layer}.hook_out"
+        return f"blocks.{self.layer}.{self.site}"
 
     def hooks(self, prompt_length: int | None = None, observe: Observer | None = None) -> list[tuple[str, HookFn]]:
         """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.
@@ -100,11 +106,12 @@ class Steerer:
     def check(self, model: TransformerBridge) -> None:
         """Raise `ValueError` unless this steerer can run on `model`."""
         require_local(model)
-        resid_hook(model, self.layer)
-        if self.field.d_model != model.cfg.d_model:
+        site_hook(model, self.layer, self.site)
+        width = site_width(model, self.site)
+        if self.field.d_model != width:
             raise ValueError(
-                f"model has d_model={model.cfg.d_model} but this steerer's field has {self.field.d_model}; "
-                "fit it on this model's activations"
+                f"model has {'·'.join(SITES[self.site])}={width} at {self.hook_name!r} but this steerer's field has "
+                f"{self.field.d_model}; fit it on this model's activations"
             )
         if position_rule(self.positions).needs_offset and pattern_hook(self.hook_name) not in model.hook_dict:
             raise ValueError(
@@ -170,8 +177,8 @@ class Steerer:
         try:
             content = json.loads((path / "steerer.json").read_text())
             file = path / "tensors.safetensors"
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']} is not {FORMAT}; use the version that wrote it")
+            if content["format"] not in READABLE:
+                raise ValueError(f"format {content['format']} is not one of {READABLE}; use the version that wrote it")
             if hashlib.sha256(file.read_bytes()).hexdigest() != content["sha256"]:
                 raise ValueError("tensors.safetensors is not the file that was saved (truncated or altered)")
             require_one_of("field", content["field"], FIELDS)
@@ -182,6 +189,7 @@ class Steerer:
                 positions=content["positions"],
                 model=None if content["model"] is None else ModelIdentity(**content["model"]),
                 provenance=content["provenance"],
+                site=content["hook_name"].removeprefix(f"blocks.{content['layer']}."),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable steerer: {error}; save it again") from error
