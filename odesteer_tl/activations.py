@@ -53,6 +53,9 @@ class LayerActivations:
     """One layer's activations, float32 on the CPU; rows follow the contrast's texts.
 
     Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
+
+    Attributes:
+        positive, negative: one row a text.
     """
 
     positive: Float[Tensor, "n_positive *width"]
@@ -61,7 +64,13 @@ class LayerActivations:
 
 @dataclass(frozen=True)
 class Activations(Mapping[int, LayerActivations]):
-    """Activations by layer: `acts[layer].positive`, with the model they came from and how they were taken."""
+    """Activations by layer: `acts[layer].positive`, with the model they came from and how they were taken.
+
+    Attributes:
+        layers: by layer number.
+        model: what they came from.
+        provenance: the contrast's, and how the activations were taken.
+    """
 
     layers: dict[int, LayerActivations]
     model: ModelIdentity

@@ -117,6 +117,12 @@ class Composition:
 def compose(steerers: Sequence[Steerer]) -> Composition:
     """The steerers acting together; on one layer in the order given.
 
+    Args:
+        steerers: at least one.
+
+    Returns:
+        One thing with the `hooks`, `on`, `generate`, `save` and `load` of a steerer.
+
     Raises:
         ValueError: there are none.
     """

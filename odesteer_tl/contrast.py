@@ -26,6 +26,15 @@ class ContrastSet:
         positive_groups, negative_groups: one label a text; texts that share a label stay on one side of a split.
             By default equal-length classes are paired by index and identical texts are joined.
         provenance: where the texts came from and which splits were taken, as JSON-able values.
+
+    Example:
+        >>> import odesteer_tl as ode
+        >>> contrast = ode.ContrastSet.from_texts(["a good film", "a fine day"], ["a bad film", "a poor day"])
+        >>> contrast.paired
+        True
+        >>> fit, test = contrast.split((0.5, 0.5), seed=0)  # a pair is never torn apart
+        >>> len(fit.positive), len(test.negative)
+        (1, 1)
     """
 
     positive: tuple[str, ...]

@@ -68,6 +68,13 @@ def stem_rule(model: TransformerBridge, stems: Sequence[str]) -> Rule:
     Tokens are read one by one: a word of several tokens is marked where its first token already shows the stem, and a
     piece from the middle of a word that happens to begin so is marked too.
 
+    Args:
+        model: whose vocabulary is read.
+        stems: beginnings of words.
+
+    Returns:
+        The rule, for `Decider`.
+
     Raises:
         ValueError: no stems, or one that begins no token of this vocabulary.
     """

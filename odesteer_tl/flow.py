@@ -63,6 +63,14 @@ class Flow:
     Raises:
         ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
             negative one where going back is not defined (certified, optimal).
+
+    Example:
+        >>> import torch
+        >>> import odesteer_tl as ode
+        >>> a = torch.tensor([[2.0, 0.0]])
+        >>> end = ode.Flow(angle=0.5, steps=3).solve(ode.ConstantField(torch.tensor([0.0, 1.0])), a).end[0]
+        >>> round(float(torch.atan2(end[1], end[0])), 4), round(float(end.norm()), 4)  # turned by 0.5; the norm is kept
+        (0.5, 2.0)
     """
 
     angle: Strength | None = None

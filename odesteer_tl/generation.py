@@ -57,6 +57,9 @@ def generate(
         batch_size: prompts a batch; padding is on the left and masked.
         completions_only: leave the prompt out of the returned texts.
 
+    Returns:
+        One text a prompt, in order.
+
     Raises:
         ValueError: no prompts, or a setting out of range.
     """

@@ -83,6 +83,12 @@ def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
     A file's α is `Steerer(field, Flow(T=α·field.length, steps=1, method="euler"), layer, positions="all")`. A zero
     direction steers nothing and is left out.
 
+    Args:
+        path: a GGUF file.
+
+    Returns:
+        Layer → field.
+
     Raises:
         ValueError: the file is missing, truncated, not a control vector, or holds something else than finite float32
             directions of one width. GGUF has no checksum: altered numbers go unnoticed.

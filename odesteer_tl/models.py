@@ -21,6 +21,12 @@ class ModelIdentity:
     """What a fitted artefact must find again: the same weights, in the same basis and precision.
 
     `fingerprint` hashes the embedding matrix; `compatibility_mode` changes the residual basis of LayerNorm models.
+
+    Attributes:
+        name: for people; not compared.
+        d_model, n_layers, dtype: sizes and precision.
+        compatibility_mode: whether LayerNorm and biases are folded in, which changes the residual basis.
+        fingerprint: a hash of rows of the embedding.
     """
 
     name: str
@@ -69,6 +75,9 @@ def load_model(
         name: `"organism"` for the embedded model, a local Hugging Face directory, or a hub name such as `"gpt2"`.
         dtype: one of float32, bfloat16, float16, float64.
         device: a torch device; by default TransformerLens chooses.
+
+    Returns:
+        The bridge; any other `TransformerBridge` serves as well.
 
     Raises:
         ValueError: an unknown dtype, or a local directory without a `config.json`.

@@ -113,6 +113,9 @@ def collect_prefix(
         start: the first column that will be edited; 0 for all positions, −1 for the last alone. Positions that are
             not to be edited may lie after it: put back their `residuals`.
 
+    Returns:
+        What `Prefix.logits` and `Prefix.later_residuals` start from.
+
     Raises:
         ValueError: `start` is out of range, the model is remote, its cache is not a plain key-value cache, or its
             blocks exchange more than the residual stream (shared keys and values), so that none can be skipped.

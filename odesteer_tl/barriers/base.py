@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The affine map from a barrier's score to a log-ratio: `slope · h + intercept` (Platt, held-out data)."""
+    """The affine map from a barrier's score to a log-ratio: `slope · h + intercept` (Platt, held-out data).
+
+    Attributes:
+        slope, intercept: of the map.
+        n_positive, n_negative: the held-out rows behind it.
+    """
 
     slope: float
     intercept: float

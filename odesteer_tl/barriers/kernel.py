@@ -35,6 +35,16 @@ class KernelBarrier(Barrier):
         seed: of its shuffle.
 
     After `fit`, `chosen` holds the γ and C in use.
+
+    Example:
+        >>> import torch
+        >>> import odesteer_tl as ode
+        >>> noise = torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(0))
+        >>> barrier = ode.KernelBarrier(gamma=1.0, C=1.0).fit(noise[0] + 1, noise[1] - 1)
+        >>> bool(barrier.value(torch.ones(8)) > 0 > barrier.value(-torch.ones(8)))
+        True
+        >>> tuple(barrier.quadratic.A.shape)  # exactly one quadratic on the sphere
+        (8, 8)
     """
 
     def __init__(

@@ -59,8 +59,20 @@ def cap_bound(
     Args:
         angle: one for all, or one a row.
 
+    Returns:
+        The bound, the best point found and h there, one of each a row.
+
     Raises:
         ValueError: an angle is not in [0, π], or a row has the wrong width, is zero or not finite.
+
+    Example:
+        >>> import torch
+        >>> import odesteer_tl as ode
+        >>> h = ode.QuadraticBarrier(A=torch.diag(torch.tensor([1.0, -1.0])), b=torch.zeros(2), c=0.0)
+        >>> start = torch.tensor([[0.0, 3.0]])  # h = −1, the minimum
+        >>> cap = ode.cap_bound(h, start, angle=torch.pi / 3)
+        >>> round(float(cap.bound), 6)  # −cos(2π/3): no steering by 60° can do better
+        0.5
     """
     require_width("a", a, quadratic.d_model)
     x = a.double()

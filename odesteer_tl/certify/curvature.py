@@ -15,6 +15,13 @@ def geodesic_curvature(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]
 
     One geodesic step of angle θ ends κθ²/2 away from the flow's end and loses κ²Gθ³/3 of h: where κθ is small there
     is nothing for an ODE to bend around (MATHEMATICS, Is the ODE needed).
+
+    Args:
+        quadratic: the barrier h.
+        a: activations, of any norm but zero.
+
+    Returns:
+        κ at each, in 1/radian; 0 at a stationary point.
     """
     u, g = _direction_and_slope(quadratic, a)
     slope = g.norm(dim=-1, keepdim=True)
@@ -27,7 +34,15 @@ def geodesic_curvature(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]
 
 
 def quadratic_share(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-    """`‖P2Au‖ / (‖P2Au‖ + ‖Pb‖)` in [0, 1]: how much of the gradient at a is not that of a linear barrier."""
+    """`‖P2Au‖ / (‖P2Au‖ + ‖Pb‖)` in [0, 1]: how much of the gradient at a is not that of a linear barrier.
+
+    Args:
+        quadratic: the barrier h.
+        a: activations, of any norm but zero.
+
+    Returns:
+        The share at each, dimensionless.
+    """
     u, g = _direction_and_slope(quadratic, a)
     b = quadratic.b.to(u)
     linear = b - (u @ b).unsqueeze(-1) * u
@@ -40,6 +55,14 @@ def reach_angle(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], gain: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
     """`θ ≥ (−G + √(G² + 2LΔh))/L`: no path from a gains Δh in less than this many radians (MATHEMATICS, Steps).
+
+    Args:
+        quadratic: the barrier h.
+        a: activations, of any norm but zero.
+        gain: the rise Δh ≥ 0 asked of each.
+
+    Returns:
+        The least angle for each, in radians.
 
     Raises:
         ValueError: a gain is negative.
@@ -56,6 +79,12 @@ def reversals(points: Float[Tensor, "steps_plus_1 *batch d"]) -> Bool[Tensor, "s
     """Where a step turns back on the one before it (their tangents at the shared point are more than 90° apart).
 
     Uncapped Euler steps chatter like this around a maximum of h.
+
+    Args:
+        points: realised points, step first.
+
+    Returns:
+        One flag for every inner point of every path.
 
     Raises:
         ValueError: fewer than three points.

@@ -45,6 +45,19 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
 
     Stationarity is `u = ½(μI − A)⁻¹b` with ‖u‖ = 1, the maximum at the one root μ > λmax; `c + μ + ¼Σβ²/(μ−λ)` bounds h
     for every such μ. Where b is orthogonal to the top eigenspace (the hard case) the top eigenvector completes u.
+
+    Args:
+        quadratic: the barrier h.
+
+    Returns:
+        The bound, h at the best direction, and that direction; `float(...)` is the bound.
+
+    Example:
+        >>> import torch
+        >>> import odesteer_tl as ode
+        >>> h = ode.QuadraticBarrier(A=torch.diag(torch.tensor([1.0, -1.0])), b=torch.zeros(2), c=0.0)
+        >>> round(float(ode.ceiling(h)), 6)  # the largest eigenvalue of A
+        1.0
     """
     spectrum = quadratic.spectrum
     values, loads = spectrum.values, spectrum.loads
@@ -136,6 +149,12 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     """Find every stationary point of h on the sphere by the roots of the secular equation.
 
     A pair of points about to merge (a double root, exactly) may be left out: it is no maximum of a generic h.
+
+    Args:
+        quadratic: the barrier h.
+
+    Returns:
+        Every stationary point with its height, its multiplier and its index.
     """
     spectrum = quadratic.spectrum
     order = spectrum.values.argsort()

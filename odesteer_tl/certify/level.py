@@ -45,6 +45,9 @@ def certify_level(
         points: realised points, step first.
         level: one for all paths; left out, each path's own start h(a₀).
 
+    Returns:
+        One verdict a path, with its margin above the level.
+
     Raises:
         ValueError: the barrier is no polynomial on the sphere, or the points are unusable.
     """

@@ -39,6 +39,9 @@ def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> Rate
         violated: one boolean a prompt.
         looks: at how many places (layers) the same question is asked; α is divided by it (Bonferroni).
 
+    Returns:
+        The counts and the bound, which holds with probability at least 1 − α over the draw of the prompts.
+
     Raises:
         ValueError: no prompts, α outside (0, 1) or looks < 1.
     """

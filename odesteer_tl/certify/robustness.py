@@ -40,6 +40,9 @@ def certified_radius(
 
     Args:
         level: one for all activations, or one each (such as h before steering).
+
+    Returns:
+        The proved angle of each activation, and what kept it from being larger.
     """
     negated = quadratic.negated()
     shape = a.shape[:-1]

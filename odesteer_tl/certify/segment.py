@@ -71,9 +71,23 @@ def certify_path(barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"
         barrier: any polynomial of the direction (linear, sketch, kernel, quadratic; exact) or a Fourier barrier.
         points: realised points in any dtype, step first; arithmetic is float64 with rounding accounted for.
 
+    Returns:
+        A verdict for every step of every path, with where it first falls and how much room it had.
+
     Raises:
         ValueError: the barrier has no sound certificate, there are fewer than two points, or a point is zero or not
             finite.
+
+    Example:
+        >>> import torch
+        >>> import odesteer_tl as ode
+        >>> h = ode.QuadraticBarrier(A=torch.diag(torch.tensor([1.0, -1.0])), b=torch.zeros(2), c=0.0)
+        >>> angle = torch.linspace(0.1, 1.5, 8)
+        >>> points = torch.stack([angle.sin(), angle.cos()], dim=-1)[:, None]  # uphill on the circle
+        >>> bool(ode.certify_path(h, points).certified.all())
+        True
+        >>> bool(ode.certify_path(h, points.flip(0)).refuted.all())
+        True
     """
     if isinstance(barrier, FourierBarrier):
         certify = partial(certify_chords, barrier)

@@ -77,6 +77,9 @@ def agreement(
         ratio: `PathScore.log_ratio` of a directional pair: a density of the activation would see its norm too.
         over_steering: `PathScore.over_steering`; a point belongs to the step that led to it.
 
+    Returns:
+        The comparison by point, by step and by prompt, with intervals over prompts.
+
     Raises:
         ValueError: the shapes differ, fewer than 2 prompts, or a value is not finite.
     """

@@ -95,6 +95,9 @@ class AngularCentralGaussian(Density):
     """The direction of N(0, Λ), `p(u) ∝ |Λ|^−½ (uᵀΛ⁻¹u)^−d/2`, Λ of low rank + isotropic (Tyler 1987; EM with PPCA).
 
     Even, p(u) = p(−u): it reads axes, not signs. It has no location, hence no tied form.
+
+    Args:
+        rank: of Λ's part that is not isotropic.
     """
 
     spherical = True

@@ -116,7 +116,11 @@ class ShrunkGaussian(Gaussian):
 
 
 class PPCA(Gaussian):
-    """Probabilistic PCA: `rank` leading principal axes and one noise variance (Tipping & Bishop 1999, Eqs. 7, 8)."""
+    """Probabilistic PCA: `rank` leading principal axes and one noise variance (Tipping & Bishop 1999, Eqs. 7, 8).
+
+    Args:
+        rank: number of axes.
+    """
 
     def __init__(self, rank: int) -> None:
         super().__init__()
@@ -133,7 +137,11 @@ class PPCA(Gaussian):
 
 
 class FactorAnalysis(Gaussian):
-    """Factor analysis: `rank` factors and a noise variance a dimension (scikit-learn); rank 0 is a diagonal Σ."""
+    """Factor analysis: `rank` factors and a noise variance a dimension (scikit-learn); rank 0 is a diagonal Σ.
+
+    Args:
+        rank: number of factors.
+    """
 
     def __init__(self, rank: int) -> None:
         super().__init__()

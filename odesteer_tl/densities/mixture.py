@@ -21,6 +21,11 @@ class MixturePPCA(Density):
 
     Each component is a PPCA whose subspace and noise are shared, so that scikit-learn's EM runs in `rank` dimensions
     whatever d is. It has no tied form.
+
+    Args:
+        components: number of Gaussians, at least 1.
+        rank: of the shared subspace.
+        seed: of the EM's start.
     """
 
     def __init__(self, components: int = 2, rank: int = 8, seed: int = 0) -> None:

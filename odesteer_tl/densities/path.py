@@ -157,6 +157,9 @@ def score_path(
         groups: the prompt of each path; recorded as the test split.
         h: a barrier's value at the points, for the over-steering flags.
 
+    Returns:
+        The log-ratio and both log-densities along every path, T*, exit and over-steering.
+
     Raises:
         ValueError: the pair is not calibrated, a prompt was seen by the barrier, the densities or the calibration, or
             points or h are not finite or do not fit.

@@ -46,7 +46,15 @@ class Selection:
 
 
 def ambient_candidates(n: int, d: int) -> list[Density]:
-    """Families and ranks that n training samples of width d can carry, on the activations themselves."""
+    """Families and ranks that n training samples of width d can carry, on the activations themselves.
+
+    Args:
+        n: training samples.
+        d: their width.
+
+    Returns:
+        Unfitted densities.
+    """
     ranks = [r for r in RANKS if r <= min(n, d) // 2]
     shrunk: list[Density] = [ShrunkGaussian("ledoit_wolf"), ShrunkGaussian("oas")]
     low: list[Density] = [family(r) for family in (PPCA, FactorAnalysis) for r in (0, *ranks)]
@@ -55,18 +63,42 @@ def ambient_candidates(n: int, d: int) -> list[Density]:
 
 
 def tied_candidates(n: int, d: int) -> list[Density]:
-    """The ambient families that have a location, for densities that share all else."""
+    """The ambient families that have a location, for densities that share all else.
+
+    Args:
+        n: training samples.
+        d: their width.
+
+    Returns:
+        Unfitted densities.
+    """
     return [c for c in ambient_candidates(n, d) if not isinstance(c, MixturePPCA)]
 
 
 def directional_candidates(n: int, d: int) -> list[Density]:
-    """Families and ranks for the direction a/‖a‖."""
+    """Families and ranks for the direction a/‖a‖.
+
+    Args:
+        n: training samples.
+        d: their width.
+
+    Returns:
+        Unfitted densities.
+    """
     central = [AngularCentralGaussian(r) for r in CENTRAL_RANKS if r <= min(n, d - 1) // 2]
     return [*tied_directional_candidates(n, d), *central]
 
 
 def tied_directional_candidates(n: int, d: int) -> list[Density]:
-    """The directional families that have a location."""
+    """The directional families that have a location.
+
+    Args:
+        n: training samples.
+        d: their width.
+
+    Returns:
+        Unfitted densities.
+    """
     ranks = [r for r in RANKS if r <= min(n, d - 1) // 2]
     low: list[Density] = [TangentGaussian(family(r)) for family in (PPCA, FactorAnalysis) for r in (0, *ranks)]
     return [TangentGaussian(ShrunkGaussian()), *low]
@@ -90,6 +122,9 @@ def select_density(
         groups: the prompt of each row; no prompt is ever in training and held-out rows of one fold.
         candidates: unfitted densities, all ambient or all directional; `ambient_candidates` by default.
         classes: labels of the rows; densities of the classes then share all but their location (tied).
+
+    Returns:
+        The density chosen, fitted on all rows, and every candidate's held-out score.
 
     Raises:
         ValueError: groups do not match the rows or are fewer than 2, candidates mix ambient and directional densities,

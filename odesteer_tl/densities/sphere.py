@@ -19,6 +19,9 @@ class Chart:
 
     Conformal (isotropic noise stays isotropic near m) and onto all of Rᵈ⁻¹, so that a density in the coordinates is,
     after the Jacobian `(1 + ‖x‖²/4)ᵈ⁻¹`, exactly normalised on the sphere.
+
+    Args:
+        base: the direction m, of any norm but zero.
     """
 
     def __init__(self, base: Float[Tensor, " d"]) -> None:

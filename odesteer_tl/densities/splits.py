@@ -12,6 +12,9 @@ from odesteer_tl._check import require_one_of
 class Splits:
     """Prompt labels (sorted, each once) of four splits that share none.
 
+    Args:
+        barrier, density, calibration, test: the prompts on which each was fitted, or is scored.
+
     Raises:
         ValueError: a prompt stands in two splits: what is held out of one would have been seen in the other.
     """

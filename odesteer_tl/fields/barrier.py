@@ -17,6 +17,9 @@ class BarrierField(VectorField):
 
     For a barrier that is one quadratic on the sphere the flow is integrated in the eigenbasis of its A, where a
     step costs O(d); the activation is rotated once in and once out.
+
+    Args:
+        barrier: fitted.
     """
 
     def __init__(self, barrier: Barrier) -> None:

@@ -16,6 +16,9 @@ class GradientField(VectorField):
     """`v(a) = ∇h(a)`, not normalised: K Euler steps of time Kη are K steps of gradient ascent of size η.
 
     At a strength in `angle` or `relative` the speed is taken out and this is `BarrierField`.
+
+    Args:
+        barrier: fitted.
     """
 
     unit_speed = False

@@ -18,6 +18,13 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     Both classes are sorted, x negative and y positive, and `w = Σ(x − x̄)(y − ȳ)/Σ(x − x̄)²`, `b = ȳ − w x̄`: least
     squares on the one-dimensional optimal pairing. A neuron that never varies is shifted only. Reconstructed: classes
     of unequal size are paired by quantiles; fitted at one layer, not layer by layer on steered activations.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: taken for the signature; nothing here is random.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
     """
     levels = min(len(positive), len(negative))
     x, y = (_sorted(sample, levels) for sample in (negative, positive))
@@ -29,7 +36,15 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
 
 @register("mean_act", solver="euler", T=1.0, source="Mean-AcT, ICLR 2025, at one layer; read in its authors' code")
 def mean_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """`z′ = z + λ(μ₊ − μ₋)`, λ the time T: Linear-AcT with w = 1. No randomness."""
+    """`z′ = z + λ(μ₊ − μ₋)`, λ the time T: Linear-AcT with w = 1. No randomness.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: taken for the signature; nothing here is random.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+    """
     shift = positive.double().mean(0) - negative.double().mean(0)
     return AffineField(torch.ones_like(shift), shift, median_norm(positive, negative))
 

@@ -19,6 +19,13 @@ def cast(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: i
 
     Reconstructed: with one contrast set the condition is the negative class itself. For a condition of its own, or
     around another field, use `gate`.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: taken for the signature; nothing here is random.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
     """
     return gate(caa(positive, negative, seed), negative, positive)
 
@@ -33,6 +40,9 @@ def gate(field: VectorField, opens: Float[Tensor, "n d"], closes: Float[Tensor, 
     Args:
         field: any field.
         opens, closes: activations on which the gate should be open and closed.
+
+    Returns:
+        The gated field.
     """
     condition = opens.double().mean(0) - closes.double().mean(0)
     both = torch.cat([opens, closes]).double()

@@ -39,6 +39,9 @@ def fit(
         positions: which tokens are steered.
         seed: of everything random in the fit.
 
+    Returns:
+        A steerer that other models refuse; its `provenance` says how it was made.
+
     Raises:
         ValueError: an unknown method, layer or position, or unusable activations.
     """

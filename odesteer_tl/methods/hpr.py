@@ -32,6 +32,9 @@ def hpr(
         hidden: width of the angle network's hidden layer.
         steps: minibatches of its training.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the classes are not paired (unequal lengths).
     """

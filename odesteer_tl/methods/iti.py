@@ -15,6 +15,13 @@ def iti(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: in
     """The weight of a logistic probe (C = 1, standardised to unit median norm), added. No randomness.
 
     The residual-stream form that ODESteer compares with; the head-wise original is another method.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: taken for the signature; nothing here is random.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
     """
     norm = median_norm(positive, negative)
     direction, _ = fit_logistic(positive.double() / norm, negative.double() / norm, C=1.0)

@@ -29,6 +29,9 @@ def lf_steering(
         autoencoder: of this layer, e.g. from `read_saelens`; None trains a small one on the activations given.
         latents: how many are shifted.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: latents < 1.
     """
@@ -58,6 +61,16 @@ def train_autoencoder(
 
     Trained on centred activations of unit mean square; decoder rows start as the encoder's columns and are of unit
     length in the end, so that a latent is in activation units. Without a loss for dead latents: it is small.
+
+    Args:
+        activations: of one layer, both classes together.
+        expansion: latents a dimension.
+        k: active latents a row.
+        steps: minibatches of the training.
+        seed: of the start and of the minibatches.
+
+    Returns:
+        The trained autoencoder.
 
     Raises:
         ValueError: k is not between 1 and the number of latents.

@@ -28,6 +28,9 @@ def mimic(
     Args:
         shrinkage: weight of the scaled identity in both covariances, or None: Ledoit and Wolf's for each.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: shrinkage outside [0, 1], or 0 with too few rows for a covariance of full rank.
     """
@@ -48,6 +51,13 @@ def gaussian_transport(
     target_covariance: Float[Tensor, "d d"],
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
     """W and b of the optimal transport map x → Wx + b between two Gaussians (Knott & Smith 1984), float64.
+
+    Args:
+        mean, covariance: of the source.
+        target_mean, target_covariance: of the target.
+
+    Returns:
+        W and b.
 
     Raises:
         ValueError: the source covariance is singular.

@@ -28,6 +28,9 @@ def minimal_intervention(
         quantile: of h over the positives, which gives h*.
         rate: α.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the quantile is not in [0, 1], or the rate is not positive.
     """

@@ -15,13 +15,29 @@ PAPER = "ODESteer, arXiv 2602.17560"
 @register("odesteer", solver="euler", steps=10, source=f"{PAPER}, as published: count sketch, Euler, 10 steps")
 @register("odesteer_one_step", solver="euler", steps=1, source=f"{PAPER}, the one-step ablation")
 def odesteer(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """The published barrier: γ = 0.1, c₀ = 1, degree 2, 8000 sketch features, C = 1."""
+    """The published barrier: γ = 0.1, c₀ = 1, degree 2, 8000 sketch features, C = 1.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: of the sketch.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+    """
     return BarrierField(SketchBarrier(seed=seed).fit(positive, negative))
 
 
 @register("odesteer_rff", solver="euler", steps=10, source=f"{PAPER}, the random-Fourier variant")
 def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """Random Fourier features, bandwidth by the median heuristic."""
+    """Random Fourier features, bandwidth by the median heuristic.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: of the random features.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+    """
     return BarrierField(FourierBarrier(seed=seed).fit(positive, negative))
 
 
@@ -29,5 +45,13 @@ def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"],
 @register("odesteer_certified", solver="certified", steps=10, source="this project: steps cut where h stops rising")
 @register("optimal_cap", solver="optimal", source="this project: the best point within the angle, no ODE")
 def odesteer_kernel(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """The exact degree-2 kernel barrier, γ and C by cross-validation."""
+    """The exact degree-2 kernel barrier, γ and C by cross-validation.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: of the cross-validation's shuffle.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+    """
     return BarrierField(KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative))

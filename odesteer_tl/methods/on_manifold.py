@@ -31,6 +31,9 @@ def on_manifold(
         rate: α.
         density: unfitted; None chooses one by held-out likelihood, every row a prompt of its own.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the quantile is not in [0, 1], the rate is not positive, or too few positives for a density.
     """

@@ -12,7 +12,15 @@ from odesteer_tl.methods.registry import median_norm, register
 
 @register("random", solver="euler", source="placebo control")
 def random_direction(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """A uniformly random unit direction from `seed`; the data give only the width and the norm's unit."""
+    """A uniformly random unit direction from `seed`; the data give only the width and the norm's unit.
+
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: of the direction.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+    """
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(positive.shape[1], generator=generator, dtype=torch.float64)
     return ConstantField(direction, median_norm(positive, negative))

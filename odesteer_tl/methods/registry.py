@@ -41,6 +41,15 @@ def register(
 ) -> Callable[[FitFn], FitFn]:
     """Enter a function into `METHODS`.
 
+    Args:
+        name: by which `fit` knows it.
+        solver, steps: the integrator it is used with unless told otherwise.
+        source: where it comes from.
+        T: its own strength, if it has one.
+
+    Returns:
+        A decorator that returns the function as it was.
+
     Raises:
         ValueError: the name is taken.
     """

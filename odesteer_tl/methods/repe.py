@@ -16,6 +16,13 @@ def repe(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: i
 
     Centring would remove the mean difference and leave the sign free. No randomness.
 
+    Args:
+        positive, negative: activations of the two classes, [n, d] and [m, d].
+        seed: taken for the signature; nothing here is random.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the classes are not paired (unequal lengths).
     """

@@ -28,6 +28,9 @@ def rfm(
     Args:
         ridge: of the regression.
         iterations: updates of M.
+
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
     """
     X = torch.cat([positive, negative]).double()
     labels = torch.ones(len(X), dtype=torch.float64)

@@ -22,6 +22,12 @@ def read_saelens(path: str | Path) -> SparseAutoencoder:
     A decoder bias taken off the input and a rescaling by decoder norms are folded into the encoder, so that the
     codes and reconstructions are the same. Weights are read in float32.
 
+    Args:
+        path: the directory.
+
+    Returns:
+        The autoencoder, for `lf_steering`.
+
     Raises:
         ValueError: a file is missing or unreadable, or the architecture or normalisation is not one of the known.
     """

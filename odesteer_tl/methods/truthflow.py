@@ -33,6 +33,9 @@ def truthflow(
         hidden: width of the hidden layer.
         steps: minibatches of the training.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the classes are not paired (unequal lengths), or directions < 1.
     """

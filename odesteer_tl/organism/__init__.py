@@ -20,6 +20,14 @@ PATH: Path = Path(__file__).parent / "weights"
 def contrast(concept: Concept | str, n: int = 500, seed: int = 0) -> ContrastSet:
     """`n` pairs of `concept` ("valence" or "agreement") as a `ContrastSet`.
 
+    Args:
+        concept: which latent the classes differ in.
+        n: pairs.
+        seed: of the draw.
+
+    Returns:
+        The pairs, with their provenance.
+
     Raises:
         ValueError: an unknown `concept` or an `n` below 1.
     """

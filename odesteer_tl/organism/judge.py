@@ -118,6 +118,12 @@ def judge(texts: Sequence[str]) -> pd.DataFrame:
     - `n_words`: words in the text, full stops included.
 
     A concept succeeds where its column exceeds one half. Raises TypeError if `texts` is a single string.
+
+    Args:
+        texts: openings with their continuations.
+
+    Returns:
+        One row a text, columns as above.
     """
     if isinstance(texts, str):
         raise TypeError("texts is a single string; pass a sequence of texts, such as [text]")

@@ -12,7 +12,12 @@ from torch.distributions import MultivariateNormal
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPair:
-    """Two Gaussians in `d` dimensions, p₊ and p₋, as float64 means and covariances."""
+    """Two Gaussians in `d` dimensions, p₊ and p₋, as float64 means and covariances.
+
+    Attributes:
+        mean_positive, mean_negative: [d].
+        covariance_positive, covariance_negative: [d, d], positive definite.
+    """
 
     mean_positive: Float[Tensor, " d"]
     mean_negative: Float[Tensor, " d"]

@@ -24,6 +24,14 @@ def contrast_texts(concept: Concept | str, n: int = 500, seed: int = 0) -> tuple
     Paired by index: the two texts of a pair share their opening, their length and the latents that the concept leaves
     alone; the words behind the opening are drawn independently.
     Raises ValueError for an unknown `concept` or an `n` below 1.
+
+    Args:
+        concept: which latent the classes differ in.
+        n: pairs.
+        seed: of the draw.
+
+    Returns:
+        The positive and the negative texts.
     """
     if concept not in get_args(Concept):
         raise ValueError(f"concept={concept!r} is unknown; choose one of {', '.join(get_args(Concept))}")
@@ -46,6 +54,13 @@ def prompts(n: int, seed: int = 0) -> list[str]:
     They carry no latent: judged alone, every concept stands at one half. There are hundreds of millions of them.
     Different seeds may share a few; to select on some prompts and report on others, split one draw.
     Raises ValueError for an `n` below 1.
+
+    Args:
+        n: how many.
+        seed: of the draw.
+
+    Returns:
+        The openings.
     """
     _check_count(n)
     rng = np.random.default_rng([seed, 2])

@@ -17,8 +17,19 @@ def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
 
     For screens scipy's `false_discovery_control` (Benjamini–Hochberg) is the tool.
 
+    Args:
+        pvalues: of one family.
+
+    Returns:
+        The adjusted p-values.
+
     Raises:
         ValueError: no p-values, or one outside [0, 1].
+
+    Example:
+        >>> from odesteer_tl import stats
+        >>> stats.holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
     """
     p = np.asarray(pvalues, dtype=float)
     if p.ndim != 1 or p.size == 0 or not ((p >= 0) & (p <= 1)).all():
@@ -48,6 +59,14 @@ class Equivalence:
 
 def equivalence(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
     """Is the mean paired difference within a margin declared beforehand? (two one-sided t tests, Schuirmann 1987)
+
+    Args:
+        first, second: one number a unit, the same units in both.
+        margin: the largest difference that does not matter, > 0.
+        alpha: level of each one-sided test.
+
+    Returns:
+        The difference with its interval, and the verdict.
 
     Raises:
         ValueError: a margin that is not positive, or the two are not equally long with at least 2 units.

@@ -34,6 +34,9 @@ def mean_band(curves: ArrayLike, level: float = 0.95, resamples: int = 2000, see
     Args:
         curves: [units, points]; the unit is the prompt.
 
+    Returns:
+        The mean with its limits, point by point.
+
     Raises:
         ValueError: not a finite matrix with at least 2 units.
     """
@@ -60,6 +63,9 @@ def peak(curves: ArrayLike, grid: ArrayLike, level: float = 0.95, resamples: int
     Args:
         curves: [units, points]; the unit is the prompt.
         grid: increasing positions of the points, at least 3.
+
+    Returns:
+        The place on the grid's axis.
 
     Raises:
         ValueError: not a finite matrix with at least 2 units, or a grid that does not fit it.

@@ -12,7 +12,13 @@ from scipy.stats import binomtest, bootstrap, quantile_test
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % (or other) interval and the number of independent units behind it."""
+    """A number with its 95 % (or other) interval and the number of independent units behind it.
+
+    Attributes:
+        value: the number.
+        low, high: the ends of its interval.
+        n: independent units behind it.
+    """
 
     value: float
     low: float
@@ -29,8 +35,16 @@ def share(successes: ArrayLike, level: float = 0.95) -> Estimate:
     Args:
         successes: one boolean a unit; the unit is the prompt, never the token or the step.
 
+    Returns:
+        The share.
+
     Raises:
         ValueError: no units.
+
+    Example:
+        >>> from odesteer_tl import stats
+        >>> print(stats.share([True] * 9 + [False]))
+        0.900 [0.555, 0.997] (n=10)
     """
     flags = np.asarray(successes, dtype=bool)
     if flags.size == 0:
@@ -49,6 +63,15 @@ def paired_difference(
     seed: int = 0,
 ) -> Estimate:
     """`statistic(first) − statistic(second)` (means by default) with a bootstrap interval over paired units.
+
+    Args:
+        first, second: one number a unit, the same units in both.
+        statistic: of one sample; left out, the mean.
+        level: of the interval.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        The difference.
 
     Raises:
         ValueError: the two differ in length.
@@ -69,6 +92,13 @@ def paired_difference(
 
 def median(values: ArrayLike, level: float = 0.95) -> Estimate:
     """A median with its exact (order-statistic) interval; it assumes nothing of the distribution.
+
+    Args:
+        values: one number a unit.
+        level: of the interval.
+
+    Returns:
+        The median; the interval is infinite where the units are too few for the level.
 
     Raises:
         ValueError: no units, or NaN among them.
