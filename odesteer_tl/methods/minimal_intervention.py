@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl.barriers import KernelBarrier
-from odesteer_tl.fields import ControlField
+from odesteer_tl.fields import ControlField, VectorField
 from odesteer_tl.methods.registry import register
 
 
@@ -18,7 +18,7 @@ def minimal_intervention(
     *,
     quantile: float = 0.5,
     rate: float = 5.0,
-) -> ControlField:
+) -> VectorField:
     """The least v with `∇h·v ≥ α(h* − h)`, on the exact degree-2 kernel barrier (γ and C by cross-validation).
 
     h* is a quantile of h over the positive fitting activations; by time 1 the exact flow has gone 1 − e^{−α} of
@@ -34,6 +34,13 @@ def minimal_intervention(
     Raises:
         ValueError: the quantile is not in [0, 1], or the rate is not positive.
     """
+    return controller(positive, negative, seed, quantile, rate)
+
+
+def controller(
+    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int, quantile: float, rate: float
+) -> ControlField:
+    """The controller whose h* is a quantile of h over the positives."""
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile={quantile} must lie between 0 and 1")
     barrier = KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative)

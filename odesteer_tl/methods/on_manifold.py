@@ -7,7 +7,7 @@ from torch import Tensor
 
 from odesteer_tl.densities import Density, select_density
 from odesteer_tl.fields import OnManifoldField, VectorField
-from odesteer_tl.methods.minimal_intervention import minimal_intervention
+from odesteer_tl.methods.minimal_intervention import controller
 from odesteer_tl.methods.registry import register
 
 
@@ -37,7 +37,7 @@ def on_manifold(
     Raises:
         ValueError: the quantile is not in [0, 1], the rate is not positive, or too few positives for a density.
     """
-    control = minimal_intervention(positive, negative, seed, quantile=quantile, rate=rate)
+    control = controller(positive, negative, seed, quantile, rate)
     if density is None:
         return OnManifoldField(control, select_density(positive, range(len(positive)), seed=seed).density)
     return OnManifoldField(control, density.fit(positive))
