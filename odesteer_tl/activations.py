@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
+from odesteer_tl._display import Displayed, spread
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HookFn
 from odesteer_tl.models import ModelIdentity, require_local
@@ -48,8 +49,8 @@ def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) 
 POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
 
 
-@dataclass(frozen=True)
-class LayerActivations:
+@dataclass(frozen=True, repr=False)
+class LayerActivations(Displayed):
     """One layer's activations, float32 on the CPU; rows follow the contrast's texts.
 
     Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
@@ -61,9 +62,13 @@ class LayerActivations:
     positive: Float[Tensor, "n_positive *width"]
     negative: Float[Tensor, "n_negative *width"]
 
+    def _facts(self) -> dict[str, object]:
+        norms = torch.cat([self.positive, self.negative]).flatten(1).norm(dim=-1)
+        return {"positive": self.positive, "negative": self.negative, "norm": spread(norms)}
 
-@dataclass(frozen=True)
-class Activations(Mapping[int, LayerActivations]):
+
+@dataclass(frozen=True, repr=False)
+class Activations(Displayed, Mapping[int, LayerActivations]):
     """Activations by layer: `acts[layer].positive`, with the model they came from and how they were taken.
 
     Attributes:
@@ -75,6 +80,16 @@ class Activations(Mapping[int, LayerActivations]):
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
+
+    def _facts(self) -> dict[str, object]:
+        first = next(iter(self.layers.values()))
+        return {
+            "model": f"{self.model.name}, {self.model.n_layers} layers, width {self.model.d_model}",
+            "layers": ", ".join(str(layer) for layer in self.layers),
+            "positive, each layer": first.positive,
+            "negative, each layer": first.negative,
+            "position": self.provenance.get("position"),
+        }
 
     def __getitem__(self, layer: int) -> LayerActivations:
         if layer not in self.layers:

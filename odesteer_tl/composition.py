@@ -13,6 +13,7 @@ from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._display import Displayed
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
@@ -21,8 +22,8 @@ from odesteer_tl.steerer import Steerer
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Composition:
+@dataclass(frozen=True, repr=False)
+class Composition(Displayed):
     """Steerers that act together, each with its own layer, strength and position rule.
 
     On different layers, and on different sites of one layer, the model itself orders them. On one hook point they act
@@ -38,6 +39,9 @@ class Composition:
     def __post_init__(self) -> None:
         if not self.steerers:
             raise ValueError("steerers is empty; pass at least one Steerer")
+
+    def _facts(self) -> dict[str, object]:
+        return {f"{i}, {steerer.hook_name}": steerer for i, steerer in enumerate(self.steerers)}
 
     def hooks(self, prompt_length: int | None = None) -> list[tuple[str, HookFn]]:
         """`[(hook_name, hook_fn), …]` of all members, in their order; to observe paths, use a member's own `hooks`.

@@ -14,11 +14,13 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from odesteer_tl._display import Displayed
+
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class ContrastSet:
+class ContrastSet(Displayed):
     """Positive and negative texts, with the groups a split must not tear apart.
 
     Attributes:
@@ -218,6 +220,17 @@ class ContrastSet:
         """A hash of the texts of both classes, in order."""
         payload = json.dumps([self.positive, self.negative]).encode()
         return hashlib.sha256(payload).hexdigest()[:16]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "positive texts": len(self.positive),
+            "negative texts": len(self.negative),
+            "groups": len({*self.positive_groups, *self.negative_groups}),
+            "paired": self.paired,
+            "first positive": self.positive[0],
+            "first negative": self.negative[0],
+            "provenance": self.provenance,
+        }
 
     def __repr__(self) -> str:
         kind = "paired" if self.paired else "unpaired"

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
+from odesteer_tl._display import Displayed, of
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
@@ -16,8 +17,8 @@ from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 
 
-@dataclass(frozen=True)
-class Path:
+@dataclass(frozen=True, repr=False)
+class Path(Displayed):
     """What a solve returns.
 
     Attributes:
@@ -31,6 +32,14 @@ class Path:
     points: Float[Tensor, "steps_plus_1 *batch d"] | None
     n_evaluations: int
     stationary: Bool[Tensor, "*batch"]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "end": self.end,
+            "points": "not recorded" if self.points is None else self.points,
+            "evaluations of the field": self.n_evaluations,
+            "ended at a fixed point": of(int(self.stationary.sum()), self.stationary.numel()),
+        }
 
 
 #: one number, or one for every row of activations

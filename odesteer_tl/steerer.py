@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl._display import Displayed
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
@@ -31,8 +32,8 @@ from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
 FORMAT, READABLE = 2, (1, 2)
 
 
-@dataclass(frozen=True)
-class Steerer:
+@dataclass(frozen=True, repr=False)
+class Steerer(Displayed):
     """A steering intervention on one hook point of a model.
 
     Args:
@@ -59,6 +60,17 @@ class Steerer:
         require_one_of("site", self.site, SITES)
         if self.layer < 0:
             raise ValueError(f"layer={self.layer} must be 0 or more")
+
+    def _facts(self) -> dict[str, object]:
+        unit = next(name for name in ("angle", "T", "relative") if getattr(self.flow, name) is not None)
+        return {
+            "field": getattr(self.field, "barrier", type(self.field).__name__),
+            f"strength ({unit})": self.flow.strength,
+            "steps": f"{self.flow.steps}, {self.flow.method}",
+            "hook point": self.hook_name,
+            "positions": self.positions if isinstance(self.positions, str) else "a callable",
+            "model": "any" if self.model is None else self.model.name,
+        }
 
     @property
     def hook_name(self) -> str:

@@ -13,13 +13,14 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from odesteer_tl._check import require_classes, require_width
+from odesteer_tl._display import Displayed
 
 if TYPE_CHECKING:
     from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Displayed):
     """The affine map from a barrier's score to a log-ratio: `slope · h + intercept` (Platt, held-out data).
 
     Attributes:
@@ -32,12 +33,20 @@ class Calibration:
     n_positive: int
     n_negative: int
 
+    def _facts(self) -> dict[str, object]:
+        return {
+            "slope (ideally 1)": self.slope,
+            "intercept (nats)": self.intercept,
+            "held-out positives": self.n_positive,
+            "held-out negatives": self.n_negative,
+        }
+
 
 # not typing.Self: beartype, which enforces the shapes in the tests, knows that only on decorated classes
 BarrierT = TypeVar("BarrierT", bound="Barrier")
 
 
-class Barrier(ABC):
+class Barrier(Displayed, ABC):
     """A score h on activations, positive where p₊ outweighs p₋.
 
     Hyper-parameters stand in the constructor, data in `fit`, which returns the fitted barrier itself. The fitted
@@ -167,6 +176,19 @@ class Barrier(ABC):
         if key not in self._cast:
             self._cast[key] = self.fitted(name).to(device=like.device, dtype=like.dtype)
         return self._cast[key]
+
+    def _facts(self) -> dict[str, object]:
+        if not self.state:
+            return {**self.config(), "state": "not fitted"}
+        chosen = {f"{name} in use": x for name, x in getattr(self, "chosen", {}).items()}
+        degree = self.polynomial_degree
+        return {
+            **self.config(),
+            **chosen,
+            "width": self.d_model,
+            "degree on the sphere": "not a polynomial" if degree is None else degree,
+            "calibration": self.calibration or "none: h is a score, not a log-ratio",
+        }
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={v!r}" for k, v in self.config().items())

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
+from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.boundary import Boundary
 from odesteer_tl.certify.landscape import local_maxima
@@ -19,8 +20,8 @@ BISECTIONS = 60
 TIGHT = 1e-8
 
 
-@dataclass(frozen=True)
-class CapBound:
+@dataclass(frozen=True, repr=False)
+class CapBound(Displayed):
     """h over the cap of all directions within an angle of a.
 
     Attributes:
@@ -44,6 +45,14 @@ class CapBound:
     def tight(self, tolerance: float = TIGHT) -> Bool[Tensor, "*batch"]:
         """Where the bound is reached to `tolerance`, relative to max(1, |bound|)."""
         return self.gap <= tolerance * self.bound.abs().clamp_min(1.0)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "bound of h": spread(self.bound),
+            "h at the best point": spread(self.value),
+            f"reached to {TIGHT:g}": of(int(self.tight().sum()), self.bound.numel()),
+            "point": self.point,
+        }
 
 
 @torch.no_grad()

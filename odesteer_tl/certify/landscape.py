@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import root_scalar
 from torch import Tensor
 
+from odesteer_tl._display import Displayed
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.secular import multipliers
 
@@ -17,8 +18,8 @@ from odesteer_tl.certify.secular import multipliers
 SAME = 1e-13
 
 
-@dataclass(frozen=True)
-class Ceiling:
+@dataclass(frozen=True, repr=False)
+class Ceiling(Displayed):
     """The most h can be, on any activation.
 
     Attributes:
@@ -38,6 +39,9 @@ class Ceiling:
 
     def __float__(self) -> float:
         return self.bound
+
+    def _facts(self) -> dict[str, object]:
+        return {"bound of h": self.bound, "h at the point": self.value, "gap": self.gap, "point": self.point}
 
 
 def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
@@ -90,8 +94,8 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
     return Ceiling(bound + rounding, float(quadratic.value(point)), point)
 
 
-@dataclass(frozen=True)
-class Landscape:
+@dataclass(frozen=True, repr=False)
+class Landscape(Displayed):
     """All stationary points of h on the sphere, the highest first.
 
     Attributes:
@@ -137,11 +141,15 @@ class Landscape:
         values = self.quadratic.spectrum.values
         return float(self.quadratic.b.norm()) > 2 * float(values.max() - values.min())
 
-    def __str__(self) -> str:
-        kinds = f"{self.maxima} maxima, {self.minima} minima, {len(self.values) - self.maxima - self.minima} saddles"
-        return f"Landscape({kinds}; h from {float(self.values.min()):.4g} to {float(self.values.max()):.4g})"
-
-    __repr__ = __str__
+    def _facts(self) -> dict[str, object]:
+        return {
+            "maxima": self.maxima,
+            "minima": self.minima,
+            "saddles": len(self.values) - self.maxima - self.minima,
+            "highest h": float(self.values.max()),
+            "lowest h": float(self.values.min()),
+            "width": self.quadratic.d_model,
+        }
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, positive_prefix, split
 from odesteer_tl.certify.circle import Circles
@@ -17,8 +18,8 @@ from odesteer_tl.certify.steps import Steps, require_path
 PARTS = 32
 
 
-@dataclass(frozen=True)
-class LevelCertificate:
+@dataclass(frozen=True, repr=False)
+class LevelCertificate(Displayed):
     """Whether h stays at or above a level along each whole path. `certified` and `refuted` are both proofs.
 
     Attributes:
@@ -32,6 +33,15 @@ class LevelCertificate:
     refuted: Bool[Tensor, "*batch"]
     margin: Float[Tensor, "*batch"]
     level: Float[Tensor, "*batch"]
+
+    def _facts(self) -> dict[str, object]:
+        total = self.certified.numel()
+        return {
+            "paths certified": of(int(self.certified.sum()), total),
+            "paths refuted": of(int(self.refuted.sum()), total),
+            "margin of h": spread(self.margin),
+            "level of h": spread(self.level),
+        }
 
 
 @torch.no_grad()

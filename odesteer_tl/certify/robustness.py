@@ -8,14 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.cap import cap_bound
 
 BISECTIONS = 24
 
 
-@dataclass(frozen=True)
-class Radius:
+@dataclass(frozen=True, repr=False)
+class Radius(Displayed):
     """A ball of perturbations under which h is proved to stay at or above a level.
 
     Attributes:
@@ -27,6 +28,13 @@ class Radius:
     angle: Float[Tensor, "*batch"]
     radius: Float[Tensor, "*batch"]
     bfloat16: Float[Tensor, "*batch"]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "angle (rad)": spread(self.angle),
+            "radius (activation units)": spread(self.radius),
+            "larger than rounding to bfloat16": of(int((self.radius > self.bfloat16).sum()), self.radius.numel()),
+        }
 
 
 @torch.no_grad()

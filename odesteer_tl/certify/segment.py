@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.arc import BASIS_ROUNDING, angle_at, arc_polynomial, falls_somewhere, positive_prefix
 from odesteer_tl.certify.chord import certify_chords
@@ -25,8 +26,8 @@ from odesteer_tl.certify.steps import Steps, require_path
 BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13
 
 
-@dataclass(frozen=True)
-class PathCertificate:
+@dataclass(frozen=True, repr=False)
+class PathCertificate(Displayed):
     """What is proved of each step. `certified` and `refuted` are both proofs; a step may have neither.
 
     Attributes:
@@ -56,12 +57,16 @@ class PathCertificate:
         """Moving steps that are neither certified nor refuted: within rounding of a stationary point."""
         return ~(self.certified | self.refuted | self.stationary)
 
-    def __str__(self) -> str:
+    def _facts(self) -> dict[str, object]:
         total = self.certified.numel()
-        counts = {name: int(getattr(self, name).sum()) for name in ("certified", "refuted", "stationary", "undecided")}
-        return f"PathCertificate({total} steps: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ")"
-
-    __repr__ = __str__
+        names = ("certified", "refuted", "stationary", "undecided")
+        whole = self.certified.all(0)
+        return {
+            **{f"steps {name}": of(int(getattr(self, name).sum()), total) for name in names},
+            "paths certified throughout": of(int(whole.sum()), whole.numel()),
+            "angle of a step (rad)": spread(self.angle),
+            "slack (rad)": spread(self.slack),
+        }
 
 
 def certify_path(barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"]) -> PathCertificate:

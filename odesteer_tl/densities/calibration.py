@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._display import Displayed
 from odesteer_tl.densities.base import Density
 
 #: draws from a density, among which held-out activations are ranked
@@ -47,8 +48,8 @@ class Fit:
         return cls(bits, float(test.statistic), float(test.pvalue), len(held_out))
 
 
-@dataclass(frozen=True, eq=False)
-class PairCalibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairCalibration(Displayed):
     """What a calibration split says of a pair.
 
     Attributes:
@@ -62,6 +63,16 @@ class PairCalibration:
     positive: Fit
     negative: Fit
     held_out: Float[Tensor, " n"]
+
+    def _facts(self) -> dict[str, object]:
+        fits = {"p+": self.positive, "p−": self.negative}
+        return {
+            "slope (ideally 1)": self.slope,
+            "intercept (nats)": self.intercept,
+            **{f"bits per dimension of {name}": fit.bits_per_dimension for name, fit in fits.items()},
+            **{f"distance of ranks from uniform, {name}": fit.rank_statistic for name, fit in fits.items()},
+            **{f"held-out rows, {name}": fit.n for name, fit in fits.items()},
+        }
 
     def rank(self, log_positive: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Share of held-out positives whose log p₊ is no higher, (1 + count)/(n + 2): uniform for a new positive."""

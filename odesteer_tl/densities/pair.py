@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import require_classes
+from odesteer_tl._display import Displayed
 from odesteer_tl.densities.base import Density
 from odesteer_tl.densities.calibration import LEAST_HELD_OUT, Fit, PairCalibration, affine_log_ratio
 from odesteer_tl.densities.gaussian import Gaussian
@@ -23,7 +24,7 @@ Groups = tuple[Iterable[int], Iterable[int]]
 PARTS = ("positive", "negative", "within", "background")
 
 
-class DensityPair:
+class DensityPair(Displayed):
     """log p₊, log p₋ and their ratio, from activations of positive and negative texts.
 
     Args:
@@ -195,6 +196,16 @@ class DensityPair:
         if name not in self.parts:
             raise ValueError("this pair is not fitted; call fit(positive, negative, groups)")
         return self.parts[name]
+
+    def _facts(self) -> dict[str, object]:
+        sizes = {name: len(labels) for name, labels in asdict(self.splits).items() if labels}
+        return {
+            "p+": self.parts.get("positive", "not fitted"),
+            "p−": self.parts.get("negative", "not fitted"),
+            "tied": self.tied,
+            "prompts": ", ".join(f"{n} {name}" for name, n in sizes.items()) or "none",
+            "calibration": self.calibration or "none: call calibrate",
+        }
 
     def __repr__(self) -> str:
         inside = f"positive={self.parts['positive']}, negative={self.parts['negative']}" if self.parts else "not fitted"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl._check import require_finite, require_width
+from odesteer_tl._display import Displayed, of
 from odesteer_tl.densities.pair import DensityPair
 from odesteer_tl.densities.splits import Splits
 
@@ -19,8 +20,8 @@ from odesteer_tl.densities.splits import Splits
 EXIT_RANK = 0.025
 
 
-@dataclass(frozen=True, eq=False)
-class PathScore:
+@dataclass(frozen=True, eq=False, repr=False)
+class PathScore(Displayed):
     """A path under p₊ and p₋; step 0 is the unsteered activation.
 
     Attributes:
@@ -133,6 +134,18 @@ class PathScore:
         if self.h is None:
             raise ValueError("h is None: over-steering compares log p₊ with a barrier; pass h to score_path")
         return self.h
+
+    def _facts(self) -> dict[str, object]:
+        steps, n = self.log_positive.shape
+        change = {"+": self.change_positive, "−": self.change_negative}
+        return {
+            "paths × steps": f"{n} × {steps - 1}",
+            "mean angle at the end (rad)": float(self.angle[-1].mean()),
+            **{f"mean change of log p{sign} (nats)": float(x[-1].mean()) for sign, x in change.items()},
+            "step at which mean log p+ peaks": int(self.log_positive.mean(1).argmax()),
+            "left the data of the positives": of(int((~self.exit_step.isnan()).sum()), n),
+            "over-steered": "h was not given" if self.h is None else of(int(self.over_steered.sum()), n),
+        }
 
     def frame(self) -> pd.DataFrame:
         """One row a step and prompt."""

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
+from odesteer_tl._display import Displayed
 from odesteer_tl.densities.base import Density
 from odesteer_tl.densities.directional import AngularCentralGaussian, TangentGaussian
 from odesteer_tl.densities.gaussian import PPCA, FactorAnalysis, ShrunkGaussian
@@ -25,8 +26,8 @@ CENTRAL_RANKS = (4, 16, 64)
 MIXTURES = ((2, 4), (2, 16), (4, 4), (4, 16))
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection(Displayed):
     """A density chosen among candidates.
 
     Attributes:
@@ -43,6 +44,15 @@ class Selection:
     def density(self) -> Density:
         """The chosen density of the (first) class."""
         return self.densities[0]
+
+    def _facts(self) -> dict[str, object]:
+        row = self.table.loc[self.table["chosen"]].iloc[0]
+        return {
+            "chosen": row["density"],
+            "classes": len(self.densities),
+            "candidates": len(self.table),
+            "held-out nats per dimension": f"{row['nats_per_dimension']:.4g} ± {row['standard_error']:.2g}",
+        }
 
 
 def ambient_candidates(n: int, d: int) -> list[Density]:
