@@ -1,5 +1,6 @@
 """What every name in `METHODS` promises: strengths, dtypes, batches, padding, KV cache, seeds, saving."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -16,23 +17,37 @@ def contrast():
     return ode.organism.contrast("valence", n=30)
 
 
+def at_site_of(method, model, contrast):
+    """Activations at the site where a method acts, in that site's shape."""
+    return ode.collect_activations(model, contrast, [LAYER], site=ode.METHODS[method].site)[LAYER]
+
+
 @pytest.fixture(scope="module")
 def acts(organism, contrast):
-    return ode.collect_activations(organism, contrast, [LAYER])[LAYER]
+    """`name → activations` that the method is fitted on."""
+    return cache(lambda name: at_site_of(name, organism, contrast))
 
 
 @pytest.fixture(scope="module")
 def fitted(acts):
     """`name → field`, each fitted once for this file."""
-    return cache(lambda name: ode.METHODS[name].fit(acts.positive, acts.negative, 1))
+    return cache(lambda name: ode.METHODS[name].fit(acts(name).positive, acts(name).negative, 1))
 
 
 @pytest.fixture(scope="module")
 def texts(organism):
-    """Activations of other texts than those fitted on, both classes."""
+    """`name → activations` of other texts than those fitted on, both classes, as the method's field sees them."""
     other = ode.organism.contrast("valence", n=60)
-    layer = ode.collect_activations(organism, other, [LAYER])[LAYER]
-    return torch.cat([layer.positive[30:], layer.negative[30:]])
+
+    def rows(name):
+        layer = at_site_of(name, organism, other)
+        return torch.cat([layer.positive[30:], layer.negative[30:]]).flatten(1)
+
+    return cache(rows)
+
+
+def steerer_of(name, field, flow):
+    return ode.Steerer(field, flow, LAYER, site=ode.METHODS[name].site)
 
 
 def flows(name):
@@ -45,7 +60,7 @@ def flows(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_zero_strength_is_bitwise_identity(name, dtype, fitted, texts):
-    method, a = ode.METHODS[name], texts.to(dtype)
+    method, a = ode.METHODS[name], texts(name).to(dtype)
     for strength in ({"angle": 0.0}, {"T": 0.0}, {"relative": 0.0}):
         end = ode.Flow(**strength, steps=method.steps, method=method.solver).solve(fitted(name), a).end
         assert torch.equal(end, a)
@@ -54,7 +69,7 @@ def test_zero_strength_is_bitwise_identity(name, dtype, fitted, texts):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_is_integrated_in_float32(name, fitted, texts):
-    a = texts.to(torch.bfloat16)
+    a = texts(name).to(torch.bfloat16)
     for flow in flows(name):
         end = flow.solve(fitted(name), a).end
         assert end.dtype == torch.bfloat16
@@ -63,7 +78,7 @@ def test_half_precision_is_integrated_in_float32(name, fitted, texts):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_rests_or_moves_by_the_angle_asked_for(name, fitted, texts):
-    a = texts.double()
+    a = texts(name).double()
     path = ode.Flow(angle=0.3, steps=1, method="geodesic").solve(fitted(name), a)
     u, w = (x / x.norm(dim=-1, keepdim=True) for x in (a, path.end))
     turned = 2 * torch.atan2((u - w).norm(dim=-1), (u + w).norm(dim=-1))
@@ -78,7 +93,7 @@ def test_every_row_rests_or_moves_by_the_angle_asked_for(name, fitted, texts):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_does_not_depend_on_its_batch_mates(name, fitted, texts):
-    a = texts[:9].double()
+    a = texts(name)[:9].double()
     for flow in flows(name):
         together = flow.solve(fitted(name), a).end
         alone = torch.stack([flow.solve(fitted(name), row).end for row in a])
@@ -89,9 +104,10 @@ def test_a_row_does_not_depend_on_its_batch_mates(name, fitted, texts):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"random"}))
 def test_negatives_move_toward_the_positives(name, fitted, acts):
     """No method but the placebo has its sign wrong: the share of the mean difference covered is positive."""
-    difference = (acts.positive - acts.negative).double().mean(0)
+    positive, negative = acts(name).positive.flatten(1).double(), acts(name).negative.flatten(1).double()
+    difference = (positive - negative).mean(0)
     for flow in flows(name):
-        moved = flow.solve(fitted(name), acts.negative).end.double() - acts.negative.double()
+        moved = flow.solve(fitted(name), negative).end - negative
         assert float(moved.mean(0) @ difference) > 0
 
 
@@ -112,7 +128,7 @@ def test_cached_logits_equal_uncached_in_a_left_padded_batch(name, fitted, organ
         return torch.stack(list(out.logits))
 
     for flow in flows(name):
-        steerer = ode.Steerer(fitted(name), flow, LAYER)
+        steerer = steerer_of(name, fitted(name), flow)
         with_cache, without = (logits(tokens, mask, steerer.hooks(prompt_length=P), use) for use in (True, False))
         torch.testing.assert_close(with_cache, without, rtol=1e-4, atol=1e-4)
         alone = logits(tokens[1:2, 3:], mask[1:2, 3:], steerer.hooks(prompt_length=3), True)
@@ -123,7 +139,7 @@ def test_cached_logits_equal_uncached_in_a_left_padded_batch(name, fitted, organ
 def test_a_bfloat16_model_is_steered(name, fitted, bfloat16_organism):
     tokens = torch.arange(7, 14)[None]
     for flow in flows(name):
-        with ode.Steerer(fitted(name), flow, LAYER, positions="all").on(bfloat16_organism):
+        with replace(steerer_of(name, fitted(name), flow), positions="all").on(bfloat16_organism):
             logits = bfloat16_organism(tokens)
         assert torch.isfinite(logits).all()
 
@@ -135,12 +151,13 @@ def bfloat16_organism():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_reproduces_and_a_file_restores_bitwise(name, fitted, acts, texts, tmp_path):
-    field, again = fitted(name), ode.METHODS[name].fit(acts.positive, acts.negative, 1)
+    field, again = fitted(name), ode.METHODS[name].fit(acts(name).positive, acts(name).negative, 1)
     for flow in flows(name):
         path = tmp_path / f"{flow.T}"
-        ode.Steerer(field, flow, LAYER).save(path)
+        steerer_of(name, field, flow).save(path)
         loaded = ode.Steerer.load(path)
-        for a in (texts, texts.double()):
+        assert loaded.hook_name == f"blocks.{LAYER}.{ode.METHODS[name].site}"
+        for a in (texts(name), texts(name).double()):
             end = flow.solve(field, a).end
             assert torch.equal(flow.solve(again, a).end, end)
             assert torch.equal(loaded.flow.solve(loaded.field, a).end, end)

@@ -2,6 +2,10 @@
 
 from odesteer_tl.methods.act import linear_act as linear_act
 from odesteer_tl.methods.act import mean_act as mean_act
+from odesteer_tl.methods.attention import Attended as Attended
+from odesteer_tl.methods.attention import attended_rfm as attended_rfm
+from odesteer_tl.methods.attention import collect_attended as collect_attended
+from odesteer_tl.methods.attention import most_attending as most_attending
 from odesteer_tl.methods.caa import caa as caa
 from odesteer_tl.methods.cast import cast as cast
 from odesteer_tl.methods.cast import gate as gate
@@ -10,6 +14,9 @@ from odesteer_tl.methods.fit import fit as fit
 from odesteer_tl.methods.gradient_ascent import gradient_ascent as gradient_ascent
 from odesteer_tl.methods.hpr import hpr as hpr
 from odesteer_tl.methods.iti import iti as iti
+from odesteer_tl.methods.iti import iti_heads as iti_heads
+from odesteer_tl.methods.layers import InTurn as InTurn
+from odesteer_tl.methods.layers import side_by_side as side_by_side
 from odesteer_tl.methods.lf_steering import lf_steering as lf_steering
 from odesteer_tl.methods.lf_steering import train_autoencoder as train_autoencoder
 from odesteer_tl.methods.mimic import gaussian_transport as gaussian_transport
@@ -19,6 +26,8 @@ from odesteer_tl.methods.odesteer import odesteer as odesteer
 from odesteer_tl.methods.odesteer import odesteer_kernel as odesteer_kernel
 from odesteer_tl.methods.odesteer import odesteer_rff as odesteer_rff
 from odesteer_tl.methods.on_manifold import on_manifold as on_manifold
+from odesteer_tl.methods.pid import PID as PID
+from odesteer_tl.methods.pid import pid as pid
 from odesteer_tl.methods.random_direction import random_direction as random_direction
 from odesteer_tl.methods.re_control import re_control as re_control
 from odesteer_tl.methods.registry import METHODS as METHODS
@@ -26,6 +35,8 @@ from odesteer_tl.methods.registry import Method as Method
 from odesteer_tl.methods.registry import register as register
 from odesteer_tl.methods.repe import repe as repe
 from odesteer_tl.methods.rfm import rfm as rfm
+from odesteer_tl.methods.riser import optimise_router as optimise_router
+from odesteer_tl.methods.riser import riser as riser
 from odesteer_tl.methods.saelens import read_saelens as read_saelens
 from odesteer_tl.methods.spherical import rotation as rotation
 from odesteer_tl.methods.truthflow import truthflow as truthflow

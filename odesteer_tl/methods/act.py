@@ -11,13 +11,14 @@ from odesteer_tl.fields import AffineField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("linear_act", solver="euler", T=1.0, source="Linear-AcT, ICLR 2025, at one layer; read in its authors' code")
+@register("linear_act", solver="euler", T=1.0, source="Linear-AcT, ICLR 2025; read in its authors' code")
 def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`z′ = λ(wz + b) + (1 − λ)z` for each neuron, λ the time T. No randomness.
 
     Both classes are sorted, x negative and y positive, and `w = Σ(x − x̄)(y − ȳ)/Σ(x − x̄)²`, `b = ȳ − w x̄`: least
-    squares on the one-dimensional optimal pairing. A neuron that never varies is shifted only. Reconstructed: classes
-    of unequal size are paired by quantiles; fitted at one layer, not layer by layer on steered activations.
+    squares on the one-dimensional optimal pairing. A neuron that never varies is shifted only. Over several
+    layers it is fitted layer by layer on already steered activations, as in the paper (`ode.fit` with a list of
+    layers; `positions="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles.
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
@@ -34,7 +35,7 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     return AffineField(weight, y.mean(0) - weight * x.mean(0), median_norm(positive, negative))
 
 
-@register("mean_act", solver="euler", T=1.0, source="Mean-AcT, ICLR 2025, at one layer; read in its authors' code")
+@register("mean_act", solver="euler", T=1.0, source="Mean-AcT, ICLR 2025; read in its authors' code")
 def mean_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`z′ = z + λ(μ₊ − μ₋)`, λ the time T: Linear-AcT with w = 1. No randomness.
 

@@ -1,20 +1,33 @@
-"""Inference-time intervention on the residual stream (Li et al., NeurIPS 2023)."""
+"""Inference-time intervention (Li et al., NeurIPS 2023): on attention heads, and on the residual stream."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
+import torch
 from jaxtyping import Float
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
+from odesteer_tl._check import require_one_of
 from odesteer_tl.barriers.linear import fit_logistic
-from odesteer_tl.fields import ConstantField, VectorField
+from odesteer_tl.fields import AffineField, ConstantField, VectorField
+from odesteer_tl.fields.base import unit
+from odesteer_tl.methods.layers import side_by_side
 from odesteer_tl.methods.registry import median_norm, register
+from odesteer_tl.sites import HEADS
+
+#: the share of all heads that is steered unless told otherwise: the paper's 48 of 1024
+SHARE = 48 / 1024
 
 
 @register("iti", solver="euler", source="ITI, NeurIPS 2023, its residual-stream form")
 def iti(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """The weight of a logistic probe (C = 1, standardised to unit median norm), added. No randomness.
 
-    The residual-stream form that ODESteer compares with; the head-wise original is another method.
+    The residual-stream form that ODESteer compares with; the head-wise original is "iti_heads".
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
@@ -26,3 +39,73 @@ def iti(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: in
     norm = median_norm(positive, negative)
     direction, _ = fit_logistic(positive.double() / norm, negative.double() / norm, C=1.0)
     return ConstantField(direction, norm)
+
+
+@register(
+    "iti_heads",
+    solver="euler",
+    T=15.0,
+    site=HEADS,
+    layers=side_by_side,
+    source="ITI, NeurIPS 2023 (arXiv 2306.03341, eq. 2); its recipe read in its authors' code",
+)
+def iti_heads(
+    positive: Float[Tensor, "n heads d_head"],
+    negative: Float[Tensor, "m heads d_head"],
+    seed: int = 0,
+    *,
+    heads: int | None = None,
+    direction: Literal["mass_mean", "probe"] = "mass_mean",
+    validation: float = 0.2,
+) -> VectorField:
+    """`z + T·σθ̂` on the K heads that tell the classes apart best, nothing on the others; T is the paper's α (15).
+
+    A logistic probe a head (C = 1, on activations over their median norm) is fitted on a random part of the rows, and
+    its accuracy on the rest ranks the head; of equal ones the earlier head is taken. θ̂ is a unit vector and σ the
+    standard deviation of all rows' projections on it. Over several layers the heads of all of them are ranked
+    together. `Flow(angle=…)` and `Flow(relative=…)` are lengths on a layer's flattened heads, as for every method.
+
+    Reconstructed: K, where it is not given, is the paper's share of the model's heads, and the probe's scaling.
+
+    Args:
+        heads: K.
+        direction: θ: "mass_mean", the difference of the class means of all rows, or "probe", the probe's weight.
+        validation: share of the rows held out from the probes; rows of equal index are held out together.
+        seed: of the split, the only thing random.
+
+    Raises:
+        ValueError: heads, direction or validation is out of range, or there are too few rows to hold any out.
+    """
+    require_one_of("direction", direction, ("mass_mean", "probe"))
+    n_heads = positive.shape[1]
+    chosen = max(1, round(SHARE * n_heads)) if heads is None else heads
+    if not 1 <= chosen <= n_heads:
+        raise ValueError(f"heads={heads} must lie between 1 and the {n_heads} heads that were given")
+    both = torch.cat([positive, negative]).double()
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    scale = both.norm(dim=-1).median(0).values
+    train, held = _split(len(positive), len(negative), validation, seed)
+    accuracies, weights = np.zeros(n_heads), torch.zeros(n_heads, both.shape[2], dtype=torch.float64)
+    for head, X in enumerate((both / scale.clamp_min(torch.finfo(torch.float64).tiny)[:, None]).unbind(1)):
+        probe = LogisticRegression(C=1.0, max_iter=10_000).fit(X[train].numpy(), labels[train])
+        accuracies[head] = probe.score(X[held].numpy(), labels[held])
+        weights[head] = torch.from_numpy(probe.coef_[0])
+    best = np.argsort(-accuracies, kind="stable")[:chosen]
+    theta = unit(weights if direction == "probe" else positive.double().mean(0) - negative.double().mean(0), 0.0)
+    sigma = torch.einsum("nhd,hd->nh", both, theta).std(0, correction=0)
+    shift, norm = torch.zeros_like(theta), median_norm(positive.flatten(1), negative.flatten(1))
+    shift[best] = sigma[best, None] * theta[best]
+    return AffineField(torch.ones_like(shift).flatten(), shift.flatten(), norm)
+
+
+def _split(n: int, m: int, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both classes to fit probes on and to rank them by; rows of equal index stay together."""
+    if not 0 < validation < 1:
+        raise ValueError(f"validation={validation} must lie between 0 and 1")
+    rows = np.concatenate([np.arange(n), np.arange(m)])
+    if min(n, m) < 2:
+        raise ValueError(f"positive has {n} rows and negative {m}; probes need two of each, to hold some out")
+    train, held = next(GroupShuffleSplit(1, test_size=validation, random_state=seed).split(rows, groups=rows))
+    if not (train < n).any() or not (train >= n).any():
+        raise ValueError(f"validation={validation} with {n} positive and {m} negative rows leaves a class without any")
+    return train, held

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl.fields import VectorField
+from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn
+from odesteer_tl.sites import BLOCK_OUTPUT
 
-#: `(positive [n, d], negative [m, d], seed) → field`; rows of equal index are pairs where a method needs pairs
-FitFn = Callable[[Tensor, Tensor, int], VectorField]
+IN_TURN = InTurn()
+# a method keeps its own signature, with its hyper-parameters
+FitT = TypeVar("FitT", bound=FitFn)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Method:
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
         T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
+        site: where in a block it acts; what it is fitted on has that site's shape, [n, n_heads, d_head] for heads.
+        layers: how it is fitted on several layers.
     """
 
     fit: FitFn
@@ -31,15 +36,24 @@ class Method:
     steps: int
     source: str
     T: float | None = None
+    site: str = BLOCK_OUTPUT
+    layers: LayersFn = IN_TURN
 
 
 METHODS: dict[str, Method] = {}
 
 
 def register(
-    name: str, *, solver: str, steps: int = 1, source: str, T: float | None = None
-) -> Callable[[FitFn], FitFn]:
-    """Enter a function into `METHODS`.
+    name: str,
+    *,
+    solver: str,
+    steps: int = 1,
+    source: str,
+    T: float | None = None,
+    site: str = BLOCK_OUTPUT,
+    layers: LayersFn = IN_TURN,
+) -> Callable[[FitT], FitT]:
+    """Enter a function into `METHODS`; the arguments are those of `Method`.
 
     Args:
         name: by which `fit` knows it.
@@ -56,8 +70,8 @@ def register(
     if name in METHODS:
         raise ValueError(f"name={name!r} is already a method; choose another name")
 
-    def enter(fit: FitFn) -> FitFn:
-        METHODS[name] = Method(fit, solver, steps, source, T)
+    def enter(fit: FitT) -> FitT:
+        METHODS[name] = Method(fit, solver, steps, source, T, site, layers)
         return fit
 
     return enter

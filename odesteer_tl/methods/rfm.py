@@ -10,7 +10,7 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("rfm", solver="euler", source="RFM, arXiv 2602.00333, without its attention-guided labels; recipe read")
+@register("rfm", solver="euler", source="RFM, arXiv 2602.00333, with the classes as labels; recipe read")
 def rfm(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],
@@ -18,28 +18,40 @@ def rfm(
     *,
     ridge: float = 1e-3,
     iterations: int = 10,
+    labels: Float[Tensor, " rows"] | None = None,
 ) -> VectorField:
     """Top eigenvector of a recursive feature machine's M, added: `a + T·u`. No randomness.
 
-    Kernel ridge regression of the labels with the Laplacian kernel `exp(−‖x − y‖_M/L)`, then M ← the average outer
-    product of the predictor's gradients; repeated. The sign is that of the correlation with the labels.
-    Reconstructed: hard labels ±1 (the original's are the attention paid to the concept), and L the median distance.
+    Kernel ridge regression of the centred labels with the Laplacian kernel `exp(−‖x − y‖_M/L)`, then M ← the average
+    outer product of the predictor's gradients; repeated. The sign is that of the correlation with the labels.
+    Reconstructed: the centring, and L the median distance.
 
     Args:
         ridge: of the regression.
         iterations: updates of M.
+        labels: how much of the concept each row carries, positives first [n + m]; by default 1 for a positive row and 0
+            for a negative one. Only differences of labels matter, and not their unit. `attended_rfm` gives the
+            attention that a token pays to the concept.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
+
+    Raises:
+        ValueError: the labels are not one finite number a row, or all the same.
     """
     X = torch.cat([positive, negative]).double()
-    labels = torch.ones(len(X), dtype=torch.float64)
-    labels[len(positive) :] = -1
+    if labels is None:
+        labels = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))])
+    if labels.shape != (len(X),) or not bool(labels.isfinite().all()) or bool((labels == labels[0]).all()):
+        raise ValueError(
+            f"labels has shape {tuple(labels.shape)} for {len(X)} rows; give one finite number a row, not all the same"
+        )
+    target = labels.double() - labels.double().mean()
     M = torch.eye(X.shape[1], dtype=torch.float64)
     for _ in range(iterations):
-        M = _update(M, X, labels, ridge)
+        M = _update(M, X, target, ridge)
     direction = torch.linalg.eigh(M).eigenvectors[:, -1]
-    correlation = (X - X.mean(0)) @ direction @ (labels - labels.mean())
+    correlation = (X - X.mean(0)) @ direction @ target
     return ConstantField(direction * torch.sign(correlation), median_norm(positive, negative))
 
 
