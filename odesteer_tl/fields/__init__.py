@@ -13,6 +13,7 @@ from odesteer_tl.fields.gradient import GradientField as GradientField
 from odesteer_tl.fields.on_manifold import OnManifoldField as OnManifoldField
 from odesteer_tl.fields.pseudo_rotation import PseudoRotationField as PseudoRotationField
 from odesteer_tl.fields.rotation import RotationField as RotationField
+from odesteer_tl.fields.router import RouterField as RouterField
 from odesteer_tl.fields.value import ValueField as ValueField
 
 FIELDS: dict[str, type[VectorField]] = {
@@ -29,6 +30,7 @@ FIELDS: dict[str, type[VectorField]] = {
         OnManifoldField,
         PseudoRotationField,
         RotationField,
+        RouterField,
         ValueField,
     )
 }
