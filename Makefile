@@ -8,18 +8,27 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint bench organism certify-soak coverage-soak clean
+.PHONY: demo test lint bench docs dist organism certify-soak coverage-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
 
 test: $(STAMP)
 	$(PY) -m pytest tests -n $(JOBS)
+	$(PY) -m pytest --doctest-modules odesteer_tl
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --level error
+
+# the API reference, into results/docs; a warning is an error
+docs: $(STAMP)
+	$(PY) -m sphinx -W --keep-going docs results/docs
+
+# wheel and sdist, into dist
+dist: $(STAMP)
+	$(PY) -m build --no-isolation
 
 bench: $(STAMP)
 	$(PY) -m analyses.bench

@@ -1,0 +1,50 @@
+"""What importing costs, against `import transformer_lens` alone, in fresh interpreters run in turn.
+
+`python -m analyses.import_cost`
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import tyro
+
+STATEMENTS = {
+    "import transformer_lens": "import transformer_lens",
+    "from transformer_lens.model_bridge import TransformerBridge": (
+        "from transformer_lens.model_bridge import TransformerBridge"
+    ),
+    "import odesteer_tl": "import odesteer_tl",
+    "every public name of odesteer_tl": "import odesteer_tl as o; [getattr(o, name) for name in o.__all__]",
+}
+
+
+@dataclass(frozen=True)
+class ImportCostConfig:
+    """How often each statement is run."""
+
+    rounds: int = 7
+
+
+def seconds(code: str) -> float:
+    """Wall-clock seconds of a fresh interpreter that runs `code`, its own start included."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def main(config: ImportCostConfig) -> None:
+    """Print the median of each statement and its ratio to the first; one warm-up round is not counted."""
+    rounds = [{what: seconds(code) for what, code in STATEMENTS.items()} for _ in range(config.rounds + 1)][1:]
+    medians = {what: statistics.median(found[what] for found in rounds) for what in STATEMENTS}
+    base = medians["import transformer_lens"]
+    for what, value in medians.items():
+        print(f"{what}: {value:.2f} s, {value / base:.2f} ×")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ImportCostConfig, description=__doc__))

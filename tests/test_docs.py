@@ -1,0 +1,73 @@
+"""Every public name is documented, its examples run, and the reference builds without a warning."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import odesteer_tl as ode
+
+ROOT = Path(__file__).parents[1]
+FACES = ("odesteer_tl", *(f"odesteer_tl.{name}" for name in (
+    "barriers", "certify", "densities", "fields", "methods", "organism", "stats"
+)))  # fmt: skip
+
+
+@cache
+def public_names() -> dict[str, object]:
+    """Classes and functions that a face of the package offers, by the name they are defined under."""
+    found: dict[str, object] = {}
+    for face in FACES:
+        module = importlib.import_module(face)
+        for name in dir(module):
+            thing = getattr(module, name)
+            ours = getattr(thing, "__module__", "").startswith("odesteer_tl")
+            if not name.startswith("_") and ours and (inspect.isclass(thing) or inspect.isfunction(thing)):
+                found[f"{thing.__module__}.{thing.__qualname__}"] = thing
+    return found
+
+
+def missing(thing: object) -> list[str]:
+    """The sections its docstring lacks."""
+    text = inspect.getdoc(thing) or ""
+    takes = [p for p in inspect.signature(thing).parameters if p != "self"]
+    if inspect.isclass(thing):
+        return ["Args or Attributes"] if takes and not ("Args:" in text or "Attributes:" in text) else []
+    gives = inspect.signature(thing).return_annotation not in (None, "None")
+    return [name for name, needed in (("Args", takes), ("Returns", gives)) if needed and f"{name}:" not in text]
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_a_public_name_says_what_it_takes_and_returns(name):
+    thing = public_names()[name]
+    assert thing.__doc__, name
+    assert not missing(thing), f"{name} lacks {missing(thing)} in its docstring"
+
+
+@pytest.mark.parametrize("name", sorted(n for n, x in public_names().items() if inspect.isclass(x)))
+def test_a_public_method_has_a_docstring(name):
+    cls = public_names()[name]
+    for key, member in vars(cls).items():
+        if not key.startswith("_") and (inspect.isroutine(member) or isinstance(member, property | classmethod)):
+            assert inspect.getdoc(getattr(cls, key)), f"{name}.{key}"
+
+
+def test_every_name_of_the_face_resolves():
+    for name in ode.__all__:
+        assert getattr(ode, name) is not None
+
+
+def test_the_reference_builds_without_warnings_and_holds_every_public_name(tmp_path):
+    pytest.importorskip("furo", reason="the docs extra is not installed")
+    from sphinx.util.inventory import InventoryFile
+
+    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    inventory = InventoryFile.loads((tmp_path / "objects.inv").read_bytes(), uri="")
+    known = {name.rsplit(".", 1)[-1] for kind in ("py:class", "py:function") for name in inventory.data[kind]}
+    assert not {name.rsplit(".", 1)[-1] for name in public_names()} - known
