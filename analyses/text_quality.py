@@ -19,8 +19,9 @@ def text_quality(model: TransformerBridge, prompts: Sequence[str], continuations
 
     Returns:
         `repetition` (share of 4-grams of words that stood in the continuation before, seq-rep-4 of Welleck et al.
-        2020), `distinct_2` (distinct over all bigrams, Li et al. 2016) and `log_likelihood` (nats a token of the
-        continuation given its prompt, under the unsteered model). NaN where a continuation is too short to say.
+        2020), `distinct_1` to `distinct_3` (distinct over all n-grams, Li et al. 2016), `log_likelihood` (nats a token
+        of the continuation given its prompt, under the unsteered model) and `perplexity` (its exp(−·)). NaN where a
+        continuation is too short to say.
     """
     # whole sequences, not a cut at the prompt's tokens: a token may span the seam
     whole = [p + c for p, c in zip(prompts, continuations, strict=True)]
@@ -28,11 +29,13 @@ def text_quality(model: TransformerBridge, prompts: Sequence[str], continuations
     sums, counts = (x[which].reshape(2, -1) for x in sequence_log_likelihood(model, list(distinct_texts)))
     length = (counts[0] - counts[1]).clamp_min(0).numpy()
     nothing = np.full(len(whole), np.nan)
+    log_likelihood = np.divide((sums[0] - sums[1]).numpy(), length, out=nothing, where=length > 0)
     return pd.DataFrame(
         {
             "repetition": [1 - distinct(text, 4) for text in continuations],
-            "distinct_2": [distinct(text, 2) for text in continuations],
-            "log_likelihood": np.divide((sums[0] - sums[1]).numpy(), length, out=nothing, where=length > 0),
+            **{f"distinct_{n}": [distinct(text, n) for text in continuations] for n in (1, 2, 3)},
+            "log_likelihood": log_likelihood,
+            "perplexity": np.exp(-log_likelihood),
         }
     )
 

@@ -1,0 +1,70 @@
+"""Named presets: the layers, strengths and sampling ODESteer was published with (arXiv 2602.17560), by model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from odesteer_tl import ModelIdentity
+from odesteer_tl._check import require_one_of
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How continuations are drawn; the defaults are the paper's."""
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    repetition_penalty: float = 1.1
+    max_new_tokens: int = 50
+    batch_size: int = 32
+
+    def settings(self) -> dict[str, Any]:
+        """As arguments of `odesteer_tl.generate`."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One model of the paper's Table 2.
+
+    Attributes:
+        model: hub name.
+        n_layers, d_model: of that model; a model of another shape is not it, whatever its folder is called.
+        layer: 0-based, resid_post.
+        strengths: T, the range published; the one used is chosen on the validation split.
+        detoxification: T on RealToxicityPrompts where another is published.
+        folds: as published. The validation split inside the training fold is ours: the paper has none.
+    """
+
+    model: str
+    n_layers: int
+    d_model: int
+    layer: int
+    strengths: tuple[float, ...]
+    detoxification: tuple[float, ...] | None = None
+    folds: int = 2
+    sampling: Sampling = Sampling()
+
+    def describes(self, model: ModelIdentity) -> bool:
+        """Whether `model` is this preset's own: its name (of a hub repository or a folder) and its shape."""
+        own = self.model.rsplit("/", 1)[-1].lower()
+        return (own, self.n_layers, self.d_model) == (model.name.lower(), model.n_layers, model.d_model)
+
+
+PRESETS = {
+    "odesteer-falcon-7b": Preset("tiiuae/falcon-7b", 32, 4544, 14, (20.0, 21.0, 22.0, 23.0)),
+    "odesteer-mistral-7b": Preset("mistralai/Mistral-7B-v0.3", 32, 4096, 15, (3.0, 3.5, 4.0)),
+    "odesteer-llama3.1-8b": Preset("meta-llama/Llama-3.1-8B", 32, 4096, 13, (4.0, 5.0, 6.0)),
+    "odesteer-qwen2.5-7b": Preset("Qwen/Qwen2.5-7B", 28, 3584, 13, (13.0, 14.0, 15.0, 16.0), (48.0,)),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    require_one_of("preset", name, PRESETS)
+    return PRESETS[name]
