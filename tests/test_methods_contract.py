@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import odesteer_tl as ode
+from odesteer_tl.fields import GatedField
+from odesteer_tl.integrators import INTEGRATORS
 
 LAYER = 2
 NAMES = sorted(ode.METHODS)
@@ -161,3 +163,18 @@ def test_a_seed_reproduces_and_a_file_restores_bitwise(name, fitted, acts, texts
             end = flow.solve(field, a).end
             assert torch.equal(flow.solve(again, a).end, end)
             assert torch.equal(loaded.flow.solve(loaded.field, a).end, end)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_strength_and_a_gate_that_never_opens_leave_the_models_logits_bitwise(name, fitted, organism):
+    field, tokens = fitted(name), torch.arange(7, 19).reshape(2, 6)
+    plain, strongest = organism(tokens), flows(name)[-1]
+    shut = GatedField(field, torch.ones(field.d_model), threshold=1.5)
+    solver = "geodesic" if INTEGRATORS[strongest.method].needs_quadratic else strongest.method
+    for steerer in (
+        steerer_of(name, field, ode.Flow(angle=0.0, steps=strongest.steps, method=strongest.method)),
+        steerer_of(name, field, ode.Flow(T=0.0, steps=strongest.steps, method=strongest.method)),
+        steerer_of(name, shut, replace(strongest, method=solver)),
+    ):
+        with replace(steerer, positions="all").on(organism):
+            assert torch.equal(organism(tokens), plain)

@@ -55,6 +55,9 @@ def riser(
         hidden: width of the router's hidden layer.
         steps: minibatches of its training.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: the classes are not paired, clusters < 1, or there are fewer than 2K pairs.
     """
@@ -146,6 +149,12 @@ def optimise_router(
             gradients. It may run a model: `Prefix.logits` at the cost of the later blocks.
         draws: mixtures a state and step, at least 2.
         penalty: weight of the KL divergence, in standard deviations of the reward a nat.
+        steps: updates of the router.
+        learning_rate: of the first update; it falls to 0 by a cosine.
+        seed: of the draws.
+
+    Returns:
+        A new field with the same library; `field` is left as it was.
 
     Raises:
         ValueError: draws < 2, or a reward that is NaN, infinite, or not one number a state.
