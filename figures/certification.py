@@ -7,44 +7,50 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures.save import STYLE, save
+from figures.captions import counts
+from figures.save import PAGE, STYLE, save
 
-LOOKS = {"euler": ("C0", "-", "o"), "geodesic": ("C1", "--", "s"), "certified": ("C2", "-.", "^")}
+LOOKS = {"euler": ("C0", "-", "o", 5.0), "geodesic": ("C1", (0, (5, 1.5)), "s", 3.5), "certified": ("C2", "-.", "^", 3)}
 NAMES = {"euler": "Euler, as published", "geodesic": "geodesic", "certified": "certified"}
+PANELS = {"violating": "share of prompts with\na step on which h falls",
+          "saturation": "share of the way to\nthe ceiling of h", "norm_ratio": "norm after / before"}  # fmt: skip
+CAPTION = """\
+Following the gradient of the barrier h at layer {layer}, by the angle asked for. (a) Share of prompts with at least
+one step on which h provably falls somewhere; bands: 95 % exact (Clopper-Pearson) intervals. (b) Median share of the
+way from the start to the ceiling of h; bands: 10-90 % of prompts. (c) Median norm after steering over the norm
+before. The prompt is the unit; N = {n} prompts. {source}"""
 
 
-def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None) -> list[Path]:
+def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None, source: str = "") -> list[Path]:
     """Draw `violating` (with its interval), `saturation` (10–90 % band) and `norm_ratio` against `angle`.
 
     Args:
         table: one row an integrator × angle (× layer).
         layer: which one; by default the middle one of the table.
+        source: sentences for the caption on where the table comes from.
     """
     layers = sorted(set(table["layer"]))
     chosen = layers[len(layers) // 2] if layer is None else layer
-    rows = table.query("layer == @chosen")
+    rows = table.loc[table["layer"] == chosen]
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(6.75, 2.2))
+        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.15))
         for name, group in rows.groupby("integrator", sort=False):
-            color, line, marker = LOOKS[str(name)]
-            style = {"color": color, "ls": line, "marker": marker, "ms": 3, "lw": 1.2, "label": NAMES[str(name)]}
-            axes[0].plot(group["angle"], group["violating"], **style)
-            axes[0].fill_between(group["angle"], group["violating_low"], group["violating_high"], color=color,
-                                 alpha=0.15, lw=0)  # fmt: skip
-            axes[1].plot(group["angle"], group["saturation"], **style)
-            axes[1].fill_between(group["angle"], group["saturation_low"], group["saturation_high"], color=color,
-                                 alpha=0.15, lw=0)  # fmt: skip
-            axes[2].plot(group["angle"], group["norm_ratio"], **style)
-        axes[0].set_ylabel("share of prompts\nwith a step on which h falls")
-        axes[1].set_ylabel("share of the way to the\nceiling of h")
-        axes[2].set_ylabel("norm after / before")
+            color, line, marker, size = LOOKS[str(name)]
+            for axis, quantity in zip(axes, PANELS, strict=True):
+                # a hollow marker shows the one below it where curves coincide
+                axis.plot(group["angle"], group[quantity], color=color, ls=line, marker=marker, ms=size, lw=1.2,
+                          mfc="white", mew=0.9, label=NAMES[str(name)])  # fmt: skip
+                if f"{quantity}_low" in group:
+                    axis.fill_between(group["angle"], group[f"{quantity}_low"], group[f"{quantity}_high"], color=color,
+                                      alpha=0.15, lw=0)  # fmt: skip
+        for axis, label, letter in zip(axes, PANELS.values(), "abc", strict=True):
+            axis.set_title(f"({letter})")
+            axis.set(xlabel="angle asked for (rad)", ylabel=label)
         axes[0].set_ylim(-0.03, 1.03)
-        for axis, letter in zip(axes, "abc", strict=True):
-            axis.set_title(f"({letter})", loc="left")
-            axis.set_xlabel("angle asked for, rad")
+        axes[1].set_ylim(0, 1.05)
         axes[2].legend(loc="upper left")
-        figure.suptitle(f"layer {chosen}, {rows['n'].tolist()[0]} prompts; bands: (a) 95 % exact, (b) 10–90 %",
-                        fontsize=8)  # fmt: skip
-        written = save(figure, out, "certification")
+        caption = CAPTION.format(layer=chosen, n=counts(rows["n"]), source=source)
+        shown = [c for c in rows.columns if c in ("integrator", "layer", "angle", "n") or c.startswith(tuple(PANELS))]
+        written = save(figure, out, "certification", caption, rows.loc[:, shown])
         plt.close(figure)
     return written

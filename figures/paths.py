@@ -7,29 +7,39 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures.save import STYLE, save
+from figures.captions import counts
+from figures.looks import LOOKS
+from figures.save import COLUMN, STYLE, save
+
+CAPTION = """\
+Barrier h (kernel) at the end of the path against the strength asked for: medians and 10-90 % bands over N = {n}
+held-out prompts. Dashed black: median of the proved bound on what any steering of at most this angle can reach;
+grey line: the ceiling of h on all activations, {ceiling:.2f}. {source}"""
 
 
-def draw_paths(table: pd.DataFrame, out: Path) -> list[Path]:
-    """Draw `median` with the band `low`–`high` of h against `angle`, by `method`; `ceiling` is a line."""
+def draw_paths(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+    """Draw `median` with the band `low`–`high` of h against `angle`, by `method`; `ceiling` is a line.
+
+    Args:
+        source: sentences for the caption on where the table comes from.
+    """
+    bounds = table["method"].str.startswith("bound")
+    methods = table.loc[~bounds & (table["method"] != "ceiling")].groupby("method", sort=False)
     with plt.style.context(STYLE):
-        figure, axis = plt.subplots(figsize=(4.5, 2.8))
-        for k, (method, rows) in enumerate(table[table["method"] != "ceiling"].groupby("method", sort=False)):
-            bound = str(method).startswith("bound")
-            color = "black" if bound else f"C{k - 1}"
-            style = ["--", "-", "-.", ":"][k % 4]
-            axis.plot(rows["angle"], rows["median"], style, color=color, label=method, lw=1 if bound else 1.6)
-            if not bound:
-                axis.fill_between(rows["angle"], rows["low"], rows["high"], color=color, alpha=0.15, lw=0)
-        ceiling = table.loc[table["method"] == "ceiling", "median"].item()
+        figure, axis = plt.subplots(figsize=(COLUMN, 2.8))
+        bound = table[bounds]
+        axis.plot(bound["angle"], bound["median"], color="black", ls=(0, (2, 1)), lw=1, label="bound on any steering")
+        for (method, rows), look in zip(methods, LOOKS, strict=False):
+            axis.plot(rows["angle"], rows["median"], ms=3, markevery=2, lw=1.2, label=method, **look)
+            axis.fill_between(rows["angle"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
+        ceiling = float(table.loc[table["method"] == "ceiling", "median"].item())
         axis.axhline(ceiling, color="0.5", lw=0.8)
         axis.annotate(
             "ceiling of h", (0, ceiling), xytext=(2, -9), textcoords="offset points", color="0.35", fontsize=7
         )
-        axis.set_xlabel("strength asked for, radians of the activation's norm")
-        axis.set_ylabel("barrier h (kernel)")
-        axis.set_title(f"median and 10–90 % of {table['n'].iloc[0]} held-out prompts")
-        axis.legend(loc="lower right")
-        written = save(figure, out, "paths")
+        axis.set(xlabel="strength asked for (rad)", ylabel="barrier h (kernel)")
+        figure.legend(loc="outside upper left", handlelength=3)
+        caption = CAPTION.format(n=counts(table["n"]), ceiling=ceiling, source=source)
+        written = save(figure, out, "paths", caption, table)
         plt.close(figure)
     return written

@@ -1,0 +1,50 @@
+"""Draw every figure whose tables exist, and say which are left out. `make figures`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from tqdm.auto import tqdm
+
+from figures.catalogue import FIGURES
+
+
+@dataclass(frozen=True)
+class FiguresConfig:
+    """Where tables are read and figures written."""
+
+    results: Path = Path("results")
+    out: Path = Path("results/figures")
+    """a figure stands at the place in here that its tables have in `results`"""
+    only: tuple[str, ...] = ()
+    """names of figures; left out, all"""
+
+
+def main(config: FiguresConfig) -> None:
+    """Draw and report.
+
+    Raises:
+        ValueError: `results` is no folder, or a name in `only` is none of the figures'.
+    """
+    if not config.results.is_dir():
+        raise ValueError(f"results={str(config.results)!r} is no folder; run a study first or name another")
+    unknown = set(config.only) - {entry.name for entry in FIGURES}
+    if unknown:
+        raise ValueError(f"only={sorted(unknown)} names no figure; choose from {', '.join(e.name for e in FIGURES)}")
+    chosen = [entry for entry in FIGURES if not config.only or entry.name in config.only]
+    work = [(entry, list(entry.folders(config.results))) for entry in chosen]
+    tasks = [(entry, folder) for entry, folders in work for folder in folders]
+    for entry, folder in tqdm(tasks, desc="drawing"):
+        entry.draw(folder, config.out / folder.relative_to(config.results))
+    for entry, folders in work:
+        if folders:
+            print(f"{entry.name}: {', '.join(str(f.relative_to(config.results)) for f in folders)}")
+        else:
+            print(f"{entry.name}: left out, no {' + '.join(entry.tables)} under {config.results}; `{entry.made_by}`")
+    print(f"\n{len(tasks)} figures (PDF, PNG, caption, data): {config.out}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(FiguresConfig, description=__doc__))

@@ -1,0 +1,55 @@
+"""What a caption says of where the numbers come from, read from a study's `run.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def source(folder: Path) -> str:
+    """Model, layer, contrast, versions and commit of the run in `folder`, as sentences; what it lacks is said."""
+    file = folder / "run.json"
+    if not file.exists():
+        return "No run.json beside the table: model, contrast and commit are not recorded."
+    run: dict[str, Any] = json.loads(file.read_text())
+    parts = [f"Model: {_model(run['model'])}." if "model" in run else "Model not recorded.",
+             f"Layer {run['layer']}." if "layer" in run else "",
+             f"Contrast: {_contrast(run['contrast'])}." if "contrast" in run else "",
+             f"Code: {_code(run)}."]  # fmt: skip
+    return " ".join(part for part in parts if part)
+
+
+def counts(values: Iterable[Any]) -> str:
+    """N as the table has it: one number, or the range if rows differ."""
+    found = sorted({int(v) for v in values})
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas, in the order given, each once."""
+    return ", ".join(dict.fromkeys(names))
+
+
+def _model(model: Any) -> str:
+    if not isinstance(model, dict):
+        return str(model)
+    details = [f"{model['n_layers']} layers" if "n_layers" in model else "",
+               f"d = {model['d_model']}" if "d_model" in model else "",
+               f"fingerprint {model['fingerprint']}" if "fingerprint" in model else ""]  # fmt: skip
+    return f"{model.get('name', 'unnamed')} ({', '.join(x for x in details if x)})"
+
+
+def _contrast(contrast: Any) -> str:
+    if not isinstance(contrast, dict):
+        return str(contrast)
+    concept, origin = contrast.get("concept"), contrast.get("source", "not recorded")
+    return f"{concept} ({origin})" if concept else str(origin)
+
+
+def _code(run: dict[str, Any]) -> str:
+    versions: dict[str, str] = run.get("versions", {})
+    known = [f"{name} {versions[name]}" for name in ("odesteer_tl", "torch", "transformer-lens") if name in versions]
+    commit = f"commit {run['commit']}" if run.get("commit") else "commit not recorded"
+    return ", ".join([*known, commit])

@@ -1,0 +1,106 @@
+"""At which layer steering works: the profile over layers, and layer × strength for one method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from figures.captions import counts, listed
+from figures.looks import REST, Look, highlighted, label_ends
+from figures.save import PAGE, STYLE, save
+
+UNITS = {"angle": "rad", "kl": "nats of KL"}
+#: cells up to which their numbers are written into a heat map
+WRITTEN = 60
+CAPTION = """\
+Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals. In colour:
+{shown}; in grey: {rest}. {source}"""
+PROFILE = "({letter}) Profile of the methods at {level:g} {unit}."
+MAP = """\
+({letter}) Success of {method} by layer and strength ({unit}); framed: the best cell, {best:.2f} at layer {layer},
+{level:g} {unit}."""
+
+
+def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, source: str = "") -> list[Path]:
+    """Draw, for each budget in the table, success by layer at the middle level and a heat map of layer × level.
+
+    Args:
+        table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`.
+        method: of the heat map; by default the one with the most success anywhere.
+        source: sentences for the caption on where the table comes from.
+    """
+    budgets = list(dict.fromkeys(table["budget"]))
+    scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
+    looks = highlighted(scores)
+    chosen = max(scores, key=scores.__getitem__) if method is None else method
+    said: list[str] = []
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(len(budgets), 2, figsize=(PAGE, 2.5 * len(budgets)), squeeze=False,
+                                    width_ratios=(1.15, 1))  # fmt: skip
+        letters = iter("abcdefgh")
+        for (left, right), budget in zip(axes, budgets, strict=True):
+            rows = table.loc[table["budget"] == budget]
+            levels = sorted(set(rows["level"]))
+            level = levels[(len(levels) - 1) // 2]
+            first, second = next(letters), next(letters)
+            _profile(left, rows.loc[rows["level"] == level], looks)
+            left.set_title(f"({first}) at {level:g} {UNITS[budget]}")
+            best = _map(figure, right, rows.loc[rows["method"] == chosen])
+            right.set_title(f"({second}) {chosen}")
+            right.set_ylabel(f"strength ({UNITS[budget]})")
+            said.append(PROFILE.format(letter=first, level=level, unit=UNITS[budget]))
+            said.append(MAP.format(letter=second, method=chosen, unit=UNITS[budget], best=best["success"],
+                                   layer=best["layer"], level=best["level"]))  # fmt: skip
+        caption = CAPTION.format(
+            panels=" ".join(said), n=counts(table["n"]), shown=listed(looks), source=source,
+            rest=listed(m for m in scores if m not in looks) or "nothing",
+        )  # fmt: skip
+        written = save(figure, out, "layers", caption, table)
+        plt.close(figure)
+    return written
+
+
+def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """A line a method; those in colour with intervals and, beside the axes, their names."""
+    ends: dict[str, tuple[float, float]] = {}
+    for name, found in rows.sort_values("layer").groupby("method", sort=False):
+        look = looks.get(str(name))
+        if look is None:
+            axis.plot(found["layer"], found["success"], **REST)
+            continue
+        errors = [found["success"] - found["success_low"], found["success_high"] - found["success"]]
+        axis.errorbar(found["layer"], found["success"], yerr=errors, ms=3.5, lw=1.2, elinewidth=0.6, **look)
+        ends[str(name)] = (float(found["layer"].iloc[-1]), float(found["success"].iloc[-1]))
+    layers = sorted(set(rows["layer"]))
+    axis.set(xlabel="layer", ylabel="success", ylim=(-0.03, 1.03))
+    axis.set_xticks(layers[:: max(1, len(layers) // 8)])
+    label_ends(axis, ends, looks)
+
+
+def _map(figure: Figure, axis: Axes, rows: pd.DataFrame) -> dict[str, Any]:
+    """Success by layer and level, in a scale that is one of greys in grey, numbers in the cells if they fit."""
+    wide = rows.pivot(index="level", columns="layer", values="success")
+    image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, 1))
+    axis.set_xticks(range(wide.shape[1])[:: max(1, wide.shape[1] // 8)], wide.columns[:: max(1, wide.shape[1] // 8)])
+    axis.set_yticks(range(wide.shape[0]), [f"{level:g}" for level in wide.index])
+    axis.set_xlabel("layer")
+    axis.spines[:].set_visible(False)
+    if wide.size <= WRITTEN:
+        for (y, x), value in np.ndenumerate(wide.to_numpy()):
+            # black on the bright half of the scale
+            axis.text(x, y, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6,
+                      color="black" if value > 0.5 else "white")  # fmt: skip
+    y, x = np.unravel_index(int(np.nanargmax(wide.to_numpy())), wide.shape)
+    for color, width in (("white", 3.0), ("black", 1.2)):  # seen on any shade
+        axis.add_patch(Rectangle((float(x) - 0.5, float(y) - 0.5), 1, 1, fill=False, ec=color, lw=width))
+    bar = figure.colorbar(image, ax=axis, label="success", pad=0.02)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return max(rows.to_dict("records"), key=lambda row: row["success"])

@@ -1,0 +1,58 @@
+"""Whether a figure can be read in print: no text on text, none cut off, none too small."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+#: points at print width
+SMALLEST = 6.0
+#: share of its size by which mathtext shrinks a sub- or superscript
+SCRIPT = 0.7
+#: pixels by which extents may touch: they include the blank around the glyphs
+TOUCH = 1.0
+
+
+def faults(figure: Figure) -> list[str]:
+    """What is wrong with the text of a figure as it is drawn, in words; nothing if it can be printed."""
+    drawn = _drawn(figure)
+    page = figure.bbox
+    found: list[str] = []
+    for text, box in drawn:
+        size = float(text.get_fontsize()) * (SCRIPT if _has_script(text.get_text()) else 1.0)
+        if size < SMALLEST - 1e-6:
+            found.append(f"{text.get_text()!r} is {size:.1f} pt, under {SMALLEST:g}")
+        if box.x0 < -TOUCH or box.y0 < -TOUCH or box.x1 > page.width + TOUCH or box.y1 > page.height + TOUCH:
+            found.append(f"{text.get_text()!r} is cut off by the edge")
+    for (first, a), (second, b) in combinations(drawn, 2):
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > TOUCH and min(a.y1, b.y1) - max(a.y0, b.y0) > TOUCH:
+            found.append(f"{first.get_text()!r} and {second.get_text()!r} overlap")
+    return found
+
+
+def _drawn(figure: Figure) -> list[tuple[Text, Bbox]]:
+    """Every text the renderer is asked for, with its extent in pixels; ticks out of view are never asked for."""
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    seen: dict[int, Text] = {}
+    draw_text = renderer.draw_text
+
+    def watched(*args: Any, **named: Any) -> None:
+        text = named.get("mtext")
+        if isinstance(text, Text) and text.get_text().strip():
+            seen[id(text)] = text
+        draw_text(*args, **named)
+
+    renderer.draw_text = watched
+    figure.draw(renderer)
+    # an annotation's own extent takes in its arrow
+    return [(text, Text.get_window_extent(text, renderer)) for text in seen.values()]
+
+
+def _has_script(text: str) -> bool:
+    return any("_" in part or "^" in part for part in text.split("$")[1::2])

@@ -1,0 +1,54 @@
+"""What becomes of the text against what the steered states are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from figures.arms import ARMS, PLACEBO, legend, limits
+from figures.captions import counts
+from figures.save import PAGE, STYLE, save
+
+PANELS = {"tokens_log_positive": "mean log p₊ over tokens (nats)",
+          "tokens_h_calibrated": "mean calibrated h over tokens (nats)"}  # fmt: skip
+CAPTION = """\
+{outcome} against the mean over its steered states of (a) log p₊ and (b) calibrated h; a mark a method and strength,
+lines join growing strengths. Means over N = {n} prompts; bars: 95 % intervals (1.96 standard errors). The axis of
+(a) leaves the placebo out of view where it falls further. {source}"""
+
+
+def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+    """Draw what becomes of the text against what the steered states are worth; a mark a method and strength.
+
+    Args:
+        texts: by `method`, `strength` and `prompt`: `posterior` (or, without a judge, `log_likelihood`, nats a token),
+            and the mean over steered tokens of log p₊ and of calibrated h.
+        source: sentences for the caption on where the table comes from.
+    """
+    outcome, label, said = (
+        ("posterior", "mean posterior of the text", "Posterior of the text by the exact judge")
+        if "posterior" in texts
+        else ("log_likelihood", "mean log-likelihood\nof the text (nats/token)", "Log-likelihood of the text")
+    )
+    cells = texts.groupby(["method", "strength"], sort=False)[[outcome, *PANELS]].agg(["mean", "sem", "count"])
+    methods = [str(m) for m in texts["method"].unique()]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), sharey=True)
+        for axis, (quantity, title), letter in zip(axes, PANELS.items(), "ab", strict=True):
+            for method in methods:
+                rows = cells.loc[[method]].sort_index(level="strength")
+                axis.errorbar(rows[quantity]["mean"], rows[outcome]["mean"], xerr=1.96 * rows[quantity]["sem"],
+                              yerr=1.96 * rows[outcome]["sem"], ms=4, lw=1, elinewidth=0.6, **ARMS[method])  # fmt: skip
+            axis.set_title(f"({letter})")
+            axis.set_xlabel(title)
+        real = cells.loc[cells.index.get_level_values("method") != PLACEBO]["tokens_log_positive"]["mean"]
+        limits(axes[0], [real.min(), real.max()], along="x")
+        axes[0].set_ylabel(label)
+        legend(figure, methods, bands=False)
+        caption = CAPTION.format(outcome=said, n=counts([texts["prompt"].nunique()]), source=source)
+        drawn = cells.set_axis([f"{a}_{b}" for a, b in cells.columns], axis=1).reset_index()
+        written = save(figure, out, "outcome", caption, drawn)
+        plt.close(figure)
+    return written

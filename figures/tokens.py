@@ -1,0 +1,69 @@
+"""Steered states token by token, at one strength, against real activations of both classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from figures.arms import ARMS, PLACEBO, legend, limits, reference_bands
+from figures.save import PAGE, STYLE, save
+
+MIN_PROMPTS = 20
+PANELS = {"log_positive": ("(a) likelihood under p₊", "mean log p₊ (nats)"),
+          "tied_log_ratio": ("(b) ratio of directions", "mean log p₊/p₋ (nats)"),
+          "h_calibrated": ("(c) calibrated barrier", "mean h (nats)")}  # fmt: skip
+CAPTION = """\
+Steered states token by token at {strength:g} rad: means over those of N = {n} prompts that still run (at least
+{least}); bands: pointwise 95 % intervals (1.96 standard errors). Token -1 is the prompt's last. Grey and hatched:
+the middle half of held-out real positives and negatives; their lines: means. (a) log p₊. (b) Log-ratio of tied
+directional densities. (c) Calibrated h. Axes leave the placebo out of view where it falls further. {source}"""
+
+
+def draw_tokens(
+    tokens: pd.DataFrame, references: pd.DataFrame, strength: float, out: Path, source: str = ""
+) -> list[Path]:
+    """Draw steered states token by token, at one strength: means over prompts still running, pointwise 95 % intervals.
+
+    Args:
+        tokens: `token`, `state` (1: steered) and the quantities, by `method`, `strength` and `prompt`.
+        references: `mean` and quantiles by `side` and `quantity`.
+        source: sentences for the caption on where the tables come from.
+    """
+    shown = tokens.loc[(tokens["state"] == 1) & tokens["strength"].isin([0.0, strength])]
+    means = _means(shown)
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6))
+        for axis, (quantity, (title, label)) in zip(axes, PANELS.items(), strict=True):
+            sides = references.loc[references["quantity"] == quantity]
+            _panel(axis, means.loc[means["quantity"] == quantity], sides)
+            axis.set(title=title, xlabel="token", ylabel=label)
+        legend(figure, [str(m) for m in shown["method"].unique()])
+        least = min(MIN_PROMPTS, *means["n"].tolist())
+        caption = CAPTION.format(strength=strength, n=shown["prompt"].nunique(), least=least, source=source)
+        written = save(figure, out, "tokens", caption, means)
+        plt.close(figure)
+    return written
+
+
+def _means(shown: pd.DataFrame) -> pd.DataFrame:
+    """Mean and pointwise interval by method, quantity and token, where enough prompts still run."""
+    long = shown.melt(id_vars=["method", "token"], value_vars=list(PANELS), var_name="quantity")
+    found = long.groupby(["method", "quantity", "token"], sort=False)["value"].agg(["mean", "sem", "count"])
+    found = found.reset_index().rename(columns={"count": "n"})
+    enough = found.groupby(["method", "quantity"])["n"].transform("max").clip(upper=MIN_PROMPTS)
+    found = found.loc[found["n"] >= enough].sort_values("token", kind="stable")
+    half = 1.96 * found["sem"]
+    return found.assign(low=found["mean"] - half, high=found["mean"] + half).drop(columns="sem")
+
+
+def _panel(axis: Axes, means: pd.DataFrame, sides: pd.DataFrame) -> None:
+    reference_bands(axis, sides)
+    for method in (m for m in ARMS if m in set(means["method"])):
+        rows, look = means.loc[means["method"] == method], ARMS[method]
+        axis.plot(rows["token"], rows["mean"], lw=1.0, ms=2.5, markevery=0.17, **look)
+        axis.fill_between(rows["token"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
+    real = means.loc[means["method"] != PLACEBO]
+    limits(axis, [real["low"].min(), real["high"].max(), *sides["q25"], *sides["q75"]])

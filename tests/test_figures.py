@@ -1,0 +1,327 @@
+"""Figures: what is drawn can be read in print, is the same bytes again, and says where it comes from."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+import zlib
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figures import captions
+from figures.__main__ import FiguresConfig, main
+from figures.arms import ARMS
+from figures.catalogue import FIGURES
+from figures.cost import calls, draw_cost, ratios
+from figures.frontier import draw_frontier
+from figures.layers import draw_layers
+from figures.legible import faults
+from figures.looks import FAVOURITES, LOOKS, highlighted, spread
+from figures.save import COLUMN, PAGE, IllegibleWarning, save
+
+ARM_NAMES = [name for name in ARMS if name not in ("unsteered", "real positives")]
+METHODS = [*FAVOURITES, *(f"method_{i:02d}" for i in range(21))]
+RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3, "commit": "abc1234",
+       "contrast": {"source": "organism", "concept": "valence"}, "versions": {"odesteer_tl": "0.1.0"},
+       "settings": {"declared": 0.4, "strengths": [0.2, 0.4]}}  # fmt: skip
+
+
+def interval(values: pd.Series | np.ndarray, half: float) -> dict[str, np.ndarray]:
+    return {"low": np.asarray(values) - half, "high": np.asarray(values) + half}
+
+
+def certification() -> dict[str, pd.DataFrame]:
+    angles = np.array([0.1, 0.5, 1.0, 2.0, 5.0])
+    rows = [pd.DataFrame({"integrator": name, "layer": layer, "angle": angles, "n": 200, "norm_ratio": 1 + angles / 9,
+                          **{f"{quantity}{end}": np.clip(angles / 5 + shift, 0, 1)
+                             for quantity in ("violating", "saturation")
+                             for end, shift in (("", 0), ("_low", -0.05), ("_high", 0.05))}})
+            for name in ("euler", "geodesic", "certified") for layer in (0, 1, 2)]  # fmt: skip
+    return {"strengths": pd.concat(rows)}
+
+
+def likelihood() -> dict[str, pd.DataFrame]:
+    rng, strengths = np.random.default_rng(0), np.linspace(0, 1.2, 25)
+    quantities = ("log_positive", "log_negative", "rank", "tied_log_ratio", "h_calibrated")
+    curves = [pd.DataFrame({"method": m, "quantity": q, "strength": strengths, "n": 150,
+                            "center": (y := 0.5 * np.exp(-k * strengths) if q == "rank" else k * strengths - 40),
+                            **interval(y, 3.0)})
+              for k, m in enumerate(ARM_NAMES) for q in quantities]  # fmt: skip
+    sides = [{"side": side, "quantity": q, "mean": m, "q25": m - 1, "q75": m + 2, "n": 140 + k}
+             for k, side in enumerate(("positive", "negative"))
+             for q, m in zip(quantities, (-40 - k, -41 + k, 0.5 - k / 4, 2 - 4 * k, 3 - k), strict=True)]  # fmt: skip
+    summary = pd.DataFrame({"method": ARM_NAMES, "t_star": 0.25, "t_star_low": 0.125, "t_star_high": 0.5})
+    names = ["method", "strength", "prompt", "token"]
+    grid = pd.MultiIndex.from_product([ARM_NAMES, [0.2, 0.4], range(30), range(-1, 4)], names=names)
+    cells = grid.to_frame(index=False)
+    tokens = cells.assign(state=1, **{q: rng.normal(size=len(cells)) for q in quantities})
+    texts = cells.query("token == 0").drop(columns="token")
+    states = ("tokens_log_positive", "tokens_h_calibrated")
+    texts = texts.assign(posterior=rng.uniform(size=len(texts)), **{q: rng.normal(size=len(texts)) for q in states})
+    return {"curves": pd.concat(curves), "references": pd.DataFrame(sides), "summary": summary, "tokens": tokens,
+            "texts": texts}  # fmt: skip
+
+
+def success(seed: int, index: pd.DataFrame) -> pd.DataFrame:
+    s = np.random.default_rng(seed).uniform(0.05, 0.95, len(index))
+    return index.assign(success=s, success_low=s - 0.05, success_high=s + 0.05, n=200)
+
+
+def levels(columns: dict[str, list]) -> pd.DataFrame:
+    parts = [pd.MultiIndex.from_product([*columns.values(), [budget], grid], names=[*columns, "budget", "level"])
+             for budget, grid in (("angle", [0.1, 0.2, 0.4]), ("kl", [0.25, 1.0]))]  # fmt: skip
+    return pd.concat(part.to_frame(index=False) for part in parts)
+
+
+def layers() -> pd.DataFrame:
+    return success(1, levels({"method": METHODS, "layer": list(range(7))})).assign(kl=0.5)
+
+
+def frontier() -> pd.DataFrame:
+    table = success(2, levels({"method": METHODS})).assign(concept="valence", layer=2)
+    kl = table["level"] * 1.5
+    return table.assign(kl=kl, kl_low=kl - 0.1, kl_high=kl + 0.1, parses=1 - table["level"] / 3)
+
+
+def bench() -> pd.DataFrame:
+    rows = [("steering call, d = 768, batch 1", 8.0, 2.0), 
+            ("  the same, against it with real transforms, batch 1", 6.0, 2.0),
+            ("steering call, d = 768, batch 16", 32.0, 2.0), ("1000 steps against 10, d = 768, batch 16", 6.0, 2.0),
+            ("steering call, kernel barrier, d = 4096, batch 256", 90.0, 3.0),
+            ("generation, 124 M, batch 8, 32 + 32 tokens, sketch, steered against not", 5.1, 5.0),
+            ("kernel fit, 1000 + 1000, C = 1, against the sketch's logistic regression", 1.0, 1.0)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["what", "reference", "ours"])
+    times = table[["reference", "ours"]] / 100
+    return table.assign(reference=times["reference"], ours=times["ours"], ratio=table["reference"] / table["ours"])
+
+
+def demo() -> dict[str, pd.DataFrame]:
+    names = ["unsteered", "CAA", "ODESteer as published", "ODESteer, kernel + geodesic"]
+    index = pd.MultiIndex.from_product([names, [0.7, 1.0]], names=["method", "temperature"]).to_frame(index=False)
+    outcomes = success(3, index)
+    outcomes = outcomes.assign(parses=0.9, parses_low=0.85, parses_high=0.95)
+    angles = np.linspace(0, 1.2, 13)
+    paths = [pd.DataFrame({"method": m, "angle": angles, "median": angles * k, **interval(angles * k, 0.1), "n": 200})
+             for k, m in enumerate(["bound on any steering", *names[1:]], start=10)]  # fmt: skip
+    top = pd.DataFrame({"method": ["ceiling"], "angle": 0.0, "median": 20.0, "n": 200})
+    return {"table": outcomes, "paths": pd.concat([*paths, top])}
+
+
+def flow() -> dict[str, pd.DataFrame]:
+    side = np.linspace(-2.3, 2.3, 31)
+    x, y = (g.ravel() for g in np.meshgrid(side, side))
+    grid = pd.DataFrame({"x": x, "y": y, "h": -((x - 1) ** 2) - (y - 1) ** 2, "vx": 1 - x, "vy": 1 - y})
+    t = np.linspace(0, 1, 11)
+    plane = [pd.DataFrame({"method": m, "step": step, "x": t + step, "y": k * (t + step) / 9, "off": 0.01 * k,
+                           "angle": t + step, "h": k * (t + step), "verdict": verdict})
+             for k, m in enumerate(("Euler", "geodesic", "certified", "one geodesic step", "CAA"))
+             for step, verdict in enumerate(("certified", "refuted"))]  # fmt: skip
+    best = pd.DataFrame({"angle": t * 2, "bound": 5 * t})
+    marks = pd.DataFrame({"mark": ["start", "ceiling"], "x": [0.0, 1.0], "y": [0.0, 1.0], "h": [0.0, 5.0]})
+    return {"grid": grid, "plane": pd.concat(plane), "best": best, "marks": marks}
+
+
+def sketch() -> pd.DataFrame:
+    sources = [("synthetic", 64), ("synthetic", 256), ("organism, valence", 128)]
+    grid = [sources, [500, 4000, 16000], ["kernel", "another seed"], range(5)]
+    index = pd.MultiIndex.from_product(grid, names=["of", "n_components", "against", "seed"]).to_frame(index=False)
+    names, widths = zip(*index.pop("of"), strict=True)
+    cosine = 1 - np.asarray(widths) / index["n_components"] / 2 - index["seed"] / 100
+    return index.assign(source=names, d=widths, cosine=cosine, n=200)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """Tables of every figure, each in a folder of its own, with the record of its run."""
+    folder = tmp_path_factory.mktemp("results")
+    tables = {"certification/valence": certification(), "likelihood/valence/layer-3": likelihood(), "flow": flow(),
+              "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "sketch": {"sketch": sketch()},
+              "bench": {"bench": bench()}, "demo": demo()}  # fmt: skip
+    for place, found in tables.items():
+        (folder / place).mkdir(parents=True)
+        (folder / place / "run.json").write_text(json.dumps(RUN))
+        for name, table in found.items():
+            if place in ("bench", "demo"):
+                table.to_csv(folder / place / f"{name}.csv", index=False)
+            else:
+                table.to_parquet(folder / place / f"{name}.parquet", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(results, tmp_path_factory) -> Path:
+    """All figures; one that cannot be read is an error."""
+    out = tmp_path_factory.mktemp("figures")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IllegibleWarning)
+        main(FiguresConfig(results, out))
+    return out
+
+
+def files(folder: Path, end: str) -> list[Path]:
+    return sorted(folder.rglob(f"*{end}"))
+
+
+def test_every_figure_has_its_four_files(drawn):
+    for end in (".pdf", ".png", "_caption.txt", "_data.csv"):
+        assert {f.name.removesuffix(end) for f in files(drawn, end)} == {entry.name for entry in FIGURES}
+
+
+def test_pdfs_are_of_print_width_with_truetype_fonts_of_six_points_and_more(drawn):
+    for file in files(drawn, ".pdf"):
+        content = file.read_bytes()
+        assert b"/Type3" not in content, file
+        (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ", content)
+        assert float(box) / 72 in (COLUMN, PAGE), file
+        # an account of the sizes that is not the drawing library's own: those the page sets its text in
+        packed = re.findall(rb"/FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
+        streams = [zlib.decompress(s) for s in packed if s[:1] == b"x"]
+        sizes = [float(size) for s in streams for size in re.findall(rb"/\S+ ([\d.]+) Tf", s)]
+        assert sizes, file
+        assert min(sizes) >= 6, (file, min(sizes))
+
+
+def test_captions_say_n_model_and_commit(drawn):
+    for file in files(drawn, "_caption.txt"):
+        text = " ".join(file.read_text().split())
+        assert "Model: tiny (5 layers, d = 64, fingerprint f00)." in text, file
+        assert "commit abc1234" in text, file
+        assert "{" not in text, file
+        assert file.name.startswith("cost") or "N = " in text, file
+    text = " ".join((drawn / "likelihood" / "valence" / "layer-3" / "likelihood_caption.txt").read_text().split())
+    assert "N = 150 test prompts" in text
+    assert "CAA 0.25 [0.12, 0.50]" in text
+    assert "positives (N = 140) and negatives (N = 141)" in text
+
+
+def test_the_data_beside_a_figure_are_the_table(results, drawn):
+    table = pd.read_parquet(results / "methods" / "frontier.parquet")
+    pd.testing.assert_frame_equal(pd.read_csv(drawn / "methods" / "frontier_data.csv"), table, rtol=1e-7)
+    means = pd.read_csv(drawn / "likelihood" / "valence" / "layer-3" / "tokens_data.csv")
+    tokens = pd.read_parquet(results / "likelihood" / "valence" / "layer-3" / "tokens.parquet")
+    row = means.query("method == 'CAA' and quantity == 'rank' or method == 'CAA' and quantity == 'log_positive'").iloc[
+        0
+    ]
+    x = tokens.query("method == 'CAA' and strength == 0.4 and token == @row.token")[row["quantity"]]
+    assert row["mean"] == pytest.approx(x.mean())
+    assert row["high"] - row["mean"] == pytest.approx(1.96 * x.std() / len(x) ** 0.5)
+
+
+def test_another_process_draws_the_same_bytes(results, drawn, tmp_path):
+    command = [sys.executable, "-m", "figures", "--results", str(results), "--out", str(tmp_path)]
+    root = Path(__file__).parents[1]
+    subprocess.run(command, check=True, capture_output=True, cwd=root, env={**os.environ, "PYTHONHASHSEED": "7"})
+    first = {f.relative_to(drawn): f.read_bytes() for f in drawn.rglob("*") if f.is_file()}
+    again = {f.relative_to(tmp_path): f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    assert first.keys() == again.keys()
+    assert [str(name) for name in first if first[name] != again[name]] == []
+
+
+def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys):
+    (tmp_path / "demo").symlink_to(results / "demo")
+    main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "sketch")))
+    said = capsys.readouterr().out
+    assert "outcomes: .\n" in said
+    assert "sketch: left out, no sketch.parquet" in said
+    assert "analyses.sketch_agreement" in said
+    assert not files(tmp_path / "out", "sketch.pdf")
+
+
+def test_unknown_names_and_folders_are_refused(results, tmp_path):
+    with pytest.raises(ValueError, match=r"only=\['x'\] names no figure; choose from flow"):
+        main(FiguresConfig(results, tmp_path, only=("x",)))
+    with pytest.raises(ValueError, match="is no folder"):
+        main(FiguresConfig(tmp_path / "none", tmp_path))
+
+
+def test_faults_are_found():
+    figure = plt.figure(figsize=(2, 2))
+    assert faults(figure) == []
+    figure.text(0.5, 0.5, "one")
+    figure.text(0.52, 0.5, "other")
+    figure.text(0.1, 0.1, "small", fontsize=5.9)
+    figure.text(0.1, 0.8, "$p_+$", fontsize=8)
+    figure.text(0.95, 0.3, "cut off")
+    axis = figure.add_axes((0.3, 0.85, 0.5, 0.1), xticks=[0, 5], xticklabels=["in", "out of view"], xlim=(0, 1))
+    axis.set_yticks([])
+    plt.close(figure)
+    assert sorted(faults(figure)) == sorted(
+        ["'one' and 'other' overlap", "'small' is 5.9 pt, under 6", "'$p_+$' is 5.6 pt, under 6",
+         "'cut off' is cut off by the edge"])  # fmt: skip
+
+
+def test_an_illegible_figure_is_written_with_a_warning(tmp_path):
+    figure = plt.figure()
+    figure.text(0.5, 0.5, "x", fontsize=4)
+    with pytest.warns(IllegibleWarning, match=r"f: 'x' is 4.0 pt"):
+        written = save(figure, tmp_path, "f", "c", pd.DataFrame({"x": [1 / 3]}))
+    plt.close(figure)
+    assert [f.name for f in written] == ["f.pdf", "f.png", "f_caption.txt", "f_data.csv"]
+    assert written[3].read_text() == "x\n0.33333333\n"
+
+
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=25), st.floats(0.01, 0.5))
+def test_labels_are_spread_no_more_than_needed(heights, gap):
+    moved = spread(heights, gap)
+    order = np.argsort(heights, kind="stable")
+    assert (np.diff(moved[order]) >= gap - 1e-9).all()
+    # least squares under linear constraints that shifts keep: the mean does not move
+    assert moved.mean() == pytest.approx(np.mean(heights), abs=1e-9)
+    if len(heights) == 1 or (np.diff(np.sort(heights)) >= gap).all():
+        np.testing.assert_allclose(moved, heights, atol=1e-9)
+
+
+def test_few_methods_are_in_colour_the_favourites_first():
+    looks = highlighted({name: float(i) for i, name in enumerate(METHODS)})
+    assert len(looks) == len(LOOKS)
+    assert list(looks)[: len(FAVOURITES)] == list(FAVOURITES)
+    assert list(looks)[len(FAVOURITES) :] == METHODS[-1:-3:-1]
+    assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
+    # told apart without colour
+    assert len({(str(look["ls"]), look["marker"]) for look in LOOKS}) == len(LOOKS)
+
+
+def test_costs_are_read_from_the_benchmarks_rows():
+    seconds = calls(bench()).set_index(["d", "batch", "form"])["seconds"]
+    assert seconds[768, 1, "published form"] == 0.08
+    assert seconds[768, 1, "the same, real transforms"] == 0.06
+    assert seconds[768, 16, "ours"] == 0.02
+    assert seconds[4096, 256, "published form"] == 0.9
+    assert len(seconds) == 7
+    found = ratios(bench()).set_index("what")["ratio"].to_dict()
+    assert found == {"1000 steps / 10, batch 16": 3.0, "generating, sketch": pytest.approx(1.02)}
+    with pytest.raises(ValueError, match="no row 'steering call"):
+        draw_cost(bench().iloc[3:4], Path("nowhere"))
+
+
+def test_one_budget_or_few_methods_draw_too(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IllegibleWarning)
+        few = layers().query("budget == 'kl' and method in ['caa', 'method_03'] and layer < 4")
+        draw_layers(few, tmp_path, method="caa")
+    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+    best = few.query("method == 'caa'").sort_values("success").iloc[-1]
+    assert f"best cell, {best['success']:.2f} at layer {best['layer']}, {best['level']:g} nats" in caption
+    assert "in grey: nothing" in caption
+
+
+def test_a_frontier_is_of_one_concept(tmp_path):
+    both = pd.concat([frontier(), frontier().assign(concept="agreement")])
+    with pytest.raises(ValueError, match="concepts agreement, valence; draw one"):
+        draw_frontier(both, tmp_path)
+
+
+def test_a_source_says_what_it_lacks(tmp_path):
+    assert "not recorded" in captions.source(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"contrast": "some.csv", "model": "m"}))
+    assert captions.source(tmp_path) == "Model: m. Contrast: some.csv. Code: commit not recorded."
+    assert captions.counts([200, 200]) == "200"
+    assert captions.counts([3, 1]) == "1 to 3"
