@@ -15,8 +15,17 @@ from matplotlib.colors import to_rgb
 
 import odesteer_tl as ode
 from odesteer_tl.densities import DensityPair, FactorAnalysis, score_path, select_density
-from odesteer_tl.jupyter import ColoredTokens, TokenRow, color_tokens, plot_layers, plot_likelihood, plot_path
+from odesteer_tl.jupyter import (
+    ColoredTokens,
+    TokenRow,
+    color_tokens,
+    example_texts,
+    plot_layers,
+    plot_likelihood,
+    plot_path,
+)
 from odesteer_tl.jupyter.curves import VERDICTS
+from odesteer_tl.jupyter.examples import WORDS
 from odesteer_tl.jupyter.tokens import luminance
 from tests.gaussian_pair import GaussianPair
 from tests.problems import activations, random_quadratic
@@ -282,3 +291,19 @@ def test_token_text_is_escaped():
 def test_bad_input_names_the_argument_and_the_value(make, word, organism, unchecked):
     with pytest.raises(ValueError, match=word):
         make(organism)
+
+
+def test_example_texts_are_pairs_that_differ_in_one_word_and_neutral_prompts():
+    contrast, prompts = example_texts("any-model", 800)
+    assert contrast.paired
+    assert len({*contrast.positive}) == len({*contrast.negative}) == 800
+    for positive, negative in zip(contrast.positive, contrast.negative, strict=True):
+        words = list(zip(positive.split(), negative.split(), strict=True))
+        assert [a == b for a, b in words] == [True] * (len(words) - 1) + [False]
+    assert len({*prompts}) == 100
+    judged = {word for pair in WORDS for word in pair}
+    assert not any(judged & set(prompt.split()) for prompt in prompts)
+    assert example_texts("any-model", 50, seed=1)[0].digest == example_texts("any-model", 50, seed=1)[0].digest
+    assert example_texts("organism", 5)[0].digest == ode.organism.contrast("valence", 5).digest
+    with pytest.raises(ValueError, match="n=801"):
+        example_texts("any-model", 801)

@@ -116,17 +116,18 @@ def plot_likelihood(score: PathScore, axes: tuple[Axes, Axes] | None = None) -> 
     if axes is None:
         figure = plt.figure(figsize=(6.0, 4.8), layout="constrained")
         first = figure.add_subplot(2, 1, 1)
+        first.tick_params(labelbottom=False)
         axes = (first, figure.add_subplot(2, 1, 2, sharex=first))
         for ax in axes:
             ax.spines[["top", "right"]].set_visible(False)
     above, below = axes
     angle = score.angle.mean(1).cpu().numpy()
-    _band(above, angle, score.change_positive, "log $p_+$", 0)
-    _band(above, angle, score.change_negative, "log $p_-$", 1)
+    _band(above, angle, score.change_positive, "log $p_+$", COLORS[0], "-")
+    _band(above, angle, score.change_negative, "log $p_-$", COLORS[1], "--")
     if score.h is None:
-        _band(below, angle, score.log_ratio - score.log_ratio[:1], "calibrated log $p_+/p_-$", 3)
+        _band(below, angle, score.log_ratio - score.log_ratio[:1], "calibrated log $p_+/p_-$", COLORS[3], "-")
     else:
-        _band(below, angle, score.h - score.h[:1], "barrier h", 3)
+        _band(below, angle, score.h - score.h[:1], "barrier h", COLORS[3], "-")
     peak = score.population_peak()
     place, low, high = (float(np.interp(x, range(len(angle)), angle)) for x in (peak.value, peak.low, peak.high))
     for ax in axes:
@@ -135,7 +136,7 @@ def plot_likelihood(score: PathScore, axes: tuple[Axes, Axes] | None = None) -> 
         ax.axhline(0, color="0.7", lw=0.8, zorder=0)
         ax.legend(frameon=False, fontsize="small")
     above.set(ylabel="change (nats)")
-    below.set(xlabel="angle from the start (rad)", ylabel="change" if score.h is not None else "change (nats)")
+    below.set(xlabel="angle from the start (rad)", ylabel="change of h" if score.h is not None else "change (nats)")
     return axes
 
 
@@ -171,8 +172,7 @@ def _limits_of_h(ax: Axes, quadratic: QuadraticBarrier, start: Float[Tensor, " d
     ax.axhline(float(ceiling(quadratic)), color="0.5", lw=1.2, ls=(0, (6, 2, 1, 2)), label="ceiling of h")
 
 
-def _band(ax: Axes, x: np.ndarray, curves: Float[Tensor, "points n"], label: str, look: int) -> None:
+def _band(ax: Axes, x: np.ndarray, curves: Float[Tensor, "points n"], label: str, color: str, pattern: str) -> None:
     band = stats.mean_band(curves.mT.cpu().numpy())
-    color = COLORS[look]
-    ax.plot(x, band.center, color=color, ls=PATTERNS[look % len(PATTERNS)], label=label)
+    ax.plot(x, band.center, color=color, ls=pattern, label=label)
     ax.fill_between(x, band.low, band.high, color=color, alpha=0.2, lw=0)

@@ -1,0 +1,70 @@
+"""Executes the notebooks: every `.py` (py:percent) becomes an `.ipynb` with its outputs.
+
+`python -m notebooks.build` does all of them, in place; a pair is edited in its `.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+SECONDS_A_CELL = 180
+#: nothing is fetched
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def sources() -> list[Path]:
+    """The notebooks' sources, in order."""
+    return sorted(HERE.glob("[0-9]*.py"))
+
+
+def read(source: Path) -> Any:
+    """The notebook of a py:percent source, without outputs and with cell ids that depend on the order alone."""
+    notebook = jupytext.read(source)
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i}"
+    return notebook
+
+
+def execute(notebook: Any, folder: Path) -> Any:
+    """Run every cell with `folder` as working directory, and drop what differs from run to run.
+
+    Raises:
+        CellExecutionError: a cell failed.
+    """
+    client = NotebookClient(
+        notebook, timeout=SECONDS_A_CELL, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+    )  # fmt: skip
+    done = client.execute(env={**os.environ, **QUIET})
+    for cell in done.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [x for x in cell.outputs if not _passing(x)]
+    done.metadata.pop("widgets", None)
+    done.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    done.metadata["language_info"] = {"name": "python"}
+    return done
+
+
+def _passing(output: Any) -> bool:
+    """Whether an output is of the run and not of the result: warnings and progress bars."""
+    return output.get("name") == "stderr" or WIDGET in output.get("data", {})
+
+
+def main() -> None:
+    """Execute all notebooks in place."""
+    for source in sources():
+        notebook = execute(read(source), HERE)
+        nbformat.write(notebook, source.with_suffix(".ipynb"))
+        print(source.stem)
+
+
+if __name__ == "__main__":
+    main()
