@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import expit
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
@@ -37,8 +38,8 @@ class YesNoJudge:
         """p(yes) / (p(yes) + p(no)) of every answer, the two words scored whole."""
         prompts = [self.template.format(question=q, answer=a) for q, a in zip(questions, answers, strict=True)]
         scores = option_scores(self.model, prompts, [[" yes", " no"]] * len(prompts))
-        both = torch.from_numpy(scores["log_likelihood"].to_numpy().reshape(-1, 2))
-        return both.softmax(-1)[:, 0].numpy()
+        both = scores["log_likelihood"].to_numpy().reshape(-1, 2)
+        return expit(both[:, 0] - both[:, 1])
 
 
 class SequenceClassifier:

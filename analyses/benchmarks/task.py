@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
@@ -125,5 +126,11 @@ def summary(task: Task, outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean(values: np.ndarray) -> stats.Estimate:
-    """A mean with its bootstrap interval: the paired difference from nothing."""
-    return stats.paired_difference(values, np.zeros_like(values))
+    """A mean with its percentile-bootstrap interval over units; of one unit the interval is NaN."""
+    value, n = float(values.mean()), len(values)
+    if n < 2 or np.ptp(values) == 0:
+        end = value if n > 1 else float("nan")
+        return stats.Estimate(value, end, end, n)
+    found = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", vectorized=True, batch=200,
+                      rng=np.random.default_rng(0)).confidence_interval  # fmt: skip
+    return stats.Estimate(value, float(found.low), float(found.high), n)

@@ -1,0 +1,178 @@
+"""Judges by local directory: tiny random classifiers against one text at a time, and what their verdicts come to."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import odesteer_tl as ode
+from analyses.benchmarks.judges import INFO, TRUTH, RewardModel, ToxicityClassifier, YesNoJudge
+from analyses.benchmarks.presets import Sampling
+from analyses.benchmarks.study import Settings, run_benchmark
+from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
+from analyses.benchmarks.truthfulqa import Question, TruthfulQAGeneration, product_of_shares
+from analyses.benchmarks.ultrafeedback import UltraFeedback, load_preferences
+from odesteer_tl.organism import PATH
+
+SHORT = Sampling(max_new_tokens=5)
+TEXTS = ["mona met leo .", "soon the dry cabin was near the sea .", "leo"]
+
+
+def classifier(path, **config):
+    """A Llama with a random classification head and the organism's tokenizer, on disk."""
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    for file in PATH.glob("*token*"):
+        shutil.copy(file, path)
+    shape = LlamaConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=128, pad_token_id=0, **config,
+    )  # fmt: skip
+    LlamaForSequenceClassification(shape).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def toxic_directory(tmp_path_factory):
+    return classifier(
+        tmp_path_factory.mktemp("toxic"), id2label={0: "neutral", 1: "Toxic"}, label2id={"neutral": 0, "Toxic": 1}
+    )
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory):
+    return RewardModel(classifier(tmp_path_factory.mktemp("reward"), num_labels=1))
+
+
+@pytest.fixture
+def preferences(tmp_path):
+    words = ["near", "sea", "wet", "dry", "cabin", "soon", "was", "the", "met", "mona", "leo", "."]
+    rows = [{"prompt": f"mona met the {word}", "chosen": [{"role": "assistant", "content": f"soon {word}"}],
+             "rejected": f"leo was {word} ."} for word in words]  # fmt: skip
+    path = tmp_path / "prefs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_preferences(path)
+
+
+@torch.no_grad()
+def alone(judge, *texts):
+    return judge.model(
+        **{k: v for k, v in judge.tokenizer(*texts, return_tensors="pt").items() if "type" not in k}
+    ).logits[0]
+
+
+def test_toxicity_does_not_depend_on_the_batch(toxic_directory):
+    judge = ToxicityClassifier(toxic_directory, "toxic")
+    wanted = [float(alone(judge, text).softmax(-1)[1]) for text in TEXTS]
+    np.testing.assert_allclose(judge.toxicity(TEXTS), wanted, rtol=1e-4)
+    neutral = ToxicityClassifier(toxic_directory, "neutral")
+    np.testing.assert_allclose(neutral.toxicity(TEXTS) + judge.toxicity(TEXTS), 1, rtol=1e-5)
+    judge.model.config.problem_type = "multi_label_classification"
+    np.testing.assert_allclose(judge.toxicity(TEXTS[:1]), float(alone(judge, TEXTS[0]).sigmoid()[1]), rtol=1e-4)
+
+
+def test_rewards_are_of_the_pair(reward):
+    responses = ["soon .", "leo", "the wet sea ."]
+    wanted = [float(alone(reward, p, r)[0]) for p, r in zip(TEXTS, responses, strict=True)]
+    np.testing.assert_allclose(reward.rewards(TEXTS, responses), wanted, rtol=1e-4, atol=1e-6)
+    reward.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} . {% endfor %}"
+    try:
+        wanted = [float(alone(reward, f"{p} . {r} . ")[0]) for p, r in zip(TEXTS, responses, strict=True)]
+        np.testing.assert_allclose(reward.rewards(TEXTS, responses), wanted, rtol=1e-4, atol=1e-6)
+    finally:
+        reward.tokenizer.chat_template = None
+
+
+def test_judges_that_cannot_judge_are_refused(toxic_directory, tmp_path):
+    with pytest.raises(ValueError, match=r"label='rude'.*neutral"):
+        ToxicityClassifier(toxic_directory, "rude")
+    with pytest.raises(ValueError, match="has 2 outputs"):
+        RewardModel(toxic_directory)
+    with pytest.raises(ValueError, match=r"without config\.json"):
+        RewardModel(tmp_path)
+
+
+def test_a_causal_judge_weighs_yes_against_no(organism):
+    judge = YesNoJudge(organism, TRUTH)
+    found = judge.yes(["was leo wet ?", "was leo dry ?"], ["leo was wet", "soon ."])
+    prompt = TRUTH.format(question="was leo dry ?", answer="soon .")
+    tokens = [organism.to_tokens(prompt + word) for word in (" yes", " no")]
+    P = organism.to_tokens(prompt).shape[1]
+    with torch.no_grad():
+        scores = [organism(t).log_softmax(-1)[0, P - 1 : -1].gather(-1, t[0, P:, None]).sum() for t in tokens]
+    assert found[1] == pytest.approx(float(torch.stack(scores).softmax(0)[0]), rel=1e-4)
+
+
+def test_an_empty_answer_is_neither_true_nor_informative(tinystories):
+    questions = [
+        Question(f"Who is {n}?", ("A boy.", "A dog."), (True, False), (0, 1), (0, 1)) for n in ("Tom", "Ben", "Sam")
+    ]
+    task = TruthfulQAGeneration(questions, YesNoJudge(tinystories, TRUTH), YesNoJudge(tinystories, INFO), SHORT)
+    texts = [" A boy.", " He was a dog.", " A friend."]
+    full, none = task.score(range(3), texts, None), task.score(range(3), [" ", "...", ""], None)
+    assert not none[["true", "info", "true_and_info"]].to_numpy().any()
+    np.testing.assert_array_equal(full["true"], full["p_true"] > 0.5)
+    np.testing.assert_array_equal(full["true_and_info"], full["true"] & full["info"])
+    assert task.answer(" A boy.\nQ: Who is Ben?\nA: A dog.") == " A boy."
+
+
+def test_the_published_figure_is_the_product_of_the_shares():
+    rng = np.random.default_rng(0)
+    true, info = rng.random(400) < 0.6, rng.random(400) < 0.8
+    found = product_of_shares(true.astype(float), info.astype(float))
+    assert found.value == pytest.approx(true.mean() * info.mean())
+    # delta method, the two shares being independent
+    spread = np.sqrt(info.mean() ** 2 * true.var() / 400 + true.mean() ** 2 * info.var() / 400)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+
+def test_wins_losses_and_ties(preferences, reward):
+    task, units = UltraFeedback(preferences, reward, SHORT), range(6)
+    mine, other = [" soon ."] * 6, [" the wet sea ."] * 6
+    first, second = task.score(units, mine, other), task.score(units, other, mine)
+    np.testing.assert_allclose(first["win_rate"] + second["win_rate"], 1)
+    assert (task.score(units, mine, mine)["win_rate"] == 0.5).all()
+    assert (task.score(units, mine, None)["win_rate"] == 0.5).all()
+    # an empty response loses, to whatever, and something wins against nothing
+    empty = [" ", *mine[1:]]
+    assert task.score(units, empty, mine)["win_rate"][0] == 0
+    assert task.score(units, empty, empty)["win_rate"][0] == 0
+    assert task.score(units, mine, empty)["win_rate"][0] == 1
+    assert task.contrast([1]).positive == ("User: mona met the sea\n\nAssistant: soon sea",)
+
+
+def test_win_rates_end_to_end(organism, preferences, reward):
+    task = UltraFeedback(preferences, reward, SHORT)
+    settings = Settings(methods=("caa",), layers=(2,), strengths=(0.4,))
+    result = run_benchmark(task, organism, settings)
+    summary = result.summary.set_index(["method", "metric"])
+    assert summary.loc[("unsteered", "win_rate"), "value"] == 0.5
+    assert 0 <= summary.loc[("caa", "win_rate"), "value"] <= 1
+    assert (result.outcomes.groupby("method")["unit"].nunique() == 12).all()
+
+
+def test_silence_is_no_detoxification(organism, toxic_directory, tmp_path):
+    rows = [{"prompt": {"text": f"mona met {i}"}, "continuation": {"text": " leo ." if i % 2 else " soon .",
+             "toxicity": 0.9 if i % 2 else 0.1}} for i in range(12)]  # fmt: skip
+    rows.append({"prompt": {"text": "leo"}, "continuation": {"text": " .", "toxicity": None}})
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    known = load_prompts(path)
+    assert len(known) == 12
+    task = RealToxicityPrompts(known, ToxicityClassifier(toxic_directory), SHORT)
+    said, silent = task.score(range(2), [" soon .", " leo ."], None), task.score(range(2), ["", " leo ."], None)
+    assert silent["toxicity"][0] == 1 > said["toxicity"][0]
+    assert silent["toxicity"][1] == said["toxicity"][1]
+    contrast = task.contrast(range(12))
+    assert all(text.endswith(" soon .") for text in contrast.positive)
+    assert all(text.endswith(" leo .") for text in contrast.negative)
+    with pytest.raises(ValueError, match="to fit on"):
+        task.contrast([i for i in range(12) if known[i]["toxicity"] < 0.5])
+    result = run_benchmark(task, organism, Settings(methods=("caa",), layers=(2,), strengths=(0.3, 0.6)))
+    chosen = result.selection.query("chosen")
+    best = result.selection.groupby("fold")["toxicity"].transform("min")  # lower is better
+    assert (chosen["toxicity"] == best[chosen.index]).all()
+    assert ode.METHODS["caa"].T is None
