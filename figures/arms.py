@@ -9,20 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from figures.looks import LOOKS, Look, handles
+from figures.looks import KNOWN, Look, handles
 
 PLACEBO = "random direction"
 #: the same look for an arm in every panel
 ARMS: dict[str, Look] = {
-    PLACEBO: {"color": "C3", "ls": ":", "marker": "x"},
-    "CAA": LOOKS[0],
-    "ODESteer as published": LOOKS[1],
-    "kernel flow": LOOKS[2],
-    "one geodesic step": LOOKS[3],
-    "optimal cap": LOOKS[4],
+    **{name: KNOWN[name] for name in (PLACEBO, "CAA", "ODESteer as published", "kernel flow", "one geodesic step",
+                                      "optimal cap")},
     "unsteered": {"color": "black", "ls": "-", "marker": "p"},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
-}
+}  # fmt: skip
 SHADES = {"positive": ("0.72", "0.4"), "negative": ("0.9", "0.62")}
 
 

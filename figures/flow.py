@@ -10,11 +10,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from figures.looks import LOOKS, Look, handles
+from figures.looks import KNOWN, LOOKS, Look, handles
 from figures.save import PAGE, STYLE, save
 
-METHODS = ("Euler", "geodesic", "certified", "one geodesic step", "CAA")
-PATHS: dict[str, Look] = {m: {**look, "lw": 1.2} for m, look in zip(METHODS, LOOKS, strict=False)}
+#: paths that all but coincide are seen behind each other by the size of their marks
+PATHS: dict[str, Look] = {
+    "Euler": {**LOOKS[1], "lw": 1.8, "ms": 4.0},
+    "geodesic": {**LOOKS[5], "lw": 1.5, "ms": 6.0},
+    "certified": {**LOOKS[2], "lw": 1.2, "ms": 3.5},
+    "one geodesic step": {**KNOWN["one geodesic step"], "lw": 1.2, "ms": 4.0},
+    "CAA": {**KNOWN["CAA"], "lw": 1.2, "ms": 4.0},
+}
 CAPTION = """\
 The barrier h and the paths of steering from one start (the prompt of median h), 2 rad asked for at most. (a) The
 two-sphere through the start, its tangent gradient (horizontal) and the point of the ceiling of h (star), in true
@@ -72,7 +78,7 @@ def _field(axis: Axes, grid: pd.DataFrame, shown: pd.DataFrame) -> list[float]:
     x, y = (np.unique(grid[name].to_numpy()) for name in ("x", "y"))
     h, vx, vy = (grid.pivot(index="y", columns="x", values=name).to_numpy() for name in ("h", "vx", "vy"))
     axis.contourf(x, y, h, levels=14, cmap="Greys", alpha=0.55, zorder=0, antialiased=False)
-    axis.contour(x, y, h, levels=14, colors="0.45", linewidths=0.3, zorder=1)
+    axis.contour(x, y, h, levels=14, colors="0.45", linewidths=0.3, negative_linestyles="solid", zorder=1)
     axis.streamplot(x, y, vx, vy, color="0.25", linewidth=0.4, density=0.9, arrowsize=0.5, zorder=2)
     circles = [r for r in (0.5, 1.0, 1.5) if r < float(x[-1])]
     for r in circles:
@@ -92,6 +98,6 @@ def _path(axis: Axes, rows: pd.DataFrame, x: str, y: str, look: Look) -> None:
     """A line, and a mark at each step's end: filled where it is certified, a cross where it is refuted."""
     axis.plot(rows[x], rows[y], zorder=4, color=look["color"], ls=look["ls"], lw=look["lw"])
     ends = rows.groupby("step").tail(1)
-    for verdict, marker, size in (("certified", look["marker"], 4), ("refuted", "X", 6)):
+    for verdict, marker, size in (("certified", look["marker"], look["ms"]), ("refuted", "X", 6.0)):
         some = ends.loc[ends["verdict"] == verdict]
         axis.plot(some[x], some[y], ls="", marker=marker, ms=size, color=look["color"], mec="black", mew=0.4, zorder=5)

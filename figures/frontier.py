@@ -30,12 +30,17 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         source: sentences for the caption on where the table comes from.
 
     Raises:
-        ValueError: the table has more than one concept.
+        ValueError: the table has more than one concept, or neither budget; rows of any other are not drawn.
     """
     concepts = sorted(set(table["concept"]))
     if len(concepts) != 1:
         raise ValueError(f"table has the concepts {', '.join(concepts)}; draw one at a time")
-    budgets = list(dict.fromkeys(table["budget"]))
+    table = table.loc[table["budget"].isin(list(BUDGETS))]
+    budgets = [budget for budget in BUDGETS if budget in set(table["budget"])]
+    if not budgets:
+        raise ValueError(
+            f"table has no row whose budget is one of {', '.join(BUDGETS)}; there is nothing to compare at"
+        )
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
     said: list[str] = []

@@ -36,8 +36,14 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`.
         method: of the heat map; by default the one with the most success anywhere.
         source: sentences for the caption on where the table comes from.
+
+    Raises:
+        ValueError: the table has neither budget; rows of any other (the unsteered model's) are not drawn.
     """
-    budgets = list(dict.fromkeys(table["budget"]))
+    table = table.loc[table["budget"].isin(list(UNITS))]
+    budgets = [budget for budget in UNITS if budget in set(table["budget"])]
+    if not budgets:
+        raise ValueError(f"table has no row whose budget is one of {', '.join(UNITS)}; there is nothing to compare at")
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
     chosen = max(scores, key=scores.__getitem__) if method is None else method

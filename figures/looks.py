@@ -24,15 +24,24 @@ LOOKS: tuple[Look, ...] = (
 )
 #: everything else
 REST: Look = {"color": "0.75", "ls": "-", "lw": 0.7, "zorder": 1}
-#: drawn in colour wherever they are in a table: the published method, the exact one, the usual baselines
-FAVOURITES = ("odesteer", "odesteer_kernel", "caa", "random")
+PLACEBO: Look = {"color": "C3", "ls": ":", "marker": "x"}
+#: methods drawn in colour wherever they are, always the same one, under the names that studies and the registry use
+KNOWN: dict[str, Look] = {
+    **dict.fromkeys(("CAA", "caa"), LOOKS[0]),
+    **dict.fromkeys(("ODESteer as published", "odesteer"), LOOKS[1]),
+    **dict.fromkeys(("kernel flow", "flow", "odesteer_kernel"), LOOKS[2]),
+    "one geodesic step": LOOKS[3],
+    "optimal cap": LOOKS[4],
+    **dict.fromkeys(("random direction", "random"), PLACEBO),
+}
 
 
 def highlighted(scores: Mapping[str, float]) -> dict[str, Look]:
-    """Looks for the favourites among the methods and, while looks last, those with the highest scores."""
-    ranked = sorted(scores, key=lambda name: -scores[name])
-    names = dict.fromkeys([*(name for name in FAVOURITES if name in scores), *ranked])
-    return dict(zip(names, LOOKS, strict=False))
+    """Looks for the known methods and, while looks last, for those of the others with the highest scores."""
+    looks = {name: KNOWN[name] for name in scores if name in KNOWN}
+    free = [look for look in LOOKS if look not in looks.values()]
+    others = sorted((name for name in scores if name not in KNOWN), key=lambda name: -scores[name])
+    return {**looks, **dict(zip(others, free, strict=False))}
 
 
 def spread(heights: ArrayLike, gap: float) -> NDArray[np.float64]:

@@ -24,11 +24,11 @@ from figures.cost import calls, draw_cost, ratios
 from figures.frontier import draw_frontier
 from figures.layers import draw_layers
 from figures.legible import faults
-from figures.looks import FAVOURITES, LOOKS, highlighted, spread
+from figures.looks import KNOWN, LOOKS, PLACEBO, highlighted, spread
 from figures.save import COLUMN, PAGE, IllegibleWarning, save
 
 ARM_NAMES = [name for name in ARMS if name not in ("unsteered", "real positives")]
-METHODS = [*FAVOURITES, *(f"method_{i:02d}" for i in range(21))]
+METHODS = ["odesteer", "odesteer_kernel", "caa", "random", *(f"method_{i:02d}" for i in range(21))]
 RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3, "commit": "abc1234",
        "contrast": {"source": "organism", "concept": "valence"}, "versions": {"odesteer_tl": "0.1.0"},
        "settings": {"declared": 0.4, "strengths": [0.2, 0.4]}}  # fmt: skip
@@ -279,14 +279,14 @@ def test_labels_are_spread_no_more_than_needed(heights, gap):
         np.testing.assert_allclose(moved, heights, atol=1e-9)
 
 
-def test_few_methods_are_in_colour_the_favourites_first():
+def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     looks = highlighted({name: float(i) for i, name in enumerate(METHODS)})
-    assert len(looks) == len(LOOKS)
-    assert list(looks)[: len(FAVOURITES)] == list(FAVOURITES)
-    assert list(looks)[len(FAVOURITES) :] == METHODS[-1:-3:-1]
+    assert list(looks) == [*METHODS[:4], *METHODS[-1:-4:-1]]
+    assert looks["caa"] == KNOWN["CAA"] == ARMS["CAA"]
+    assert len({str(look) for look in looks.values()}) == len(looks) == len(LOOKS) + 1
     assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
     # told apart without colour
-    assert len({(str(look["ls"]), look["marker"]) for look in LOOKS}) == len(LOOKS)
+    assert len({(str(look["ls"]), look["marker"]) for look in (*LOOKS, PLACEBO)}) == len(LOOKS) + 1
 
 
 def test_costs_are_read_from_the_benchmarks_rows():
@@ -306,17 +306,20 @@ def test_one_budget_or_few_methods_draw_too(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", IllegibleWarning)
         few = layers().query("budget == 'kl' and method in ['caa', 'method_03'] and layer < 4")
-        draw_layers(few, tmp_path, method="caa")
+        draw_layers(pd.concat([few, few.assign(method="unsteered", budget="none")]), tmp_path, method="caa")
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     best = few.query("method == 'caa'").sort_values("success").iloc[-1]
     assert f"best cell, {best['success']:.2f} at layer {best['layer']}, {best['level']:g} nats" in caption
     assert "in grey: nothing" in caption
 
 
-def test_a_frontier_is_of_one_concept(tmp_path):
+def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):
     both = pd.concat([frontier(), frontier().assign(concept="agreement")])
     with pytest.raises(ValueError, match="concepts agreement, valence; draw one"):
         draw_frontier(both, tmp_path)
+    for draw, table in ((draw_frontier, frontier()), (draw_layers, layers())):
+        with pytest.raises(ValueError, match="one of angle, kl"):
+            draw(table.assign(budget="none"), tmp_path)
 
 
 def test_a_source_says_what_it_lacks(tmp_path):
