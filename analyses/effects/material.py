@@ -1,0 +1,182 @@
+"""What the cells of an effect study share: model, splits, fits, prompts and the prompts' unsteered states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor
+
+import odesteer_tl as ode
+from analyses.effects.arms import Arm
+from analyses.effects.matching import Scan
+from analyses.effects.outcomes import Outcome, open_outcome
+from analyses.effects.steer import angle_between
+from analyses.effects.writing import Written, left_padded, write
+from analyses.likelihood_arms import candidates
+from analyses.sources import load_contrast, load_prompts
+from odesteer_tl.indicators import divergence
+
+#: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
+SPLITS = (0.4, 0.3, 0.15, 0.15)
+#: the barrier by which every method is measured
+JUDGE = "odesteer_kernel"
+
+
+@dataclass(frozen=True)
+class EffectSettings:
+    """What is steered, on what, and who judges.
+
+    Args:
+        outcome: "grammar" (the organism's exact judge) or "endings" (happy against sad endings of a story).
+        select, test: prompts to choose on and to report on.
+        highest: radians; the largest strength tried when a budget is matched.
+    """
+
+    model: str = "organism"
+    contrast: str = "valence"
+    outcome: str = "grammar"
+    pairs: int = 600
+    select: int = 100
+    test: int = 250
+    temperature: float = 0.7
+    max_new_tokens: int = 25
+    highest: float = 1.2
+    seed: int = 0
+    threads: int = 1
+
+
+class LayerMaterial:
+    """One layer's fits; each made when it is first asked for."""
+
+    def __init__(self, material: Material, layer: int) -> None:
+        self.shared, self.layer = material, layer
+        self.acts = [acts[layer] for acts in material.acts]
+        #: of every prompt's last token
+        self.start: Float[Tensor, "n d"] = material.last.residuals[layer][:, 0]
+        self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._scans: dict[tuple[Arm, str], Scan] = {}
+
+    def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
+        """A method's field; with another seed or on one half of the pairs, to see what that changes."""
+        seed = self.shared.settings.seed if seed is None else seed
+        key = (method, seed, half)
+        if key not in self._fields:
+            fit = self.acts[0]
+            rows = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}[half]
+            self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], seed)
+        return self._fields[key]
+
+    @cached_property
+    def barrier(self) -> ode.Barrier:
+        """The one h that measures every method: the kernel barrier, calibrated."""
+        field = self.field(JUDGE)
+        assert isinstance(field, ode.BarrierField)
+        return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+
+    @cached_property
+    def ceiling(self) -> float:
+        """The most h can be anywhere."""
+        return float(ode.ceiling(self.barrier.quadratic))
+
+    @cached_property
+    def densities(self) -> ode.DensityPair:
+        """p₊ and p₋ of the activation, fitted on texts that no method saw."""
+        fit, n = self.acts[1], len(self.acts[1].positive)
+        parts = self.shared.parts
+        groups = [(part.positive_groups, part.negative_groups) for part in parts]
+        pair = ode.DensityPair(candidates(2 * n // 3, fit.positive.shape[1]), folds=3, seed=self.shared.settings.seed)
+        pair = pair.fit(fit.positive, fit.negative, groups[1], [g for side in groups[0] for g in side])
+        return pair.calibrate(self.acts[2].positive, self.acts[2].negative, groups[2])
+
+    @cached_property
+    def probe(self) -> dict[str, float]:
+        """How well h reads the concept from texts that took no part in any fit: AUC, log loss, slope of calibration."""
+        positive, negative = self.acts[3].positive, self.acts[3].negative
+        scores = torch.cat([self.barrier.log_ratio(positive), self.barrier.log_ratio(negative)]).double().cpu()
+        labels = [1] * len(positive) + [0] * len(negative)
+        assert self.barrier.calibration is not None
+        return {
+            "probe_auc": float(roc_auc_score(labels, scores.numpy())),
+            "probe_log_loss": float(log_loss(labels, scores.sigmoid().numpy())),
+            "probe_slope": self.barrier.calibration.slope,
+        }
+
+    @cached_property
+    def mean_difference(self) -> Float[Tensor, " d"]:
+        """μ₊ − μ₋ of the fitting texts."""
+        return (self.acts[0].positive - self.acts[0].negative).double().mean(0)
+
+    def end(self, arm: Arm, strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """Where an arm leads from the last token of every prompt."""
+        return arm.flow(strength).solve(self.field(arm.method), self.start).end
+
+    def scan(self, arm: Arm, budget: str) -> Scan:
+        """What the arm spends of a budget as its strength grows."""
+        if (arm, budget) not in self._scans:
+            measures = {"angle": self._turned, "displacement": self._moved, "kl": self._diverged}
+            spent = measures[budget]
+            self._scans[arm, budget] = Scan(
+                lambda strength: spent(self.end(arm, strength)), len(self.start), self.shared.settings.highest
+            )
+        return self._scans[arm, budget]
+
+    def _turned(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        return angle_between(self.start, end)
+
+    def _moved(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        return (end.double() - self.start.double()).norm(dim=-1) / self.start.double().norm(dim=-1)
+
+    def _diverged(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        logits = self.shared.last.logits(self.layer, end.unsqueeze(1))[:, 0]
+        return divergence(logits, self.shared.last.baseline).cpu()
+
+
+class Material:
+    """Everything the cells of one study share, made once in a process."""
+
+    def __init__(self, settings: EffectSettings) -> None:
+        self.settings = settings
+        torch.set_num_threads(settings.threads)
+        self.model = ode.load_model(settings.model)
+        contrast = load_contrast(settings.contrast, settings.pairs, settings.seed)
+        self.parts = contrast.split(SPLITS, settings.seed)
+        self.acts = [ode.collect_activations(self.model, part, "all", batch_size=128) for part in self.parts]
+        n = settings.select + settings.test
+        self.prompts: Sequence[str] = load_prompts(settings.contrast, n, settings.seed, self.parts[3])
+        if len(self.prompts) < n:
+            raise ValueError(
+                f"contrast={settings.contrast!r} gives {len(self.prompts)} prompts to steer, but select="
+                f"{settings.select} and test={settings.test} ask for {n}; lower them or give more pairs"
+            )
+        self.outcome: Outcome = open_outcome(settings.outcome, settings.contrast)
+        tokens, mask = left_padded(self.model, self.prompts)
+        self.last = ode.collect_prefix(self.model, tokens, mask, start=-1)
+        self.whole = ode.collect_prefix(self.model, tokens, mask)
+        self._layers: dict[int, LayerMaterial] = {}
+
+    def layer(self, layer: int) -> LayerMaterial:
+        """The fits at a layer."""
+        if layer not in self._layers:
+            self._layers[layer] = LayerMaterial(self, layer)
+        return self._layers[layer]
+
+    @property
+    def split(self) -> list[str]:
+        """What each prompt is for."""
+        return ["select"] * self.settings.select + ["test"] * self.settings.test
+
+    @cached_property
+    def neutral(self) -> Float[Tensor, "n pos vocab"]:
+        """Unsteered logits at every position of the prompts, which say nothing of the concept."""
+        residuals = self.whole.residuals[-1]
+        return self.whole.logits(len(self.whole.residuals) - 1, residuals, last=residuals.shape[1])
+
+    @cached_property
+    def unsteered(self) -> Written:
+        """The texts written without steering."""
+        return write(self.model, self.prompts, None, self.settings)

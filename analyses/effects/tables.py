@@ -1,0 +1,181 @@
+"""Tables of an effect study: profiles, choice without cheating, areas at equal KL, anti-steerable prompts.
+
+The unit is the prompt throughout; `report` rows are of the test prompts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from odesteer_tl import stats
+
+CELL = ["layer", "label", "budget", "level"]
+#: summarised over a cell's prompts by the median, and by the mean
+MEDIANS = ("kl", "kl_all_positions", "kl_neutral", "nbf", "perplexity", "angle", "displacement", "norm_ratio", "gain",
+           "efficiency", "ceiling_share", "slack", "curvature_angle", "log_positive_change", "log_ratio_change",
+           "gain_all_positions")  # fmt: skip
+SHARES = ("reached", "parses", "outside", "certified")
+
+
+def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """One row an arm × layer × budget × level: success with its exact interval, and medians over prompts.
+
+    Returns:
+        `CELL`, `success`, `success_low`, `success_high`, `n`; `parses` (share, where the outcome says so); medians of
+        cost and geometry; `reached` (share of prompts that could spend the budget); the probe's figures.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, cell in _groups(table.query("split == @split"), CELL):
+        success = stats.share(cell["success"])
+        last = [c for c in cell if str(c).startswith("gain_at_")][-1:]
+        rows.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                "success": success.value, "success_low": success.low, "success_high": success.high, "n": success.n,
+                **{name: cell[name].astype(float).mean() for name in SHARES if name in cell},
+                **{name: cell[name].median() for name in [*MEDIANS, *last] if name in cell},
+                **{name: cell[name].iloc[0] for name in ("probe_auc", "probe_log_loss", "probe_slope")},
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Layer and level of each arm chosen on the select prompts and reported on test, beside the naive figure.
+
+    The criterion, declared: the largest share of prompts that succeed and, where the outcome says so, parse; the first
+    of equals. `band_low` and `band_high` hold for all cells of the arm together (max-t), so they hold for whichever was
+    chosen. `naive` chooses on the test prompts that it reports on.
+
+    Returns:
+        A row an arm × budget.
+    """
+    rows: list[dict[str, Any]] = []
+    for (label, budget), arm in _groups(table.query("label != 'unsteered'"), ["label", "budget"]):
+        select, test = _matrix(arm.query("split == 'select'")), _matrix(arm.query("split == 'test'"))
+        chosen = int(select.to_numpy().mean(0).argmax())
+        naive = int(test.to_numpy().mean(0).argmax())
+        band = stats.mean_band(test.to_numpy(), seed=seed)
+        at = test.columns[chosen]
+        value = stats.share(test.iloc[:, chosen])
+        rows.append(
+            {
+                "label": label, "budget": budget, "layer": at[0], "level": at[1],
+                "success": value.value, "low": value.low, "high": value.high,
+                "band_low": max(0.0, float(band.low[chosen])), "band_high": min(1.0, float(band.high[chosen])),
+                "on_select": float(select.to_numpy().mean(0)[chosen]),
+                "naive": float(test.to_numpy().mean(0)[naive]),
+                "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
+    """Prompts × (layer, level): whether the prompt succeeds, and parses where the outcome says so."""
+    good = rows["success"] & rows["parses"] if "parses" in rows else rows["success"]
+    return rows.assign(good=good.astype(float)).pivot(index="prompt", columns=["layer", "level"], values="good")
+
+
+def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05) -> pd.DataFrame:
+    """Area under success over log KL, on the common range of levels, and each arm's paired difference to a reference.
+
+    Args:
+        layer: at which.
+        reference: an arm's label.
+        margin: of the equivalence test, in units of success; declared before looking.
+
+    Returns:
+        A row an arm: `area` (mean success over the range, with a t interval), `difference` to the reference with its
+        bootstrap interval, `equivalence_p` and whether it is `equivalent` within the margin.
+    """
+    rows = table.query("split == 'test' and budget == 'kl' and layer == @layer")
+    by_arm = {str(label): _area(arm) for (label,), arm in _groups(rows, ["label"])}
+    if reference not in by_arm:
+        raise ValueError(f"reference={reference!r} is not an arm of this table; choose one of {', '.join(by_arm)}")
+    found: list[dict[str, Any]] = []
+    for label, area in by_arm.items():
+        difference = stats.paired_difference(area, by_arm[reference])
+        band = stats.mean_band(area[:, None])
+        row: dict[str, Any] = {"label": label, "area": float(area.mean()), "low": float(band.low[0]),
+                               "high": float(band.high[0]), "n": len(area)}  # fmt: skip
+        if label != reference:
+            test = stats.equivalence(area, by_arm[reference], margin)
+            row |= {"difference": difference.value, "difference_low": difference.low,
+                    "difference_high": difference.high, "equivalence_p": test.pvalue,
+                    "equivalent": test.equivalent}  # fmt: skip
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _area(arm: pd.DataFrame) -> NDArray[np.float64]:
+    """Each prompt's mean success over log KL, by the trapezoid rule."""
+    wide = arm.assign(success=arm["success"].astype(float)).pivot(index="prompt", columns="level", values="success")
+    at = np.log(wide.columns.to_numpy(dtype=float))
+    if len(at) == 1:
+        return wide.to_numpy()[:, 0]
+    return np.trapezoid(wide.to_numpy(), at, axis=1) / (at[-1] - at[0])
+
+
+def anti_steerable(table: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """Share of test prompts whose score *falls* with the budget (Tan et al., 2024), with its exact interval.
+
+    A prompt's slope is that of least squares of its score on the number of the level, the unsteered text counted as
+    level 0. Sampled texts are noisy: under no effect at all half of the slopes are negative.
+    """
+    rows = table.query("split == 'test'")
+    plain = rows.query("label == 'unsteered'").set_index("prompt")["score"]
+    found: list[dict[str, Any]] = []
+    for (layer, label), arm in _groups(rows.query("budget == @budget"), ["layer", "label"]):
+        wide = arm.pivot(index="prompt", columns="level", values="score")
+        scores = np.column_stack([plain.loc[wide.index].to_numpy(dtype=float), wide.to_numpy(dtype=float)])
+        at = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
+        share = stats.share(scores @ at < 0)
+        found.append({"layer": layer, "label": label, "anti_steerable": share.value, "low": share.low,
+                      "high": share.high, "n": share.n})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def survival(table: pd.DataFrame, label: str, budget: str, level: float) -> pd.DataFrame:
+    """Median calibrated gain by layer steered (rows) and layer looked at (columns), nats; test prompts."""
+    rows = table.query("split == 'test' and label == @label and budget == @budget and level == @level")
+    columns = [c for c in rows if str(c).startswith("gain_at_")]
+    found = {int(str(c).removeprefix("gain_at_")): rows.groupby("layer")[c].median() for c in columns}
+    return pd.DataFrame(found)
+
+
+def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]], margin: float = 0.05) -> pd.DataFrame:
+    """Declared differences in success between arms, at every layer and level, paired by test prompt.
+
+    Returns:
+        A row a pair × layer × level: `difference` (first − second) with its bootstrap interval, the exact McNemar p
+        value with Holm's correction over all rows, and the equivalence test within `margin`.
+    """
+    rows = table.query("split == 'test' and budget == @budget")
+    found: list[dict[str, Any]] = []
+    for (layer, level), cell in _groups(rows, ["layer", "level"]):
+        wide = cell.pivot(index="prompt", columns="label", values="success")
+        for first, second in pairs:
+            a, b = (wide[name].to_numpy(dtype=float) for name in (first, second))
+            difference, test = stats.paired_difference(a, b), stats.equivalence(a, b, margin)
+            better, worse = int((a > b).sum()), int((a < b).sum())
+            p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+            found.append({"layer": layer, "level": level, "first": first, "second": second,
+                          "difference": difference.value, "low": difference.low, "high": difference.high,
+                          "p": p, "equivalence_p": test.pvalue, "equivalent": test.equivalent,
+                          "n": difference.n})  # fmt: skip
+    out = pd.DataFrame(found)
+    return out.assign(p_holm=stats.holm(out["p"]))
+
+
+def _groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The groups in order of first appearance, their keys as a tuple."""
+    for key, group in rows.groupby(keys, sort=False):
+        assert isinstance(key, tuple)
+        yield key, group

@@ -1,0 +1,224 @@
+"""Effects: budgets really matched, numbers equal to full passes, tables that choose without cheating."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import odesteer_tl as ode
+from analyses.effects import LAYER_ARMS, EffectSettings, Material, measure
+from analyses.effects.matching import Scan
+from analyses.effects.prediction import layer_picks, success_from_texts
+from analyses.effects.steer import Steer
+from analyses.effects.study import UNSTEERED, effect_study
+from analyses.effects.tables import anti_steerable, areas, choices, contrasts, profile, survival
+from analyses.effects.writing import left_padded, write
+from odesteer_tl.indicators import STATISTICS, divergence
+
+SETTINGS = EffectSettings(pairs=280, select=6, test=8, max_new_tokens=4)
+FLOW = next(arm for arm in LAYER_ARMS if arm.label == "flow")
+
+
+@pytest.fixture(scope="module")
+def material():
+    return Material(SETTINGS)
+
+
+def cell(arm, layer, budget, level):
+    return {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
+            "budget": budget, "level": level}  # fmt: skip
+
+
+def test_bisection_finds_the_first_crossing_of_each_row():
+    scale = torch.tensor([1.0, 2.0, 0.01])
+    scan = Scan(lambda s: scale * s.square(), 3, highest=1.2)
+    matched = scan.match(0.3)
+    assert matched.reached.tolist() == [True, True, False]
+    torch.testing.assert_close(matched.strength[:2], (0.3 / scale[:2].double()).sqrt(), rtol=1e-4, atol=1e-4)
+    assert float(matched.strength[2]) == pytest.approx(1.2)
+    hump = Scan(lambda s: torch.sin(4 * s), 1, highest=1.2).match(0.5)
+    assert float(hump.strength) == pytest.approx(np.arcsin(0.5) / 4, abs=1e-4)
+    beyond = Scan(lambda s: torch.sin(4 * s), 1, highest=1.2).match(2.0)
+    assert not bool(beyond.reached)
+    assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
+
+
+@pytest.mark.parametrize("arm", LAYER_ARMS, ids=lambda arm: arm.label)
+@pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
+def test_every_arm_spends_the_budget(material, arm, budget, level):
+    here = material.layer(2)
+    matched = here.scan(arm, budget).match(level)
+    assert matched.reached.all()
+    steer = Steer(here, arm, matched.strength)
+    start, end = steer.start, steer.end
+    if budget == "displacement":
+        spent = (end - start).norm(dim=-1) / start.norm(dim=-1)
+    elif budget == "angle":
+        spent = torch.nn.functional.cosine_similarity(start, end, dim=-1).arccos()
+    else:  # by full passes with hooks, not by the suffix
+        tokens, mask = left_padded(material.model, material.prompts)
+        with torch.no_grad():
+            plain = material.model(tokens, attention_mask=mask)[:, -1]
+            with steer.steerer_for(slice(None)).on(material.model, prompt_length=tokens.shape[1]):
+                steered = material.model(tokens, attention_mask=mask)[:, -1]
+        spent = divergence(steered, plain)
+    torch.testing.assert_close(spent, torch.full_like(spent, level), rtol=5e-3, atol=1e-5)
+
+
+def test_a_cell_says_what_full_passes_say(material):
+    rows = measure(material, cell(FLOW, 1, "kl", 0.03))
+    assert len(rows) == 14
+    assert rows["split"].tolist() == ["select"] * 6 + ["test"] * 8
+    here = material.layer(1)
+    strength = torch.tensor(rows["strength"].to_numpy())
+    steer = Steer(here, FLOW, strength)
+    tokens, mask = left_padded(material.model, material.prompts)
+    everywhere = ode.Steerer(steer.field, FLOW.flow(strength[:, None]), 1, positions="all")
+    with torch.no_grad():
+        plain, found = material.model.run_with_cache(tokens, attention_mask=mask)
+        with everywhere.on(material.model):
+            steered, moved = material.model.run_with_cache(tokens, attention_mask=mask)
+    neutral = divergence(steered, plain)
+    np.testing.assert_allclose(rows["kl_all_positions"], neutral[:, -1], rtol=1e-2, atol=1e-6)
+    np.testing.assert_allclose(rows["kl_neutral"], (neutral * mask).sum(1) / mask.sum(1), rtol=1e-2, atol=1e-6)
+    barrier = material.layer(4).barrier
+    last = [cache["blocks.4.hook_out"][:, -1].double() for cache in (moved, found)]
+    gain = barrier.log_ratio(last[0]) - barrier.log_ratio(last[1])
+    np.testing.assert_allclose(rows["gain_all_positions"], gain, rtol=1e-3, atol=1e-3)
+    assert (rows["gain_at_0"] == 0).all()
+    judged = ode.organism.judge(rows["text"].tolist())
+    assert rows["success"].tolist() == (judged["valence"] > 0.5).tolist()
+
+
+def test_texts_are_those_of_each_prompt_steered_alone(material):
+    """Greedy, since sampling draws depend on the batch: a strength a prompt is the strength of that prompt."""
+    here, greedy = material.layer(2), EffectSettings(temperature=0.0, max_new_tokens=4)
+    strength = torch.linspace(0, 0.9, len(material.prompts), dtype=torch.float64)
+    steer = Steer(here, FLOW, strength)
+    written = write(material.model, material.prompts, steer.steerer_for, greedy)
+    for i in (0, 7, 13):
+        alone = ode.Steerer(steer.field, FLOW.flow(float(strength[i])), 2)
+        assert (
+            written.texts[i]
+            == alone.generate(material.model, [material.prompts[i]], max_new_tokens=4, temperature=0.0)[0]
+        )
+    assert (written.kl[0][written.kept[0]] == 0).all()
+    assert (written.kl[-1][written.kept[-1]] > 0).all()
+    first = material.last.logits(2, steer.solve(material.last.residuals[2]))[:, 0]
+    torch.testing.assert_close(written.kl[:, 0], divergence(first, material.last.baseline), rtol=1e-3, atol=1e-6)
+
+
+def test_an_unsteered_cell_has_no_divergence(material):
+    rows = measure(material, UNSTEERED)
+    assert (rows["text_kl_max"] == 0).all()
+    assert (rows["text_nbf_mean"] == 1).all()
+
+
+def test_a_study_is_its_inputs_and_not_its_threads(tmp_path):
+    def study(**changed):
+        return effect_study("s", EffectSettings(**{"pairs": 40, **changed}), [1], LAYER_ARMS[:2], {"kl": [0.1]})
+
+    assert len(study().cells) == 3
+    assert study().digest == study(threads=2).digest
+    assert study().digest != study(seed=1).digest
+    with pytest.raises(ValueError, match="positive levels of angle, displacement or kl"):
+        effect_study("s", EffectSettings(), [1], LAYER_ARMS, {"kl": [0.0]})
+    with pytest.raises(ValueError, match=r"an angle of 2.0 is above highest=1.2"):
+        effect_study("s", EffectSettings(), [1], LAYER_ARMS, {"angle": [2.0]})
+
+
+def test_too_few_prompts_are_refused(tmp_path):
+    file = tmp_path / "few.csv"
+    pd.DataFrame({"positive": [f"good {i}" for i in range(60)], "negative": [f"bad {i}" for i in range(60)]}).to_csv(
+        file
+    )
+    with pytest.raises(ValueError, match="ask for 350; lower them or give more pairs"):
+        Material(EffectSettings(contrast=str(file)))
+
+
+def synthetic(seed, n=120, layers=12, effect=0.5, concept="a", lift=0.0):
+    """Outcomes of equal probability in all cells, one level; indicators that say nothing of them (unless lifted)."""
+    g = np.random.default_rng(seed)
+    rows = []
+    for layer in range(layers):
+        for split in ("select", "test"):
+            success = g.random(n) < effect
+            noise = {f"text_{k}_{s}": g.normal(size=n) for k in ("kl", "bf", "nbf") for s in STATISTICS}
+            noise["text_kl_mean"] = noise["text_kl_mean"] + lift * success
+            constant = {
+                "split": split, "layer": layer, "label": "arm", "budget": "kl", "level": 0.1, "concept": concept,
+                "probe_auc": layer / layers, "probe_log_loss": 0.1, "probe_slope": 1.0, "kl": 0.1, "reached": True,
+            }  # fmt: skip
+            prompt = np.arange(n) + (0 if split == "select" else n)
+            outcome = {"prompt": prompt, "success": success, "score": success.astype(float)}
+            rows.append(pd.DataFrame({**outcome, **constant, **noise}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_choosing_on_other_prompts_is_honest_and_choosing_on_the_same_is_not():
+    """Twelve layers of equal effect: the naive figure is too high, the honest one is not, and the band covers it."""
+    found = pd.concat([choices(synthetic(seed), seed) for seed in range(40)])
+    assert abs(found["success"].mean() - 0.5) < 0.02
+    assert found["naive"].mean() > 0.55
+    covered = ((found["band_low"] <= 0.5) & (found["band_high"] >= 0.5)).mean()
+    assert covered > 0.87
+
+
+def test_layers_picked_by_an_indicator_cost_what_the_table_says():
+    table = synthetic(0, layers=4)
+    table.loc[table["layer"] == 2, "success"] = True
+    picks = layer_picks(table, "arm", "kl", 0.1).set_index("picked by")
+    assert picks.loc["success on select", ["layer", "regret"]].tolist() == [2, 0]
+    assert picks.loc["probe_auc", "layer"] == 3
+    share = table.query("layer == 3 and split == 'test'")["success"].mean()
+    assert picks.loc["probe_auc", "regret"] == pytest.approx(1 - share)
+    assert picks.loc["probe_auc", "regret_low"] <= 1 - share <= picks.loc["probe_auc", "regret_high"]
+
+
+def test_a_forest_finds_what_is_there_on_a_held_out_concept_and_nothing_where_there_is_nothing():
+    planted = [synthetic(i, layers=2, concept=c, lift=2.0) for i, c in enumerate("ab")]
+    found = success_from_texts(planted, "kl", permutations=5)
+    assert (found["auc"] > 0.85).all()
+    assert (found["auc"] > found["permuted_high"]).all()
+    nothing = success_from_texts([synthetic(i, layers=2, concept=c) for i, c in enumerate("ab")], "kl", permutations=5)
+    assert (nothing["auc"].sub(0.5).abs() < 0.08).all()
+
+
+def test_areas_contrasts_and_anti_steerable_shares_of_known_outcomes():
+    n = 50
+    same = {"prompt": range(n), "split": "test"}
+    plain = {"layer": -1, "label": "unsteered", "budget": "none", "level": 0.0, "success": False, "score": 0.5}
+    rows = [pd.DataFrame({**same, **plain})]
+    for label, from_level in (("late", 0.1), ("early", 0.01)):
+        for level in (0.01, 0.1):
+            falls = np.arange(n) < 10
+            score = np.where(falls, 0.5 - level, 0.5 + level)
+            cell = {"layer": 1, "label": label, "budget": "kl", "level": level, "success": level >= from_level}
+            rows.append(pd.DataFrame({**same, **cell, "score": score}))
+    table = pd.concat(rows, ignore_index=True)
+    area = areas(table, 1, "late").set_index("label")
+    assert area.loc["late", "area"] == pytest.approx(0.5)
+    assert area.loc["early", "area"] == pytest.approx(1.0)
+    assert area.loc["early", "difference"] == pytest.approx(0.5)
+    assert not area.loc["early", "equivalent"]
+    share = anti_steerable(table, "kl")
+    assert (share["anti_steerable"] == 0.2).all()
+    both = contrasts(table, "kl", [("early", "late")]).set_index("level")
+    assert both.loc[0.01, "difference"] == 1.0
+    assert both.loc[0.01, "p_holm"] < 1e-6
+    assert both.loc[0.1, "p_holm"] == 1.0
+    with pytest.raises(ValueError, match="reference='nobody' is not an arm"):
+        areas(table, 1, "nobody")
+
+
+def test_profile_and_survival_are_of_the_test_prompts(material):
+    config = cell(FLOW, 3, "kl", 0.03)
+    rows = pd.concat([measure(material, config).assign(**config), measure(material, UNSTEERED).assign(**UNSTEERED)])
+    line = profile(rows).query("label == 'flow'").iloc[0]
+    test = rows.query("split == 'test' and label == 'flow'")
+    assert line["n"] == 8
+    assert line["success"] == test["success"].mean()
+    assert line["kl"] == pytest.approx(0.03, rel=1e-2)
+    found = survival(rows, "flow", "kl", 0.03)
+    assert found.loc[3, 4] == test["gain_at_4"].median()
+    assert found.loc[3, 2] == 0
