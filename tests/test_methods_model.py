@@ -531,6 +531,7 @@ def test_attended_rfm_steers_every_block_but_the_first_and_is_saved(organism, tm
         (lambda m: methods.iti_heads(*planted_heads(), direction="pca"), "direction='pca'"),
         (lambda m: methods.iti_heads(*planted_heads(), validation=1.0), "validation=1.0"),
         (lambda m: methods.iti_heads(*planted_heads(n=1)), "positive has 1 rows"),
+        (lambda m: methods.iti_heads(*gaussian_classes(9, 6)), "site='attn.hook_z'"),
         (lambda m: methods.rfm(*gaussian_classes(4, 3), labels=torch.ones(8)), "not all the same"),
         (lambda m: methods.rfm(*gaussian_classes(4, 3), labels=torch.ones(7)), "labels has shape"),
         (lambda m: methods.rfm(*gaussian_classes(4, 3), labels=torch.tensor([torch.nan] * 8)), "finite"),

@@ -74,9 +74,15 @@ def iti_heads(
         seed: of the split, the only thing random.
 
     Raises:
-        ValueError: heads, direction or validation is out of range, or there are too few rows to hold any out.
+        ValueError: heads, direction or validation is out of range, there are too few rows to hold any out, or the
+            activations are not those of heads.
     """
     require_one_of("direction", direction, ("mass_mean", "probe"))
+    if positive.ndim != 3:
+        raise ValueError(
+            f"positive has shape {tuple(positive.shape)}; heads are fitted on [n, heads, d_head]: collect the "
+            f"activations with site={HEADS!r}"
+        )
     n_heads = positive.shape[1]
     chosen = max(1, round(SHARE * n_heads)) if heads is None else heads
     if not 1 <= chosen <= n_heads:
