@@ -22,8 +22,8 @@ PATHS: dict[str, Look] = {
     "CAA": {**KNOWN["CAA"], "lw": 1.2, "ms": 4.0},
 }
 CAPTION = """\
-The barrier h and the paths of steering from one start (the prompt of median h), 2 rad asked for at most. (a) The
-two-sphere through the start, its tangent gradient (horizontal) and the point of the ceiling of h (star), in true
+The barrier h and the paths of steering from one start (the prompt of median h), {angle:g} rad asked for at most. (a)
+The two-sphere through the start, its tangent gradient (horizontal) and the point of the ceiling of h (star), in true
 angles from the start: circles are budgets of {circles} rad. Shades and contours: h; thin lines: the field ∇h/‖∇h‖
 on this slice, exact; paths are projected to it and leave it by at most {off}. (b) h along the same paths against
 the angle from the start; black dashes: the proved bound on any steering of at most that angle; grey line: ceiling,
@@ -66,7 +66,7 @@ def draw_flow(
         refused = plane.loc[plane["verdict"] == "refuted"].groupby("method", sort=False)
         caption = CAPTION.format(
             circles=", ".join(f"{r:g}" for r in circles), off=off, ceiling=ceiling, source=source,
-            refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
+            angle=best["angle"].max(), refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
         )  # fmt: skip
         written = save(figure, out, "flow", caption, plane)
         plt.close(figure)
