@@ -66,7 +66,8 @@ def draw_flow(
         refused = plane.loc[plane["verdict"] == "refuted"].groupby("method", sort=False)
         caption = CAPTION.format(
             circles=", ".join(f"{r:g}" for r in circles), off=off, ceiling=ceiling, source=source,
-            angle=best["angle"].max(), refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
+            angle=best["angle"].max(),
+            refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
         )  # fmt: skip
         written = save(figure, out, "flow", caption, plane)
         plt.close(figure)
