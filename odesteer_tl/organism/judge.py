@@ -106,6 +106,7 @@ def judge(texts: Sequence[str]) -> pd.DataFrame:
     """Judges texts, opening included (words and full stops separated by white space), one row a text.
 
     Columns:
+
     - `valence`: P(valence = 1 | text). From every pair word in the text. For a text that parses this is Bayes' rule
       under the grammar, exactly; for one that does not, the same product over the words recognised, wherever they
       stand; words outside the vocabulary say nothing. One half where no word says anything.
