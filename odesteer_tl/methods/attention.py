@@ -49,6 +49,14 @@ def most_attending(
     """The query among the last `last` ones behind the concept that attends to it most, and how much.
 
     The attention is the mean over heads of the sum over the concept's keys. Of equal queries the earliest is taken.
+
+    Args:
+        pattern: attention weights of one text, [head, query, key].
+        concept: the concept's keys.
+        last: how many of the last queries may be chosen.
+
+    Returns:
+        The query's position and its attention.
     """
     attention = pattern.float().mean(0)[:, concept].sum(-1)
     start = max(concept.stop, len(attention) - last)
@@ -77,6 +85,9 @@ def collect_attended(
         layers: 0-based blocks.
         last: N, how many of the last tokens may be chosen.
         prepend_bos: as in TransformerLens. A BOS is not part of the concept: every token attends to it.
+
+    Returns:
+        Layer → states with and without the concept, and the attention paid to it.
 
     Raises:
         ValueError: a layer is unknown, the model does not give its attention patterns, `last` < 1, there is no
@@ -128,6 +139,9 @@ def attended_rfm(
     Args:
         flow: c is T, in activation units: `Flow(T=c, steps=1, method="euler")`; any other flow goes too.
         layers: by default the blocks 1 … n_layers − 1, as in the paper.
+
+    Returns:
+        One steerer a layer, together.
 
     Raises:
         ValueError: see `collect_attended`.

@@ -73,6 +73,9 @@ def iti_heads(
         validation: share of the rows held out from the probes; rows of equal index are held out together.
         seed: of the split, the only thing random.
 
+    Returns:
+        The field of this method at this layer; steer with it through `Steerer`.
+
     Raises:
         ValueError: heads, direction or validation is out of range, there are too few rows to hold any out, or the
             activations are not those of heads.

@@ -55,6 +55,15 @@ def side_by_side(fit: FitFn, collect: CollectFn, layers: Sequence[int], seed: in
 
     T multiplies what is added at every layer. A layer to which nothing is added is left out.
 
+    Args:
+        fit: a method that adds.
+        collect: the activations of layers, with fields already steering others.
+        layers: the blocks.
+        seed: of the fit.
+
+    Returns:
+        Layer → field.
+
     Raises:
         ValueError: the method is not additive, or the classes coincide.
     """
