@@ -16,6 +16,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, EffectSettings, effect_study
+from analyses.effects.report import LayerReport
 from analyses.sweep import Store, run
 
 
@@ -37,27 +38,39 @@ class LayersConfig:
     out: Path = Path("results/layers")
 
 
-def layer_effectiveness(config: LayersConfig) -> tuple[pd.DataFrame, Path]:
-    """Run the study, or what is left of it, and return its table and folder.
+class IncompleteStudy(Exception):
+    """Cells failed; the others are kept."""
+
+
+def layer_effectiveness(config: LayersConfig) -> tuple[LayerReport, Path]:
+    """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
 
     Raises:
-        ValueError: no such layer, or what `effect_study` refuses.
+        ValueError: what `effect_study` refuses.
+        IncompleteStudy: a cell failed; its traceback is in the folder.
     """
     layers = config.layers or tuple(range(int(ode.load_model(config.effect.model).cfg.n_layers)))
     budgets = {name: x for name, x in (("angle", config.angle), ("kl", config.kl)) if x}
     name = Path(config.effect.contrast).stem
     study = effect_study(name, config.effect, layers, LAYER_ARMS, budgets)
     status = run(study, config.out, config.executor)
-    store = Store.of(study, config.out)
+    directory = Store.of(study, config.out).directory
     if not status.complete:
-        print(f"{status}; run again, or see `python -m analyses.sweep status {store.directory}`", file=sys.stderr)
-    return pd.read_parquet(store.directory / "table.parquet"), store.directory
+        raise IncompleteStudy(f"{status}; run again, or see `python -m analyses.sweep status {directory}`")
+    table = pd.read_parquet(directory / "table.parquet")
+    report = LayerReport.of(table)
+    report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(table)})
+    return report, directory
 
 
 def main(config: LayersConfig) -> int:
-    """Run and print the tables; 1 if a cell failed."""
-    table, folder = layer_effectiveness(config)
-    print(f"{len(table)} rows in {folder}")
+    """Run, write the report and print it; 1 if a cell failed."""
+    try:
+        report, directory = layer_effectiveness(config)
+    except IncompleteStudy as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{report}\n\n{directory}")
     return 0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.effects import LAYER_ARMS, EffectSettings, Material, measure
+from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
 from analyses.effects.matching import Scan
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
@@ -43,7 +43,7 @@ def test_bisection_finds_the_first_crossing_of_each_row():
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
 
 
-@pytest.mark.parametrize("arm", LAYER_ARMS, ids=lambda arm: arm.label)
+@pytest.mark.parametrize("arm", [*LAYER_ARMS, Arm.of("iti_heads")], ids=lambda arm: arm.label)
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
 def test_every_arm_spends_the_budget(material, arm, budget, level):
     here = material.layer(2)
@@ -65,15 +65,16 @@ def test_every_arm_spends_the_budget(material, arm, budget, level):
     torch.testing.assert_close(spent, torch.full_like(spent, level), rtol=5e-3, atol=1e-5)
 
 
-def test_a_cell_says_what_full_passes_say(material):
-    rows = measure(material, cell(FLOW, 1, "kl", 0.03))
+@pytest.mark.parametrize("arm", [FLOW, Arm.of("iti_heads")], ids=lambda arm: arm.label)
+def test_a_cell_says_what_full_passes_say(material, arm):
+    rows = measure(material, cell(arm, 1, "kl", 0.03))
     assert len(rows) == 14
     assert rows["split"].tolist() == ["select"] * 6 + ["test"] * 8
     here = material.layer(1)
     strength = torch.tensor(rows["strength"].to_numpy())
-    steer = Steer(here, FLOW, strength)
+    steer = Steer(here, arm, strength)
     tokens, mask = left_padded(material.model, material.prompts)
-    everywhere = ode.Steerer(steer.field, FLOW.flow(strength[:, None]), 1, positions="all")
+    everywhere = steer.steerer_for(slice(None), "all")
     with torch.no_grad():
         plain, found = material.model.run_with_cache(tokens, attention_mask=mask)
         with everywhere.on(material.model):
@@ -104,7 +105,7 @@ def test_texts_are_those_of_each_prompt_steered_alone(material):
         )
     assert (written.kl[0][written.kept[0]] == 0).all()
     assert (written.kl[-1][written.kept[-1]] > 0).all()
-    first = material.last.logits(2, steer.solve(material.last.residuals[2]))[:, 0]
+    first = material.last.logits(2, steer.residuals(material.last))[:, 0]
     torch.testing.assert_close(written.kl[:, 0], divergence(first, material.last.baseline), rtol=1e-3, atol=1e-6)
 
 

@@ -114,7 +114,7 @@ def _survival(steer: Steer) -> dict[str, Any]:
 
 def _steered_residuals(steer: Steer, prefix: ode.Prefix) -> dict[int, Float[Tensor, "n pos d"]]:
     """The steered layer's residuals and those of all later ones."""
-    layer, edited = steer.here.layer, steer.solve(prefix.residuals[steer.here.layer])
+    layer, edited = steer.here.layer, steer.residuals(prefix)
     later = list(range(layer + 1, len(prefix.residuals)))
     return {layer: edited, **(prefix.later_residuals(layer, edited, later) if later else {})}
 
@@ -129,9 +129,9 @@ def _cost(steer: Steer) -> dict[str, Any]:
     """What the next-token distribution pays, nats: steered at the last position, and at all of the prompt's own."""
     here, shared = steer.here, steer.here.shared
     plain = shared.last.baseline
-    logits = shared.last.logits(here.layer, steer.solve(shared.last.residuals[here.layer]))[:, 0]
-    residuals, real = shared.whole.residuals[here.layer], shared.whole.attention_mask
-    everywhere = shared.whole.logits(here.layer, steer.solve(residuals), last=residuals.shape[1])
+    logits = shared.last.logits(here.layer, steer.residuals(shared.last))[:, 0]
+    edited, real = steer.residuals(shared.whole), shared.whole.attention_mask
+    everywhere = shared.whole.logits(here.layer, edited, last=edited.shape[1])
     neutral = divergence(everywhere, shared.neutral)
     return {
         "kl": divergence(logits, plain),

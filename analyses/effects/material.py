@@ -15,16 +15,19 @@ import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.matching import Scan
 from analyses.effects.outcomes import Outcome, open_outcome
-from analyses.effects.steer import angle_between
+from analyses.effects.steer import Steer, angle_between
 from analyses.effects.writing import Written, left_padded, write
 from analyses.likelihood_arms import candidates
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl.indicators import divergence
+from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
 SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
+#: inside a block strengths are in units of the site's own norm, small beside the stream's: so many times more
+INSIDE = 10
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class LayerMaterial:
         #: of every prompt's last token
         self.start: Float[Tensor, "n d"] = material.last.residuals[layer][:, 0]
         self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._sites: dict[str, ode.LayerActivations] = {}
         self._scans: dict[tuple[Arm, str], Scan] = {}
 
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
@@ -66,10 +70,24 @@ class LayerMaterial:
         seed = self.shared.settings.seed if seed is None else seed
         key = (method, seed, half)
         if key not in self._fields:
-            fit = self.acts[0]
+            fit = self._fit(ode.METHODS[method].site)
             rows = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}[half]
             self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], seed)
         return self._fields[key]
+
+    def _fit(self, site: str) -> ode.LayerActivations:
+        """The fitting texts' activations where a method acts."""
+        if site == BLOCK_OUTPUT:
+            return self.acts[0]
+        if site not in self._sites:
+            model, texts = self.shared.model, self.shared.parts[0]
+            self._sites[site] = ode.collect_activations(model, texts, [self.layer], site=site)[self.layer]
+        return self._sites[site]
+
+    def site_start(self, site: str) -> Float[Tensor, "n d"]:
+        """As many states inside the block as there are prompts, to compare directions at: of negative fitting texts."""
+        states = self._fit(site).negative.flatten(1)
+        return states[torch.arange(len(self.start)) % len(states)]
 
     @cached_property
     def barrier(self) -> ode.Barrier:
@@ -111,17 +129,15 @@ class LayerMaterial:
         """μ₊ − μ₋ of the fitting texts."""
         return (self.acts[0].positive - self.acts[0].negative).double().mean(0)
 
-    def end(self, arm: Arm, strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        """Where an arm leads from the last token of every prompt."""
-        return arm.flow(strength).solve(self.field(arm.method), self.start).end
-
     def scan(self, arm: Arm, budget: str) -> Scan:
         """What the arm spends of a budget as its strength grows."""
         if (arm, budget) not in self._scans:
             measures = {"angle": self._turned, "displacement": self._moved, "kl": self._diverged}
             spent = measures[budget]
             self._scans[arm, budget] = Scan(
-                lambda strength: spent(self.end(arm, strength)), len(self.start), self.shared.settings.highest
+                lambda strength: spent(Steer(self, arm, strength).residuals(self.shared.last)[:, 0]),
+                len(self.start),
+                self.shared.settings.highest * (1 if ode.METHODS[arm.method].site == BLOCK_OUTPUT else INSIDE),
             )
         return self._scans[arm, budget]
 
