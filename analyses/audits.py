@@ -18,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from odesteer_tl import organism, stats
 from odesteer_tl.activations import LayerActivations
+from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.suffix import collect_prefix
 
 Fit = Callable[[Tensor, Tensor], ode.Barrier]
@@ -81,7 +82,13 @@ def later_layers(
     model: TransformerBridge, prompts: Sequence[str], steerer: ode.Steerer, barriers: dict[int, ode.Barrier]
 ) -> pd.DataFrame:
     """Does the gain survive the remaining blocks? Calibrated h of each later layer's own barrier at the prompt's last
-    token, steered there alone, minus unsteered. One row a prompt × layer (the steered one first)."""
+    token, steered there alone, minus unsteered. One row a prompt × layer (the steered one first).
+
+    Raises:
+        ValueError: the steerer does not act on the residual stream.
+    """
+    if steerer.site != BLOCK_OUTPUT:
+        raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
     tokens = model.to_tokens(list(prompts), padding_side="left")
     tokenizer: Any = model.tokenizer
     lengths = [model.to_tokens(p).shape[1] for p in prompts]

@@ -25,6 +25,8 @@ from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import certify
+from odesteer_tl._check import require_one_of
+from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: shares of the contrast: two halves to fit on, one to calibrate on, one to report on
 SPLITS = {"half": 0.3, "other half": 0.3, "calibrate": 0.2, "test": 0.2}
@@ -35,6 +37,9 @@ class CertificationSettings:
     """How the paths to certify come about.
 
     Exactly one of `angle`, `T` and `relative` is the strength; steps and integrator are the method's own unless given.
+
+    Raises:
+        ValueError: the method is unknown, or does not steer the residual stream.
     """
 
     method: str = "odesteer"
@@ -48,6 +53,15 @@ class CertificationSettings:
     strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
     alpha: float = 0.05
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_one_of("method", self.method, ode.METHODS)
+        site = ode.METHODS[self.method].site
+        if site != BLOCK_OUTPUT:
+            raise ValueError(
+                f"method={self.method!r} steers {site!r}, and the barriers that would certify it are fitted on "
+                f"{BLOCK_OUTPUT!r}; choose a method of the residual stream"
+            )
 
     def flow(self) -> ode.Flow:
         """The flow of the method at this strength (angle 0.5 if none is given)."""

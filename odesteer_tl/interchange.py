@@ -31,6 +31,7 @@ from torch import Tensor
 
 from odesteer_tl.fields import ConstantField
 from odesteer_tl.flow import INTEGRATORS
+from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.steerer import Steerer
 
 ARCHITECTURE = "controlvector"
@@ -44,8 +45,8 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
         model_hint: the model's architecture, as in its `config.model_type`; readers show it and do not check it.
 
     Raises:
-        ValueError: the path exists, a steerer is not a fixed addition, layer 0 (which llama.cpp has no place for), two
-            steerers on one layer, or directions of different widths or beyond float32.
+        ValueError: the path exists, a steerer is not a fixed addition to a block's output, layer 0 (which llama.cpp has
+            no place for), two steerers on one layer, or directions of different widths or beyond float32.
         ImportError: the `gguf` package is not installed.
     """
     gguf, path = _gguf(), Path(path)
@@ -123,6 +124,11 @@ def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
 def _push(steerer: Steerer) -> Float[Tensor, " d"]:
     """What the steerer adds to every activation, in float32."""
     field, flow = steerer.field, steerer.flow
+    if steerer.site != BLOCK_OUTPUT:
+        raise ValueError(
+            f"site={steerer.site!r} of layer {steerer.layer} has no GGUF form, which adds to a block's output alone; "
+            "keep it with steerer.save"
+        )
     if not isinstance(field, ConstantField):
         raise ValueError(
             f"field={type(field).__name__} of layer {steerer.layer} moves every activation differently and has no "

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
+from analyses.audits import later_layers
 from analyses.barrier_certification import CertificationConfig as Config
 from analyses.barrier_certification import CertificationSettings, certify_steering, main
 from analyses.certification_tables import direction_table, strength_table
@@ -115,6 +116,17 @@ def test_any_method_is_certified(organism, method):
     found = certify_steering(organism, ode.organism.contrast("valence", n=60), [3], settings,
                              ode.organism.prompts(6, seed=2))  # fmt: skip
     assert found.steps["certified"].mean() > 0.5
+
+
+def test_a_method_within_the_block_is_refused_before_any_work(organism):
+    with pytest.raises(ValueError, match=r"method='iti_heads' steers 'attn\.hook_z'"):
+        CertificationSettings(method="iti_heads")
+    with pytest.raises(ValueError, match="method='none' is unknown"):
+        Config(method="none")
+    field = ode.ConstantField(torch.ones(organism.cfg.n_heads * organism.cfg.d_head))
+    steerer = ode.Steerer(field, ode.Flow(T=1.0), 1, site="attn.hook_z")
+    with pytest.raises(ValueError, match=r"site='attn\.hook_z' is not the residual stream"):
+        later_layers(organism, ["a"], steerer, {})
 
 
 def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -192,12 +193,13 @@ def test_a_relative_strength_and_several_straight_steps_are_the_same_push(tmp_pa
         (lambda x: [additive(x, 2, angle=0.5, method="euler")], "llama", "depends on the activation"),
         (lambda x: [additive(x, 2, T=0.5, method="geodesic")], "llama", "depends on the activation"),
         (lambda x: [additive(x, 2, T=0.0, method="euler")], "llama", "direction of 0"),
-        (lambda x: [additive(x, 2, T=1e300, method="euler")], "llama", "beyond float32"),
+        (lambda x: [additive(x, 2, relative=3e38, method="euler")], "llama", "beyond float32"),
         (
             lambda x: [ode.Steerer(ode.BarrierField(ode.LinearBarrier().fit(x[None], -x[None])), ode.Flow(T=1.0), 2)],
             "llama",
             "field=BarrierField of layer 2",
         ),
+        (lambda x: [replace(additive(x, 2), site="attn.hook_z")], "llama", "site='attn.hook_z' of layer 2"),
     ],
 )
 def test_what_is_no_control_vector_is_not_written(steerers, hint, word, tmp_path):
