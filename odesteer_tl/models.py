@@ -44,8 +44,7 @@ class ModelIdentity:
         # 64 rows tell two trainings apart, and stay cheap on a vocabulary of 256,000
         rows = weight[:: max(1, weight.shape[0] // 64)].detach().float().cpu().contiguous()
         return cls(
-            # a local directory is named by its last part: its path means nothing on another machine
-            name=Path(str(model.cfg.model_name)).name,
+            name=_name(Path(str(model.cfg.model_name))),
             d_model=int(model.cfg.d_model),
             n_layers=int(model.cfg.n_layers),
             dtype=str(weight.dtype).removeprefix("torch."),
@@ -111,6 +110,11 @@ def resid_hook(model: TransformerBridge, layer: int) -> str:
     if not 0 <= layer < n_layers:
         raise ValueError(f"layer={layer} is out of range; {model.cfg.model_name!r} has layers 0 to {n_layers - 1}")
     return f"blocks.{layer}.hook_out"
+
+
+def _name(source: Path) -> str:
+    # a local directory is named by its last part: its path means nothing on another machine
+    return "organism" if source.resolve() == organism.PATH.resolve() else source.name
 
 
 def _embedding(model: TransformerBridge) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Steering a real model: positions, KV cache, padding, other people's hooks, dtypes, saving and loading."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -228,6 +229,14 @@ def test_another_model_is_refused(organism, gpt2_directory):
     compatible.enable_compatibility_mode()
     with pytest.raises(ValueError, match="compatibility_mode"), steerer.on(compatible):
         pass
+
+
+def test_a_models_name_is_for_people_and_not_compared(organism, gpt2, gpt2_directory):
+    identity = ode.ModelIdentity.of(organism)
+    assert identity.name == "organism"
+    assert ode.ModelIdentity.of(gpt2).name == gpt2_directory.name
+    # as files name it that were saved by its folder
+    replace(identity, name="weights").require(organism)
 
 
 def test_a_remote_bridge_is_refused(barrier, unchecked):
