@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
+from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HookFn
 from odesteer_tl.models import ModelIdentity, require_local
@@ -169,7 +170,8 @@ def collect_activations(
         Float32 CPU tensors by layer, in the order of the contrast's texts.
 
     Raises:
-        ValueError: a layer, position or site is unknown, or an activation is NaN or infinite (the layer is named).
+        ValueError: a layer, position or site is unknown, a text is longer than the model's context, or an activation is
+            NaN or infinite (the layer is named).
     """
     require_local(model)
     if batch_size < 1:
@@ -227,7 +229,7 @@ def _forward(
     under: HooksFor | None,
 ) -> dict[int, list[Tensor]]:
     """Pooled rows of every text at every layer: `{layer: [one [rows, *width] tensor a text]}`."""
-    tokens = [model.to_tokens(text, prepend_bos=prepend_bos)[0].cpu() for text in texts]
+    tokens = [fitting_tokens(model, text, prepend_bos) for text in texts]
     rows: dict[int, list[Tensor]] = {layer: [torch.empty(0)] * len(texts) for layer in names}
     batch: list[int] = []
     mask = torch.empty(0)

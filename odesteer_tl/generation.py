@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl.hooks import HookFn
 from odesteer_tl.models import require_local
 
@@ -61,7 +62,7 @@ def generate(
         One text a prompt, in order.
 
     Raises:
-        ValueError: no prompts, or a setting out of range.
+        ValueError: no prompts, a setting out of range, or a prompt that with `max_new_tokens` exceeds the context.
     """
     batches = generate_tokens(
         model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
@@ -93,6 +94,8 @@ def generate_tokens(
             f"max_new_tokens={max_new_tokens} and batch_size={batch_size} must be at least 1 and "
             f"temperature={temperature} at least 0"
         )
+    # before anything is generated; learned positions fail beyond the context, and rotary ones go on untrained
+    lengths = [len(fitting_tokens(model, prompt, prepend_bos, reserve=max_new_tokens)) for prompt in prompts]
     sampling: dict[str, Any] = (
         {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": top_p}
     )
@@ -103,7 +106,7 @@ def generate_tokens(
         torch.manual_seed(seed)
         for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
             batch = list(prompts[start : start + batch_size])
-            length = model.to_tokens(batch, prepend_bos=prepend_bos).shape[1]
+            length = max(lengths[start : start + batch_size])
             with model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
                 tokens = model.generate(
                     batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, verbose=False,

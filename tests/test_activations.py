@@ -79,6 +79,19 @@ def test_a_model_that_yields_nan_is_named_by_layer():
         ode.collect_activations(model, TEXTS)
 
 
+@pytest.mark.parametrize("name", ["organism", "gpt2"])
+def test_a_text_longer_than_the_context_is_refused_and_one_that_fills_it_is_whole(name, request):
+    model = request.getfixturevalue(name)
+    context, base = model.cfg.n_ctx, "leo noticed"
+    spare = context - model.to_tokens(base).shape[1]
+    full = base + " round" * spare
+    contrast = ode.ContrastSet.from_texts([full], ["anna was"])
+    acts = ode.collect_activations(model, contrast, [1])
+    torch.testing.assert_close(acts[1].positive[0], one_by_one(model, full, 1)[context - 1], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=rf"text 'leo noticed.* {context + 1} tokens.* context is {context}; cut"):
+        ode.collect_activations(model, ode.ContrastSet.from_texts([full + " old"], ["anna was"]), [1])
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [({"layers": [5]}, "layer=5"), ({"layers": [-1]}, "layer=-1"), ({"position": "first"}, "position='first'"),

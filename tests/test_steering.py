@@ -279,6 +279,21 @@ def test_generation_is_seeded_and_leaves_the_callers_random_state(organism):
     assert all(text.startswith(prompt) for text, prompt in zip(one, prompts, strict=True))
 
 
+@pytest.mark.parametrize("prepend_bos", [None, False])
+def test_a_prompt_is_continued_to_the_contexts_end_and_not_beyond(model, prepend_bos):
+    context = model.cfg.n_ctx
+    longest = "anna was" + " sunny" * (context - 5 - len(model.to_tokens("anna was", prepend_bos=prepend_bos)[0]))
+    settings = {"max_new_tokens": 5, "temperature": 0.0, "prepend_bos": prepend_bos}
+    seen = []
+    texts = ode.generate(model, ["anna was", longest], lambda P: seen.append(P) or [], **settings)
+    assert texts[1].startswith(longest)
+    assert seen == [context - 5]
+    refused = rf"text 'anna was.* has {context - 4} tokens with 5 tokens to be generated, .* context is {context}"
+    with pytest.raises(ValueError, match=refused):
+        ode.generate(model, ["anna was", longest + " round"], lambda P: seen.append(P) or [], batch_size=1, **settings)
+    assert len(seen) == 1, "refused before anything is generated"
+
+
 @pytest.mark.parametrize(
     ("act", "word"),
     [

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import pattern_hook
@@ -104,7 +105,7 @@ def collect_attended(
             raise ValueError(f"model has no {pattern_hook(name)!r}; load it with eager attention, or use 'rfm'")
     found: dict[int, list[tuple[Tensor, Tensor, Tensor, int]]] = {layer: [] for layer in names}
     for statement in statements:
-        alone, behind = (model.to_tokens(text, prepend_bos=prepend_bos) for text in (statement, concept + statement))
+        alone, behind = (fitting_tokens(model, x, prepend_bos)[None] for x in (statement, concept + statement))
         start = int(alone[0, 0] == getattr(model.tokenizer, "bos_token_id", None))
         stop = start + behind.shape[1] - alone.shape[1]
         if not start < stop < behind.shape[1] or not torch.equal(behind[0, stop:], alone[0, start:]):
