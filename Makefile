@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint bench docs dist organism certify-soak coverage-soak clean
+.PHONY: demo test lint bench compare figures notebooks docs dist organism certify-soak coverage-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
@@ -21,6 +21,19 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --level error
+
+# every method at equal budget, both concepts of the embedded model; interrupted, it goes on where it was
+compare: $(STAMP)
+	$(PY) -m analyses.method_comparison --contrast valence --executor processes:$(JOBS)
+	$(PY) -m analyses.method_comparison --contrast agreement --executor processes:$(JOBS)
+
+# every figure whose tables stand under results/, into results/figures
+figures: $(STAMP)
+	$(PY) -m figures
+
+# runs the notebooks again and keeps their outputs
+notebooks: $(STAMP)
+	$(PY) -m notebooks.build
 
 # the API reference, into results/docs; a warning is an error
 docs: $(STAMP)

@@ -17,7 +17,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, EffectSettings, effect_study
 from analyses.effects.report import LayerReport
-from analyses.sweep import Store, run
+from analyses.sweep import IncompleteStudy, finish
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,6 @@ class LayersConfig:
     out: Path = Path("results/layers")
 
 
-class IncompleteStudy(Exception):
-    """Cells failed; the others are kept."""
-
-
 def layer_effectiveness(config: LayersConfig) -> tuple[LayerReport, Path]:
     """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
 
@@ -53,10 +49,7 @@ def layer_effectiveness(config: LayersConfig) -> tuple[LayerReport, Path]:
     budgets = {name: x for name, x in (("angle", config.angle), ("kl", config.kl)) if x}
     name = Path(config.effect.contrast).stem
     study = effect_study(name, config.effect, layers, LAYER_ARMS, budgets)
-    status = run(study, config.out, config.executor)
-    directory = Store.of(study, config.out).directory
-    if not status.complete:
-        raise IncompleteStudy(f"{status}; run again, or see `python -m analyses.sweep status {directory}`")
+    directory = finish(study, config.out, config.executor)
     table = pd.read_parquet(directory / "table.parquet")
     report = LayerReport.of(table)
     report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(table)})

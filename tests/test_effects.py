@@ -26,7 +26,7 @@ def material():
 
 def cell(arm, layer, budget, level):
     return {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
-            "budget": budget, "level": level}  # fmt: skip
+            "in_turn": arm.in_turn, "budget": budget, "level": level}  # fmt: skip
 
 
 def test_bisection_finds_the_first_crossing_of_each_row():
@@ -43,7 +43,11 @@ def test_bisection_finds_the_first_crossing_of_each_row():
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
 
 
-@pytest.mark.parametrize("arm", [*LAYER_ARMS, Arm.of("iti_heads")], ids=lambda arm: arm.label)
+#: acting on a block's output, inside the block, and on several blocks
+KINDS = [FLOW, Arm.of("iti_heads"), Arm.of("pid", in_turn=True)]
+
+
+@pytest.mark.parametrize("arm", [*LAYER_ARMS, *KINDS[1:]], ids=lambda arm: arm.label)
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
 def test_every_arm_spends_the_budget(material, arm, budget, level):
     here = material.layer(2)
@@ -65,7 +69,7 @@ def test_every_arm_spends_the_budget(material, arm, budget, level):
     torch.testing.assert_close(spent, torch.full_like(spent, level), rtol=5e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("arm", [FLOW, Arm.of("iti_heads")], ids=lambda arm: arm.label)
+@pytest.mark.parametrize("arm", KINDS, ids=lambda arm: arm.label)
 def test_a_cell_says_what_full_passes_say(material, arm):
     rows = measure(material, cell(arm, 1, "kl", 0.03))
     assert len(rows) == 14
@@ -98,7 +102,7 @@ def test_texts_are_those_of_each_prompt_steered_alone(material):
     steer = Steer(here, FLOW, strength)
     written = write(material.model, material.prompts, steer.steerer_for, greedy)
     for i in (0, 7, 13):
-        alone = ode.Steerer(steer.field, FLOW.flow(float(strength[i])), 2)
+        alone = ode.Steerer(here.field(FLOW.method), FLOW.flow(float(strength[i])), 2)
         assert (
             written.texts[i]
             == alone.generate(material.model, [material.prompts[i]], max_new_tokens=4, temperature=0.0)[0]

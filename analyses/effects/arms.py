@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import odesteer_tl as ode
 from odesteer_tl.flow import Strength
+from odesteer_tl.sites import BLOCK_OUTPUT
 
 
 @dataclass(frozen=True)
@@ -15,22 +16,37 @@ class Arm:
     Attributes:
         method: in `METHODS`; arms of one method share its fitted field.
         solver, steps: of `Flow`.
+        in_turn: fitted on this layer and all before it, each with the earlier ones already steered, and acting on all.
     """
 
     label: str
     method: str
     solver: str
     steps: int
+    in_turn: bool = False
 
     @classmethod
-    def of(cls, method: str) -> Arm:
+    def of(cls, method: str, in_turn: bool = False) -> Arm:
         """A method with its own integrator."""
         own = ode.METHODS[method]
-        return cls(method, method, own.solver, own.steps)
+        return cls(f"{method}, layers in turn" if in_turn else method, method, own.solver, own.steps, in_turn)
 
-    def flow(self, angle: Strength) -> ode.Flow:
-        """The flow of a length, in radians of the activation's own norm."""
-        return ode.Flow(angle=angle, steps=self.steps, method=self.solver)
+    def flow(self, strength: Strength) -> ode.Flow:
+        """The flow of a strength.
+
+        A length in radians of the activation's own norm; for layers in turn the method's own T, since what a later
+        layer adds was fitted to be as little as the earlier ones leave to do.
+        """
+        unit = "T" if self.in_turn else "angle"
+        return ode.Flow(**{unit: strength}, steps=self.steps, method=self.solver)
+
+    @property
+    def reach(self) -> float:
+        """How much larger than for a single block's output strengths must be to spend the same.
+
+        Inside a block they are in units of the site's own norm, which is small beside the stream's.
+        """
+        return 10.0 if ode.METHODS[self.method].site != BLOCK_OUTPUT else 2.5 if self.in_turn else 1.0
 
 
 PLACEBO = "random direction"

@@ -25,8 +25,9 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     """Match the arm's strength to the budget prompt by prompt, steer, and say what happened.
 
     Args:
-        config: `layer`, `label`, `method`, `solver`, `steps` (the arm), `budget` ("angle", "displacement" or "kl") and
-            `level`. With the label "unsteered" nothing is steered, and only text and next token are measured.
+        config: `layer`; `label`, `method`, `solver`, `steps` and `in_turn` (the arm); `budget` ("angle",
+            "displacement" or "kl") and `level`. With the label "unsteered" nothing is steered, and only text and next
+            token are measured.
 
     Raises:
         ValueError: something that is reported is NaN or infinite.
@@ -38,7 +39,7 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
                    **_outcome(material, material.unsteered, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
     here = material.layer(config["layer"])
-    arm = Arm(config["label"], config["method"], config["solver"], config["steps"])
+    arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
     matched = here.scan(arm, config["budget"]).match(config["level"])
     steer = Steer(here, arm, matched.strength)
     written = write(material.model, material.prompts, steer.steerer_for, material.settings)

@@ -26,8 +26,7 @@ from odesteer_tl.sites import BLOCK_OUTPUT
 SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
-#: inside a block strengths are in units of the site's own norm, small beside the stream's: so many times more
-INSIDE = 10
+HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class LayerMaterial:
         #: of every prompt's last token
         self.start: Float[Tensor, "n d"] = material.last.residuals[layer][:, 0]
         self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._in_turn: dict[tuple[str, int, str], ode.Composition] = {}
         self._sites: dict[str, ode.LayerActivations] = {}
         self._scans: dict[tuple[Arm, str], Scan] = {}
 
@@ -71,7 +71,7 @@ class LayerMaterial:
         key = (method, seed, half)
         if key not in self._fields:
             fit = self._fit(ode.METHODS[method].site)
-            rows = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}[half]
+            rows = HALVES[half]
             self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], seed)
         return self._fields[key]
 
@@ -84,10 +84,18 @@ class LayerMaterial:
             self._sites[site] = ode.collect_activations(model, texts, [self.layer], site=site)[self.layer]
         return self._sites[site]
 
-    def site_start(self, site: str) -> Float[Tensor, "n d"]:
-        """As many states inside the block as there are prompts, to compare directions at: of negative fitting texts."""
-        states = self._fit(site).negative.flatten(1)
-        return states[torch.arange(len(self.start)) % len(states)]
+    def steerer(self, arm: Arm, seed: int | None = None, half: str = "") -> ode.Steerer | ode.Composition:
+        """The arm's steerer, or one for each layer it is fitted on in turn, at some strength."""
+        flow, site = arm.flow(1.0), ode.METHODS[arm.method].site
+        if not arm.in_turn:
+            return ode.Steerer(self.field(arm.method, seed, half), flow, self.layer, site=site)
+        key = (arm.method, self.shared.settings.seed if seed is None else seed, half)
+        if key not in self._in_turn:
+            texts, rows = self.shared.parts[0], HALVES[half]
+            some = ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
+            layers = range(self.layer + 1)
+            self._in_turn[key] = ode.fit(arm.method, self.shared.model, some, layers, seed=key[1])
+        return self._in_turn[key]
 
     @cached_property
     def barrier(self) -> ode.Barrier:
@@ -137,7 +145,7 @@ class LayerMaterial:
             self._scans[arm, budget] = Scan(
                 lambda strength: spent(Steer(self, arm, strength).residuals(self.shared.last)[:, 0]),
                 len(self.start),
-                self.shared.settings.highest * (1 if ode.METHODS[arm.method].site == BLOCK_OUTPUT else INSIDE),
+                self.shared.settings.highest * arm.reach,
             )
         return self._scans[arm, budget]
 

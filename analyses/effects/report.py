@@ -49,12 +49,13 @@ class LayerReport:
         level = middle(steered, "kl")
         area = [tables.areas(table, layer, "one geodesic step", MARGIN).assign(layer=layer) for layer in layers]
         picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR]
+        budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
         survived = tables.survival(table, "flow", "kl", level)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
             tables.choices(table),
             pd.concat(area, ignore_index=True),
-            pd.concat([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in ("angle", "kl")]),
+            pd.concat([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in budgets]),
             tables.anti_steerable(table, "kl"),
             pd.concat(picks, ignore_index=True),
             survived.rename(columns=str).reset_index(),

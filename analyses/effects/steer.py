@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,49 +23,52 @@ PROBE_ANGLE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Steer:
-    """An arm at a layer, each prompt at its own strength (radians of path)."""
+    """An arm at a layer, each prompt at its own strength.
+
+    Args:
+        strength: as `Arm.flow` takes it.
+        seed, half: of the fit, where another than the study's own is meant.
+    """
 
     here: LayerMaterial
     arm: Arm
     strength: Float[Tensor, " n"]
+    seed: int | None = None
+    half: str = ""
 
     @property
-    def field(self) -> ode.VectorField:
-        """What is followed."""
-        return self.here.field(self.arm.method)
+    def direct(self) -> bool:
+        """Whether the arm acts on this layer's output alone, so that no model is needed to see what it does there."""
+        return not self.arm.in_turn and ode.METHODS[self.arm.method].site == BLOCK_OUTPUT
 
-    @property
-    def site(self) -> str:
-        """Where in the block the method acts."""
-        return ode.METHODS[self.arm.method].site
-
-    def steerer_for(self, rows: slice, positions: str = "generated") -> ode.Steerer:
-        """The steerer of a slice of the prompts; each prompt's strength holds at all its positions."""
+    def steerer_for(self, rows: slice, positions: str = "generated") -> ode.Steerer | ode.Composition:
+        """What steers a slice of the prompts; each prompt's strength holds at all its positions."""
         flow = self.arm.flow(self.strength[rows, None])
-        return ode.Steerer(self.field, flow, self.here.layer, positions, site=self.site)
+        found = self.here.steerer(self.arm, self.seed, self.half)
+        if isinstance(found, ode.Steerer):
+            return replace(found, flow=flow, positions=positions)
+        return ode.compose([replace(each, flow=flow, positions=positions) for each in found.steerers])
 
     def residuals(self, prefix: ode.Prefix) -> Float[Tensor, "n pos d"]:
-        """The layer's residuals where all of the prefix's positions are steered.
-
-        A method that acts inside the block is run there: what leaves the block at a position is the same whether the
-        positions before it were steered in this block or not.
-        """
-        if self.site == BLOCK_OUTPUT:
-            return self.arm.flow(self.strength[:, None]).solve(self.field, prefix.residuals[self.here.layer]).end
+        """The layer's residuals where the prefix's positions are steered: the last ones, or all."""
+        if self.direct:
+            field = self.here.field(self.arm.method, self.seed, self.half)
+            return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.here.layer]).end
         found: list[Tensor] = []
-        name = f"blocks.{self.here.layer}.{BLOCK_OUTPUT}"
-        hooks = [*self.steerer_for(slice(None), "all").hooks(), (name, lambda x, hook: found.append(x))]
-        with torch.no_grad(), prefix.model.hooks(fwd_hooks=hooks):
+        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all")
+        look = (f"blocks.{self.here.layer}.{BLOCK_OUTPUT}", lambda x, hook: found.append(x))
+        with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.tokens.shape[1]), look]):
             prefix.model(prefix.tokens, attention_mask=prefix.attention_mask)
         return found[0][:, prefix.start :]
 
     @cached_property
     def points(self) -> Float[Tensor, "steps_plus_1 n d"]:
-        """The path from every prompt's last token; start and end alone of a method that acts inside the block."""
+        """The path from every prompt's last token; its start and end where the arm is not `direct`."""
         start = self.here.start
-        if self.site != BLOCK_OUTPUT:
+        if not self.direct:
             return torch.stack([start, self.residuals(self.here.shared.last)[:, 0]])
-        points = self.arm.flow(self.strength).solve(self.field, start, record=True).points
+        field = self.here.field(self.arm.method, self.seed, self.half)
+        points = self.arm.flow(self.strength).solve(field, start, record=True).points
         assert points is not None
         return points
 
@@ -80,13 +83,9 @@ class Steer:
         return self.points[-1].double()
 
     def refitted(self, seed: int | None = None, half: str = "") -> Float[Tensor, "n d"]:
-        """Where the arm would go, fitted with another seed or on half the texts: a displacement of `PROBE_ANGLE`.
-
-        At the method's own site; the site's activations of the fitting texts stand in for prompts inside a block.
-        """
-        start = self.here.start if self.site == BLOCK_OUTPUT else self.here.site_start(self.site)
-        field = self.here.field(self.arm.method, seed, half)
-        return self.arm.flow(PROBE_ANGLE).solve(field, start).end.double() - start.double()
+        """Where the arm would go, fitted with another seed or on half the texts: the displacement of a short path."""
+        short = torch.full_like(self.strength, PROBE_ANGLE * self.arm.reach)
+        return Steer(self.here, self.arm, short, seed, half).end - self.start
 
 
 def angle_between(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

@@ -27,12 +27,14 @@ def effect_study(
     layers: Sequence[int],
     arms: Sequence[Arm],
     budgets: Mapping[str, Sequence[float]],
+    group: str = "layer",
 ) -> Study:
     """Every arm at every layer and level of every budget, and once nothing at all.
 
     Args:
         name: of the results folder.
         budgets: levels by budget: "angle" (radians turned), "displacement" (share of the norm), "kl" (nats).
+        group: "layer" or "label"; cells that share it run in one process, which makes their fits once.
 
     Raises:
         ValueError: an unknown budget, or a level that is not positive or above the largest strength.
@@ -44,16 +46,16 @@ def effect_study(
             raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
     cells = [UNSTEERED] + [
         {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
-         "budget": budget, "level": float(level)}
+         "budget": budget, "level": float(level), **({"in_turn": True} if arm.in_turn else {})}
         for layer in layers for arm in arms for budget, levels in budgets.items() for level in levels
     ]  # fmt: skip
-    inputs = {"model": model_digest(settings.model),
-              "contrast": load_contrast(settings.contrast, settings.pairs, settings.seed).digest}  # fmt: skip
+    texts = load_contrast(settings.contrast, settings.pairs, settings.seed)
+    inputs = {"model_digest": model_digest(settings.model), "contrast_digest": texts.digest}
     # threads do not determine results beyond rounding
     described = {key: x for key, x in asdict(settings).items() if key != "threads"}
     # a path differs from machine to machine, what it holds does not
     described |= {key: Path(described[key]).name for key in ("model", "contrast")}
-    return Study(name, measure, partial(Material, settings), {**described, **inputs}, VERSION, tuple(cells), "layer")
+    return Study(name, measure, partial(Material, settings), {**described, **inputs}, VERSION, tuple(cells), group)
 
 
 def model_digest(name: str) -> str:

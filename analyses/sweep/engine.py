@@ -27,6 +27,26 @@ class WorkersLost(Exception):
     """Workers die before they finish a cell, time and again."""
 
 
+class IncompleteStudy(Exception):
+    """Cells failed; the others are kept."""
+
+
+def finish(study: Study, root: Path, executor: str | Executor = "local", progress: bool = True) -> Path:
+    """`run`, and the study's directory, which then holds a whole `table.parquet`.
+
+    Raises:
+        IncompleteStudy: a cell failed.
+        Exception: whatever `run` raises.
+    """
+    status, directory = run(study, root, executor, progress), Store.of(study, root).directory
+    if not status.complete:
+        raise IncompleteStudy(
+            f"{status}; see `python -m analyses.sweep status {directory}` for the errors, and run again: finished "
+            "cells are kept"
+        )
+    return directory
+
+
 def run(study: Study, root: Path, executor: str | Executor = "local", progress: bool = True) -> Status:
     """Run the cells of a study that are not done, write the table, and say how far the study is.
 

@@ -1,0 +1,111 @@
+"""What a comparison of methods at equal budget found: a table fit for a paper, and the declared tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from analyses.effects import tables
+from analyses.effects.report import middle
+from analyses.runs import save_run
+from odesteer_tl import stats
+
+#: the primary contrast, declared beforehand: does the ODE need its steps, and how far is it from the best point?
+PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
+#: every other method is compared with the mean difference, the simplest there is, with Holm's correction over methods
+BASELINE = "caa"
+#: in units of success, declared beforehand: a smaller difference does not matter
+MARGIN = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonReport:
+    """Tables of a method comparison at one layer, all of the test prompts.
+
+    Attributes:
+        frontier: success and cost, a method × budget × level a row.
+        primary: the declared contrasts, at every budget and level, Holm over all of them, with equivalence tests.
+        methods: at the middle level of each budget: success, its difference to CAA (Holm over methods and budgets),
+            certified share, efficiency and typicality.
+    """
+
+    frontier: pd.DataFrame
+    primary: pd.DataFrame
+    methods: pd.DataFrame
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
+        """Summarise a finished study."""
+        steered = table.query("label != 'unsteered'")
+        frontier = tables.profile(steered).rename(columns={"label": "method"}).assign(concept=concept)
+        cells = steered.query("split == 'test'").groupby(tables.CELL, sort=False)["kl"]
+        kl = [stats.median(values) for _, values in cells]
+        frontier = frontier.assign(kl=[e.value for e in kl], kl_low=[e.low for e in kl], kl_high=[e.high for e in kl])
+        budgets = list(dict.fromkeys(frontier["budget"]))
+        primary = pd.concat([tables.contrasts(table, b, PRIMARY, MARGIN).assign(budget=b) for b in budgets])
+        primary["p_holm"] = stats.holm(primary["p"])
+        methods = pd.concat([_against(table, BASELINE, b, middle(frontier, b)) for b in budgets], ignore_index=True)
+        return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=stats.holm(methods["p"])))
+
+    def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
+        """Write the tables as parquet, and for a paper as LaTeX and Markdown, in the place of an earlier report."""
+        if folder.exists():
+            shutil.rmtree(folder)
+        save_run(folder, vars(self), run)
+        paper = self.for_paper()
+        paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
+        (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")
+        return folder
+
+    def for_paper(self) -> pd.DataFrame:
+        """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached."""
+        rows: list[dict[str, Any]] = self.methods.to_dict("records")
+        shown = pd.DataFrame({
+            "method": [row["method"] for row in rows],
+            "column": [f"{row['budget']} {row['level']:g}" for row in rows],
+            "text": [f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" + "*" * (row["p_holm"] < 0.05)
+                     for row in rows],
+        })  # fmt: skip
+        wide = shown.pivot(index="method", columns="column", values="text")[list(dict.fromkeys(shown["column"]))]
+        at_kl = self.methods.query("budget == 'kl'").sort_values("success", ascending=False, kind="stable")
+        extra = [name for name in ("parses", "angle", "certified", "efficiency", "typicality", "reached")
+                 if name in at_kl]  # fmt: skip
+        return wide.join(at_kl.set_index("method")[extra]).loc[list(at_kl["method"])]
+
+    def __str__(self) -> str:
+        columns = ["budget", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalence_p",
+                   "equivalent"]  # fmt: skip
+        return (
+            f"Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets)\n\n"
+            f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
+            f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
+            f"{self.primary[columns].to_markdown(index=False, floatfmt='.3f')}"
+        )
+
+
+def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> pd.DataFrame:
+    """Every method beside the baseline at one level of a budget, paired by prompt."""
+    rows = table.query("split == 'test' and budget == @budget and level == @level").astype({"success": float})
+    success = rows.pivot(index="prompt", columns="label", values="success")
+    shares = [name for name in ("parses", "reached", "certified") if name in rows]
+    found: list[dict[str, Any]] = []
+    for label, cell in rows.groupby("label", sort=False):
+        share = stats.share(cell["success"])
+        ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
+        difference = stats.paired_difference(ours, theirs)
+        better, worse = int((ours > theirs).sum()), int((ours < theirs).sum())
+        found.append({
+            "budget": budget, "level": level, "method": label, "success": share.value, "low": share.low,
+            "high": share.high, "n": share.n, "difference": difference.value, "difference_low": difference.low,
+            "difference_high": difference.high,
+            "p": float(binomtest(better, better + worse).pvalue) if better + worse else 1.0,
+            **cell[shares].astype(float).mean().to_dict(),
+            **cell[["angle", "kl", "efficiency", "typicality"]].median().to_dict(),
+        })  # fmt: skip
+    return pd.DataFrame(found)

@@ -1,0 +1,108 @@
+"""Comparisons at equal budget, end to end: every arm spends the same, declared tests, tables for a paper, resumed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.effects import EffectSettings
+from analyses.effects.comparison import MARGIN, PRIMARY, ComparisonReport
+from analyses.layer_effectiveness import LayersConfig, layer_effectiveness
+from analyses.layer_effectiveness import main as layers_main
+from analyses.method_comparison import ComparisonConfig, main, method_comparison
+from analyses.sweep import IncompleteStudy
+
+SMALL = EffectSettings(pairs=280, select=0, test=12, max_new_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison")
+    config = ComparisonConfig(effect=SMALL, methods=("caa", "optimal_cap", "pid"), angle=(0.3,), displacement=(),
+                              kl=(0.03,), out=out)  # fmt: skip
+    return config, *method_comparison(config)
+
+
+def test_every_method_spends_the_same(compared):
+    _, report, directory = compared
+    table = pd.read_parquet(directory / "table.parquet")
+    assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "Euler-10",
+                                   "one geodesic step"}  # fmt: skip
+    spent = table.query("budget == 'kl'")
+    assert spent["reached"].all()
+    np.testing.assert_allclose(spent["kl"], 0.03, rtol=0.02)
+    np.testing.assert_allclose(table.query("budget == 'angle'")["angle"], 0.3, rtol=1e-3)
+    assert (report.frontier["n"] == 12).all()
+
+
+def test_the_declared_contrasts_are_corrected_together(compared):
+    _, report, _ = compared
+    assert len(report.primary) == 2 * len(PRIMARY)
+    assert (report.primary["p_holm"] >= report.primary["p"]).all()
+    same = report.primary.query("difference == 0 and low == 0 and high == 0")
+    assert same["equivalent"].all()
+    caa = report.methods.query("method == 'caa'")
+    assert (caa["p"] == 1).all()
+    assert (caa["difference"] == 0).all()
+
+
+def test_tables_for_a_paper_hold_every_method(compared):
+    _, report, directory = compared
+    latex, markdown = ((directory / "report" / f"methods.{kind}").read_text() for kind in ("tex", "md"))
+    for name in ("Euler-10", "one geodesic step", "caa"):
+        assert name in latex
+        assert name in markdown
+    assert r"optimal\_cap" in latex
+    assert f"equivalent within {MARGIN}" in str(report)
+    run = json.loads((directory / "report" / "run.json").read_text())
+    assert (run["layer"], run["contrast"], run["test"]) == (2, "valence", 12)
+
+
+def test_a_finished_comparison_is_not_run_again(compared):
+    config, report, directory = compared
+    cells = {path: path.stat().st_mtime_ns for path in (directory / "cells").iterdir()}
+    again, same = method_comparison(config)
+    assert same == directory
+    assert {path: path.stat().st_mtime_ns for path in (directory / "cells").iterdir()} == cells
+    pd.testing.assert_frame_equal(again.methods, report.methods)
+
+
+def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred():
+    rows = []
+    for label, success in (("caa", False), ("good", True), ("Euler-10", True), ("one geodesic step", True),
+                           ("optimal_cap", True)):  # fmt: skip
+        for budget in ("angle", "kl"):
+            rows.append(pd.DataFrame({
+                "prompt": range(40), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
+                "success": success, "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1, "efficiency": 0.9,
+                "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
+            }))  # fmt: skip
+    report = ComparisonReport.of(pd.concat(rows, ignore_index=True), "made up")
+    paper = report.for_paper()
+    assert paper.loc["good", "kl 0.1"].endswith("*")
+    assert not paper.loc["caa", "kl 0.1"].endswith("*")
+    assert report.primary["equivalent"].all()
+
+
+def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys):
+    config = ComparisonConfig(effect=EffectSettings(pairs=60, select=0, test=4, max_new_tokens=2), methods=("caa",),
+                              angle=(0.3,), displacement=(), kl=(), out=tmp_path)  # fmt: skip
+    with pytest.raises(IncompleteStudy, match=r"failed; see `python -m analyses.sweep status"):
+        method_comparison(config)  # too few texts to calibrate a density on
+    assert main(config) == 1
+    assert "failed" in capsys.readouterr().err
+
+
+def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):
+    effect = EffectSettings(pairs=280, select=4, test=6, max_new_tokens=3)
+    config = LayersConfig(effect=effect, layers=(2, 3), angle=(), kl=(0.03,), out=tmp_path)
+    report, directory = layer_effectiveness(config)
+    assert set(report.layers["layer"]) == {-1, 2, 3}
+    assert set(report.chosen["layer"]) <= {2, 3}
+    assert (report.contrasts["n"] == 6).all()
+    assert (directory / "report" / "layers.parquet").exists()
+    assert layers_main(config) == 0
+    printed = capsys.readouterr().out
+    for title in ("Success by layer", "chosen on other prompts", "Declared differences", "Picking the layer"):
+        assert title in printed
