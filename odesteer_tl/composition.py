@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._display import Displayed
+from odesteer_tl._folder import new_folder
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
@@ -85,21 +84,11 @@ class Composition(Displayed):
         Raises:
             ValueError: the path exists (nothing is overwritten), or a member cannot be saved.
         """
-        path = Path(path)
-        if path.exists():
-            raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
+        with new_folder(path) as part:
             for i, steerer in enumerate(self.steerers):
                 steerer.save(part / str(i))
             content = {"format": FORMAT, "n_steerers": len(self.steerers)}
             (part / "composition.json").write_text(json.dumps(content, indent=2))
-            part.chmod(0o755)
-            part.rename(path)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
     @classmethod
     def load(cls, path: str | Path) -> Composition:

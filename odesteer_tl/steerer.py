@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from safetensors import SafetensorError
@@ -20,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
+from odesteer_tl._folder import new_folder
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
@@ -147,15 +146,10 @@ class Steerer(Displayed):
         Raises:
             ValueError: the path exists (nothing is overwritten), or the position rule is a callable.
         """
-        path = Path(path)
-        if path.exists():
-            raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
         if not isinstance(self.positions, str):
             raise ValueError("positions is a callable and cannot be saved; use a named rule")
         settings, tensors = self.field.dump()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
+        with new_folder(path) as part:
             file = part / "tensors.safetensors"
             save_file({name: t.contiguous() for name, t in tensors.items()}, file)
             content = {
@@ -172,11 +166,6 @@ class Steerer(Displayed):
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
             (part / "steerer.json").write_text(json.dumps(content, indent=2))
-            part.chmod(0o755)
-            part.rename(path)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
     @classmethod
     def load(cls, path: str | Path) -> Steerer:
