@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.behaviour import behaviour, geometry, last_activations, summary
+from analyses.runs import code
 from figures.outcomes import draw_outcomes
 from figures.paths import draw_paths
 from odesteer_tl import organism
@@ -115,9 +115,8 @@ def run(config: DemoConfig) -> pd.DataFrame:
         config.out / "paths.csv", index=False
     )
     record = {"config": {k: str(v) for k, v in vars(config).items()}, "contrast": contrast.provenance,
-              "versions": {name: version(name) for name in ("odesteer_tl", "torch", "transformer-lens")},
               "prompts": {"validation": len(validation), "test": len(test), "drawn": "one draw, split in order"},
-              }  # fmt: skip
+              **code()}  # fmt: skip
     (config.out / "run.json").write_text(json.dumps(record, indent=2))
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.likelihood_tables import interval
+from analyses.runs import save_run
 from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens
 
 
@@ -82,14 +82,9 @@ class LikelihoodStudy:
         """Write a parquet file a table, `run.json` and the figures.
 
         Raises:
-            ValueError: `out` exists.
+            ValueError: `out` holds an earlier run.
         """
-        if out.exists():
-            raise ValueError(f"out={str(out)!r} exists and is not overwritten; remove it or use --out")
-        out.mkdir(parents=True)
-        for name, table in self.tables().items():
-            table.to_parquet(out / f"{name}.parquet", index=False)
-        (out / "run.json").write_text(json.dumps(self.run, indent=2))
+        save_run(out, self.tables(), self.run)
         draw_likelihood(self.curves, self.references, self.summary, out)
         settings = self.run["settings"]
         shown = min(settings["strengths"], key=lambda x: abs(x - settings["declared"]))

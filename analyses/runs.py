@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pandas as pd
 
+from odesteer_tl._folder import new_folder, require_free
+
 PACKAGES = ("odesteer_tl", "torch", "transformer-lens", "scikit-learn", "scipy", "pandas")
+
+
+def commit(checkout: Path) -> str | None:
+    """The commit checked out there, with "+changes" behind it if a tracked file is not as committed; None without git.
+
+    A folder within somebody else's checkout, such as an environment's, has no commit of its own.
+    """
+
+    def git(*arguments: str) -> str:
+        call = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != checkout.resolve():
+            return None
+        # without tags: the 40 digits of `git rev-parse HEAD`
+        return git("describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+#: as the process began: a checkout may move on while a study runs
+COMMIT = commit(Path(__file__).parents[1])
+
+
+def code() -> dict[str, Any]:
+    """What ran: versions of the packages and the commit of this checkout, for a `run.json`."""
+    return {"versions": {name: version(name) for name in PACKAGES}, "commit": COMMIT}
 
 
 def refuse_existing(out: Path) -> None:
     """Raise `ValueError` if `out` holds anything; call it before an hour's work."""
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"out={str(out)!r} holds an earlier run and is not overwritten; remove it or choose another")
+    require_free("out", out)
 
 
 def save_run(out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> Path:
-    """Write every table as `name.parquet` and `run` (with versions) as `run.json`.
+    """Write every table as `name.parquet` and `run`, with versions and commit, as `run.json`.
 
     Raises:
         ValueError: `out` holds an earlier run.
     """
     refuse_existing(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with new_folder(out) as part:
         for name, table in tables.items():
             table.to_parquet(part / f"{name}.parquet", index=False)
-        content = {**run, "versions": {name: version(name) for name in PACKAGES}}
-        (part / "run.json").write_text(json.dumps(content, indent=2, default=str))
-        part.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        part.replace(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        (part / "run.json").write_text(json.dumps({**run, **code()}, indent=2, default=str))
     return out

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +25,7 @@ from analyses.likelihood_arms import ARMS, BARRIER_ARM, PLACEBO, Referee, fitted
 from analyses.likelihood_decoding import POSITIVES, Judge, decoded
 from analyses.likelihood_prediction import prediction
 from analyses.likelihood_study import LikelihoodStudy, Settings
+from analyses.runs import refuse_existing
 from odesteer_tl import organism
 
 SPLITS = ("barrier", "density", "calibration", "test")
@@ -118,7 +118,6 @@ def _record(
         "barrier": {**referee.barrier.config(), "calibration": asdict(referee.barrier.calibration)},  # pyright: ignore
         "densities": pairs,
         "arms": [asdict(arm) for arm in ARMS],
-        "versions": {name: version(name) for name in ("odesteer_tl", "torch", "transformer-lens", "scikit-learn")},
     }  # fmt: skip
 
 
@@ -149,6 +148,8 @@ def read_contrast(name: str, pairs: int, seed: int) -> tuple[ode.ContrastSet, Ju
 
 def main(config: LikelihoodConfig) -> None:
     """Run every layer, each into a folder of its own."""
+    for layer in config.layer:
+        refuse_existing(config.out / f"layer-{layer}")
     model = ode.load_model(config.model)
     contrast, judge = read_contrast(config.contrast, config.pairs, config.settings.seed)
     for layer in config.layer:

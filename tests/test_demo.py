@@ -1,5 +1,6 @@
 """The demo, small: its tables, texts and figures, and that it overwrites nothing."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -31,6 +32,11 @@ def test_the_table_and_the_texts(config):
     assert cool.loc["ODESteer, kernel + geodesic", "certified"] == 1.0
     assert len((config.out / "table.md").read_text().splitlines()) == 2 + 8
     assert (config.out / "texts.md").read_text().count("\n## ") == 10
+
+
+def test_the_run_is_recorded(config):
+    run = json.loads((config.out / "run.json").read_text())
+    assert {"versions", "commit", "contrast"} <= set(run)
 
 
 def test_no_method_passes_the_bound(config):

@@ -191,8 +191,14 @@ def test_it_reads_and_is_saved_once(study, tmp_path):
     assert {p.stem for p in (tmp_path / "out").glob("*.pdf")} == {"likelihood", "tokens", "outcome"}
     back = pd.read_parquet(tmp_path / "out" / "paths.parquet")
     pd.testing.assert_frame_equal(back, study.paths)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert {"versions", "commit", "densities"} <= set(run)
     with pytest.raises(ValueError, match="not overwritten"):
         study.save(tmp_path / "out")
+    (tmp_path / "layer-1").mkdir()
+    (tmp_path / "layer-1" / "run.json").touch()
+    with pytest.raises(ValueError, match="layer-1' exists and is not overwritten"):
+        main(LikelihoodConfig(layer=(2, 1), out=tmp_path))
 
 
 def test_a_strength_off_the_grid_is_refused():
