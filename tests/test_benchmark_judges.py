@@ -10,9 +10,10 @@ import torch
 import odesteer_tl as ode
 from analyses.benchmarks.judges import INFO, TRUTH, RewardModel, ToxicityClassifier, YesNoJudge
 from analyses.benchmarks.presets import Sampling
+from analyses.benchmarks.questions import Question
 from analyses.benchmarks.study import Settings, run_benchmark
 from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
-from analyses.benchmarks.truthfulqa import Question, TruthfulQAGeneration, product_of_shares
+from analyses.benchmarks.truthfulqa import TruthfulQAGeneration, product_of_shares
 from analyses.benchmarks.ultrafeedback import UltraFeedback, load_preferences
 from odesteer_tl.organism import PATH
 

@@ -15,11 +15,12 @@ from analyses.benchmarks.__main__ import ToxicityConfig, TruthfulQAChoiceConfig,
 from analyses.benchmarks.caa import CAABehaviour
 from analyses.benchmarks.presets import PRESETS, Sampling, preset
 from analyses.benchmarks.published import all_published, published
+from analyses.benchmarks.questions import Question, load_questions
 from analyses.benchmarks.records import load_records
 from analyses.benchmarks.splits import cross_folds
 from analyses.benchmarks.study import Settings, run_benchmark
 from analyses.benchmarks.task import GenerationTask, failed, mean, summary
-from analyses.benchmarks.truthfulqa import Question, TruthfulQAChoice, choice, load_questions
+from analyses.benchmarks.truthfulqa import TruthfulQAChoice, choice
 from odesteer_tl import organism as grammar
 
 SHORT = Sampling(max_new_tokens=6, batch_size=64)

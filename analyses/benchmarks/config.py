@@ -1,0 +1,90 @@
+"""What every benchmark of a steered model is told, and how it is run, saved and set beside published figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.benchmarks.presets import Preset, Sampling, preset
+from analyses.benchmarks.published import published
+from analyses.benchmarks.study import BenchmarkResult, Settings, Unit, run_benchmark
+from analyses.benchmarks.task import Task
+
+
+@dataclass(frozen=True)
+class Common(ABC):
+    """What every benchmark of a steered model is told."""
+
+    data: str
+    """file, folder or hub name"""
+    out: Path
+    model: str | None = None
+    """hub name or directory; left out, the preset's own"""
+    preset: str | None = None
+    """odesteer-falcon-7b, -mistral-7b, -llama3.1-8b or -qwen2.5-7b: layer, strengths and sampling as published"""
+    revision: str | None = None
+    """of the data, if they are on the hub"""
+    limit: int | None = None
+    """the first (or a sample of) so many units; left out, all"""
+    methods: tuple[str, ...] = ("odesteer", "caa", "random")
+    layers: tuple[int, ...] | None = None
+    """chosen from on validation units; left out, the preset's, or all"""
+    strengths: tuple[float, ...] | None = None
+    """chosen from on validation units; left out, the preset's, or 0.1 0.2 0.4 radians"""
+    unit: Unit | None = None
+    """of the strengths; left out, T with a preset and angle without"""
+    validation: float = 0.2
+    dtype: str = "float32"
+    device: str | None = None
+    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @abstractmethod
+    def task(self, model: TransformerBridge) -> Task:
+        """The benchmark, with its data and judges."""
+
+    def published_strengths(self, known: Preset) -> tuple[float, ...]:
+        """A preset's strengths for this benchmark."""
+        return known.strengths
+
+    def load_model(self) -> TransformerBridge:
+        """The model named, or the preset's own."""
+        if self.model is None and self.preset is None:
+            raise ValueError("model and preset are both missing; name one")
+        name = self.model if self.model is not None else preset(str(self.preset)).model
+        return ode.load_model(name, dtype=self.dtype, device=self.device)
+
+    def settings(self, model: TransformerBridge) -> Settings:
+        """What is compared; anything said on the command line goes before the preset."""
+        chosen = Settings(self.methods, tuple(range(int(model.cfg.n_layers))), (0.1, 0.2, 0.4),
+                          validation=self.validation, seed=self.seed)  # fmt: skip
+        if self.preset is not None:
+            known = preset(self.preset)
+            chosen = replace(chosen, layers=(known.layer,), strengths=self.published_strengths(known), unit="T",
+                             folds=known.folds)  # fmt: skip
+        said = {"layers": self.layers, "strengths": self.strengths, "unit": self.unit}
+        return replace(chosen, **{name: value for name, value in said.items() if value is not None})
+
+    def beside(self, model: TransformerBridge, task: str) -> pd.DataFrame:
+        """Published figures, where this is the preset's own model on all of the data; else none."""
+        own = self.preset is not None and preset(self.preset).describes(ode.ModelIdentity.of(model))
+        return published(str(self.preset) if own and self.limit is None else "", task)
+
+    def run(self) -> BenchmarkResult:
+        """Run, save and return."""
+        model = self.load_model()
+        task = self.task(model)
+        result = run_benchmark(task, model, self.settings(model))
+        beside = self.beside(model, task.name)
+        run = {**result.run, "config": asdict(self), "published": beside.to_dict("records")}
+        result = replace(result, run=run)
+        result.save(self.out)
+        print(result)
+        if len(beside):
+            print(f"\nPublished, same model:\n{beside.to_markdown(index=False)}")
+        return result
