@@ -15,17 +15,14 @@ import numpy as np
 import tyro
 
 import odesteer_tl as ode
+from analyses import stories
 
-NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy", "Jack", "Amy", "Rose", "Leo", "Zoe")
+NAMES = (*stories.NAMES, "Zoe")
 OPENINGS = ("One day, {n} went to the park.", "One day, {n} saw a big dog.", "{n} sat at home with Mom.",
             "{n} had a red ball.", "Once upon a time, {n} lived in a small house.", "{n} and a friend went outside.",
             "One day, {n} found a box.", "{n} liked to play.")  # fmt: skip
-HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
-         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad",
-         "{n} was very happy and hugged Mom", "It was a wonderful day and {n} was excited")  # fmt: skip
-SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
-       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt",
-       "{n} was very sad and missed Mom", "It was a terrible day and {n} was scared")  # fmt: skip
+HAPPY = (*stories.HAPPY, "{n} was very happy and hugged Mom", "It was a wonderful day and {n} was excited")
+SAD = (*stories.SAD, "{n} was very sad and missed Mom", "It was a terrible day and {n} was scared")
 
 
 @dataclass(frozen=True)
