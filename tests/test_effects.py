@@ -8,6 +8,7 @@ import torch
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
 from analyses.effects.matching import Scan
+from analyses.effects.outcomes import Endings
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
@@ -227,3 +228,23 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     found = survival(rows, "flow", "kl", 0.03)
     assert found.loc[3, 4] == test["gain_at_4"].median()
     assert found.loc[3, 2] == 0
+
+
+def test_endings_are_scored_with_each_prompts_own_strength(material):
+    """Against log-probabilities summed by hand, a prompt at a time."""
+    endings = Endings([" the dog", " the big cat"], [" the lamp"])
+    steer = Steer(material.layer(2), FLOW, torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
+    judged = endings.judge(material.model, material.prompts, [""] * 14, steer.steerer_for)
+    for i in (0, 6, 13):
+        found = []
+        for ending in endings.endings:
+            prompt = material.model.to_tokens(material.prompts[i])
+            tokens = material.model.to_tokens(material.prompts[i] + ending)
+            P = prompt.shape[1]
+            with torch.no_grad(), steer.steerer_for([i]).on(material.model, prompt_length=P):
+                logits = material.model(tokens).double().log_softmax(-1)
+            found.append(float(logits[0, P - 1 : -1].gather(-1, tokens[0, P:, None]).sum()))
+        odds = np.logaddexp(found[0], found[1]) - found[2]
+        assert judged["score"][i] == pytest.approx(odds, abs=1e-3)
+        assert judged["success"][i] == (max(found[:2]) > found[2])
+        assert judged["mc2"][i] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)

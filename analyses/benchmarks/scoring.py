@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -14,6 +14,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left, token_ids
+from odesteer_tl.hooks import HookFn
+
+#: what steers the prompts of these indices, with a strength a row
+SteererFor = Callable[[list[int]], ode.Steerer | ode.Composition]
 
 
 @torch.no_grad()
@@ -21,7 +25,7 @@ def option_scores(
     model: TransformerBridge,
     prompts: Sequence[str],
     options: Sequence[Sequence[str]],
-    steerer: ode.Steerer | None = None,
+    steerer: ode.Steerer | SteererFor | None = None,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Score every prompt's options: all tokens of each, none normalised by length.
@@ -33,13 +37,16 @@ def option_scores(
     are padded on the right, so scores do not depend on the batch. A prompt too long for the context loses its
     beginning.
 
+    Args:
+        steerer: for all prompts, or a function from prompts' indices to what steers those, a row each.
+
     Returns:
         A row an option: `prompt` and `option` (indices), `log_likelihood` (nats), `tokens` (scored).
 
     Raises:
         ValueError: a prompt without options, or an option of which the tokenizer makes nothing.
     """
-    if steerer is not None:
+    if isinstance(steerer, ode.Steerer):
         steerer.check(model)
     rows = [row for i, (p, o) in enumerate(zip(prompts, options, strict=True)) for row in _tokenised(model, i, p, o)]
     order = sorted(range(len(rows)), key=lambda k: (rows[k][2], len(rows[k][3])))
@@ -47,11 +54,11 @@ def option_scores(
     with tqdm(total=len(rows), desc="scoring answers", disable=len(rows) < 1000, leave=False) as bar:
         for start, same in groupby(order, key=lambda k: rows[k][2]):
             chosen = list(same)
-            with model.hooks(fwd_hooks=[] if steerer is None else steerer.hooks(start)):
-                for first in range(0, len(chosen), batch_size):
-                    batch = chosen[first : first + batch_size]
+            for first in range(0, len(chosen), batch_size):
+                batch = chosen[first : first + batch_size]
+                with model.hooks(fwd_hooks=_hooks(steerer, [rows[k][0] for k in batch], start)):
                     sums[batch] = _log_likelihoods(model, [rows[k][3] for k in batch], start)
-                    bar.update(len(batch))
+                bar.update(len(batch))
     return pd.DataFrame(
         {
             "prompt": [row[0] for row in rows],
@@ -60,6 +67,13 @@ def option_scores(
             "tokens": [len(row[3]) - row[2] for row in rows],
         }
     )
+
+
+def _hooks(steerer: ode.Steerer | SteererFor | None, prompts: list[int], start: int) -> list[tuple[str, HookFn]]:
+    """The hooks of a batch whose rows continue these prompts, all of one length."""
+    if steerer is None:
+        return []
+    return (steerer if isinstance(steerer, ode.Steerer) else steerer(prompts)).hooks(start)
 
 
 def _tokenised(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from scipy.special import expit
 from transformer_lens.model_bridge import TransformerBridge
 
+from analyses.benchmarks.scoring import option_scores
 from analyses.effects.writing import SteererFor
 from odesteer_tl import organism
 
@@ -56,6 +59,35 @@ class Grammar(Outcome):
         )
 
 
+class Endings(Outcome):
+    """Which endings of its text the model finds likely: whole ones scored, at the positions that generation steers.
+
+    Args:
+        positive, negative: endings, each with the space it begins with.
+    """
+
+    def __init__(self, positive: Sequence[str], negative: Sequence[str]) -> None:
+        self.endings = (*positive, *negative)
+        self.n_positive = len(positive)
+
+    def judge(
+        self, model: TransformerBridge, prompts: Sequence[str], texts: Sequence[str], steerer_for: SteererFor | None
+    ) -> pd.DataFrame:
+        """`success` is MC1 (the likeliest ending is a positive one), `mc2` the positives' share of the probability.
+
+        `score` is their log-odds, nats. The written texts are not looked at.
+        """
+        scored = option_scores(model, prompts, [self.endings] * len(prompts), steerer_for)
+        likelihood = scored.pivot(index="prompt", columns="option", values="log_likelihood").to_numpy()
+        positive, negative = likelihood[:, : self.n_positive], likelihood[:, self.n_positive :]
+        odds = np.logaddexp.reduce(positive, axis=1) - np.logaddexp.reduce(negative, axis=1)
+        return pd.DataFrame({"success": positive.max(axis=1) > negative.max(axis=1), "score": odds, "mc2": expit(odds)})
+
+
+HAPPY_ENDINGS = (" She was very happy.", " He smiled and laughed.", " It was a good day.")
+SAD_ENDINGS = (" She was very sad.", " He cried and cried.", " It was a bad day.")
+
+
 def open_outcome(name: str, contrast: str) -> Outcome:
     """The outcome of a name.
 
@@ -64,4 +96,6 @@ def open_outcome(name: str, contrast: str) -> Outcome:
     """
     if name == "grammar":
         return Grammar(contrast)
+    if name == "endings":
+        return Endings(HAPPY_ENDINGS, SAD_ENDINGS)
     raise ValueError(f"outcome={name!r} is unknown; use 'grammar' (the organism) or 'endings'")

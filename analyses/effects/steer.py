@@ -41,7 +41,7 @@ class Steer:
         """Whether the arm acts on this layer's output alone, so that no model is needed to see what it does there."""
         return not self.arm.in_turn and ode.METHODS[self.arm.method].site == BLOCK_OUTPUT
 
-    def steerer_for(self, rows: slice, positions: str = "generated") -> ode.Steerer | ode.Composition:
+    def steerer_for(self, rows: slice | list[int], positions: str = "generated") -> ode.Steerer | ode.Composition:
         """What steers a slice of the prompts; each prompt's strength holds at all its positions."""
         flow = self.arm.flow(self.strength[rows, None])
         found = self.here.steerer(self.arm, self.seed, self.half)

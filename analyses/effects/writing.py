@@ -20,8 +20,8 @@ from odesteer_tl.indicators import branching_factor, divergence
 #: prompts a generated batch, and numbers of logits held at once when texts are read again
 BATCH, LOGITS = 250, 2**25
 
-#: what steers the prompts in a slice
-SteererFor = Callable[[slice], ode.Steerer | ode.Composition]
+#: what steers some of the prompts, with a strength a row
+SteererFor = Callable[[slice | list[int]], ode.Steerer | ode.Composition]
 
 
 class Sampling(Protocol):
