@@ -24,8 +24,8 @@ from analyses import audits, certification_findings, certification_tables
 from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
-from odesteer_tl import certify
 from odesteer_tl._check import require_one_of
+from odesteer_tl.certify import conformal_lower, landscape, rate_bound
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: shares of the contrast: two halves to fit on, one to calibrate on, one to report on
@@ -216,13 +216,13 @@ def _one_layer(
     )
     per_prompt = steps.groupby("prompt").agg(refuted=("refuted", "any"), slack=("slack", "min"))
     bounds: dict[str, Any] = {
-        "violation rate": asdict(certify.rate_bound(per_prompt["refuted"], settings.alpha, looks)),
-        "smallest slack of a new prompt": certify.conformal_lower(per_prompt["slack"], settings.alpha),
+        "violation rate": asdict(rate_bound(per_prompt["refuted"], settings.alpha, looks)),
+        "smallest slack of a new prompt": conformal_lower(per_prompt["slack"], settings.alpha),
         "own barrier": own,
         "barrier": {"class": type(barrier).__name__, **barrier.config()},
     }
     if quadratic:
-        bounds["landscape"] = str(certify.landscape(barrier.quadratic))
+        bounds["landscape"] = str(landscape(barrier.quadratic))
     return {"findings": findings, "steps": steps, "tokens": tokens, "radii": radii, "directions": directions,
             "survival": survival, "strengths": strengths}, bounds  # fmt: skip
 
