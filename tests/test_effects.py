@@ -161,13 +161,15 @@ def synthetic(seed, n=120, layers=12, effect=0.5, concept="a", lift=0.0):
     return pd.concat(rows, ignore_index=True)
 
 
-def test_choosing_on_other_prompts_is_honest_and_choosing_on_the_same_is_not():
+@pytest.mark.parametrize("effect", [0.5, 0.98])
+def test_choosing_on_other_prompts_is_honest_and_choosing_on_the_same_is_not(effect):
     """Twelve layers of equal effect: the naive figure is too high, the honest one is not, and the band covers it."""
-    found = pd.concat([choices(synthetic(seed), seed) for seed in range(40)])
-    assert abs(found["success"].mean() - 0.5) < 0.02
-    assert found["naive"].mean() > 0.55
-    covered = ((found["band_low"] <= 0.5) & (found["band_high"] >= 0.5)).mean()
+    found = pd.concat([choices(synthetic(seed, effect=effect), seed) for seed in range(40)])
+    assert abs(found["success"].mean() - effect) < 0.02
+    assert found["naive"].mean() > effect + 0.01
+    covered = ((found["band_low"] <= effect) & (found["band_high"] >= effect)).mean()
     assert covered > 0.87
+    assert (found["band_high"] - found["band_low"]).max() < 0.35
 
 
 def test_layers_picked_by_an_indicator_cost_what_the_table_says():

@@ -121,3 +121,26 @@ def test_bad_input_to_curves_and_comparisons():
         stats.equivalence([1.0, 2.0], [1.0, 2.0], 0.0)
     with pytest.raises(ValueError, match="same units"):
         stats.equivalence([1.0, 2.0], [1.0], 0.1)
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.95, 0.99])
+@pytest.mark.parametrize("correlated", [False, True])
+def test_a_band_of_shares_covers_all_points_together(probability, correlated):
+    """Twelve points, shares up to 99 %: all of them inside at least nine times in ten, and never a useless band."""
+    rng = np.random.default_rng(0)
+    covered, width = [], []
+    for seed in range(120):
+        noise = rng.random((200, 1 if correlated else 12)) + np.zeros((1, 12))
+        band = stats.share_band(noise < probability, resamples=400, seed=seed)
+        covered.append(bool(((band.low <= probability) & (probability <= band.high)).all()))
+        width.append(float((band.high - band.low).max()))
+    assert np.mean(covered) >= 0.93
+    assert max(width) < 0.25
+    # points that go together need no correction: the band is that of one share
+    if correlated and probability == 0.5:
+        assert np.mean(width) == pytest.approx(0.142, abs=0.01)
+
+
+def test_a_band_of_shares_refuses_other_numbers():
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        stats.share_band([[0.5, 1.0], [0.0, 1.0]])

@@ -16,7 +16,7 @@ from odesteer_tl.indicators import STATISTICS
 
 #: an indicator, and whether more of it is meant to be better
 PICKS = {"probe_auc": 1, "slack": 1, "log_ratio_change": 1, "log_positive_change": 1, "nbf": -1, "gain": 1,
-         "gain_all_positions": 1, "kl": -1, "cosine_halves": 1}  # fmt: skip
+         "gain_all_positions": 1, "cosine_halves": 1}  # fmt: skip
 SERIES = ("kl", "bf", "nbf")
 
 

@@ -89,8 +89,8 @@ class LayerReport:
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
         return pd.DataFrame({
             "arm": rows["label"], "budget": rows["budget"], "layer": rows["layer"], "level": rows["level"],
-            "success on test": _intervals(rows, "success", "low", "high"),
-            "max-t band, success and parses": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
+            "success and parses, on test": _intervals(rows, "success", "low", "high"),
+            "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"], "naive layer": rows["naive_layer"], "N": rows["n"],
         }).set_index("arm")  # fmt: skip
 

@@ -50,8 +50,8 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Layer and level of each arm chosen on the select prompts and reported on test, beside the naive figure.
 
     The criterion, declared: the largest share of prompts that succeed and, where the outcome says so, parse; the first
-    of equals. `band_low` and `band_high` hold for all cells of the arm together (max-t), so they hold for whichever was
-    chosen. `naive` chooses on the test prompts that it reports on.
+    of equals. It is also what is reported. `band_low` and `band_high` hold for all cells of the arm together, so they
+    hold for whichever was chosen. `naive` chooses on the test prompts that it reports on.
 
     Returns:
         A row an arm × budget.
@@ -61,14 +61,14 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         select, test = _matrix(arm.query("split == 'select'")), _matrix(arm.query("split == 'test'"))
         chosen = int(select.to_numpy().mean(0).argmax())
         naive = int(test.to_numpy().mean(0).argmax())
-        band = stats.mean_band(test.to_numpy(), seed=seed)
+        band = stats.share_band(test.to_numpy(), seed=seed)
         at = test.columns[chosen]
         value = stats.share(test.iloc[:, chosen])
         rows.append(
             {
                 "label": label, "budget": budget, "layer": at[0], "level": at[1],
                 "success": value.value, "low": value.low, "high": value.high,
-                "band_low": max(0.0, float(band.low[chosen])), "band_high": min(1.0, float(band.high[chosen])),
+                "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
                 "on_select": float(select.to_numpy().mean(0)[chosen]),
                 "naive": float(test.to_numpy().mean(0)[naive]),
                 "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,

@@ -6,6 +6,7 @@ from odesteer_tl.stats.comparisons import holm as holm
 from odesteer_tl.stats.curves import Band as Band
 from odesteer_tl.stats.curves import mean_band as mean_band
 from odesteer_tl.stats.curves import peak as peak
+from odesteer_tl.stats.curves import share_band as share_band
 from odesteer_tl.stats.intervals import Estimate as Estimate
 from odesteer_tl.stats.intervals import median as median
 from odesteer_tl.stats.intervals import paired_difference as paired_difference

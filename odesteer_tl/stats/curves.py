@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta, norm
 
 from odesteer_tl.stats.intervals import Estimate
 
@@ -53,6 +54,39 @@ def mean_band(curves: ArrayLike, level: float = 0.95, resamples: int = 2000, see
         largest = np.nan_to_num(np.abs(means) / spread, nan=0.0, posinf=np.inf).max(axis=1, initial=0.0)
     width = np.quantile(largest, level, method="higher") * error if moving.any() else error
     return Band(center, center - width, center + width, n)
+
+
+def share_band(successes: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Band:
+    """Shares with simultaneous limits: exact (Clopper–Pearson) ones, each at the level that all together need.
+
+    That level is of the quantile of the largest |t| over the points in a Gaussian multiplier bootstrap of whole rows
+    (Chernozhukov et al. 2013), so that points which succeed together cost nothing; a point where all succeed, or none,
+    shows no correlation and counts as independent. (`mean_band` studentises by each resample's own error, which is 0
+    where it holds successes alone.)
+
+    Args:
+        successes: [units, points] of 0 and 1; the unit is the prompt.
+        level: of the limits together.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        The shares with limits inside [0, 1].
+
+    Raises:
+        ValueError: not a matrix of 0 and 1 with at least 2 units.
+    """
+    x = _curves(successes)
+    if not np.isin(x, (0.0, 1.0)).all():
+        raise ValueError("successes holds values other than 0 and 1; for means of numbers use mean_band")
+    n, share = len(x), x.mean(0)
+    rng, spread = np.random.default_rng(seed), x.std(0, ddof=1)
+    scaled = (x - share) / np.where(spread > 0, spread, 1.0) / np.sqrt(n - 1)
+    largest = np.abs(np.where(spread > 0, rng.normal(size=(resamples, n)) @ scaled,
+                              rng.normal(size=(resamples, x.shape[1])))).max(axis=1)  # fmt: skip
+    z = np.quantile(largest, level, method="higher")
+    tail, k = norm.sf(z), x.sum(0)
+    low, high = beta.ppf(tail, k, n - k + 1), beta.ppf(1 - tail, k + 1, n - k)
+    return Band(share, np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high), n)
 
 
 def peak(curves: ArrayLike, grid: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Estimate:
