@@ -72,7 +72,7 @@ for layer in fit:
         rows.append({"layer": layer, "method": name, "share": found.value, "share_low": found.low,
                      "share_high": found.high})  # fmt: skip
 ax = plot_layers(pd.DataFrame(rows), "share")
-labels = ax.set(ylabel="held-out texts\non the right side", title="bands: 95 % intervals")
+labels = ax.set(ylabel="held-out texts\non the right side", title="bars: 95 % intervals")
 
 # %% [markdown]
 # Beware: the layer that can be *read* best need not be the one that *steers* best. Choose the layer by what the model

@@ -1,6 +1,7 @@
 """Executes the notebooks: every `.py` (py:percent) becomes an `.ipynb` with its outputs.
 
-`python -m notebooks.build` does all of them, in place; a pair is edited in its `.py`.
+`python -m notebooks.build` does all of them, in place, and `python -m notebooks.build 04_layer_sweep` that one; a pair
+is edited in its `.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from typing import Any
 
 import jupytext
 import nbformat
+import tyro
 from nbclient import NotebookClient
+from tyro.conf import Positional
+
+from odesteer_tl._check import require_one_of
 
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 180
@@ -58,13 +63,20 @@ def _passing(output: Any) -> bool:
     return output.get("name") == "stderr" or WIDGET in output.get("data", {})
 
 
-def main() -> None:
-    """Execute all notebooks in place."""
-    for source in sources():
+def main(names: Positional[tuple[str, ...]] = ()) -> None:
+    """Execute the notebooks of these names in place; by default all of them.
+
+    Raises:
+        ValueError: there is no notebook of a name.
+    """
+    known = {source.stem: source for source in sources()}
+    for name in names:
+        require_one_of("names", name, known)
+    for source in (known[name] for name in names or known):
         notebook = execute(read(source), HERE)
         nbformat.write(notebook, source.with_suffix(".ipynb"))
         print(source.stem)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -192,11 +192,24 @@ def test_layers_are_drawn_in_order_with_their_intervals():
     table["auc_low"], table["auc_high"] = table["auc"] - 0.05, table["auc"] + 0.05
     ax = plot_layers(table, "auc")
     first, second = ax.lines
-    np.testing.assert_allclose(np.column_stack(first.get_data()), [[0, 0.5], [1, 0.7], [2, 0.9]])
+    np.testing.assert_array_equal(first.get_ydata(), [0.5, 0.7, 0.9])
+    np.testing.assert_allclose(first.get_xdata(), [0, 1, 2], atol=0.25)
     assert (first.get_color(), first.get_linestyle(), first.get_marker()) != (
         second.get_color(), second.get_linestyle(), second.get_marker())  # fmt: skip
-    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == pytest.approx((0.45, 0.95))
+    bars = np.array(ax.collections[0].get_segments())
+    np.testing.assert_allclose(bars[:, :, 1], [[0.45, 0.55], [0.65, 0.75], [0.85, 0.95]])
+    np.testing.assert_array_equal(ax.get_xticks(), [0, 1, 2])
+
+
+def test_methods_that_coincide_stand_side_by_side():
+    table = pd.DataFrame({"layer": [4, 8, 4, 8], "method": ["a", "a", "b", "b"], "m": 0.5, "m_low": 0.4, "m_high": 0.6})
+    a, b = (line.get_xdata() for line in plot_layers(table, "m").lines)
+    np.testing.assert_allclose((a + b) / 2, [4, 8])
+    assert (b - a > 0.2).all()
+    assert (b < [8, 12]).all()
+    alone = table.query("method == 'a'")
+    np.testing.assert_array_equal(plot_layers(alone, "m").lines[0].get_xdata(), [4, 8])
+    assert len(plot_layers(table.query("layer == 4"), "m").lines) == 2
 
 
 def test_likelihood_marks_the_peak_of_the_population(score):

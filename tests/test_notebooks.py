@@ -1,17 +1,22 @@
 """The notebooks: source and notebook are one, they run from end to end, and what is committed was run."""
 
+import io
 import json
 import re
+from contextlib import redirect_stdout
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import pytest
 
 from notebooks import build
 
 SOURCES = build.sources()
 NAMES = [source.stem for source in SOURCES]
+#: another model is to find the way, not to be measured
+SMALLER = {"select=30, test=40, max_new_tokens=10": "select=4, test=6, max_new_tokens=3", "prompts[:40]": "prompts[:4]"}
 
 
 def committed(source):
@@ -28,6 +33,34 @@ def kinds(notebook):
             for cell in notebook.cells if cell.cell_type == "code"]  # fmt: skip
 
 
+def shows(outputs):
+    """A cell's figures, tables, and whether it prints."""
+    data = [x.get("data", {}) for x in outputs]
+    return sum("image/png" in x for x in data), sum("text/html" in x for x in data), any("text" in x for x in outputs)
+
+
+def run_here(notebook, folder, monkeypatch):
+    """Run every cell in this process, a fraction of a kernel's start; what each shows, and the names at the end."""
+    monkeypatch.chdir(folder)
+    found, names = [], {"__name__": "__main__"}
+    mpl.use("agg")
+    with mpl.rc_context(), pd.option_context("display.max_colwidth", 50):
+        for cell in notebook.cells:
+            if cell.cell_type != "code":
+                continue
+            tables = []
+            names["display"] = tables.append
+            with redirect_stdout(io.StringIO()) as printed:
+                exec(compile(cell.source, cell.id, "exec"), names)
+            figures = [plt.figure(number) for number in plt.get_fignums()]
+            for figure in figures:
+                figure.canvas.draw()
+            plt.close("all")
+            assert all(len(table._repr_html_()) > 50 for table in tables)
+            found.append((len(figures), len(tables), bool(printed.getvalue())))
+    return found, names
+
+
 def check_outputs(notebook):
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
     assert not [x for x in outputs(notebook) if x.output_type == "error" or x.get("name") == "stderr"]
@@ -35,8 +68,8 @@ def check_outputs(notebook):
     assert sum("text/html" in x.get("data", {}) for x in outputs(notebook)) >= 1
 
 
-def test_there_are_three():
-    assert [name[:2] for name in NAMES] == ["01", "02", "03"]
+def test_there_are_five():
+    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05"]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
@@ -63,22 +96,33 @@ def test_what_is_committed_was_run_and_names_no_machine(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
-def test_it_runs_from_end_to_end(source, tmp_path):
-    found = build.execute(build.read(source), tmp_path)
-    check_outputs(found)
-    assert kinds(found) == kinds(committed(source))
+def test_it_runs_from_end_to_end(source, tmp_path, monkeypatch):
+    found, _ = run_here(build.read(source), tmp_path, monkeypatch)
+    cells = [cell for cell in committed(source).cells if cell.cell_type == "code"]
+    assert found == [shows(cell.outputs) for cell in cells]
     assert list(tmp_path.iterdir()) == []  # a reader's folder is left as it was
 
 
+def test_a_kernel_shows_what_is_committed(tmp_path):
+    source = SOURCES[1]  # the quickest: what differs in a kernel differs in all
+    found = build.execute(build.read(source), tmp_path)
+    check_outputs(found)
+    assert kinds(found) == kinds(committed(source))
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
-def test_one_variable_switches_the_model(source, shared):
+def test_one_variable_switches_the_model(source, shared, tmp_path, monkeypatch):
+    notebook = build.read(source)
+    assert sum(cell.source.count('MODEL = "organism"') for cell in notebook.cells) == 1
     path = str(shared / "models" / "TinyStories-656K")
-    cells = [cell.source for cell in build.read(source).cells if cell.cell_type == "code"]
-    script = "\n".join(cells)
-    assert script.count('MODEL = "organism"') == 1
-    mpl.use("agg")
-    names = {"display": lambda shown: shown._repr_html_(), "__name__": "__main__"}
-    exec(compile(script.replace('MODEL = "organism"', f"MODEL = {path!r}"), source.name, "exec"), names)
+    for cell in notebook.cells:
+        for old, new in {'MODEL = "organism"': f"MODEL = {path!r}", **SMALLER}.items():
+            cell.source = cell.source.replace(old, new)
+    found, names = run_here(notebook, tmp_path, monkeypatch)
     assert names["model"].cfg.d_model == 128
-    assert len(plt.get_fignums()) >= 3
-    plt.close("all")
+    assert sum(figures for figures, _, _ in found) >= 3
+
+
+def test_names_choose_what_is_built(unchecked):
+    with pytest.raises(ValueError, match="06_none"):
+        build.main(("06_none",))

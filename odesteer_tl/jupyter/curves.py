@@ -30,6 +30,8 @@ VERDICTS: dict[str, dict[str, Any]] = {
     "refuted: falls somewhere": {"color": COLORS[1], "ls": (0, (2, 1)), "lw": 2.5},
     "neither": {"color": "0.45", "ls": ":", "lw": 2.0},
 }
+#: share of the gap between two layers over which the methods stand side by side
+DODGE = 0.3
 #: h is drawn on each step at this many points: between its ends it may fall
 SAMPLES = 25
 
@@ -73,7 +75,7 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
 
 
 def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axes:
-    """Draw a metric by layer, a line a method, with its interval as a band.
+    """Draw a metric by layer, a line a method, with its intervals as bars, side by side where methods coincide.
 
     Args:
         table: tidy; columns `layer`, `method`, `metric`, and its limits `metric_low` and `metric_high`; one row a layer
@@ -90,12 +92,18 @@ def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     if bool(table.duplicated(["layer", "method"]).any()):
         raise ValueError("table has several rows for one layer and method; select one strength and split first")
     ax = ax or _new(6.0, 3.2)
-    for k, (method, rows) in enumerate(table.groupby("method", sort=False)):
+    layers = sorted(set(table["layer"]))
+    gap = float(np.diff(layers).min()) if len(layers) > 1 else 1.0
+    methods = table.groupby("method", sort=False)
+    for k, (method, rows) in enumerate(methods):
         drawn = rows.sort_values("layer")
+        names = ("layer", metric, f"{metric}_low", f"{metric}_high")
+        layer, value, low, high = (drawn[name].to_numpy(dtype=float) for name in names)
+        beside = DODGE * gap * ((k + 0.5) / len(methods) - 0.5)
         color, pattern, marker = (cycle[k % len(cycle)] for cycle in (COLORS, PATTERNS, MARKERS))
-        ax.plot(drawn["layer"], drawn[metric], ls=pattern, marker=marker, ms=5, color=color, label=str(method))
-        ax.fill_between(drawn["layer"], drawn[f"{metric}_low"], drawn[f"{metric}_high"], color=color, alpha=0.18, lw=0)
-    ax.set_xticks(sorted(set(table["layer"])))
+        ax.plot(layer + beside, value, ls=pattern, marker=marker, ms=5, color=color, label=str(method))
+        ax.vlines(layer + beside, low, high, color=color, lw=1.2)
+    ax.set_xticks(layers)
     ax.set(xlabel="layer", ylabel=metric.replace("_", " "))
     ax.legend(frameon=False, fontsize="small")
     return ax
