@@ -261,7 +261,7 @@ rows = []
 for name, how in samplings.items():
     for steered in (False, True):
         write = steerer.generate if steered else ode.generate
-        written = write(model, prompts, max_new_tokens=40, **how)
+        written = write(model, prompts, max_new_tokens=20, **how)
         quality = text_quality(model, prompts, [text.removeprefix(p) for p, text in zip(prompts, written, strict=True)])
         row = {"sampling": name, "steered": steered, **quality[["perplexity", "distinct_2", "repetition"]].median()}
         if MODEL == "organism":
