@@ -185,8 +185,25 @@ def certificates() -> Iterator[Row]:
                    "ours": rate, "ratio": rate, "unit": "1/s"}  # fmt: skip
 
 
+def methods() -> Iterator[Row]:
+    """What each method adds to a token."""
+    from analyses.method_cost import method_rows  # it takes `row` from here
+
+    yield from method_rows(gpt2_small())
+
+
+def sweeps() -> Iterator[Row]:
+    """Suffix evaluation against full passes, and what the engine adds."""
+    from analyses.suffix_cost import SuffixCostConfig, suffix_rows
+    from analyses.sweep_cost import SweepCostConfig, sweep_rows
+
+    yield from suffix_rows(gpt2_small(), SuffixCostConfig())
+    yield from sweep_rows(SweepCostConfig())
+
+
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
+    "methods": methods, "sweeps": sweeps,
 }  # fmt: skip
 
 

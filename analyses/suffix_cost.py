@@ -19,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.bench import Row, gpt2_small, row
+from analyses.timing import peak_memory
 from odesteer_tl.suffix import Prefix, collect_prefix
 
 
@@ -77,6 +78,14 @@ def suffix_rows(model: TransformerBridge, config: SuffixCostConfig) -> Iterator[
         for kept in ("all logits", "last logits"):
             what = f"suffix evaluation, {name} edited, against full passes with {kept}; {sizes}"
             yield row(what, "≥ 4×" if kept == "all logits" else "", seconds[f"{name} {kept}"], seconds[name])
+    prefix, layer = prefixes["all positions"], int(model.cfg.n_layers) // 2
+
+    def sweep(strengths: int) -> None:
+        for i in range(strengths):
+            prefix.logits(layer, ode.Flow(angle=0.1 * (i + 1), steps=1).solve(field, prefix.residuals[layer]).end)
+
+    peaks = [peak_memory(lambda n=n: sweep(n)) / 2**20 for n in (config.strengths, 1)]
+    yield row(f"peak extra memory, {config.strengths} strengths against one", "1×", *peaks, unit="MiB")
 
 
 def timed(seconds: defaultdict[str, float], name: str, times: int, call: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ from . import fields as fields
 from . import flow as flow
 from . import generation as generation
 from . import hooks as hooks
+from . import indicators as indicators
 from . import interchange as interchange
 from . import methods as methods
 from . import models as models

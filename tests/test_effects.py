@@ -135,11 +135,12 @@ def test_a_study_is_its_inputs_and_not_its_threads(tmp_path):
 
 def test_too_few_prompts_are_refused(tmp_path):
     file = tmp_path / "few.csv"
-    pd.DataFrame({"positive": [f"good {i}" for i in range(60)], "negative": [f"bad {i}" for i in range(60)]}).to_csv(
-        file
-    )
+    texts = {side: [f"the {side} {i}" for i in range(300)] for side in ("positive", "negative")}
+    pd.DataFrame(texts).to_csv(file)
     with pytest.raises(ValueError, match="ask for 350; lower them or give more pairs"):
         Material(EffectSettings(contrast=str(file)))
+    with pytest.raises(ValueError, match=r"leaves 9 texts a class to calibrate on.*give 267 pairs or more"):
+        Material(EffectSettings(pairs=60))
 
 
 def synthetic(seed, n=120, layers=12, effect=0.5, concept="a", lift=0.0):

@@ -1,11 +1,13 @@
 """Comparisons at equal budget, end to end: every arm spends the same, declared tests, tables for a paper, resumed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import odesteer_tl as ode
 from analyses.effects import EffectSettings
 from analyses.effects.comparison import MARGIN, PRIMARY, ComparisonReport
 from analyses.layer_effectiveness import LayersConfig, layer_effectiveness
@@ -85,13 +87,17 @@ def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred(
     assert report.primary["equivalent"].all()
 
 
-def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys):
-    config = ComparisonConfig(effect=EffectSettings(pairs=60, select=0, test=4, max_new_tokens=2), methods=("caa",),
-                              angle=(0.3,), displacement=(), kl=(), out=tmp_path)  # fmt: skip
-    with pytest.raises(IncompleteStudy, match=r"failed; see `python -m analyses.sweep status"):
-        method_comparison(config)  # too few texts to calibrate a density on
+def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys, monkeypatch):
+    def broken(positive, negative, seed=0):
+        raise ArithmeticError("no direction in these data")
+
+    monkeypatch.setitem(ode.METHODS, "broken", ode.methods.Method(broken, "euler", 1, "this test"))
+    config = ComparisonConfig(effect=replace(SMALL, test=4, max_new_tokens=2), methods=("caa", "broken"), angle=(0.3,),
+                              displacement=(), kl=(), out=tmp_path)  # fmt: skip
+    with pytest.raises(IncompleteStudy, match=r"4 of 5 cells done, 1 failed; see `python -m analyses.sweep status"):
+        method_comparison(config)
     assert main(config) == 1
-    assert "failed" in capsys.readouterr().err
+    assert "1 failed" in capsys.readouterr().err
 
 
 def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):

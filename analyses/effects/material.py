@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from analyses.effects.steer import Steer, angle_between
 from analyses.effects.writing import Written, left_padded, write
 from analyses.likelihood_arms import candidates
 from analyses.sources import load_contrast, load_prompts
+from odesteer_tl.densities.calibration import LEAST_HELD_OUT
 from odesteer_tl.indicators import divergence
 from odesteer_tl.sites import BLOCK_OUTPUT
 
@@ -169,6 +171,12 @@ class Material:
         self.model = ode.load_model(settings.model)
         contrast = load_contrast(settings.contrast, settings.pairs, settings.seed)
         self.parts = contrast.split(SPLITS, settings.seed)
+        held_out = min(len(self.parts[2].positive), len(self.parts[2].negative))
+        if held_out < LEAST_HELD_OUT:
+            raise ValueError(
+                f"contrast={settings.contrast!r} leaves {held_out} texts a class to calibrate on, and at least "
+                f"{LEAST_HELD_OUT} are needed; give {math.ceil(LEAST_HELD_OUT / SPLITS[2])} pairs or more"
+            )
         self.acts = [ode.collect_activations(self.model, part, "all", batch_size=128) for part in self.parts]
         n = settings.select + settings.test
         self.prompts: Sequence[str] = load_prompts(settings.contrast, n, settings.seed, self.parts[3])

@@ -46,16 +46,18 @@ class LayerReport:
         """Summarise a finished study; the level of a budget that stands for it is the middle one."""
         steered = table.query("label != 'unsteered'")
         layers = sorted(int(layer) for layer in set(steered["layer"]))
+        labels = set(steered["label"])
+        pairs = [pair for pair in PAIRS if labels.issuperset(pair)]
         level = middle(steered, "kl")
         area = [tables.areas(table, layer, "one geodesic step", MARGIN).assign(layer=layer) for layer in layers]
-        picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR]
+        picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR if label in labels]
         budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
         survived = tables.survival(table, "flow", "kl", level)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
             tables.choices(table),
             pd.concat(area, ignore_index=True),
-            pd.concat([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in budgets]),
+            pd.concat([tables.contrasts(table, b, pairs, MARGIN).assign(budget=b) for b in budgets]),
             tables.anti_steerable(table, "kl"),
             pd.concat(picks, ignore_index=True),
             survived.rename(columns=str).reset_index(),

@@ -11,7 +11,14 @@ TOP = 1000
 
 
 def entropy(logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
-    """Entropy of the softmax, nats."""
+    """Entropy of the softmax.
+
+    Args:
+        logits: of any distribution; −∞ is a token that cannot come.
+
+    Returns:
+        nats, float64.
+    """
     log_p = logits.double().log_softmax(-1)
     return -torch.xlogy(log_p.exp(), log_p.exp()).sum(-1)
 
@@ -22,7 +29,11 @@ def branching_factor(logits: Float[Tensor, "*batch vocab"], top: int = TOP) -> F
     The normalised factor NBF of a steer is the steered BF over the unsteered one (arXiv 2602.01716).
 
     Args:
+        logits: of the next token.
         top: of a smaller vocabulary, all tokens.
+
+    Returns:
+        tokens, float64.
 
     Raises:
         ValueError: `top` is below 1.
@@ -33,7 +44,15 @@ def branching_factor(logits: Float[Tensor, "*batch vocab"], top: int = TOP) -> F
 def divergence(
     logits: Float[Tensor, "*batch vocab"], reference: Float[Tensor, "*batch vocab"]
 ) -> Float[Tensor, "*batch"]:
-    """KL(softmax(logits) ‖ softmax(reference)), nats; at least 0."""
+    """KL(softmax(logits) ‖ softmax(reference)).
+
+    Args:
+        logits: of the distribution that is averaged over, the steered one.
+        reference: of the other, the unsteered one.
+
+    Returns:
+        nats, float64; at least 0.
+    """
     log_p, log_q = logits.double().log_softmax(-1), reference.double().log_softmax(-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1).clamp_min(0)
 
@@ -45,6 +64,14 @@ def restricted_divergence(
 
     With the unembedded steered state as `logits` and the unembedded direction as `reference` this is the alignment
     indicator of arXiv 2602.01716. Reconstructed: whose top tokens are meant (the steered state's).
+
+    Args:
+        logits: of the distribution whose top tokens are meant.
+        reference: of the other; broadcast against `logits`.
+        top: of a smaller vocabulary, all tokens.
+
+    Returns:
+        nats, float64; at least 0.
 
     Raises:
         ValueError: `top` is below 1.

@@ -20,6 +20,9 @@ def summarise(series: Float[Tensor, "n tokens"], kept: Bool[Tensor, "n tokens"])
     Args:
         series: an indicator at every generated token, in any unit.
         kept: the tokens that belong to the text.
+
+    Returns:
+        A row a text, a column a statistic, in the series' unit (`slope`: per token).
     """
     values, mask = series.double().cpu().numpy(), kept.cpu().numpy()
     return np.stack([_of_one(row[keep]) for row, keep in zip(values, mask, strict=True)])

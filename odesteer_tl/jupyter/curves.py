@@ -48,6 +48,9 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
         row: which of its activations (of all batch dimensions, flattened).
         ax: where to draw; by default a new figure.
 
+    Returns:
+        The axes drawn on.
+
     Raises:
         ValueError: the path was not recorded, it has no such row, or the barrier has no certificate.
     """
@@ -80,7 +83,11 @@ def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     Args:
         table: tidy; columns `layer`, `method`, `metric`, and its limits `metric_low` and `metric_high`; one row a layer
             and method.
+        metric: the column to draw.
         ax: where to draw; by default a new figure.
+
+    Returns:
+        The axes drawn on.
 
     Raises:
         ValueError: a column is missing, or a method has several rows at a layer.
@@ -116,7 +123,11 @@ def plot_likelihood(score: PathScore, axes: tuple[Axes, Axes] | None = None) -> 
     its bootstrap interval); behind it, while h rises, is over-steering. The abscissa is the mean angle from the start.
 
     Args:
+        score: of paths of one start a prompt.
         axes: two to draw on; by default a new figure.
+
+    Returns:
+        The two axes drawn on.
 
     Raises:
         ValueError: fewer than 2 prompts or 3 points, of which no band or peak can be had.

@@ -29,6 +29,10 @@ def example_texts(model: str | Path, n: int = 400, seed: int = 0) -> tuple[Contr
         model: as for `load_model`. "organism" gets texts of its grammar (valence); any other model gets opinions, which
             are made from templates: good for a first look, too uniform for a result.
         n: pairs; at most 800 of the opinions.
+        seed: of the draw.
+
+    Returns:
+        The contrast, and prompts that share no text with it.
 
     Raises:
         ValueError: n is out of range.

@@ -53,13 +53,16 @@ class ColoredTokens:
     """Texts whose tokens are shaded by calibrated h; Jupyter shows it, `frame()` gives the numbers.
 
     All rows share one scale, symmetric about 0: dark where h < 0, bright where h > 0.
+
+    Attributes:
+        rows: three a prompt, each with its tokens and their calibrated h in nats.
     """
 
     rows: tuple[TokenRow, ...]
 
     @property
     def limit(self) -> float:
-        """The largest |h| shown, nats: the end of the scale."""
+        """The end of the scale, which is the largest |h| shown (nats)."""
         return max(abs(h) for row in self.rows for h in row.h) or 1.0
 
     def frame(self) -> pd.DataFrame:
@@ -120,8 +123,14 @@ def color_tokens(
     more positive; the rise within the hook is steering's own doing, and says nothing of the text.
 
     Args:
+        model, steerer, prompts: as for `steerer.generate`.
         barrier: calibrated, of the layer that is steered.
+        max_new_tokens: of each text.
         temperature: 0 is greedy; both texts are drawn with the same seed.
+        seed: of the sampling.
+
+    Returns:
+        What Jupyter shows as shaded text.
 
     Raises:
         ValueError: the barrier is not calibrated, or the steerer cannot run on this model; and as `generate`.
