@@ -13,6 +13,7 @@ import pandas as pd
 from analyses.effects import tables
 from analyses.effects.prediction import layer_picks
 from analyses.runs import save_run
+from odesteer_tl import stats
 
 #: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than CAA?
 PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("certified", "flow"),
@@ -52,12 +53,13 @@ class LayerReport:
         area = [tables.areas(table, layer, "one geodesic step", MARGIN).assign(layer=layer) for layer in layers]
         picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR if label in labels]
         budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
+        declared = pd.concat([tables.contrasts(table, b, pairs, MARGIN).assign(budget=b) for b in budgets])
         survived = tables.survival(table, "flow", "kl", level)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
             tables.choices(table),
             pd.concat(area, ignore_index=True),
-            pd.concat([tables.contrasts(table, b, pairs, MARGIN).assign(budget=b) for b in budgets]),
+            declared.assign(p_holm=stats.holm(declared["p"])),
             tables.anti_steerable(table, "kl"),
             pd.concat(picks, ignore_index=True),
             survived.rename(columns=str).reset_index(),

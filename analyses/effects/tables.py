@@ -155,7 +155,7 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
 
     Returns:
         A row a pair × layer × level: `difference` (first − second) with its bootstrap interval, the exact McNemar p
-        value with Holm's correction over all rows, and the equivalence test within `margin`.
+        value with Holm's correction over the rows returned, and the equivalence test within `margin`.
     """
     rows = table.query("split == 'test' and budget == @budget")
     found: list[dict[str, Any]] = []
