@@ -51,7 +51,7 @@ def layer_effectiveness(config: LayersConfig) -> tuple[LayerReport, Path]:
     study = effect_study(name, config.effect, layers, LAYER_ARMS, budgets)
     directory = finish(study, config.out, config.executor)
     table = pd.read_parquet(directory / "table.parquet")
-    report = LayerReport.of(table)
+    report = LayerReport.of(table, Path(config.effect.contrast).stem)
     report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(table)})
     return report, directory
 

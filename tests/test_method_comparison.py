@@ -72,16 +72,21 @@ def test_a_finished_comparison_is_not_run_again(compared):
 
 def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred():
     rows = []
-    for label, success in (("caa", False), ("good", True), ("Euler-10", True), ("one geodesic step", True),
-                           ("optimal_cap", True)):  # fmt: skip
+    for label in ("caa", "gated", "good", "Euler-10", "one geodesic step", "optimal_cap"):
         for budget in ("angle", "kl"):
             rows.append(pd.DataFrame({
                 "prompt": range(40), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
-                "success": success, "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1, "efficiency": 0.9,
+                "success": label != "caa", "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1, "efficiency": 0.9,
                 "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
             }))  # fmt: skip
-    report = ComparisonReport.of(pd.concat(rows, ignore_index=True), "made up")
+    table = pd.concat(rows, ignore_index=True)
+    table.loc[(table["label"] == "gated") & (table["prompt"] < 20), "reached"] = False
+    report = ComparisonReport.of(table, "made up")
     paper = report.for_paper()
+    # half of its prompts could not spend the budget: shown last, marked, not tested
+    assert paper.index[-1] == "gated"
+    assert paper.loc["gated", "kl 0.1"].endswith("†")
+    assert report.methods.query("method == 'gated'")["p_holm"].isna().all()
     assert paper.loc["good", "kl 0.1"].endswith("*")
     assert not paper.loc["caa", "kl 0.1"].endswith("*")
     assert report.primary["equivalent"].all()

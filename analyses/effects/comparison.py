@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
@@ -20,6 +21,8 @@ from odesteer_tl import stats
 PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
 #: every other method is compared with the mean difference, the simplest there is, with Holm's correction over methods
 BASELINE = "caa"
+#: a method whose budget fewer prompts than this share could spend is not at equal budget: shown apart, not tested
+SPENT = 0.95
 #: in units of success, declared beforehand: a smaller difference does not matter
 MARGIN = 0.05
 
@@ -31,8 +34,8 @@ class ComparisonReport:
     Attributes:
         frontier: success and cost, a method × budget × level a row.
         primary: the declared contrasts, at every budget and level, Holm over all of them, with equivalence tests.
-        methods: at the middle level of each budget: success, its difference to CAA (Holm over methods and budgets),
-            certified share, efficiency and typicality.
+        methods: at the middle level of each budget: success, its difference to CAA (Holm over the methods at equal
+            budget and the budgets; NaN for the others), certified share, efficiency and typicality.
     """
 
     frontier: pd.DataFrame
@@ -42,16 +45,15 @@ class ComparisonReport:
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
         """Summarise a finished study."""
-        steered = table.query("label != 'unsteered'")
-        frontier = tables.profile(steered).rename(columns={"label": "method"}).assign(concept=concept)
-        cells = steered.query("split == 'test'").groupby(tables.CELL, sort=False)["kl"]
-        kl = [stats.median(values) for _, values in cells]
-        frontier = frontier.assign(kl=[e.value for e in kl], kl_low=[e.low for e in kl], kl_high=[e.high for e in kl])
+        frontier = tables.frontier(table, concept)
         budgets = list(dict.fromkeys(frontier["budget"]))
         primary = pd.concat([tables.contrasts(table, b, PRIMARY, MARGIN).assign(budget=b) for b in budgets])
         primary["p_holm"] = stats.holm(primary["p"])
         methods = pd.concat([_against(table, BASELINE, b, middle(frontier, b)) for b in budgets], ignore_index=True)
-        return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=stats.holm(methods["p"])))
+        at_budget = (methods["reached"] >= SPENT).to_numpy()
+        corrected = np.full(len(methods), np.nan)
+        corrected[at_budget] = stats.holm(methods["p"].to_numpy()[at_budget])
+        return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected))
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet, and for a paper as LaTeX and Markdown, in the place of an earlier report."""
@@ -64,16 +66,20 @@ class ComparisonReport:
         return folder
 
     def for_paper(self) -> pd.DataFrame:
-        """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached."""
+        """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached.
+
+        Methods that some prompts could not spend the budget with stand last, marked †.
+        """
         rows: list[dict[str, Any]] = self.methods.to_dict("records")
         shown = pd.DataFrame({
             "method": [row["method"] for row in rows],
             "column": [f"{row['budget']} {row['level']:g}" for row in rows],
             "text": [f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" + "*" * (row["p_holm"] < 0.05)
-                     for row in rows],
+                     + "†" * (row["reached"] < SPENT) for row in rows],
         })  # fmt: skip
         wide = shown.pivot(index="method", columns="column", values="text")[list(dict.fromkeys(shown["column"]))]
-        at_kl = self.methods.query("budget == 'kl'").sort_values("success", ascending=False, kind="stable")
+        at_kl = self.methods.query("budget == 'kl'").assign(spent=lambda x: x["reached"] >= SPENT)
+        at_kl = at_kl.sort_values(["spent", "success"], ascending=False, kind="stable")
         extra = [name for name in ("parses", "angle", "certified", "efficiency", "typicality", "reached")
                  if name in at_kl]  # fmt: skip
         return wide.join(at_kl.set_index("method")[extra]).loc[list(at_kl["method"])]
@@ -82,7 +88,8 @@ class ComparisonReport:
         columns = ["budget", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalence_p",
                    "equivalent"]  # fmt: skip
         return (
-            f"Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets)\n\n"
+            f"Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal\nbudget: "
+            f"at the prompt's last token fewer than {SPENT:.0%} of the prompts could spend it, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
             f"{self.primary[columns].to_markdown(index=False, floatfmt='.3f')}"

@@ -29,12 +29,14 @@ class LayerReport:
 
     Attributes:
         layers: success and cost, an arm × layer × budget × level a row (`method` is the arm's label).
+        frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
         chosen: layer and level chosen on the select prompts, with the naive figure beside it.
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
     """
 
     layers: pd.DataFrame
+    frontier: pd.DataFrame
     chosen: pd.DataFrame
     areas: pd.DataFrame
     contrasts: pd.DataFrame
@@ -43,13 +45,14 @@ class LayerReport:
     survival: pd.DataFrame
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> LayerReport:
+    def of(cls, table: pd.DataFrame, concept: str) -> LayerReport:
         """Summarise a finished study; the level of a budget that stands for it is the middle one."""
         steered = table.query("label != 'unsteered'")
         layers = sorted(int(layer) for layer in set(steered["layer"]))
         labels = set(steered["label"])
         pairs = [pair for pair in PAIRS if labels.issuperset(pair)]
         level = middle(steered, "kl")
+        central = table.loc[table["layer"] == layers[len(layers) // 2]]
         area = [tables.areas(table, layer, "one geodesic step", MARGIN).assign(layer=layer) for layer in layers]
         picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR if label in labels]
         budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
@@ -57,6 +60,7 @@ class LayerReport:
         survived = tables.survival(table, "flow", "kl", level)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
+            tables.frontier(central, concept) if "parses" in table else pd.DataFrame(),
             tables.choices(table),
             pd.concat(area, ignore_index=True),
             declared.assign(p_holm=stats.holm(declared["p"])),
@@ -69,7 +73,7 @@ class LayerReport:
         """Write the tables as parquet beside `run.json`, in the place of an earlier report."""
         if folder.exists():
             shutil.rmtree(folder)
-        return save_run(folder, vars(self), run)
+        return save_run(folder, {name: table for name, table in vars(self).items() if len(table)}, run)
 
     def __str__(self) -> str:
         parts = {

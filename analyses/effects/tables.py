@@ -46,6 +46,16 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def frontier(table: pd.DataFrame, concept: str) -> pd.DataFrame:
+    """`profile` of the steered test prompts with `method`, `concept`, and the median KL with its exact interval."""
+    steered = table.query("label != 'unsteered'")
+    cells = steered.query("split == 'test'").groupby(CELL, sort=False)["kl"]
+    kl = [stats.median(values) for _, values in cells]
+    found = profile(steered).rename(columns={"label": "method"})
+    spent = {"kl": [e.value for e in kl], "kl_low": [e.low for e in kl], "kl_high": [e.high for e in kl]}
+    return found.assign(concept=concept, **spent)
+
+
 def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Layer and level of each arm chosen on the select prompts and reported on test, beside the naive figure.
 
