@@ -76,8 +76,8 @@ def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred(
         for budget in ("angle", "kl"):
             rows.append(pd.DataFrame({
                 "prompt": range(40), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
-                "success": label != "caa", "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1, "efficiency": 0.9,
-                "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
+                "success": label != "caa", "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1,
+                "efficiency": 0.9, "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
             }))  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
     table.loc[(table["label"] == "gated") & (table["prompt"] < 20), "reached"] = False

@@ -88,7 +88,7 @@ class ComparisonReport:
         columns = ["budget", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalence_p",
                    "equivalent"]  # fmt: skip
         return (
-            f"Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal\nbudget: "
+            "Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal budget: "
             f"at the prompt's last token fewer than {SPENT:.0%} of the prompts could spend it, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
