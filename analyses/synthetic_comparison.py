@@ -1,0 +1,131 @@
+"""Do nonlinear methods win where the true log-ratio is known, and does the barrier that predicts best steer best?
+
+Two pairs of Gaussians with exact p₊ and p₋ (`organism.SyntheticPair`): one whose log-ratio is linear, one whose
+log-ratio has no linear part. Every method turns held-out negatives by the same angle; what counts is the true ratio.
+`python -m analyses.synthetic_comparison`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import tyro
+from jaxtyping import Float
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from tqdm.auto import tqdm
+
+import odesteer_tl as ode
+from analyses.effects import Arm
+from analyses.effects.matching import Scan
+from analyses.effects.steer import angle_between
+from analyses.runs import refuse_existing, save_run
+from odesteer_tl.organism import SyntheticPair
+from odesteer_tl.sites import BLOCK_OUTPUT
+
+PAIRS = {"linear ratio": SyntheticPair.linear, "no linear part": SyntheticPair.quadratic}
+#: barriers of growing stiffness, whose reading and steering are compared
+GAMMAS, CS = (0.1, 1.0, 4.0), (1.0, 100.0, 10_000.0)
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """Settings.
+
+    Args:
+        d: width. fit, test: activations a class. seeds: draws of pair and data.
+        angle: radians turned. highest: the largest strength tried to turn them.
+    """
+
+    d: int = 64
+    fit: int = 500
+    test: int = 300
+    seeds: int = 5
+    angle: float = 0.4
+    highest: float = 2.0
+    out: Path = Path("results/synthetic")
+
+
+def turned(
+    field: ode.VectorField, arm: Arm, start: Float[Tensor, "n d"], config: SyntheticConfig
+) -> tuple[Float[Tensor, "n d"], float]:
+    """Where the arm leads when every row turns by the angle, and the share of rows that can."""
+
+    def end(strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        return arm.flow(strength).solve(field, start).end
+
+    scan = Scan(lambda strength: angle_between(start, end(strength)), len(start), config.highest)
+    matched = scan.match(config.angle)
+    return end(matched.strength).double(), float(matched.reached.double().mean())
+
+
+def outcome(pair: SyntheticPair, start: Float[Tensor, "n d"], end: Float[Tensor, "n d"]) -> dict[str, float]:
+    """Share of rows that end where p₊ > p₋, and the mean gain of the true log-ratio, nats."""
+    after = pair.log_ratio(end)
+    return {"success": float((after > 0).double().mean()), "gain": float((after - pair.log_ratio(start)).mean())}
+
+
+def method_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
+    """One row a pair × seed × method."""
+    arms = [Arm.of(name) for name, method in ode.METHODS.items() if method.site == BLOCK_OUTPUT]
+    for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
+        pair = make(config.d, seed=seed)
+        fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)
+        for arm in tqdm(arms, desc=f"{name}, seed {seed}", leave=False):
+            field = ode.METHODS[arm.method].fit(*fit, seed)
+            end, reached = turned(field, arm, test[1], config)
+            yield {"pair": name, "seed": seed, "method": arm.label, "reached": reached, **outcome(pair, test[1], end)}
+
+
+def barrier_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
+    """One row a pair × seed × barrier: how it reads held-out activations, and what one step along it does."""
+    step = Arm("one geodesic step", "odesteer_kernel", "geodesic", 1)
+    for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
+        pair = make(config.d, seed=seed)
+        fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)
+        labels = [1] * config.test + [0] * config.test
+        for gamma, C in product(GAMMAS, CS):
+            barrier = ode.KernelBarrier(gamma=gamma, C=C).fit(*fit)
+            auc = roc_auc_score(labels, barrier.value(torch.cat(test).double()).numpy())
+            end, _ = turned(ode.BarrierField(barrier), step, test[1], config)
+            yield {"pair": name, "seed": seed, "gamma": gamma, "C": C, "auc": float(auc),
+                   **outcome(pair, test[1], end)}  # fmt: skip
+
+
+def over_seeds(rows: pd.DataFrame, keys: list[str], values: list[str]) -> pd.DataFrame:
+    """Means over seeds with their lowest and highest, as text."""
+    grouped: Any = rows.groupby(keys, sort=False)[values]
+    mean, low, high = grouped.mean(), grouped.min(), grouped.max()
+    shown = {value: [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(mean[value], low[value], high[value], strict=True)]
+             for value in values}  # fmt: skip
+    return pd.DataFrame(shown, index=mean.index)
+
+
+def main(config: SyntheticConfig) -> None:
+    """Run, write both tables and print them.
+
+    Raises:
+        ValueError: `out` holds an earlier run.
+    """
+    refuse_existing(config.out)
+    methods, barriers = pd.DataFrame(method_rows(config)), pd.DataFrame(barrier_rows(config))
+    save_run(config.out, {"methods": methods, "barriers": barriers}, {k: str(v) for k, v in vars(config).items()})
+    for name in PAIRS:
+        rows = methods.query("pair == @name")
+        shown = over_seeds(rows, ["method"], ["success", "gain", "reached"])
+        gains: Any = rows.groupby("method")["gain"].mean()
+        order = gains.sort_values(ascending=False).index
+        print(f"\n{name}: mean over {config.seeds} seeds [lowest, highest], {config.angle} rad\n")
+        print(shown.loc[list(order)].to_markdown())
+        read = over_seeds(barriers.query("pair == @name"), ["gamma", "C"], ["auc", "success", "gain"])
+        print(f"\n{name}: reading and steering of kernel barriers\n\n{read.reset_index().to_markdown(index=False)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(SyntheticConfig, description=__doc__))
