@@ -102,8 +102,8 @@ def over_seeds(rows: pd.DataFrame, keys: list[str], values: list[str]) -> pd.Dat
     """Means over seeds with their lowest and highest, as text."""
     grouped: Any = rows.groupby(keys, sort=False)[values]
     mean, low, high = grouped.mean(), grouped.min(), grouped.max()
-    shown = {value: [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(mean[value], low[value], high[value], strict=True)]
-             for value in values}  # fmt: skip
+    rows_of = {value: zip(mean[value], low[value], high[value], strict=True) for value in values}
+    shown = {value: [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in found] for value, found in rows_of.items()}
     return pd.DataFrame(shown, index=mean.index)
 
 
