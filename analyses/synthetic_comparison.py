@@ -72,13 +72,17 @@ def outcome(pair: SyntheticPair, start: Float[Tensor, "n d"], end: Float[Tensor,
 
 
 def method_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
-    """One row a pair × seed × method."""
+    """One row a pair × seed × method; a method that refuses the data (its message is printed) has none."""
     arms = [Arm.of(name) for name, method in ode.METHODS.items() if method.site == BLOCK_OUTPUT]
     for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
         pair = make(config.d, seed=seed)
         fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)
         for arm in tqdm(arms, desc=f"{name}, seed {seed}", leave=False):
-            field = ode.METHODS[arm.method].fit(*fit, seed)
+            try:
+                field = ode.METHODS[arm.method].fit(*fit, seed)
+            except ValueError as error:
+                print(f"{name}, seed {seed}: {arm.label} cannot be fitted: {error}")
+                continue
             end, reached = turned(field, arm, test[1], config)
             yield {"pair": name, "seed": seed, "method": arm.label, "reached": reached, **outcome(pair, test[1], end)}
 
