@@ -107,15 +107,17 @@ def _survival(steer: Steer) -> dict[str, Any]:
     """
     here, shared = steer.here, steer.here.shared
     n_layers = len(shared.last.residuals)
-    alone, every = (_steered_residuals(steer, prefix) for prefix in (shared.last, shared.whole))
+    alone = _later_residuals(shared.last, here.layer, steer.at_last)
+    every = _later_residuals(shared.whole, here.layer, steer.everywhere)
     gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(here.layer)}
     gains |= {f"gain_at_{j}": _gain(shared, j, alone[j]) for j in range(here.layer, n_layers)}
     return {**gains, "gain_all_positions": _gain(shared, n_layers - 1, every[n_layers - 1])}
 
 
-def _steered_residuals(steer: Steer, prefix: ode.Prefix) -> dict[int, Float[Tensor, "n pos d"]]:
+def _later_residuals(
+    prefix: ode.Prefix, layer: int, edited: Float[Tensor, "n pos d"]
+) -> dict[int, Float[Tensor, "n pos d"]]:
     """The steered layer's residuals and those of all later ones."""
-    layer, edited = steer.here.layer, steer.residuals(prefix)
     later = list(range(layer + 1, len(prefix.residuals)))
     return {layer: edited, **(prefix.later_residuals(layer, edited, later) if later else {})}
 
@@ -130,9 +132,9 @@ def _cost(steer: Steer) -> dict[str, Any]:
     """What the next-token distribution pays, nats: steered at the last position, and at all of the prompt's own."""
     here, shared = steer.here, steer.here.shared
     plain = shared.last.baseline
-    logits = shared.last.logits(here.layer, steer.residuals(shared.last))[:, 0]
-    edited, real = steer.residuals(shared.whole), shared.whole.attention_mask
-    everywhere = shared.whole.logits(here.layer, edited, last=edited.shape[1])
+    logits = shared.last.logits(here.layer, steer.at_last)[:, 0]
+    real = shared.whole.attention_mask
+    everywhere = shared.whole.logits(here.layer, steer.everywhere, last=real.shape[1])
     neutral = divergence(everywhere, shared.neutral)
     return {
         "kl": divergence(logits, plain),

@@ -62,11 +62,21 @@ class Steer:
         return found[0][:, prefix.start :]
 
     @cached_property
+    def at_last(self) -> Float[Tensor, "n 1 d"]:
+        """The layer's residuals at every prompt's last token, steered there."""
+        return self.residuals(self.here.shared.last)
+
+    @cached_property
+    def everywhere(self) -> Float[Tensor, "n pos d"]:
+        """The layer's residuals at every position of the prompts, steered at all of them."""
+        return self.residuals(self.here.shared.whole)
+
+    @cached_property
     def points(self) -> Float[Tensor, "steps_plus_1 n d"]:
         """The path from every prompt's last token; its start and end where the arm is not `direct`."""
         start = self.here.start
         if not self.direct:
-            return torch.stack([start, self.residuals(self.here.shared.last)[:, 0]])
+            return torch.stack([start, self.at_last[:, 0]])
         field = self.here.field(self.arm.method, self.seed, self.half)
         points = self.arm.flow(self.strength).solve(field, start, record=True).points
         assert points is not None
