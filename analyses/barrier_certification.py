@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses import audits, certification_findings, certification_tables
+from analyses.certification import audits, findings, tables
 from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
@@ -149,10 +149,10 @@ def certify_steering(
     bounds: dict[int, dict[str, Any]] = {}
     for layer in tqdm(layers, desc="certifying layers"):
         here = {name: a[layer] for name, a in acts.items()}
-        tables, bounds[layer] = _one_layer(
+        of_layer, bounds[layer] = _one_layer(
             model, here, judges, layer, settings, prompts, unsteered, concept, len(layers)
         )
-        found.append({name: table.assign(layer=layer) for name, table in tables.items()})
+        found.append({name: table.assign(layer=layer) for name, table in of_layer.items()})
     run = {
         "settings": asdict(settings),
         "contrast": contrast.provenance,
@@ -184,15 +184,15 @@ def _one_layer(
     start = recording.at_prompt_end()[0].double()
     quadratic = barrier.is_quadratic
 
-    steps = certification_tables.step_table(barrier, recording)
-    tokens = certification_tables.token_table(barrier, recording)
-    radii = certification_tables.radius_table(barrier, recording) if quadratic else pd.DataFrame({"prompt": []})
+    steps = tables.step_table(barrier, recording)
+    tokens = tables.token_table(barrier, recording)
+    radii = tables.radius_table(barrier, recording) if quadratic else pd.DataFrame({"prompt": []})
     angle = float(tokens["angle"].to_numpy().mean())
     # a method of one step is compared along the paper's ten
     steps_along = steerer.flow.steps if steerer.flow.steps > 1 else 10
-    ways = certification_tables.directions(both, start, angle, steps_along, settings.seed)
-    directions = certification_tables.direction_table(barrier, ways)
-    strengths = certification_tables.strength_table(barrier, start, settings.strengths, steps_along)
+    ways = tables.directions(both, start, angle, steps_along, settings.seed)
+    directions = tables.direction_table(barrier, ways)
+    strengths = tables.strength_table(barrier, start, settings.strengths, steps_along)
     survival = audits.later_layers(model, prompts, steerer, judges | {layer: barrier})
 
     audit = [audits.cross_fit(_refit(barrier, settings), acts["half"], acts["other half"], acts["calibrate"], start,
@@ -203,13 +203,13 @@ def _one_layer(
     if concept is not None:
         gain = barrier.log_ratio(recording.at_prompt_end()[-1].double()) - barrier.log_ratio(start)
         audit.append(audits.against_the_grammar(concept, unsteered, recording.texts, gain))
-    findings = pd.concat(
+    claims = pd.concat(
         [
-            certification_findings.of_steps(steps, tokens),
-            certification_findings.of_robustness(radii),
-            certification_findings.of_directions(directions),
-            certification_findings.of_survival(survival, layer),
-            certification_findings.of_linearity(barrier, both, acts["test"], start),
+            findings.of_steps(steps, tokens),
+            findings.of_robustness(radii),
+            findings.of_directions(directions),
+            findings.of_survival(survival, layer),
+            findings.of_linearity(barrier, both, acts["test"], start),
             *audit,
         ],
         ignore_index=True,
@@ -223,7 +223,7 @@ def _one_layer(
     }
     if quadratic:
         bounds["landscape"] = str(landscape(barrier.quadratic))
-    return {"findings": findings, "steps": steps, "tokens": tokens, "radii": radii, "directions": directions,
+    return {"findings": claims, "steps": steps, "tokens": tokens, "radii": radii, "directions": directions,
             "survival": survival, "strengths": strengths}, bounds  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.published_form import REAL, published_euler
-from analyses.timing import interleaved, peak_memory
+from analyses.cost.published_form import REAL, published_euler
+from analyses.cost.timing import interleaved, peak_memory
 
 Row = dict[str, Any]
 
@@ -187,15 +187,15 @@ def certificates() -> Iterator[Row]:
 
 def methods() -> Iterator[Row]:
     """What each method adds to a token."""
-    from analyses.method_cost import method_rows  # it takes `row` from here
+    from analyses.cost.methods import method_rows  # it takes `row` from here
 
     yield from method_rows(gpt2_small())
 
 
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
-    from analyses.suffix_cost import SuffixCostConfig, suffix_rows
-    from analyses.sweep_cost import SweepCostConfig, sweep_rows
+    from analyses.cost.suffix import SuffixCostConfig, suffix_rows
+    from analyses.cost.sweep import SweepCostConfig, sweep_rows
 
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
     yield from sweep_rows(SweepCostConfig())

@@ -20,11 +20,11 @@ import tyro
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses import likelihood_tables as tables
-from analyses.likelihood_arms import ARMS, BARRIER_ARM, PLACEBO, Referee, fitted_fields
-from analyses.likelihood_decoding import POSITIVES, Judge, decoded
-from analyses.likelihood_prediction import prediction
-from analyses.likelihood_study import LikelihoodStudy, Settings
+from analyses.likelihood import tables
+from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Referee, fitted_fields
+from analyses.likelihood.decoding import POSITIVES, Judge, decoded
+from analyses.likelihood.prediction import prediction
+from analyses.likelihood.study import LikelihoodStudy, Settings
 from analyses.runs import refuse_existing
 from odesteer_tl import organism
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.audits import later_layers
 from analyses.barrier_certification import CertificationConfig as Config
 from analyses.barrier_certification import CertificationSettings, certify_steering, main
-from analyses.certification_tables import direction_table, strength_table
+from analyses.certification.audits import later_layers
+from analyses.certification.tables import direction_table, strength_table
 from analyses.recording import record
 from analyses.sources import load_contrast, load_prompts
 from tests.problems import activations, random_quadratic

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import tyro
 
-from analyses import likelihood_tables as tables
-from analyses.likelihood_arms import PLACEBO
-from analyses.likelihood_decoding import POSITIVES, UNSTEERED
-from analyses.likelihood_prediction import PLACES, PREDICTORS, prediction
-from analyses.likelihood_report import TABLES, find, report
+from analyses.likelihood import tables
+from analyses.likelihood.arms import PLACEBO
+from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.prediction import PLACES, PREDICTORS, prediction
+from analyses.likelihood.report import TABLES, find, report
 
 METHODS = (PLACEBO, "CAA")
 ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.published_form import COMPLEX, REAL, published_euler
+from analyses.cost.published_form import COMPLEX, REAL, published_euler
 from tests.problems import gaussian_classes
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.timing import peak_memory
+from analyses.cost.timing import peak_memory
 from odesteer_tl.suffix import collect_prefix
 
 P = 7

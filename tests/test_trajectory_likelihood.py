@@ -11,12 +11,12 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
-from analyses import likelihood_tables as tables
-from analyses.likelihood_arms import ARMS, PLACEBO, fitted_fields
-from analyses.likelihood_decoding import POSITIVES, UNSTEERED
-from analyses.likelihood_families import families
-from analyses.likelihood_prediction import areas, correlations, prediction
-from analyses.likelihood_study import Settings
+from analyses.likelihood import tables
+from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
+from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.families import families
+from analyses.likelihood.prediction import areas, correlations, prediction
+from analyses.likelihood.study import Settings
 from analyses.text_quality import distinct, text_quality
 from analyses.trajectory_likelihood import LikelihoodConfig, main, read_contrast, trajectory_likelihood
 

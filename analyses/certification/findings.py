@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 import odesteer_tl as ode
-from analyses.audits import auc, row
+from analyses.certification.audits import auc, row
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
 

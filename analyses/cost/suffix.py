@@ -1,6 +1,6 @@
 """What suffix evaluation costs against the naive loop of full forward passes with steering hooks, cell for cell.
 
-`python -m analyses.suffix_cost`
+`python -m analyses.cost.suffix`
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.bench import Row, gpt2_small, row
-from analyses.timing import peak_memory
+from analyses.cost.timing import peak_memory
 from odesteer_tl.suffix import Prefix, collect_prefix
 
 

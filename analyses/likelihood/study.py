@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.likelihood_tables import interval
+from analyses.likelihood.tables import interval
 from analyses.runs import save_run
 from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens
 

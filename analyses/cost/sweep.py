@@ -1,6 +1,6 @@
 """What the sweep engine costs: its overhead a cell, and what a second Dask worker brings.
 
-`python -m analyses.sweep_cost`
+`python -m analyses.cost.sweep`
 """
 
 from __future__ import annotations

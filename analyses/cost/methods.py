@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.bench import Row, classes, row
-from analyses.timing import interleaved
+from analyses.cost.timing import interleaved
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 

@@ -1,6 +1,6 @@
 """What importing costs, against `import transformer_lens` alone, in fresh interpreters run in turn.
 
-`python -m analyses.import_cost`
+`python -m analyses.cost.imports`
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from analyses.likelihood_arms import PLACEBO
-from analyses.likelihood_tables import spread
+from analyses.likelihood.arms import PLACEBO
+from analyses.likelihood.tables import spread
 from odesteer_tl import stats
 
 #: what is asked to predict, at the prompt's last token and as the mean over the steered tokens

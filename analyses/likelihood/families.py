@@ -1,6 +1,6 @@
 """Does the answer hang on the density? T* and exits of every arm under each family that p₊ could have been.
 
-`python -m analyses.likelihood_families --contrast valence --layer 2 3 --out results/likelihood/valence/families.csv`
+`python -m analyses.likelihood.families --contrast valence --layer 2 3 --out results/likelihood/valence/families.csv`
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pandas as pd
 import tyro
 
 import odesteer_tl as ode
-from analyses.likelihood_arms import ARMS, candidates, fitted_fields
-from analyses.likelihood_study import Settings
-from analyses.likelihood_tables import mean, spread
+from analyses.likelihood.arms import ARMS, candidates, fitted_fields
+from analyses.likelihood.study import Settings
+from analyses.likelihood.tables import mean, spread
 from analyses.trajectory_likelihood import read_contrast
 from odesteer_tl import stats
 from odesteer_tl.densities.path import EXIT_RANK

@@ -11,9 +11,9 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.likelihood_arms import ARMS, Arm, Referee, groups
-from analyses.likelihood_prediction import PLACES, PREDICTORS
-from analyses.likelihood_study import Settings
+from analyses.likelihood.arms import ARMS, Arm, Referee, groups
+from analyses.likelihood.prediction import PLACES, PREDICTORS
+from analyses.likelihood.study import Settings
 from analyses.recording import Recording, record
 from analyses.text_quality import text_quality
 

@@ -1,6 +1,6 @@
 """The likelihood study's tables as Markdown, from the files that its commands wrote; it computes and writes nothing.
 
-`python -m analyses.likelihood_report results/likelihood`
+`python -m analyses.likelihood.report results/likelihood`
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import tyro
 
-from analyses.likelihood_arms import PLACEBO
-from analyses.likelihood_decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.arms import PLACEBO
+from analyses.likelihood.decoding import POSITIVES, UNSTEERED
 from analyses.trajectory_likelihood import LESS_DISTINCT, LESS_LIKELY
 
 Rows = list[dict[str, Any]]
