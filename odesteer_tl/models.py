@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformer_lens.model_bridge import RemoteBridge, TransformerBridge
+from accelerate.utils import align_module_device
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
 from odesteer_tl._check import require_one_of
@@ -38,18 +42,20 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, model: TransformerBridge) -> ModelIdentity:
-        """Read the identity of a loaded model."""
+        """Read the identity of a loaded model, its embedding from disk where it was offloaded.
+
+        Raises:
+            ValueError: a remote model, or one loaded without its weights.
+        """
         require_local(model)
-        weight = _embedding(model)
-        # 64 rows tell two trainings apart, and stay cheap on a vocabulary of 256,000
-        rows = weight[:: max(1, weight.shape[0] // 64)].detach().float().cpu().contiguous()
+        rows = _embedding_rows(model)
         return cls(
             name=_name(Path(str(model.cfg.model_name))),
             d_model=int(model.cfg.d_model),
             n_layers=int(model.cfg.n_layers),
-            dtype=str(weight.dtype).removeprefix("torch."),
+            dtype=str(rows.dtype).removeprefix("torch."),
             compatibility_mode=bool(model.compatibility_mode),
-            fingerprint=hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16],
+            fingerprint=hashlib.sha256(rows.float().numpy().tobytes()).hexdigest()[:16],
         )
 
     def require(self, model: TransformerBridge) -> None:
@@ -92,11 +98,14 @@ def load_model(
 
 
 def require_local(model: Any) -> None:
-    """Raise `ValueError` for a bridge that runs elsewhere and cannot call Python hooks (vLLM, inspect)."""
-    if isinstance(model, RemoteBridge):
+    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks.
+
+    Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names.
+    """
+    if not isinstance(model, TransformerBridge):
         raise ValueError(
-            f"model={type(model).__name__} runs in another process and cannot run hook functions; "
-            "load it with odesteer_tl.load_model(name)"
+            f"model={type(model).__name__} is not a TransformerBridge in this process: it cannot run hook functions "
+            "under their canonical names; load it with odesteer_tl.load_model(name)"
         )
 
 
@@ -117,7 +126,18 @@ def _name(source: Path) -> str:
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name
 
 
-def _embedding(model: TransformerBridge) -> torch.Tensor:
-    """The input embedding, the one weight every language model has."""
+def _embedding_rows(model: TransformerBridge) -> Float[Tensor, "rows d_model"]:
+    """Every so many rows of the input embedding, the one weight every language model has, in its own dtype."""
     module: Any = model.original_model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    return module.weight
+    with ExitStack() as stack:
+        # an offloaded weight is a meta tensor until it is used; the bridge wraps the module that owns it
+        for part in module.modules():
+            stack.enter_context(align_module_device(part))
+        weight: Tensor = module.weight
+        if weight.is_meta:
+            raise ValueError(
+                f"model={model.cfg.model_name!r} has no weights to tell it by, its embedding is a meta tensor; "
+                "load it with its weights"
+            )
+        # 64 rows tell two trainings apart, and stay cheap on a vocabulary of 256,000
+        return weight[:: max(1, weight.shape[0] // 64)].detach().cpu().contiguous()
