@@ -18,13 +18,14 @@ import tyro
 from sklearn.kernel_approximation import PolynomialCountSketch
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.cost.material import Row, classes, gpt2_small, row
+from analyses.cost.methods import method_rows
 from analyses.cost.published_form import REAL, published_euler
+from analyses.cost.suffix import SuffixCostConfig, suffix_rows
+from analyses.cost.sweep import SweepCostConfig, sweep_rows
 from analyses.cost.timing import interleaved, peak_memory
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,6 @@ class BenchConfig:
     threads: int = 2
     only: str = ""
     """run only the groups whose name contains this"""
-
-
-def classes(n: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two synthetic classes, n rows each, with a mean and a covariance difference."""
-    g = torch.Generator().manual_seed(seed)
-    mean = torch.randn(d, generator=g)
-    positive = torch.randn(n, d, generator=g) + 0.1 * mean
-    return positive, torch.randn(n, d, generator=g) * torch.linspace(0.7, 1.3, d) - 0.1 * mean
-
-
-def row(what: str, target: str, first: float, second: float, unit: str = "s") -> Row:
-    """A line of the table: reference, ours, and reference / ours."""
-    return {"what": what, "target": target, "reference": first, "ours": second, "ratio": first / second, "unit": unit}
 
 
 def calls() -> Iterator[Row]:
@@ -117,21 +105,6 @@ def fits() -> Iterator[Row]:
            "ours": seconds, "ratio": seconds, "unit": "s"}  # fmt: skip
 
 
-def gpt2_small() -> TransformerBridge:
-    """A GPT-2-small shape (124 M parameters) with random weights and the organism's tokenizer."""
-    import shutil
-    import tempfile
-
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        for file in ode.organism.PATH.glob("*token*"):
-            shutil.copy(file, folder)
-        GPT2LMHeadModel(GPT2Config(bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
-        return ode.load_model(folder)
-
-
 def model_runs() -> Iterator[Row]:
     """Generation and collection on a GPT-2-small shape."""
     model = gpt2_small()
@@ -187,16 +160,11 @@ def certificates() -> Iterator[Row]:
 
 def methods() -> Iterator[Row]:
     """What each method adds to a token."""
-    from analyses.cost.methods import method_rows  # it takes `row` from here
-
     yield from method_rows(gpt2_small())
 
 
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
-    from analyses.cost.suffix import SuffixCostConfig, suffix_rows
-    from analyses.cost.sweep import SweepCostConfig, sweep_rows
-
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
     yield from sweep_rows(SweepCostConfig())
 

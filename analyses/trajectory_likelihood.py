@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import torch
@@ -21,16 +21,15 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.likelihood import tables
-from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Referee, fitted_fields
-from analyses.likelihood.decoding import POSITIVES, Judge, decoded
+from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, fitted_fields
+from analyses.likelihood.decoding import POSITIVES, Judge, decoded, exact_judge
 from analyses.likelihood.prediction import prediction
-from analyses.likelihood.study import LikelihoodStudy, Settings
+from analyses.likelihood.referee import Referee
+from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY, LikelihoodStudy, Settings
 from analyses.runs import refuse_existing
-from odesteer_tl import organism
+from analyses.sources import load_contrast
 
 SPLITS = ("barrier", "density", "calibration", "test")
-#: a method's text has degenerated where it is this much less likely (nats a token), or this share less various
-LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
 
 
 def trajectory_likelihood(
@@ -126,7 +125,7 @@ class LikelihoodConfig:
     """The command line.
 
     Args:
-        contrast: a concept of the organism, or a .jsonl or .csv file with the columns `positive` and `negative`.
+        contrast: a concept of the organism, which alone has a judge, or what else `analyses.sources` knows.
         pairs: of the organism's concept; a file is read whole.
     """
 
@@ -138,20 +137,12 @@ class LikelihoodConfig:
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
-def read_contrast(name: str, pairs: int, seed: int) -> tuple[ode.ContrastSet, Judge | None]:
-    """The texts of a concept with the organism's exact judge, or those of a file."""
-    if name in get_args(organism.Concept):
-        return organism.contrast(name, pairs, seed), lambda texts: organism.judge(texts)[name].to_numpy()
-    read = ode.ContrastSet.from_csv if Path(name).suffix == ".csv" else ode.ContrastSet.from_jsonl
-    return read(name, positive="positive", negative="negative"), None
-
-
 def main(config: LikelihoodConfig) -> None:
     """Run every layer, each into a folder of its own."""
     for layer in config.layer:
         refuse_existing(config.out / f"layer-{layer}")
     model = ode.load_model(config.model)
-    contrast, judge = read_contrast(config.contrast, config.pairs, config.settings.seed)
+    contrast, judge = load_contrast(config.contrast, config.pairs, config.settings.seed), exact_judge(config.contrast)
     for layer in config.layer:
         study = trajectory_likelihood(model, contrast, layer, config.settings, judge)
         study.save(config.out / f"layer-{layer}")

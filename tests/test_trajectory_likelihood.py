@@ -13,12 +13,13 @@ from sklearn.metrics import roc_auc_score
 import odesteer_tl as ode
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
-from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
 from analyses.likelihood.families import families
 from analyses.likelihood.prediction import areas, correlations, prediction
 from analyses.likelihood.study import Settings
+from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
-from analyses.trajectory_likelihood import LikelihoodConfig, main, read_contrast, trajectory_likelihood
+from analyses.trajectory_likelihood import LikelihoodConfig, main, trajectory_likelihood
 
 LAYER = 2
 SETTINGS = Settings(
@@ -29,7 +30,7 @@ LABELS = {arm.label for arm in ARMS}
 
 @pytest.fixture(scope="module")
 def contrast_and_judge():
-    return read_contrast("valence", 200, 0)
+    return load_contrast("valence", 200, 0), exact_judge("valence")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.bench import Row, classes, row
+from analyses.cost.material import Row, classes, row
 from analyses.cost.timing import interleaved
 from odesteer_tl.sites import BLOCK_OUTPUT
 

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.bench import Row, gpt2_small, row
+from analyses.cost.material import Row, gpt2_small, row
 from analyses.cost.timing import peak_memory
 from odesteer_tl.suffix import Prefix, collect_prefix
 

@@ -18,7 +18,7 @@ from analyses.effects.matching import Scan
 from analyses.effects.outcomes import Outcome, open_outcome
 from analyses.effects.steer import Steer, angle_between
 from analyses.effects.writing import Written, left_padded, write
-from analyses.likelihood.arms import candidates
+from analyses.likelihood.referee import candidates
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl.densities.calibration import LEAST_HELD_OUT
 from odesteer_tl.indicators import divergence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,24 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.likelihood.arms import ARMS, Arm, Referee, groups
+from analyses.likelihood.arms import ARMS, Arm, groups
 from analyses.likelihood.prediction import PLACES, PREDICTORS
+from analyses.likelihood.referee import Referee
 from analyses.likelihood.study import Settings
 from analyses.recording import Recording, record
 from analyses.text_quality import text_quality
+from odesteer_tl import organism
 
 #: the true posterior of the concept for each continuation
 Judge = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
 UNSTEERED, POSITIVES = "unsteered", "real positives"
+
+
+def exact_judge(contrast: str) -> Judge | None:
+    """The organism's grammar for one of its concepts; of other texts nothing is known exactly."""
+    if contrast not in get_args(organism.Concept):
+        return None
+    return lambda texts: organism.judge(texts)[contrast].to_numpy()
 
 
 def decoded(

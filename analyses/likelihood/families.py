@@ -13,10 +13,11 @@ import pandas as pd
 import tyro
 
 import odesteer_tl as ode
-from analyses.likelihood.arms import ARMS, candidates, fitted_fields
+from analyses.likelihood.arms import ARMS, fitted_fields
+from analyses.likelihood.referee import candidates
 from analyses.likelihood.study import Settings
 from analyses.likelihood.tables import mean, spread
-from analyses.trajectory_likelihood import read_contrast
+from analyses.sources import load_contrast
 from odesteer_tl import stats
 from odesteer_tl.densities.path import EXIT_RANK
 
@@ -67,7 +68,7 @@ def main(config: FamiliesConfig) -> None:
     if config.out.exists():
         raise ValueError(f"out={str(config.out)!r} exists and is not overwritten; remove it or use --out")
     model = ode.load_model(config.model)
-    contrast, _ = read_contrast(config.contrast, config.pairs, config.settings.seed)
+    contrast = load_contrast(config.contrast, config.pairs, config.settings.seed)
     parts = contrast.split(config.settings.fractions, config.settings.seed)
     rows = [row for layer in config.layer for row in families(parts, model, layer, config.settings)]
     config.out.parent.mkdir(parents=True, exist_ok=True)

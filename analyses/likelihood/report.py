@@ -14,7 +14,7 @@ import tyro
 
 from analyses.likelihood.arms import PLACEBO
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED
-from analyses.trajectory_likelihood import LESS_DISTINCT, LESS_LIKELY
+from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY
 
 Rows = list[dict[str, Any]]
 PREDICTORS = {"log_positive": "log p₊", "h_calibrated": "h", "directional_log_ratio": "directional ratio"}

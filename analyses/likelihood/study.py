@@ -12,6 +12,9 @@ from analyses.likelihood.tables import interval
 from analyses.runs import save_run
 from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens
 
+#: a method's text has degenerated where it is this much less likely (nats a token), or this share less various
+LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -1,0 +1,90 @@
+"""What judges a path in the likelihood study: a calibrated barrier, and densities of both classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+import odesteer_tl as ode
+from analyses.likelihood.arms import groups
+from odesteer_tl.densities import (
+    Density,
+    DensityPair,
+    FactorAnalysis,
+    MixturePPCA,
+    PathScore,
+    ShrunkGaussian,
+    TangentGaussian,
+    score_path,
+)
+
+RANKS = (16, 32, 64)
+MIXTURES = ((4, 16), (4, 48))
+FOLDS = 3
+
+
+def candidates(n: int, d: int) -> list[Density]:
+    """Few ambient families: those that `n` training rows of width `d` carry."""
+    found: list[Density] = [ShrunkGaussian(), *(FactorAnalysis(r) for r in RANKS if r <= min(n, d) // 2)]
+    return found + [MixturePPCA(k, r) for k, r in MIXTURES if r < d // 2 and 4 * k * (r + 1) <= n]
+
+
+def directional_candidates(n: int, d: int) -> list[Density]:
+    """The same Gaussian families for the direction alone."""
+    ranks = [r for r in RANKS if r <= min(n, d - 1) // 2]
+    return [TangentGaussian(ShrunkGaussian()), *(TangentGaussian(FactorAnalysis(r)) for r in ranks)]
+
+
+@dataclass(frozen=True, eq=False)
+class Referee:
+    """What judges a path: fitted on prompts that no path starts from.
+
+    Attributes:
+        barrier: the kernel barrier, calibrated; one h for all arms.
+        pairs: "ambient" (p₊ and p₋ of the activation, fitted apart: for the curves of log p), "directional" (of the
+            direction, fitted apart) and "tied" (of the direction, sharing all but the location: for its ratio).
+    """
+
+    barrier: ode.Barrier
+    pairs: dict[str, DensityPair]
+
+    @classmethod
+    def fit(
+        cls, barrier: ode.Barrier, parts: Sequence[ode.ContrastSet], acts: Sequence[ode.LayerActivations], seed: int
+    ) -> Referee:
+        """Fit and calibrate; `parts` and `acts` are those of the barrier, the densities and the calibration."""
+        seen = [label for side in groups(parts[0]) for label in side]
+        density, held_out = acts[1], acts[2]
+        n = min(len(density.positive), len(density.negative)) * (FOLDS - 1) // FOLDS
+        d = density.positive.shape[1]
+        wanted = {"ambient": (candidates(n, d), False), "directional": (directional_candidates(n, d), False),
+                  "tied": (directional_candidates(n, d), True)}  # fmt: skip
+        pairs = {
+            name: DensityPair(families, tied, FOLDS, seed)
+            .fit(density.positive, density.negative, groups(parts[1]), seen)
+            .calibrate(held_out.positive, held_out.negative, groups(parts[2]))
+            for name, (families, tied) in wanted.items()
+        }
+        return cls(barrier.calibrate(held_out.positive, held_out.negative), pairs)
+
+    def score(self, points: Float[Tensor, "steps_plus_1 n d"], labels: Sequence[int]) -> dict[str, PathScore]:
+        """The path under every pair; prompts seen in a fit are refused."""
+        h = self.barrier.value(points.double())
+        return {name: score_path(pair, points, labels, h) for name, pair in self.pairs.items()}
+
+    def frame(self, scores: dict[str, PathScore]) -> pd.DataFrame:
+        """One row a step and prompt: the ambient score, h calibrated, and the two directional ones."""
+        assert self.barrier.calibration is not None
+        rows = scores["ambient"].frame()
+        slope, intercept = self.barrier.calibration.slope, self.barrier.calibration.intercept
+        columns = {"h_calibrated": slope * rows["h"] + intercept}
+        for column in ("gain_per_radian", "gain_per_displacement"):
+            columns[column] = pd.Series(getattr(scores["ambient"], column).flatten().numpy())
+        for name in ("directional", "tied"):
+            for column in ("log_positive", "log_negative", "log_ratio"):
+                columns[f"{name}_{column}"] = pd.Series(getattr(scores[name], column).flatten().numpy())
+        return rows.assign(**columns)
