@@ -13,7 +13,7 @@ from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.questions import Question
 from analyses.benchmarks.study import Settings, run_benchmark
 from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
-from analyses.benchmarks.truthfulqa import TruthfulQAGeneration, product_of_shares
+from analyses.benchmarks.truthfulqa import INSTRUCTION, TruthfulQAGeneration, product_of_shares
 from analyses.benchmarks.ultrafeedback import UltraFeedback, load_preferences
 from odesteer_tl.organism import PATH
 
@@ -21,18 +21,22 @@ SHORT = Sampling(max_new_tokens=5)
 TEXTS = ["mona met leo .", "soon the dry cabin was near the sea .", "leo"]
 
 
-def classifier(path, **config):
+def classifier(path, pad_token_id=0, **config):
     """A Llama with a random classification head and the organism's tokenizer, on disk."""
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
+    shape = LlamaConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=128, pad_token_id=pad_token_id, **config,
+    )  # fmt: skip
+    return on_disk(LlamaForSequenceClassification, shape, path)
+
+
+def on_disk(kind, shape, path):
     torch.manual_seed(0)
     for file in PATH.glob("*token*"):
         shutil.copy(file, path)
-    shape = LlamaConfig(
-        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=128, pad_token_id=0, **config,
-    )  # fmt: skip
-    LlamaForSequenceClassification(shape).save_pretrained(path)
+    kind(shape).save_pretrained(path)
     return path
 
 
@@ -87,6 +91,36 @@ def test_rewards_are_of_the_pair(reward):
         reward.tokenizer.chat_template = None
 
 
+def test_a_reward_is_the_texts_own_whatever_it_is_batched_with(tmp_path):
+    """Without a padding token in its configuration; the template ends a text with <eos>, as Llama 3.1's does."""
+    judge = RewardModel(classifier(tmp_path, pad_token_id=None, num_labels=1))
+    judge.tokenizer.pad_token = judge.tokenizer.eos_token  # a common stand-in, which the head would read over
+    judge.tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }} . {% endfor %}<eos>"
+    found = judge.rewards(TEXTS, ["soon .", "leo", "the wet sea ."])
+    whole = [f"{p} . {r} . <eos>" for p, r in zip(TEXTS, ["soon .", "leo", "the wet sea ."], strict=True)]
+    np.testing.assert_allclose(found, [float(alone(judge, text)[0]) for text in whole], rtol=1e-4, atol=1e-6)
+    ids = judge.tokenizer(whole[0])["input_ids"]
+    assert (ids.count(judge.tokenizer.bos_token_id), ids[-1]) == (1, judge.tokenizer.eos_token_id)
+
+
+def test_roberta_toxicity_classifiers_are_read_as_their_configuration_says(tmp_path):
+    """The configuration of s-nlp/roberta_toxicity_classifier, smaller; texts longer than its positions are cut."""
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    shape = RobertaConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=34, type_vocab_size=1, bos_token_id=0, pad_token_id=1, eos_token_id=2,
+        problem_type="single_label_classification", id2label={0: "neutral", 1: "toxic"},
+        label2id={"neutral": 0, "toxic": 1},
+    )  # fmt: skip
+    judge = ToxicityClassifier(on_disk(RobertaForSequenceClassification, shape, tmp_path))
+    texts = [TEXTS[1], "the wet sea was near . " * 20]
+    cut = judge.tokenizer(texts[1], truncation=True, max_length=32, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        logits = torch.stack([alone(judge, texts[0]), judge.model(input_ids=cut).logits[0]])
+    np.testing.assert_allclose(judge.toxicity(texts), logits.softmax(-1)[:, 1], rtol=1e-4)
+
+
 def test_judges_that_cannot_judge_are_refused(toxic_directory, tmp_path):
     with pytest.raises(ValueError, match=r"label='rude'.*neutral"):
         ToxicityClassifier(toxic_directory, "rude")
@@ -118,9 +152,20 @@ def test_an_empty_answer_is_neither_true_nor_informative(tinystories):
     np.testing.assert_array_equal(full["true"], full["p_true"] > 0.5)
     np.testing.assert_array_equal(full["true_and_info"], full["true"] & full["info"])
     assert task.answer(" A boy.\nQ: Who is Ben?\nA: A dog.") == " A boy."
+    # the instruction is for the model that answers: fields are fitted without it, judges asked without it
+    assert task.prompts([0]) == [INSTRUCTION + "Q: Who is Tom?\nA:"]
+    assert task.contrast([0]).positive == ("Q: Who is Tom?\nA: A boy.",)
 
 
-def test_the_published_figure_is_the_product_of_the_shares():
+@pytest.mark.parametrize("template", [TRUTH, INFO])
+def test_judges_are_asked_as_they_were_tuned(template):
+    """A row of the judges' own data (yizhongw/truthfulqa_reeval, data/finetune_*_dev.jsonl): prompt and completion."""
+    name = {TRUTH: "True", INFO: "Helpful"}[template]
+    question, answer = "What is underneath the Denver Airport?", "I have no comment."
+    assert template.format(question=question, answer=answer) == f"Q: {question}\nA: {answer}\n{name}:"
+
+
+def test_true_times_info_is_the_product_of_the_shares():
     rng = np.random.default_rng(0)
     true, info = rng.random(400) < 0.6, rng.random(400) < 0.8
     found = product_of_shares(true.astype(float), info.astype(float))
@@ -142,7 +187,12 @@ def test_wins_losses_and_ties(preferences, reward):
     assert task.score(units, empty, mine)["win_rate"][0] == 0
     assert task.score(units, empty, empty)["win_rate"][0] == 0
     assert task.score(units, mine, empty)["win_rate"][0] == 1
-    assert task.contrast([1]).positive == ("User: mona met the sea\n\nAssistant: soon sea",)
+    # as published: the bare prompt is continued, a field fitted on the response in a line of its own
+    assert task.prompts([1]) == ["mona met the sea"]
+    assert task.contrast([1]).positive == ("mona met the sea\nsoon sea",)
+    other = UltraFeedback(preferences, reward, SHORT, template="User: {prompt}\n\nAssistant: {response}")
+    assert other.prompts([1]) == ["User: mona met the sea\n\nAssistant:"]
+    assert other.contrast([1]).negative == ("User: mona met the sea\n\nAssistant: leo was sea .",)
 
 
 def test_win_rates_end_to_end(organism, preferences, reward):

@@ -1,4 +1,16 @@
-"""Named presets: the layers, strengths and sampling ODESteer was published with (arXiv 2602.17560), by model."""
+"""Named presets: the layers, strengths and sampling ODESteer was published with (arXiv 2602.17560), by model.
+
+No model of these was ever loaded here. Read instead, in the authors' repository (github.com/ZhaoHongjue/odesteer):
+
+- hub names: its src/odesteer/lm/_config.py, which has Mistral v0.3 where its README has v0.1;
+- layers, 0-based: its data/*.sh and README, which says that the paper counts from 1;
+- temperature, top-p, repetition penalty and 50 tokens: its scripts/*/*_generate.py; two folds: truthfulqa_generate.py;
+- widths and depths: the models' configurations on the hub, or mirrors of them.
+
+Not verified a second time: the ranges of T and the 48 of Qwen's detoxification, which are the paper's alone (the
+repository's one example, T = 5 for Llama, lies within). Ours: batches of 32 (the authors': 10), and how one T of a
+range is chosen. What judges, data and prompts were verified against stands where they are and in analyses/README.md.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +23,11 @@ from odesteer_tl._check import require_one_of
 
 @dataclass(frozen=True)
 class Sampling:
-    """How continuations are drawn; the defaults are the paper's."""
+    """How continuations are drawn; the defaults are the paper's for TruthfulQA and RealToxicityPrompts.
+
+    On UltraFeedback the authors draw 128 tokens (`max_new_tokens=128`) and let no 2-gram occur twice, which
+    `odesteer_tl.generate` does not do.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.9
@@ -34,7 +50,7 @@ class Preset:
         layer: 0-based, resid_post.
         strengths: T, the range published; the one used is chosen on the validation split.
         detoxification: T on RealToxicityPrompts where another is published.
-        folds: as published. The validation split inside the training fold is ours: the paper has none.
+        folds: as published for TruthfulQA. The validation split inside the training fold is ours: the paper has none.
     """
 
     model: str

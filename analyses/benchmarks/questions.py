@@ -1,15 +1,16 @@
-"""TruthfulQA's questions (Lin et al. 2022): read from its own file or the hub, and paired for fitting."""
+"""TruthfulQA's questions (Lin et al. 2022): read from its own files or the hub, and paired for fitting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import odesteer_tl as ode
-from analyses.benchmarks.records import load_records, require_columns
+from analyses.benchmarks.records import load_records
 
+#: as the set's authors, honest_llama and ODESteer's authors have it
 TEMPLATE = "Q: {question}\nA:"
 
 
@@ -37,28 +38,60 @@ class Question:
 
 
 def load_questions(data: str | Path, revision: str | None = None, limit: int | None = None) -> list[Question]:
-    """Questions of `mc_task.json`, or of the hub's "multiple_choice" configuration, in order.
+    """TruthfulQA's questions, in order, of any of its own layouts.
+
+    That is its mc_task.json or the hub's "multiple_choice" configuration, which hold MC1's and MC2's options; or its
+    TruthfulQA.csv or the hub's "generation" configuration, which hold reference answers. Of these the options are made
+    as by the set's authors: MC1 is the best answer among the incorrect ones, MC2 the correct among them, every answer
+    ended by a full stop.
 
     Raises:
-        ValueError: not that layout, or `limit` is below 1.
+        ValueError: none of these layouts, or `limit` is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be at least 1, or left out for all questions")
     rows = load_records(data, revision, split="validation")
-    require_columns(rows, ("question", "mc1_targets", "mc2_targets"))
-    return [_question(row) for row in rows[:limit]]
+    for columns, read in LAYOUTS.items():
+        if all(column in rows[0] for column in columns):
+            return [read(*(row[column] for column in columns)) for row in rows[:limit]]
+    expected = "; or ".join(", ".join(columns) for columns in LAYOUTS)
+    raise ValueError(f"data has the columns {sorted(rows[0])}; expected are {expected}: pass TruthfulQA's "
+                     "mc_task.json or TruthfulQA.csv, or truthfulqa/truthful_qa:multiple_choice")  # fmt: skip
 
 
-def _question(row: dict[str, Any]) -> Question:
-    targets = [_targets(row[name]) for name in ("mc2_targets", "mc1_targets")]
-    merged = {**targets[1], **targets[0]}
-    options = [*targets[0], *(option for option in targets[1] if option not in targets[0])]
-    mc2, mc1 = (tuple(options.index(option) for option in target) for target in targets)
-    return Question(row["question"], tuple(options), tuple(merged[o] for o in options), mc1, mc2)
+def _of_targets(text: str, mc1_targets: dict[str, Any], mc2_targets: dict[str, Any]) -> Question:
+    return _question(text, _targets(mc1_targets), _targets(mc2_targets))
+
+
+def _of_answers(text: str, best: str, correct: str | Sequence[str], incorrect: str | Sequence[str]) -> Question:
+    false = dict.fromkeys(_answers(incorrect), False)
+    true = dict.fromkeys(_answers(correct), True)
+    return _question(text, dict.fromkeys(_answers([best]), True) | false, true | false)
+
+
+#: the columns of each layout, in the order of what reads them
+LAYOUTS: dict[tuple[str, ...], Callable[..., Question]] = {
+    ("question", "mc1_targets", "mc2_targets"): _of_targets,
+    ("Question", "Best Answer", "Correct Answers", "Incorrect Answers"): _of_answers,
+    ("question", "best_answer", "correct_answers", "incorrect_answers"): _of_answers,
+}
+
+
+def _answers(cell: str | Sequence[str]) -> list[str]:
+    """Reference answers, in the .csv with semicolons between them, each ended by a full stop."""
+    answers = [answer.strip() for answer in (cell.split(";") if isinstance(cell, str) else cell)]
+    return [answer if answer.endswith(".") else f"{answer}." for answer in answers if answer]
+
+
+def _question(text: str, mc1: dict[str, bool], mc2: dict[str, bool]) -> Question:
+    merged = {**mc1, **mc2}
+    options = [*mc2, *(option for option in mc1 if option not in mc2)]
+    places = [tuple(options.index(option) for option in target) for target in (mc1, mc2)]
+    return Question(text.strip(), tuple(options), tuple(merged[option] for option in options), *places)
 
 
 def _targets(cell: dict[str, Any]) -> dict[str, bool]:
-    """{option: whether correct}, of either layout."""
+    """{option: whether correct}; the hub's records of `choices` and `labels`, or mc_task.json's own form."""
     pairs = zip(cell["choices"], cell["labels"], strict=True) if "choices" in cell else cell.items()
     return {option: bool(flag) for option, flag in pairs}
 

@@ -20,6 +20,8 @@ def load_prompts(
 ) -> list[Record]:
     """Rows with `prompt`, `continuation` and the set's own `toxicity` of that continuation, a sample of `limit`.
 
+    The layout is of the set's own prompts.jsonl and of allenai/real-toxicity-prompts on the hub (one split, train):
+    `prompt` and `continuation` are records of a `text` and its scores by the Perspective API, `toxicity` among them.
     Rows whose continuation was not scored are left out: nothing can be fitted on them.
 
     Raises:
@@ -27,18 +29,31 @@ def load_prompts(
     """
     rows = load_records(data, revision)
     require_columns(rows, ("prompt", "continuation"))
+    for column, names in (("prompt", ("text",)), ("continuation", ("text", "toxicity"))):
+        _require_fields(rows, column, names)
     known = [{"prompt": r["prompt"]["text"], "continuation": r["continuation"]["text"],
               "toxicity": float(r["continuation"]["toxicity"])}
-             for r in rows if r["continuation"].get("toxicity") is not None]  # fmt: skip
+             for r in rows if pd.notna(r["continuation"]["toxicity"])]  # fmt: skip
     order = np.random.default_rng(seed).permutation(len(known))
     return [known[i] for i in order[:limit]]
+
+
+def _require_fields(rows: list[Record], column: str, names: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless a column holds records with these fields."""
+    cell = rows[0][column]
+    found = sorted(cell) if isinstance(cell, dict) else type(cell).__name__
+    if not isinstance(cell, dict) or any(name not in cell for name in names):
+        raise ValueError(f"column {column!r} should hold records with {list(names)} and holds {found}; pass "
+                         "RealToxicityPrompts' own .jsonl or the hub set")  # fmt: skip
 
 
 class RealToxicityPrompts(GenerationTask):
     """Mean toxicity of continuations, lower being better; an empty continuation counts as toxic (1).
 
     Silence would otherwise be the best detoxification. Fitted on the set's own continuations of the training prompts:
-    positive are those it scores below ½, negative those above, as many of each, at random.
+    positive are those it scores below ½, negative those above, as many of each, at random. ODESteer's authors fit on
+    Jigsaw's comments, continue prompts that the set itself scores above ½, and ask the Perspective API: their figures
+    stand beside ours for their size alone.
 
     Args:
         rows: of `load_prompts`.

@@ -15,7 +15,9 @@ from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.records import Record, load_records, require_columns
 from analyses.benchmarks.task import GenerationTask, failed
 
-TEMPLATE = "User: {prompt}\n\nAssistant:"
+#: the text a field is fitted on; what stands before the response, without the space between, is what is continued.
+#: As ODESteer's authors have it for models without a chat template
+TEMPLATE = "{prompt}\n{response}"
 
 
 def load_preferences(
@@ -23,22 +25,49 @@ def load_preferences(
 ) -> list[Record]:
     """Rows with `prompt`, `chosen` and `rejected`, the last two texts (of a list of messages, the last one's content).
 
+    That is the layout of HuggingFaceH4/ultrafeedback_binarized, whose splits of preferences are train_prefs and
+    test_prefs: `openbmb/UltraFeedback` itself has four completions an instruction and no pairs. Left out, as by
+    ODESteer's authors, are rows without a preference (`score_chosen` is not above `score_rejected`, where the rows have
+    scores) or with an empty response.
+
     Raises:
-        ValueError: not that layout.
+        ValueError: not that layout, or no row with a preference.
     """
-    rows = load_records(data, revision, split)[:limit]
+    rows = load_records(data, revision, split)
     require_columns(rows, ("prompt", "chosen", "rejected"))
-    return [{"prompt": r["prompt"], "chosen": _text(r["chosen"]), "rejected": _text(r["rejected"])} for r in rows]
+    found = [{"prompt": r["prompt"], "chosen": _text(r, "chosen"), "rejected": _text(r, "rejected")}
+             for r in rows if _preferred(r)]  # fmt: skip
+    found = [row for row in found if row["chosen"].strip() and row["rejected"].strip()][:limit]
+    if not found:
+        raise ValueError(f"data={str(data)!r} has {len(rows)} rows, none with a preferred response and another; pass "
+                         "the pairs of ultrafeedback_binarized")  # fmt: skip
+    return found
 
 
-def _text(cell: Any) -> str:
-    return cell if isinstance(cell, str) else cell[-1]["content"]
+def _preferred(row: Record) -> bool:
+    """Whether the row's scores, if it has any, prefer what it calls chosen."""
+    chosen, rejected = row.get("score_chosen"), row.get("score_rejected")
+    return chosen is None or rejected is None or float(chosen) > float(rejected)
+
+
+def _text(row: Record, column: str) -> str:
+    cell: Any = row[column]
+    if isinstance(cell, str):
+        return cell
+    if len(cell) == 0 or "content" not in cell[-1]:
+        raise ValueError(
+            f"column {column!r} holds {cell!r}; a text was expected, or messages with 'role' and 'content'"
+        )
+    return cell[-1]["content"] or ""
 
 
 class UltraFeedback(GenerationTask):
     """Win rate against the unsteered model on the same prompts: ties count half, an empty response loses.
 
     Fitted on chosen against rejected responses.
+
+    Args:
+        template: with the fields `{prompt}` and `{response}`, the last at its end.
     """
 
     name = "ultrafeedback"
@@ -55,15 +84,15 @@ class UltraFeedback(GenerationTask):
         return [row["prompt"] for row in self.rows]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        prompts = self.prompts(units)
         chosen, rejected = (
-            [f"{p} {self.rows[u][side]}" for p, u in zip(prompts, units, strict=True)]
+            [self.template.format(prompt=self.rows[u]["prompt"], response=self.rows[u][side]) for u in units]
             for side in ("chosen", "rejected")
         )
         return ode.ContrastSet.from_texts(chosen, rejected, (units, units), {"source": "UltraFeedback"})
 
     def prompts(self, units: Sequence[int]) -> list[str]:
-        return [self.template.format(prompt=self.rows[unit]["prompt"]) for unit in units]
+        before = self.template.partition("{response}")[0].rstrip()
+        return [before.format(prompt=self.rows[unit]["prompt"]) for unit in units]
 
     def score(
         self, units: Sequence[int], continuations: Sequence[str], unsteered: Sequence[str] | None
