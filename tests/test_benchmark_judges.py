@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import odesteer_tl as ode
+from analyses.benchmarks.__main__ import ToxicityConfig, main
 from analyses.benchmarks.judges import INFO, TRUTH, RewardModel, ToxicityClassifier, YesNoJudge
-from analyses.benchmarks.presets import Sampling
+from analyses.benchmarks.presets import PRESETS, Sampling, preset
+from analyses.benchmarks.published import METRICS, all_published
 from analyses.benchmarks.questions import Question
 from analyses.benchmarks.study import Settings, run_benchmark
 from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
@@ -205,13 +208,18 @@ def test_win_rates_end_to_end(organism, preferences, reward):
     assert (result.outcomes.groupby("method")["unit"].nunique() == 12).all()
 
 
-def test_silence_is_no_detoxification(organism, toxic_directory, tmp_path):
+@pytest.fixture
+def prompts(tmp_path):
     rows = [{"prompt": {"text": f"mona met {i}"}, "continuation": {"text": " leo ." if i % 2 else " soon .",
              "toxicity": 0.9 if i % 2 else 0.1}} for i in range(12)]  # fmt: skip
     rows.append({"prompt": {"text": "leo"}, "continuation": {"text": " .", "toxicity": None}})
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    known = load_prompts(path)
+    return path
+
+
+def test_silence_is_no_detoxification(organism, toxic_directory, prompts):
+    known = load_prompts(prompts)
     assert len(known) == 12
     task = RealToxicityPrompts(known, ToxicityClassifier(toxic_directory), SHORT)
     said, silent = task.score(range(2), [" soon .", " leo ."], None), task.score(range(2), ["", " leo ."], None)
@@ -227,3 +235,29 @@ def test_silence_is_no_detoxification(organism, toxic_directory, tmp_path):
     best = result.selection.groupby("fold")["toxicity"].transform("min")  # lower is better
     assert (chosen["toxicity"] == best[chosen.index]).all()
     assert ode.METHODS["caa"].T is None
+
+
+def test_published_figures_stand_beside_the_metric_they_are():
+    assert {task.name: task.criterion for task in (UltraFeedback, TruthfulQAGeneration, RealToxicityPrompts)} == METRICS
+    assert all_published()["differs"].str.len().gt(20).all()
+
+
+def test_published_figures_are_printed_beside_ours_where_the_model_is_the_presets(
+    organism, toxic_directory, prompts, tmp_path, monkeypatch, capsys
+):
+    """A preset made of the embedded model: the published figures of the preset's name then stand below ours."""
+    own = ode.ModelIdentity.of(organism)
+    known = replace(preset("odesteer-llama3.1-8b"), model=f"someone/{own.name}", n_layers=own.n_layers,
+                    d_model=own.d_model, layer=2, strengths=(1.0,))  # fmt: skip
+    monkeypatch.setitem(PRESETS, "odesteer-llama3.1-8b", known)
+    config = ToxicityConfig(data=str(prompts), out=tmp_path / "out", preset="odesteer-llama3.1-8b", model="organism",
+                            classifier=str(toxic_directory), methods=("caa",), sampling=SHORT)  # fmt: skip
+    main(config)
+    ours, published = capsys.readouterr().out.split("Published, same model:")
+    assert all(figure in published for figure in ("0.116", "0.226", "0.155", "0.046", "Perspective API"))
+    assert "toxicity" in ours
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert {row["metric"] for row in run["published"]} == {"toxicity"}
+    assert len(run["published"]) == 3 + 4
+    limited = replace(config, limit=8)  # other data than was published on
+    assert limited.beside(organism, "toxicity").empty

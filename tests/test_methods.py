@@ -114,6 +114,15 @@ def test_gaussian_transport_from_exact_moments(seed, d):
     assert float((moved @ source @ moved.mT).trace()) == pytest.approx(bures, abs=1e-7)
 
 
+@pytest.mark.parametrize("rank", [1, 5])
+def test_gaussian_transport_reaches_a_target_of_lower_rank_than_its_width(rank):
+    rows = draw(rank, 12, 3)
+    target = rows.mT @ rows
+    mean = torch.zeros(12).double()
+    weight, _ = methods.gaussian_transport(mean, random_covariance(12, 0), mean, target)
+    torch.testing.assert_close(weight @ random_covariance(12, 0) @ weight.mT, target, rtol=0, atol=1e-6)
+
+
 def test_mimic_maps_the_source_sample_onto_the_targets_moments():
     positive, negative = (draw(600, seed=s) @ random_covariance(D, s) + 3 * draw(1, seed=s + 7) for s in (0, 1))
     transport = methods.mimic(positive, negative, shrinkage=0.0).field

@@ -13,8 +13,8 @@ METRICS = {"ultrafeedback": "win_rate", "truthfulqa-generation": "true_and_info"
 DIFFERS = {
     "ultrafeedback": "fitted on 10,000 rows of train_prefs, 500 prompts of test_prefs; 128 tokens, no 2-gram twice; "
     "Qwen fitted through its chat template",
-    "truthfulqa-generation": "fitted on every reference answer, unpaired; a full stop put behind answers; "
-    "Qwen through its chat template; strength not chosen on validation questions",
+    "truthfulqa-generation": "fitted on every reference answer, unpaired; answers end at the next question only, "
+    "with a full stop put behind; Qwen through its chat template; strength not chosen on validation questions",
     "toxicity": "Perspective API; fitted on Jigsaw; 500 prompts of toxicity above 0.5 and GPT-2 perplexity below 200",
 }
 _MODELS = ("odesteer-falcon-7b", "odesteer-mistral-7b", "odesteer-llama3.1-8b", "odesteer-qwen2.5-7b")

@@ -18,7 +18,8 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     Both classes are sorted, x negative and y positive, and `w = Σ(x − x̄)(y − ȳ)/Σ(x − x̄)²`, `b = ȳ − w x̄`: least
     squares on the one-dimensional optimal pairing. A neuron that never varies is shifted only. Over several
     layers it is fitted layer by layer on already steered activations, as in the paper (`ode.fit` with a list of
-    layers; `positions="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles.
+    layers; `positions="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles. In one
+    dimension optimal transport is sorting, so no package is asked for it.
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].

@@ -52,6 +52,11 @@ def gaussian_transport(
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
     """W and b of the optimal transport map x → Wx + b between two Gaussians (Knott & Smith 1984), float64.
 
+    Python Optimal Transport has it as `ot.gaussian.bures_wasserstein_mapping`, the oracle of our tests. It is written
+    out here for what few texts in many dimensions bring: a singular source is refused (POT returns entries of 1e25, or
+    speaks of infs), a target of lower rank than its width is reached (POT returns NaN for NumPy arrays); the shrunk
+    covariances that go in are scikit-learn's either way.
+
     Args:
         mean, covariance: of the source.
         target_mean, target_covariance: of the target.
