@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.looks import KNOWN, Look, handles
 
@@ -19,6 +20,13 @@ ARMS: dict[str, Look] = {
     "unsteered": {"color": "black", "ls": "-", "marker": "p"},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
 }  # fmt: skip
+#: nats from zero to which an axis of log-likelihoods is linear
+LINEAR = 1000.0
+#: said where an axis is not
+SCALED = f"Axes of log-likelihoods are logarithmic beyond {LINEAR:,.0f} nats."
+MOST_TICKS = {"x": 4, "y": 5}
+#: distance of two marks on a line, as a share of the panel's diagonal
+EVERY = 0.2
 SHADES = {"positive": ("0.72", "0.4"), "negative": ("0.9", "0.62")}
 
 
@@ -36,6 +44,36 @@ def limits(axis: Axes, values: Sequence[float], along: str = "y") -> None:
     low, high = min(values), max(values)
     margin = 0.06 * (high - low)
     (axis.set_ylim if along == "y" else axis.set_xlim)(low - margin, high + margin)
+
+
+def nats(axis: Axes, values: Sequence[float], along: str = "y") -> bool:
+    """Limits for log-likelihoods; far off the data the axis is logarithmic, or all near the data would be one line.
+
+    Returns:
+        Whether it is: then it is linear as far as `LINEAR` nats from zero only.
+    """
+    low, high = min(values), max(values)
+    if low > -10 * LINEAR:
+        limits(axis, values, along)
+        return False
+    ticks = [0.0, *(-m * LINEAR * 10**k for k in range(4) for m in (1, 3) if m * LINEAR * 10**k < -low)]
+    if high < -LINEAR:
+        ticks = [t for t in ticks if t <= -LINEAR]
+    if len(ticks) > MOST_TICKS[along]:
+        ticks = [0.0, *ticks[1::2]]
+    (axis.set_yscale if along == "y" else axis.set_xscale)("symlog", linthresh=LINEAR)
+    (axis.set_ylim if along == "y" else axis.set_xlim)(1.25 * low, max(high, 0.0) + 0.15 * LINEAR)
+    shown = axis.yaxis if along == "y" else axis.xaxis
+    shown.set_major_locator(FixedLocator(ticks))
+    shown.set_minor_locator(NullLocator())
+    # powers of ten are set in superscripts, too small for print
+    shown.set_major_formatter(FuncFormatter(lambda t, _: f"{t:,.0f}".replace("-", "\N{MINUS SIGN}")))
+    return True
+
+
+def staggered(methods: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Where along its line a method has its marks: apart from the others', so that coinciding lines are told apart."""
+    return {method: (EVERY * k / len(methods), EVERY) for k, method in enumerate(methods)}
 
 
 def legend(figure: Figure, methods: Sequence[str], bands: bool = True) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+DIGITS = 12
+#: the folder of the embedded model in the package, from which older runs took its name
+EMBEDDED = "weights"
+
 
 def source(folder: Path) -> str:
     """Model, layer, contrast, versions and commit of the run in `folder`, as sentences; what it lacks is said."""
@@ -28,8 +32,8 @@ def counts(values: Iterable[Any]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names with commas, in the order given, each once."""
-    return ", ".join(dict.fromkeys(names))
+    """Names with semicolons (some have commas), in the order given, each once."""
+    return "; ".join(dict.fromkeys(names))
 
 
 def _model(model: Any) -> str:
@@ -38,7 +42,8 @@ def _model(model: Any) -> str:
     details = [f"{model['n_layers']} layers" if "n_layers" in model else "",
                f"d = {model['d_model']}" if "d_model" in model else "",
                f"fingerprint {model['fingerprint']}" if "fingerprint" in model else ""]  # fmt: skip
-    return f"{model.get('name', 'unnamed')} ({', '.join(x for x in details if x)})"
+    name = model.get("name", "unnamed")
+    return f"{'organism' if name == EMBEDDED else name} ({', '.join(x for x in details if x)})"
 
 
 def _contrast(contrast: Any) -> str:
@@ -51,5 +56,11 @@ def _contrast(contrast: Any) -> str:
 def _code(run: dict[str, Any]) -> str:
     versions: dict[str, str] = run.get("versions", {})
     known = [f"{name} {versions[name]}" for name in ("odesteer_tl", "torch", "transformer-lens") if name in versions]
-    commit = f"commit {run['commit']}" if run.get("commit") else "commit not recorded"
+    commit = f"commit {_short(run['commit'])}" if run.get("commit") else "commit not recorded"
     return ", ".join([*known, commit])
+
+
+def _short(commit: str) -> str:
+    """As many digits as name a commit in any repository we know, and what stands behind them."""
+    digits, plus, changes = commit.partition("+")
+    return digits[:DIGITS] + plus + changes

@@ -12,8 +12,9 @@ from figures.save import PAGE, STYLE, save
 
 LOOKS = {"euler": ("C0", "-", "o", 5.0), "geodesic": ("C1", (0, (5, 1.5)), "s", 3.5), "certified": ("C2", "-.", "^", 3)}
 NAMES = {"euler": "Euler, as published", "geodesic": "geodesic", "certified": "certified"}
-PANELS = {"violating": "share of prompts with\na step on which h falls",
-          "saturation": "share of the way to\nthe ceiling of h", "norm_ratio": "norm after / before"}  # fmt: skip
+PANELS = {"violating": ("(a) h falls somewhere", "share of prompts with\na step on which h falls"),
+          "saturation": ("(b) climb", "share of the way to\nthe ceiling of h"),
+          "norm_ratio": ("(c) norm", "norm after / before")}  # fmt: skip
 CAPTION = """\
 Following the gradient of the barrier h at layer {layer}, by the angle asked for. (a) Share of prompts with at least
 one step on which h provably falls somewhere; bands: 95 % exact (Clopper-Pearson) intervals. (b) Median share of the
@@ -33,7 +34,7 @@ def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None,
     chosen = layers[len(layers) // 2] if layer is None else layer
     rows = table.loc[table["layer"] == chosen]
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.15))
+        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.35))
         for name, group in rows.groupby("integrator", sort=False):
             color, line, marker, size = LOOKS[str(name)]
             for axis, quantity in zip(axes, PANELS, strict=True):
@@ -43,12 +44,12 @@ def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None,
                 if f"{quantity}_low" in group:
                     axis.fill_between(group["angle"], group[f"{quantity}_low"], group[f"{quantity}_high"], color=color,
                                       alpha=0.15, lw=0)  # fmt: skip
-        for axis, label, letter in zip(axes, PANELS.values(), "abc", strict=True):
-            axis.set_title(f"({letter})")
-            axis.set(xlabel="angle asked for (rad)", ylabel=label)
+        for axis, (title, label) in zip(axes, PANELS.values(), strict=True):
+            axis.set(title=title, xlabel="angle asked for (rad)", ylabel=label)
         axes[0].set_ylim(-0.03, 1.03)
         axes[1].set_ylim(0, 1.05)
-        axes[2].legend(loc="upper left")
+        known = axes[0].get_legend_handles_labels()
+        figure.legend(*known, loc="outside upper left", ncols=len(LOOKS), handlelength=3)
         caption = CAPTION.format(layer=chosen, n=counts(rows["n"]), source=source)
         shown = [c for c in rows.columns if c in ("integrator", "layer", "angle", "n") or c.startswith(tuple(PANELS))]
         written = save(figure, out, "certification", caption, rows.loc[:, shown])

@@ -27,8 +27,8 @@ CAPTION = """\
 Fourier transforms a step, complex or real) and ours, {speedups} times faster than the published form. At d = 768
 both follow one sketch barrier to the same end points; at d = 4096 ours follows the kernel barrier, which has no
 hashes. (c) Time with over time without: 1000 steps against 10 (d = 768), and whole runs of a 124 M-parameter model:
-{ratios}. Dashed: free. Medians of runs taken in turn in one process on a CPU; times hang on the machine, ratios
-less. {source}"""
+{ratios}. Dashed: no extra time. Medians of runs taken in turn in one process on a CPU; times hang on the machine,
+ratios less. {source}"""
 
 
 def calls(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def draw_cost(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
             axis.set(title=f"({letter}) a call, d = {d}", xlabel="batch (activations)")
         axes[0].set_ylabel("time of a call")
         _ratios(axes[-1], rest)
-        axes[-1].set_title(f"({'abcdef'[len(widths)]}) time with / without")
+        axes[-1].set_title(f"({'abcdef'[len(widths)]}) ratio of times")
         used = {form: look for form, look in LOOK.items() if form in set(seconds["form"])}
         figure.legend(handles=handles(used), loc="outside upper left", ncols=3, handlelength=3)
         wide = seconds.pivot(index=["d", "batch"], columns="form", values="seconds")

@@ -24,7 +24,8 @@ PATHS: dict[str, Look] = {
 CAPTION = """\
 The barrier h and the paths of steering from one start (the prompt of median h), {angle:g} rad asked for at most. (a)
 The two-sphere through the start, its tangent gradient (horizontal) and the point of the ceiling of h (star), in true
-angles from the start: circles are budgets of {circles} rad. Shades and contours: h; thin lines: the field ∇h/‖∇h‖
+angles from the start: circles are budgets of {circles} rad. Shades (darker is higher)
+and contours: h; thin lines: the field ∇h/‖∇h‖
 on this slice, exact; paths are projected to it and leave it by at most {off}. (b) h along the same paths against
 the angle from the start; black dashes: the proved bound on any steering of at most that angle; grey line: ceiling,
 {ceiling:.2f}. Filled marks: steps certified to raise h throughout; crosses: steps refuted ({refuted}). One start (N

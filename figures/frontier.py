@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from figures.captions import counts, listed
@@ -15,10 +16,11 @@ from figures.looks import REST, Look, highlighted, label_ends
 from figures.save import PAGE, STYLE, save
 
 #: column and title of what is given equally
-BUDGETS = {"angle": ("level", "angle asked for (rad)"), "kl": ("kl", "KL from the unsteered model (nats)")}
+BUDGETS = {"angle": ("level", "angle asked for (rad)", "equal angle"),
+           "kl": ("kl", "KL from the unsteered model (nats)", "equal KL")}  # fmt: skip
 CAPTION = """\
 Every method at equal budgets, concept {concept}, layer {layers}. {panels} Lines join growing strengths; bars: 95 %
-intervals. N = {n} prompts a point. In colour: {shown}; in grey: {rest}. {source}"""
+intervals. N = {n} prompts a point. In colour: {shown}. In grey: {rest}. {source}"""
 
 
 def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
@@ -48,12 +50,12 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         figure, axes = plt.subplots(len(budgets), 2, figsize=(PAGE, 2.6 * len(budgets)), squeeze=False)
         letters = iter("abcdefgh")
         for (left, right), budget in zip(axes, budgets, strict=True):
-            rows, (column, title) = table.loc[table["budget"] == budget], BUDGETS[budget]
+            rows, (column, title, short) = table.loc[table["budget"] == budget], BUDGETS[budget]
             first, second = next(letters), next(letters)
             ends = _panel(left, rows, column, "success", looks)
             _panel(right, rows, column, "parses", looks)
-            left.set(title=f"({first})", xlabel=title, ylabel="success")
-            right.set(title=f"({second})", xlabel=title, ylabel="texts that parse")
+            left.set(title=f"({first}) success at {short}", xlabel=title, ylabel="success")
+            right.set(title=f"({second}) texts that parse at {short}", xlabel=title, ylabel="texts that parse")
             label_ends(left, ends, looks)
             said.append(f"({first}) Success and ({second}) share of texts that parse against the {title}.")
         caption = CAPTION.format(
@@ -77,7 +79,11 @@ def _panel(axis: Axes, rows: pd.DataFrame, x: str, y: str, looks: dict[str, Look
                       elinewidth=0.6, zorder=3, **look)  # fmt: skip
         ends[str(name)] = (float(found[x].iloc[-1]), float(found[y].iloc[-1]))
     axis.set_ylim(-0.03, 1.05)
-    axis.set_xlim(0, None)
+    levels = sorted(set(rows["level"]))
+    # levels grow by factors
+    axis.set(xscale="log", xlim=(0.8 * levels[0], 1.15 * max(levels[-1], rows[x].max())))
+    axis.set_xticks(levels, [f"{level:g}" for level in levels])
+    axis.xaxis.set_minor_locator(NullLocator())
     return ends
 
 

@@ -18,15 +18,18 @@ from figures.looks import REST, Look, highlighted, label_ends
 from figures.save import PAGE, STYLE, save
 
 UNITS = {"angle": "rad", "kl": "nats of KL"}
+#: of the axis, by which neighbours among the methods stand aside from each other
+DODGE = 0.012
 #: cells up to which their numbers are written into a heat map
 WRITTEN = 60
 CAPTION = """\
-Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals. In colour:
-{shown}; in grey: {rest}. {source}"""
+Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, marks
+of a layer side by side. In colour:
+{shown}. In grey: {rest}. {source}"""
 PROFILE = "({letter}) Profile of the methods at {level:g} {unit}."
 MAP = """\
 ({letter}) Success of {method} by layer and strength ({unit}); framed: the best cell, {best:.2f} at layer {layer},
-{level:g} {unit}."""
+{level:g} {unit}, best of all on these same prompts and so flattered."""
 
 
 def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, source: str = "") -> list[Path]:
@@ -58,9 +61,9 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
             level = levels[(len(levels) - 1) // 2]
             first, second = next(letters), next(letters)
             _profile(left, rows.loc[rows["level"] == level], looks)
-            left.set_title(f"({first}) at {level:g} {UNITS[budget]}")
+            left.set_title(f"({first}) methods at {level:g} {UNITS[budget]}")
             best = _map(figure, right, rows.loc[rows["method"] == chosen])
-            right.set_title(f"({second}) {chosen}")
+            right.set_title(f"({second}) {chosen} by strength")
             right.set_ylabel(f"strength ({UNITS[budget]})")
             said.append(PROFILE.format(letter=first, level=level, unit=UNITS[budget]))
             said.append(MAP.format(letter=second, method=chosen, unit=UNITS[budget], best=best["success"],
@@ -77,15 +80,18 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
 def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
     """A line a method; those in colour with intervals and, beside the axes, their names."""
     ends: dict[str, tuple[float, float]] = {}
+    layers = sorted(set(rows["layer"]))
     for name, found in rows.sort_values("layer").groupby("method", sort=False):
         look = looks.get(str(name))
         if look is None:
             axis.plot(found["layer"], found["success"], **REST)
             continue
+        # side by side: methods that do as well as each other would hide each other
+        aside = DODGE * (layers[-1] - layers[0]) * (list(looks).index(str(name)) - (len(looks) - 1) / 2)
+        x = found["layer"] + aside
         errors = [found["success"] - found["success_low"], found["success_high"] - found["success"]]
-        axis.errorbar(found["layer"], found["success"], yerr=errors, ms=3.5, lw=1.2, elinewidth=0.6, **look)
-        ends[str(name)] = (float(found["layer"].iloc[-1]), float(found["success"].iloc[-1]))
-    layers = sorted(set(rows["layer"]))
+        axis.errorbar(x, found["success"], yerr=errors, ms=3, lw=1, elinewidth=0.6, **look)
+        ends[str(name)] = (float(x.iloc[-1]), float(found["success"].iloc[-1]))
     axis.set(xlabel="layer", ylabel="success", ylim=(-0.03, 1.03))
     axis.set_xticks(layers[:: max(1, len(layers) // 8)])
     label_ends(axis, ends, looks)

@@ -1,10 +1,12 @@
-"""Whether a figure can be read in print: no text on text, none cut off, none too small."""
+"""Whether a figure can be read in print: no text on text, none cut off, none too small; no panel empty or untold."""
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -19,7 +21,7 @@ TOUCH = 1.0
 
 
 def faults(figure: Figure) -> list[str]:
-    """What is wrong with the text of a figure as it is drawn, in words; nothing if it can be printed."""
+    """What is wrong with the text and the panels of a figure as it is drawn, in words; nothing if it can be printed."""
     drawn = _drawn(figure)
     page = figure.bbox
     found: list[str] = []
@@ -32,6 +34,21 @@ def faults(figure: Figure) -> list[str]:
     for (first, a), (second, b) in combinations(drawn, 2):
         if min(a.x1, b.x1) - max(a.x0, b.x0) > TOUCH and min(a.y1, b.y1) - max(a.y0, b.y0) > TOUCH:
             found.append(f"{first.get_text()!r} and {second.get_text()!r} overlap")
+    return found + [fault for axis in figure.axes for fault in _of_panel(axis)]
+
+
+def _of_panel(axis: Axes) -> list[str]:
+    """A panel without data, a title that is a letter alone, a legend on the lines."""
+    title = axis.get_title(loc="left") or axis.get_title()
+    found = [] if axis.has_data() else [f"panel {title!r} is empty"]
+    if re.fullmatch(r"\(\w\)", title):
+        found.append(f"title {title!r} says nothing")
+    legend = axis.get_legend()
+    if legend is not None:
+        box = legend.get_window_extent()
+        paths = [line.get_path().transformed(line.get_transform()) for line in axis.lines]
+        if any(path.intersects_bbox(box, filled=False) for path in paths):
+            found.append(f"the legend of panel {title!r} is on its lines")
     return found
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from figures.arms import ARMS, PLACEBO, legend, limits, reference_bands
+from figures.arms import ARMS, PLACEBO, SCALED, legend, nats, reference_bands, staggered
 from figures.captions import counts
 from figures.outcome import draw_outcome as draw_outcome
 from figures.save import PAGE, STYLE, save
@@ -26,10 +26,10 @@ CAPTION = """\
 Means over the paths of N = {n} test prompts against the strength asked for; bands: simultaneous 95 % (max-t
 bootstrap over prompts). Grey and hatched: the middle half of held-out real positives (N = {positives}) and
 negatives (N = {negatives}); their lines: means. (a) log p₊; large dots: T*, where the mean turns, with its 95 %
-interval. {peaks}. (b) log p₋. (c) Mean rank of log p₊ among held-out positives; dotted: 2.5 %, below which a point
-is off the data. (d) Calibrated h against the log-ratio of tied directional densities; dots: largest strength;
-dashed: equality; plus and cross: real positives and negatives. The axes of (a) and (b) leave the placebo out of
-view where it falls further. {source}"""
+interval. {peaks}. (b) log p₋. (c) Mean rank of log p₊ among held-out positives; dotted: 2.5 %, below which a
+state counts as off the data. (d) Calibrated h against the log-ratio of tied directional densities; marks: largest
+strength; dashed: equality; plus and cross: real positives and negatives. The axes of (a) and (b) leave the
+placebo out of view where it falls further. {scaled} {source}"""
 
 
 def draw_likelihood(
@@ -43,6 +43,7 @@ def draw_likelihood(
         summary: `t_star` with `_low` and `_high` by `method`.
         source: sentences for the caption on where the tables come from.
     """
+    scaled = False
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(2, 2, figsize=(PAGE, 5.0))
         for axis, (quantity, title) in zip(axes.flat, TITLES.items(), strict=False):
@@ -51,7 +52,7 @@ def draw_likelihood(
             axis.set(title=title, xlabel=STRENGTH, xlim=(0, curves["strength"].max()))
         for axis, name in zip(axes.flat, ("log_positive", "log_negative"), strict=False):
             axis.set_ylabel(f"mean log p{'₊' if name == 'log_positive' else '₋'} (nats)")
-            _clip(axis, curves, references, name)
+            scaled |= _clip(axis, curves, references, name)
         _mark_peaks(axes[0, 0], curves, summary)
         axes[1, 0].set(yscale="log", ylim=(RANK_FLOOR, 1.0), ylabel="mean rank among\nheld-out positives")
         # powers of ten are set in superscripts, too small for print
@@ -64,7 +65,7 @@ def draw_likelihood(
                           for row in summary.to_dict("records"))  # fmt: skip
         sides = {side: counts(rows["n"]) for side, rows in references.groupby("side")}
         caption = CAPTION.format(n=counts(curves["n"]), positives=sides["positive"], negatives=sides["negative"],
-                                 peaks=f"T*: {peaks}", source=source)  # fmt: skip
+                                 peaks=f"T*: {peaks}", scaled=SCALED if scaled else "", source=source)  # fmt: skip
         shown = curves.loc[curves["quantity"].isin([*TITLES, "tied_log_ratio", "h_calibrated"])]
         written = save(figure, out, "likelihood", caption, shown)
         plt.close(figure)
@@ -72,19 +73,20 @@ def draw_likelihood(
 
 
 def _panel(axis: Axes, shown: pd.DataFrame, banded: bool) -> None:
+    marks = staggered([str(m) for m in shown["method"].unique()])
     for method, rows in shown.groupby("method", sort=False):
         look = ARMS[str(method)]
-        axis.plot(rows["strength"], rows["center"], ms=3, markevery=0.17, **look)
+        axis.plot(rows["strength"], rows["center"], ms=3, markevery=marks[str(method)], **look)
         # off the data all prompts share the smallest rank there is: its mean has no useful band
         if banded:
             axis.fill_between(rows["strength"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
 
 
-def _clip(axis: Axes, curves: pd.DataFrame, references: pd.DataFrame, quantity: str) -> None:
-    """An axis for all but the placebo, which falls by orders of magnitude more."""
+def _clip(axis: Axes, curves: pd.DataFrame, references: pd.DataFrame, quantity: str) -> bool:
+    """An axis for all but the placebo, which falls by orders of magnitude more; whether it is logarithmic."""
     real = curves.loc[(curves["quantity"] == quantity) & (curves["method"] != PLACEBO)]
     sides = references.loc[references["quantity"] == quantity]
-    limits(axis, [real["low"].min(), real["high"].max(), *sides["q25"], *sides["q75"]])
+    return nats(axis, [real["low"].min(), real["high"].max(), *sides["q25"], *sides["q75"]])
 
 
 def _mark_peaks(axis: Axes, curves: pd.DataFrame, summary: pd.DataFrame) -> None:

@@ -69,12 +69,15 @@ def label_ends(axis: Axes, ends: dict[str, tuple[float, float]], looks: dict[str
     heights = spread([y for _, y in places.values()], 1.6 * size / height)
     heights = heights - max(0.0, float(heights.max(initial=0.0)) - 1.0)  # the highest stays beside the axes
     for (name, (x, y)), beside in zip(places.items(), heights, strict=True):
+        # the mark again: lines that end in one point are told apart by it
+        axis.plot(1.08, beside, ls="", marker=looks[name]["marker"], ms=3, color=looks[name]["color"],
+                  transform=axis.transAxes, clip_on=False)  # fmt: skip
         axis.annotate(
-            name, (x, y), xytext=(1.06, beside), xycoords="axes fraction", textcoords="axes fraction", va="center",
-            fontsize=size, color="black", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": looks[name]["color"], "lw": 0.6, "shrinkA": 0, "shrinkB": 2,
-                        "relpos": (0, 0.5)},
+            "", (x, y), xytext=(1.06, beside), xycoords="axes fraction", textcoords="axes fraction",
+            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": looks[name]["color"], "lw": 0.6,
+                                               "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
+        axis.text(1.11, beside, name, transform=axis.transAxes, va="center", fontsize=size)
 
 
 def handles(looks: dict[str, Look]) -> list[Line2D]:

@@ -7,16 +7,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures.arms import ARMS, PLACEBO, legend, limits
+from figures.arms import ARMS, PLACEBO, SCALED, legend, nats
 from figures.captions import counts
 from figures.save import PAGE, STYLE, save
 
-PANELS = {"tokens_log_positive": "mean log p₊ over tokens (nats)",
-          "tokens_h_calibrated": "mean calibrated h over tokens (nats)"}  # fmt: skip
+PANELS = {"tokens_log_positive": ("(a) text against likelihood", "mean log p₊ over tokens (nats)"),
+          "tokens_h_calibrated": ("(b) text against barrier", "mean calibrated h over tokens (nats)")}  # fmt: skip
 CAPTION = """\
 {outcome} against the mean over its steered states of (a) log p₊ and (b) calibrated h; a mark a method and strength,
 lines join growing strengths. Means over N = {n} prompts; bars: 95 % intervals (1.96 standard errors). The axis of
-(a) leaves the placebo out of view where it falls further. {source}"""
+(a) leaves the placebo out of view where it falls further. {scaled} {source}"""
 
 
 def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
@@ -27,7 +27,7 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
             and the mean over steered tokens of log p₊ and of calibrated h.
         source: sentences for the caption on where the table comes from.
     """
-    outcome, label, said = (
+    outcome, vertical, said = (
         ("posterior", "mean posterior of the text", "Posterior of the text by the exact judge")
         if "posterior" in texts
         else ("log_likelihood", "mean log-likelihood\nof the text (nats/token)", "Log-likelihood of the text")
@@ -36,18 +36,18 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
     methods = [str(m) for m in texts["method"].unique()]
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), sharey=True)
-        for axis, (quantity, title), letter in zip(axes, PANELS.items(), "ab", strict=True):
+        for axis, (quantity, (title, label)) in zip(axes, PANELS.items(), strict=True):
             for method in methods:
                 rows = cells.loc[[method]].sort_index(level="strength")
                 axis.errorbar(rows[quantity]["mean"], rows[outcome]["mean"], xerr=1.96 * rows[quantity]["sem"],
                               yerr=1.96 * rows[outcome]["sem"], ms=4, lw=1, elinewidth=0.6, **ARMS[method])  # fmt: skip
-            axis.set_title(f"({letter})")
-            axis.set_xlabel(title)
+            axis.set(title=title, xlabel=label)
         real = cells.loc[cells.index.get_level_values("method") != PLACEBO]["tokens_log_positive"]["mean"]
-        limits(axes[0], [real.min(), real.max()], along="x")
-        axes[0].set_ylabel(label)
+        scaled = nats(axes[0], [real.min(), real.max()], along="x")
+        axes[0].set_ylabel(vertical)
         legend(figure, methods, bands=False)
-        caption = CAPTION.format(outcome=said, n=counts([texts["prompt"].nunique()]), source=source)
+        caption = CAPTION.format(outcome=said, n=counts([texts["prompt"].nunique()]), source=source,
+                                 scaled=SCALED if scaled else "")  # fmt: skip
         drawn = cells.set_axis([f"{a}_{b}" for a, b in cells.columns], axis=1).reset_index()
         written = save(figure, out, "outcome", caption, drawn)
         plt.close(figure)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from figures.arms import ARMS, PLACEBO, legend, limits, reference_bands
+from figures.arms import ARMS, PLACEBO, SCALED, legend, limits, nats, reference_bands, staggered
 from figures.save import PAGE, STYLE, save
 
 MIN_PROMPTS = 20
@@ -19,7 +19,7 @@ CAPTION = """\
 Steered states token by token at {strength:g} rad: means over those of N = {n} prompts that still run (at least
 {least}); bands: pointwise 95 % intervals (1.96 standard errors). Token -1 is the prompt's last. Grey and hatched:
 the middle half of held-out real positives and negatives; their lines: means. (a) log p₊. (b) Log-ratio of tied
-directional densities. (c) Calibrated h. Axes leave the placebo out of view where it falls further. {source}"""
+directional densities. (c) Calibrated h. Axes leave the placebo out of view where it falls further. {scaled} {source}"""
 
 
 def draw_tokens(
@@ -33,16 +33,17 @@ def draw_tokens(
         source: sentences for the caption on where the tables come from.
     """
     shown = tokens.loc[(tokens["state"] == 1) & tokens["strength"].isin([0.0, strength])]
-    means = _means(shown)
+    means, scaled = _means(shown), False
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6))
         for axis, (quantity, (title, label)) in zip(axes, PANELS.items(), strict=True):
             sides = references.loc[references["quantity"] == quantity]
-            _panel(axis, means.loc[means["quantity"] == quantity], sides)
+            scaled |= _panel(axis, means.loc[means["quantity"] == quantity], sides, quantity == "log_positive")
             axis.set(title=title, xlabel="token", ylabel=label)
         legend(figure, [str(m) for m in shown["method"].unique()])
         least = min(MIN_PROMPTS, *means["n"].tolist())
-        caption = CAPTION.format(strength=strength, n=shown["prompt"].nunique(), least=least, source=source)
+        caption = CAPTION.format(strength=strength, n=shown["prompt"].nunique(), least=least, source=source,
+                                 scaled=SCALED if scaled else "")  # fmt: skip
         written = save(figure, out, "tokens", caption, means)
         plt.close(figure)
     return written
@@ -59,11 +60,17 @@ def _means(shown: pd.DataFrame) -> pd.DataFrame:
     return found.assign(low=found["mean"] - half, high=found["mean"] + half).drop(columns="sem")
 
 
-def _panel(axis: Axes, means: pd.DataFrame, sides: pd.DataFrame) -> None:
+def _panel(axis: Axes, means: pd.DataFrame, sides: pd.DataFrame, likelihood: bool) -> bool:
+    """Whether its axis is logarithmic."""
     reference_bands(axis, sides)
-    for method in (m for m in ARMS if m in set(means["method"])):
+    marks = staggered([m for m in ARMS if m in set(means["method"])])
+    for method, where in marks.items():
         rows, look = means.loc[means["method"] == method], ARMS[method]
-        axis.plot(rows["token"], rows["mean"], lw=1.0, ms=2.5, markevery=0.17, **look)
+        axis.plot(rows["token"], rows["mean"], lw=1.0, ms=2.5, markevery=where, **look)
         axis.fill_between(rows["token"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
     real = means.loc[means["method"] != PLACEBO]
-    limits(axis, [real["low"].min(), real["high"].max(), *sides["q25"], *sides["q75"]])
+    values = [real["low"].min(), real["high"].max(), *sides["q25"], *sides["q75"]]
+    if likelihood:
+        return nats(axis, values)
+    limits(axis, values)
+    return False

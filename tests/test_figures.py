@@ -13,12 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from figures import captions
 from figures.__main__ import FiguresConfig, main
-from figures.arms import ARMS
+from figures.arms import ARMS, nats
 from figures.catalogue import FIGURES
 from figures.cost import calls, draw_cost, ratios
 from figures.frontier import draw_frontier
@@ -29,8 +29,9 @@ from figures.save import COLUMN, PAGE, IllegibleWarning, save
 
 ARM_NAMES = [name for name in ARMS if name not in ("unsteered", "real positives")]
 METHODS = ["odesteer", "odesteer_kernel", "caa", "random", *(f"method_{i:02d}" for i in range(21))]
-RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3, "commit": "abc1234",
-       "contrast": {"source": "organism", "concept": "valence"}, "versions": {"odesteer_tl": "0.1.0"},
+RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3,
+       "commit": f"{'abc1234' * 5}abcde+changes", "versions": {"odesteer_tl": "0.1.0"},
+       "contrast": {"source": "organism", "concept": "valence"},
        "settings": {"declared": 0.4, "strengths": [0.2, 0.4]}}  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def frontier() -> pd.DataFrame:
 
 
 def bench() -> pd.DataFrame:
-    rows = [("steering call, d = 768, batch 1", 8.0, 2.0), 
+    rows = [("steering call, d = 768, batch 1", 8.0, 2.0),
             ("  the same, against it with real transforms, batch 1", 6.0, 2.0),
             ("steering call, d = 768, batch 16", 32.0, 2.0), ("1000 steps against 10, d = 768, batch 16", 6.0, 2.0),
             ("steering call, kernel barrier, d = 4096, batch 256", 90.0, 3.0),
@@ -193,7 +194,7 @@ def test_captions_say_n_model_and_commit(drawn):
     for file in files(drawn, "_caption.txt"):
         text = " ".join(file.read_text().split())
         assert "Model: tiny (5 layers, d = 64, fingerprint f00)." in text, file
-        assert "commit abc1234" in text, file
+        assert "commit abc1234abc12+changes." in text, file
         assert "{" not in text, file
         assert file.name.startswith("cost") or "N = " in text, file
     text = " ".join((drawn / "likelihood" / "valence" / "layer-3" / "likelihood_caption.txt").read_text().split())
@@ -250,12 +251,18 @@ def test_faults_are_found():
     figure.text(0.1, 0.1, "small", fontsize=5.9)
     figure.text(0.1, 0.8, "$p_+$", fontsize=8)
     figure.text(0.95, 0.3, "cut off")
-    axis = figure.add_axes((0.3, 0.85, 0.5, 0.1), xticks=[0, 5], xticklabels=["in", "out of view"], xlim=(0, 1))
+    axis = figure.add_axes((0.3, 0.6, 0.5, 0.1), xticks=[0, 5], xticklabels=["in", "out of view"], xlim=(0, 1))
     axis.set_yticks([])
+    axis.set_title("nothing", fontsize=6)
+    covered = figure.add_axes((0.2, 0.2, 0.5, 0.2), xticks=[], yticks=[])
+    covered.plot([0, 1], [0, 1], label="a line")
+    covered.set_title("(a)", loc="left", fontsize=6)
+    covered.legend(loc="upper right")
     plt.close(figure)
     assert sorted(faults(figure)) == sorted(
         ["'one' and 'other' overlap", "'small' is 5.9 pt, under 6", "'$p_+$' is 5.6 pt, under 6",
-         "'cut off' is cut off by the edge"])  # fmt: skip
+         "'cut off' is cut off by the edge", "panel 'nothing' is empty", "title '(a)' says nothing",
+         "the legend of panel '(a)' is on its lines"])  # fmt: skip
 
 
 def test_an_illegible_figure_is_written_with_a_warning(tmp_path):
@@ -277,6 +284,24 @@ def test_labels_are_spread_no_more_than_needed(heights, gap):
     assert moved.mean() == pytest.approx(np.mean(heights), abs=1e-9)
     if len(heights) == 1 or (np.diff(np.sort(heights)) >= gap).all():
         np.testing.assert_allclose(moved, heights, atol=1e-9)
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+@settings(deadline=None, max_examples=25)
+@given(low=st.floats(-1e6, -2.0), high=st.floats(-1.0, 900.0))
+def test_log_likelihoods_are_told_apart_near_the_data_and_far_from_it(along, low, high):
+    figure, axis = plt.subplots()
+    far = nats(axis, [low, high], along)
+    ticks, view = (axis.get_xticks(), axis.get_xlim()) if along == "x" else (axis.get_yticks(), axis.get_ylim())
+    plt.close(figure)
+    assert view[0] <= low <= high <= view[1]
+    assert far == (low <= -10_000)
+    if far:
+        assert 3 <= len(ticks) <= 5
+        assert (np.asarray(ticks) >= view[0]).all()
+        place = axis.transScale.transform  # a hundred nats at the data are as wide as thousands far off
+        at = [place((x, x))[int(along == "y")] for x in (-100.0, 0.0, low, 0.95 * low)]
+        assert at[1] - at[0] > 0.5 * (at[3] - at[2])
 
 
 def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
@@ -310,7 +335,7 @@ def test_one_budget_or_few_methods_draw_too(tmp_path):
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     best = few.query("method == 'caa'").sort_values("success").iloc[-1]
     assert f"best cell, {best['success']:.2f} at layer {best['layer']}, {best['level']:g} nats" in caption
-    assert "in grey: nothing" in caption
+    assert "In grey: nothing" in caption
 
 
 def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):
@@ -326,5 +351,7 @@ def test_a_source_says_what_it_lacks(tmp_path):
     assert "not recorded" in captions.source(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"contrast": "some.csv", "model": "m"}))
     assert captions.source(tmp_path) == "Model: m. Contrast: some.csv. Code: commit not recorded."
+    (tmp_path / "run.json").write_text(json.dumps({"model": {"name": "weights", "d_model": 128}}))
+    assert captions.source(tmp_path).startswith("Model: organism (d = 128).")
     assert captions.counts([200, 200]) == "200"
     assert captions.counts([3, 1]) == "1 to 3"
