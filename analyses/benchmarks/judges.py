@@ -90,7 +90,7 @@ class SequenceClassifier:
             chosen = slice(start, start + size)
             second = {} if pairs is None else {"text_pair": list(pairs[chosen])}
             rows = self.tokenizer(list(texts[chosen]), **second, truncation=True, max_length=self.longest)["input_ids"]
-            ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=self.padding or 0)
+            ids = pad_sequence([torch.tensor(r, dtype=torch.long) for r in rows], True, self.padding or 0)
             real = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
             known = {"input_ids": ids, "attention_mask": real.long()}
             found.append(self.model(**{k: v.to(self.model.device) for k, v in known.items()}).logits.float().cpu())
