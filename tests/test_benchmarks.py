@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import odesteer_tl as ode
@@ -68,6 +68,7 @@ def test_scores_of_a_question_are_their_definitions():
     assert choice(question(), np.log([0.2, 0.5, 0.1, 0.1, 0.1]))["mc1"] is True
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-30, 0), min_size=5, max_size=5), st.floats(-5, 5))
 def test_scores_do_not_change_when_all_options_gain_alike(scores, shift):
     a, b = (choice(question(), np.round(np.array(scores), 6) + s) for s in (0.0, round(shift, 3)))
@@ -75,6 +76,7 @@ def test_scores_do_not_change_when_all_options_gain_alike(scores, shift):
     assert 0 <= a["mc2"] <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(4, 40), st.integers(2, 4), st.floats(0.1, 0.5), st.integers(0, 9))
 def test_folds_test_every_unit_once_and_keep_groups_together(n, folds, validation, seed):
     groups = [i // 2 for i in range(4 * n)]
