@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from odesteer_tl.certify.segment import monotone_angle
+from odesteer_tl.certify.rise import monotone_angle
 from odesteer_tl.fields.barrier import DiagonalField
 from odesteer_tl.fields.base import tangential, unit
 

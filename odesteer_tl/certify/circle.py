@@ -31,6 +31,11 @@ class Circles:
     slope_error: Float[Tensor, "*n"]
 
     @property
+    def degree(self) -> int:
+        """p, of the polynomial."""
+        return self.cosines.shape[-1] - 1
+
+    @property
     def slopes(self) -> tuple[Float[Tensor, "*n p_plus_1"], Float[Tensor, "*n p_plus_1"]]:
         """Cosine and sine coefficients of dh/dφ."""
         k = torch.arange(self.cosines.shape[-1], dtype=self.cosines.dtype, device=self.cosines.device)

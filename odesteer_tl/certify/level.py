@@ -10,8 +10,9 @@ from torch import Tensor
 
 from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import Barrier
-from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, positive_prefix, split
+from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, split
 from odesteer_tl.certify.circle import Circles
+from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, require_path
 
 #: the part of an arc not proved to rise is bounded below, and sampled, in this many parts
@@ -85,22 +86,18 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     bound of its minimum."""
     shape = steps.radius.shape
     angle = steps.turned.flatten()
-    degree = circles.cosines.shape[-1] - 1
-    slopes = [x.flatten(0, 1) for x in circles.slopes]
-    size = slopes[0].abs().sum(1) + slopes[1].abs().sum(1)
-    rounding = 2**degree * (circles.slope_error.flatten() + BASIS_ROUNDING * size)
-    proved = positive_prefix(arc_polynomial(slopes[0], slopes[1], angle), rounding)
+    degree, rise = circles.degree, Rise.of(circles, angle)
     repeated = (steps.move == 0).all(-1).flatten()
-    rises = ((proved >= 1) & ~steps.stationary.flatten()) | repeated
+    rises = (rise.whole & ~steps.stationary.flatten()) | repeated
 
     cosines, sines = circles.cosines.flatten(0, 1).clone(), circles.sines.flatten(0, 1)
     margin = 2**degree * (2 * circles.error.flatten() + BASIS_ROUNDING * (cosines.abs().sum(1) + sines.abs().sum(1)))
     cosines[:, 0] -= circles.start.flatten()
     change = arc_polynomial(cosines, sines, angle)
-    _, rest = split(change, proved)
+    _, rest = split(change, rise.proved)
     cuts = torch.linspace(0, 1, PARTS + 1, dtype=angle.dtype, device=angle.device)
     # (1 + t²)ᵖ h is what is bounded: a negative bound is divided by the least scale of its part (t = 0 may lie inside)
-    t = _tangent(angle, proved, cuts)
+    t = _tangent(angle, rise.proved, cuts)
     least = torch.where(t[:, :-1] * t[:, 1:] > 0, torch.minimum(t[:, :-1] ** 2, t[:, 1:] ** 2), 0.0)
     lowest, ahead = torch.full_like(angle, torch.inf), rest
     for i in range(PARTS):
@@ -111,7 +108,7 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     # a move through the origin, or too short to have a direction, tells nothing of where between
     fall = torch.where(steps.stationary.flatten(), -torch.inf, fall)
     tried = torch.cat([2.0 ** -torch.arange(1, 30, dtype=angle.dtype), cuts.cpu()]).to(angle)
-    dip = (bernstein_values(rest, tried) / (1 + _tangent(angle, proved, tried) ** 2) ** degree).amin(1) + margin
+    dip = (bernstein_values(rest, tried) / (1 + _tangent(angle, rise.proved, tried) ** 2) ** degree).amin(1) + margin
     dip = dip.clamp_max(0)  # of the start itself
     fall, dip = torch.where(rises, 0.0, fall), torch.where(rises | steps.stationary.flatten(), 0.0, dip)
     return rises.reshape(shape), fall.reshape(shape), dip.reshape(shape)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.barriers import Barrier, FourierBarrier
-from odesteer_tl.certify.arc import BASIS_ROUNDING, angle_at, arc_polynomial, falls_somewhere, positive_prefix
+from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
-from odesteer_tl.certify.circle import SAFETY, UNIT_ROUNDOFF, quadratic_circles
+from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, require_path
 
 #: numbers, and steps, worked on at once: what fits a processor's cache
@@ -112,45 +112,16 @@ def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tup
     """The fields of `PathCertificate` for a polynomial on the sphere."""
     steps = Steps.of(paths)
     circles = steps.circles(barrier)
-    cosines, sines = (x.flatten(0, 1) for x in circles.slopes)
     angle, stationary = steps.turned.flatten(), steps.stationary.flatten()
-    degree = cosines.shape[1] - 1
-    coefficients = arc_polynomial(cosines, sines, angle)
-    size = cosines.abs().sum(1) + sines.abs().sum(1)
-    # every Bernstein coefficient is an average of (1 + t²)ᵖ h′ with |t| ≤ 1
-    margin = 2**degree * (circles.slope_error.flatten() + BASIS_ROUNDING * size)
-
-    prefix = positive_prefix(coefficients, margin)
-    certified = (prefix >= 1) & ~stationary
+    rise = Rise.of(circles, angle)
+    certified = rise.whole & ~stationary
     refuted = torch.zeros_like(certified)
     rows = torch.nonzero(~certified & ~stationary).squeeze(1)
-    refuted[rows] = falls_somewhere(coefficients[rows], margin[rows], prefix[rows])
-    violation = torch.where(certified | stationary, torch.nan, angle_at(prefix, angle))
+    refuted[rows] = falls_somewhere(rise.coefficients[rows], rise.margin[rows], rise.proved[rows])
+    violation = torch.where(certified | stationary, torch.nan, angle_at(rise.proved, angle))
     # (1 + t²)ᵖ ≥ 1 shrinks a positive bound by at most 2ᵖ and a negative one not at all
-    low = coefficients.amin(1) - margin
+    low = rise.coefficients.amin(1) - rise.margin
     bend = circles.curvature.flatten().clamp_min(torch.finfo(torch.float64).tiny)
-    slack = torch.where(low > 0, low / 2**degree, low) / bend
+    slack = torch.where(low > 0, low / 2**circles.degree, low) / bend
     shape = steps.radius.shape
     return tuple(x.reshape(shape) for x in (certified, refuted, stationary, violation, angle, slack))
-
-
-def monotone_angle(
-    u: Float[Tensor, "*batch k"],
-    v: Float[Tensor, "*batch k"],
-    values: Float[Tensor, " k"],
-    loads: Float[Tensor, " k"],
-    limit: Float[Tensor, "*batch"],
-) -> Float[Tensor, "*batch"]:
-    """The largest angle ≤ `limit` along which `Σλu² + β·u` is proved to rise from u in the direction v."""
-    batch, k = u.shape[:-1], u.shape[-1]
-    u, v, limit = u.reshape(-1, k), v.reshape(-1, k), limit.reshape(-1).clamp_max(torch.pi)
-    error = SAFETY * (2 * k + 8) * UNIT_ROUNDOFF * (values.abs().max() + loads.norm())
-    circles = quadratic_circles(u, v, values, loads, 0.0, error.expand(len(u)))
-    cosines, sines = circles.slopes
-    rounding = error + BASIS_ROUNDING * (cosines.abs().sum(1) + sines.abs().sum(1))
-    prefix = positive_prefix(arc_polynomial(cosines, sines, limit), 4 * rounding)
-    # an arc of G/L always rises, and is finer than the prefix's grid where a maximum is near
-    slope = (cosines.sum(1) - 4 * rounding).clamp_min(0)
-    safe = torch.where(circles.curvature > 0, slope / circles.curvature, 0.0)
-    proved = torch.where(prefix >= 1, limit, torch.where(prefix > 0, angle_at(prefix, limit), 0.0))
-    return torch.maximum(proved, torch.minimum(safe, limit)).reshape(batch)
