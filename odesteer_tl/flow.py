@@ -96,8 +96,11 @@ class Flow:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
         ((name, value),) = given.items()
-        if not bool(torch.as_tensor(value).isfinite().all()):
-            raise ValueError(f"{name}={value} must be finite")
+        if not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+            raise ValueError(
+                f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
+                "smaller strength (an angle of 2π is a whole turn)"
+            )
         if bool(torch.as_tensor(value).lt(0).any()) and INTEGRATORS[self.method].needs_quadratic:
             raise ValueError(f"{name}={value} is negative, but method={self.method!r} has no inverse; use 'geodesic'")
 
@@ -123,7 +126,8 @@ class Flow:
         """T for activations of the given norms, in activation units.
 
         Raises:
-            ValueError: a tensor of strengths that does not fit the rows, or `relative` without a median norm.
+            ValueError: a tensor of strengths that does not fit the rows, `relative` without a median norm, or a length
+                that is no finite number.
         """
         strength = torch.as_tensor(self.strength, dtype=norms.dtype, device=norms.device)
         try:
@@ -134,12 +138,19 @@ class Flow:
                 f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
             ) from error
         if self.angle is not None:
-            return each * norms
-        if self.T is not None:
-            return each
-        if field.median_norm is None:
+            T = each * norms
+        elif self.T is not None:
+            T = each
+        elif field.median_norm is not None:
+            T = each * field.median_norm
+        else:
             raise ValueError("relative: this field does not know its fitting data's norms; use angle or T")
-        return each * field.median_norm
+        if not bool(T.isfinite().all()):
+            raise ValueError(
+                f"strength={self.strength} is an infinite length for an activation of norm {float(norms.max()):.3g} in "
+                f"{norms.dtype}; use a smaller strength"
+            )
+        return T
 
     @torch.no_grad()
     def solve(self, field: VectorField, a: Float[Tensor, "*batch d"], record: bool = False) -> Path:

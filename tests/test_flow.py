@@ -315,6 +315,10 @@ def test_strengths_that_do_not_fit_the_rows_are_refused(kernel_field, tmp_path, 
         flow.solve(field, a)
     with pytest.raises(ValueError, match=r"angle=.* must be finite"):
         ode.Flow(angle=torch.tensor([0.1, float("nan")]))
+    with pytest.raises(ValueError, match=r"T=1e\+300 must be finite in float32, so below 3.4e\+38; use a smaller"):
+        ode.Flow(T=1e300)
+    with pytest.raises(ValueError, match=r"strength=3e\+38 is an infinite length .* use a smaller strength"):
+        ode.Flow(angle=3e38).solve(field, 100 * a.float())
     with pytest.raises(ValueError, match="negative"):
         ode.Flow(angle=torch.tensor([0.1, -0.1]), method="certified")
     with pytest.raises(ValueError, match="cannot be saved"):
