@@ -114,7 +114,7 @@ def test_training_is_deterministic_and_records_itself(tiny: Path, tmp_path: Path
 
 def test_training_refuses_a_folder_with_files_in_it(tiny: Path) -> None:
     before = (tiny / "provenance.json").read_bytes()
-    with pytest.raises(ValueError, match=r"out=.*tiny is not an empty folder; choose"):
+    with pytest.raises(ValueError, match=r"out='.*tiny' exists and is not overwritten; remove it or choose"):
         train(tiny, TINY)
     assert (tiny / "provenance.json").read_bytes() == before
 

@@ -9,8 +9,6 @@ import json
 import logging
 import math
 import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,6 +21,8 @@ import torch
 import tyro
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from odesteer_tl._folder import new_folder, require_free
 
 from .corpus import IGNORED, batches, encode, entropy_rate
 from .grammar import sample
@@ -129,10 +129,9 @@ def evaluate(model: LlamaForCausalLM, rows: list[list[int]], batch_size: int) ->
 def train(out: Path, config: TrainConfig) -> dict[str, object]:
     """Trains a model and writes it, its tokenizer and `provenance.json` to `out`; returns the provenance.
 
-    Nothing stands at `out` until everything does. Raises ValueError if `out` is a file or a folder with files in it.
+    Nothing stands at `out` until everything does. Raises ValueError if `out` is a file, or a folder that is not empty.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"out={out} is not an empty folder; choose a new folder, or remove what is there")
+    require_free("out", out)
     started = time.perf_counter()
     tokenizer = build_tokenizer()
     LOGGER.info("drawing %d texts", config.n_texts)
@@ -161,20 +160,13 @@ def train(out: Path, config: TrainConfig) -> dict[str, object]:
 def write(
     out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, provenance: dict[str, object]
 ) -> None:
-    """Writes the folder beside its place under another name, then renames it: all of it or none."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        (partial / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
-        for path in partial.iterdir():
-            path.chmod(0o644)
-        partial.chmod(0o755)  # mkdtemp makes a folder that only its owner can read
-        partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    """Writes the folder, all of it or none."""
+    with new_folder(out) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+        for path in part.iterdir():
+            path.chmod(0o644)  # safetensors are written for their owner alone
 
 
 def main(out: Path, config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
