@@ -13,7 +13,7 @@ import pandas as pd
 
 from odesteer_tl._folder import new_folder, require_free
 
-PACKAGES = ("odesteer_tl", "torch", "transformer-lens", "scikit-learn", "scipy", "pandas")
+PACKAGES = ("odesteer_tl", "torch", "transformer-lens", "scikit-learn", "scipy", "pandas", "pyarrow")
 
 
 def commit(checkout: Path) -> str | None:

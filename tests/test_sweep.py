@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyses.runs import code
 from analyses.sweep import Status, Store, StoreError, Study, require_numbers, run
 from analyses.sweep.__main__ import main
 from tests import sweep_cells as cells
@@ -38,7 +39,9 @@ def test_the_table_has_the_studys_order_and_is_read_by_pandas_and_duckdb(tmp_pat
     found = duckdb.sql(f"select layer, avg(value) as v from '{directory}/table.parquet' group by layer order by layer")
     pd.testing.assert_series_equal(found.df().set_index("layer").v, table.groupby("layer").value.mean(),
                                    check_names=False, check_index_type=False)  # fmt: skip
-    assert json.loads((directory / "run.json").read_text())["status"] == {"done": 12, "failed": 0, "missing": 0}
+    ran = json.loads((directory / "run.json").read_text())
+    assert ran["status"] == {"done": 12, "failed": 0, "missing": 0}
+    assert {"versions": ran["versions"], "commit": ran["commit"]} == code()
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):

@@ -9,11 +9,11 @@ import time
 from collections.abc import Generator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from analyses.runs import code
 from analyses.sweep.executors import open_executor
 from analyses.sweep.store import Status, Store
 from analyses.sweep.study import Study
@@ -74,7 +74,7 @@ def run(study: Study, root: Path, executor: str | Executor = "local", progress: 
         "seconds": round(time.time() - started, 3),
         "executor": executor if isinstance(executor, str) else type(executor).__name__,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("odesteer_tl", "torch", "transformer-lens", "pyarrow")},
+        **code(),
     }
     store.write("run.json", json.dumps(content, indent=2).encode())
     return status
