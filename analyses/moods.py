@@ -16,6 +16,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses import stories
+from analyses.runs import refuse_existing
 
 NAMES = (*stories.NAMES, "Zoe")
 OPENINGS = ("One day, {n} went to the park.", "One day, {n} saw a big dog.", "{n} sat at home with Mom.",
@@ -63,8 +64,7 @@ def main(config: MoodsConfig) -> None:
     Raises:
         ValueError: it exists.
     """
-    if config.out.exists():
-        raise ValueError(f"out={str(config.out)!r} exists and is not overwritten; remove it or use --out")
+    refuse_existing(config.out)
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text("".join(json.dumps(row) + "\n" for row in moods(config)))
 

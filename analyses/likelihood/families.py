@@ -17,6 +17,7 @@ from analyses.likelihood.arms import ARMS, fitted_fields
 from analyses.likelihood.referee import candidates
 from analyses.likelihood.study import Settings
 from analyses.likelihood.tables import mean, spread
+from analyses.runs import refuse_existing
 from analyses.sources import load_contrast
 from odesteer_tl import stats
 from odesteer_tl.densities.path import EXIT_RANK
@@ -65,8 +66,7 @@ def main(config: FamiliesConfig) -> None:
     Raises:
         ValueError: `out` exists.
     """
-    if config.out.exists():
-        raise ValueError(f"out={str(config.out)!r} exists and is not overwritten; remove it or use --out")
+    refuse_existing(config.out)
     model = ode.load_model(config.model)
     contrast = load_contrast(config.contrast, config.pairs, config.settings.seed)
     parts = contrast.split(config.settings.fractions, config.settings.seed)
