@@ -24,13 +24,12 @@ from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
 from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl.contrast import ContrastSet
-from odesteer_tl.hooks import HookFn
+from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
 Pool = Literal["last", "mean", "all"] | PoolFn
-HooksFor = Callable[[int], list[tuple[str, HookFn]]]
 
 
 def _last(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch *width"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,8 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._tokens import fitting_tokens
-from odesteer_tl.hooks import HookFn
+from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import require_local
-
-#: hooks for a (padded) prompt length
-HooksFor = Callable[[int], list[tuple[str, HookFn]]]
 
 
 @dataclass(frozen=True)

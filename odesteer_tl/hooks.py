@@ -13,6 +13,8 @@ from odesteer_tl.flow import Flow, Path
 from odesteer_tl.positions import PositionRule
 
 HookFn = Callable[..., Any]
+#: hooks for a (padded) prompt length
+HooksFor = Callable[[int], list[tuple[str, HookFn]]]
 Observer = Callable[[Path, Tensor], None]
 
 

@@ -57,6 +57,7 @@ class TangentGaussian(Density):
         return [{"base": chart.base, **state} for state in self.inner.fitted_states(coordinates)]
 
     def restore(self, state: dict[str, Tensor]) -> TangentGaussian:
+        """Take over a fitted state; its Gaussian is a new one, since copies of this density would share the old."""
         super().restore(state)
         self.inner = self.inner.from_config(self.inner.config()).restore(
             {k: v for k, v in state.items() if k != "base"}
@@ -113,6 +114,7 @@ class AngularCentralGaussian(Density):
         return d * self.rank - self.rank * (self.rank - 1) // 2
 
     def fitted_states(self, sample: Sample) -> list[dict[str, Tensor]]:
+        """By expectation and maximisation until the likelihood stops rising; of one class only."""
         if len(sample.classes) > 1:
             raise ValueError(
                 "AngularCentralGaussian has no location, so no tied form; use TangentGaussian or tied=False"

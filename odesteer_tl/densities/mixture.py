@@ -44,6 +44,7 @@ class MixturePPCA(Density):
         return d + d * q - q * (q - 1) // 2 + 1 + k * (q + q * (q + 1) // 2) + k - 1
 
     def fitted_states(self, sample: Sample) -> list[dict[str, Tensor]]:
+        """Principal axes first, then scikit-learn's mixture within them; of one class only."""
         if len(sample.classes) > 1:
             raise ValueError("MixturePPCA has no tied form; use a Gaussian family, or separate densities (tied=False)")
         most = min(sample.degrees - 1, sample.n // (2 * self.components) - 1, sample.d - 1)
@@ -92,7 +93,6 @@ class MixturePPCA(Density):
         """a − μ, its principal coordinates, the log joint of these with each component, and the noise variance."""
         a = self._prepare(a)
         state = {name: x.to(a.device) for name, x in self.state.items()}
-        self.fitted("mean")
         z = a - state["mean"]
         y = z @ state["basis"]
         inside = MultivariateNormal(state["means"], state["covariances"]).log_prob(y.unsqueeze(-2))

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl.barriers import Barrier
-from odesteer_tl.generation import HooksFor, generate_tokens
-from odesteer_tl.hooks import HookFn
+from odesteer_tl.generation import generate_tokens
+from odesteer_tl.hooks import HookFn, HooksFor
 from odesteer_tl.steerer import Steerer
 
 #: from dark to bright with h: told apart in grey and by every kind of colour vision
