@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import tyro
@@ -24,6 +24,7 @@ from analyses.certification import audits, findings, tables
 from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
+from odesteer_tl import organism
 from odesteer_tl._check import require_one_of
 from odesteer_tl.certify import conformal_lower, landscape, rate_bound
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -233,7 +234,7 @@ def _refit(barrier: ode.Barrier, settings: CertificationSettings) -> audits.Fit:
 
 
 @dataclass(frozen=True)
-class CertificationConfig(CertificationSettings):
+class CertificationConfig:
     """Command line of the study."""
 
     model: str = "organism"
@@ -243,22 +244,22 @@ class CertificationConfig(CertificationSettings):
     out: Path = Path("results/certification")
     pairs: int = 1000
     prompts: int = 200
+    settings: tyro.conf.OmitArgPrefixes[CertificationSettings] = field(default_factory=CertificationSettings)
 
 
 def main(config: CertificationConfig) -> None:
     """Run, save, draw and print."""
-    from figures.certification import draw_certification
+    from figures.certification import draw_certification  # only the picture needs matplotlib
 
     refuse_existing(config.out)
+    seed = config.settings.seed
     model = ode.load_model(config.model)
-    contrast = load_contrast(config.contrast, config.pairs, config.seed)
-    names = {f.name for f in CertificationSettings.__dataclass_fields__.values()}
-    settings = CertificationSettings(**{k: v for k, v in vars(config).items() if k in names})
-    test = contrast.split(tuple(SPLITS.values()), config.seed)[-1]
-    prompts = load_prompts(config.contrast, config.prompts, config.seed + 1, test)
+    contrast = load_contrast(config.contrast, config.pairs, seed)
+    test = contrast.split(tuple(SPLITS.values()), seed)[-1]
+    prompts = load_prompts(config.contrast, config.prompts, seed + 1, test)
     layers = None if config.layer == "all" else [int(x) for x in config.layer.split(",")]
-    concept = config.contrast if config.contrast in ("valence", "agreement") else None
-    result = certify_steering(model, contrast, layers, settings, prompts, concept)
+    concept = config.contrast if config.contrast in get_args(organism.Concept) else None
+    result = certify_steering(model, contrast, layers, config.settings, prompts, concept)
     result.save(config.out)
     draw_certification(result.strengths, config.out)
     print(result)

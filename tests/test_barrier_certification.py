@@ -1,15 +1,14 @@
 """The certification study end to end, at tiny size, on the organism and on a real pretrained model."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
 import torch
+import tyro
 
 import odesteer_tl as ode
-from analyses.barrier_certification import CertificationConfig as Config
-from analyses.barrier_certification import CertificationSettings, certify_steering, main
+from analyses.barrier_certification import CertificationConfig, CertificationSettings, certify_steering, main
 from analyses.certification.audits import later_layers
 from analyses.certification.tables import direction_table, strength_table
 from analyses.recording import record
@@ -122,7 +121,7 @@ def test_a_method_within_the_block_is_refused_before_any_work(organism):
     with pytest.raises(ValueError, match=r"method='iti_heads' steers 'attn\.hook_z'"):
         CertificationSettings(method="iti_heads")
     with pytest.raises(ValueError, match="method='none' is unknown"):
-        Config(method="none")
+        CertificationSettings(method="none")
     field = ode.ConstantField(torch.ones(organism.cfg.n_heads * organism.cfg.d_head))
     steerer = ode.Steerer(field, ode.Flow(T=1.0), 1, site="attn.hook_z")
     with pytest.raises(ValueError, match=r"site='attn\.hook_z' is not the residual stream"):
@@ -130,11 +129,12 @@ def test_a_method_within_the_block_is_refused_before_any_work(organism):
 
 
 def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsys):
-    main(Config(model=str(shared / "models" / "TinyStories-656K"), contrast="stories", layer="0", max_new_tokens=2,
-                prompts=10, strengths=(0.3, 2.0), out=tmp_path / "out"))  # fmt: skip
+    arguments = ["--model", str(shared / "models" / "TinyStories-656K"), "--contrast", "stories", "--layer", "0",
+                 "--max-new-tokens", "2", "--prompts", "10", "--strengths", "0.3", "2.0",
+                 "--out", str(tmp_path / "out")]  # fmt: skip
+    main(tyro.cli(CertificationConfig, args=arguments))
     assert "prompts with every step certified" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"steps.parquet", "run.json", "certification.pdf"}
-    assert sys.modules["analyses.barrier_certification"]
 
 
 def test_files_are_read_as_contrasts(tmp_path):
