@@ -68,6 +68,7 @@ class ToxicityConfig(Common):
     label: str = "toxic"
 
     def published_strengths(self, known: Preset) -> tuple[float, ...]:
+        """Those of detoxification, where a preset has its own."""
         return known.detoxification or known.strengths
 
     def task(self, model: TransformerBridge) -> Task:

@@ -56,6 +56,7 @@ class CAABehaviour(Task):
 
     @property
     def groups(self) -> Sequence[Hashable]:
+        """The questions themselves."""
         return [row["question"] for row in self.rows]
 
     def folds(self, folds: int, validation: float, seed: int) -> list[Fold]:
@@ -65,6 +66,7 @@ class CAABehaviour(Task):
         return [Fold(tuple(sorted(map(int, fit))), tuple(sorted(map(int, held))), tuple(test))]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
+        """Every question with the matching letter behind it, against the same with the other letter."""
         prompts, matching = self._prompts(units), self._matching(units)
         positive, negative = (
             [p + LETTERS[letter] for p, letter in zip(prompts, letters, strict=True)]
@@ -79,6 +81,7 @@ class CAABehaviour(Task):
         steerer: ode.Steerer | None,
         unsteered: pd.DataFrame | None,
     ) -> pd.DataFrame:
+        """`p_matching` (of the two letters) and `matching`; `letter_A` and `p_A` tell of a bias for a letter."""
         scores = option_scores(model, self._prompts(units), [LETTERS] * len(units), steerer, self.batch_size)
         both = scores["log_likelihood"].to_numpy().reshape(-1, 2)
         margin, matching = both[:, 1] - both[:, 0], self._matching(units)

@@ -92,6 +92,7 @@ class GenerationTask(Task):
         steerer: ode.Steerer | None,
         unsteered: pd.DataFrame | None,
     ) -> pd.DataFrame:
+        """Generate, score, and measure the quality: `prompt`, `continuation` (its answer) and `failed` come first."""
         prompts = [clip_left(model, text, reserve=self.sampling.max_new_tokens) for text in self.prompts(units)]
         if steerer is not None:
             steerer.check(model)
