@@ -1,7 +1,8 @@
 """Every method of the library on one model and concept, at equal angle, displacement and KL. `make compare`
 
-A resumable sweep (analyses/effects): every prompt has its own strength, so that it spends the same whatever the
-method. The layer is declared, not chosen; the tests are declared in analyses/effects/comparison.py.
+A resumable sweep (analyses/effects): every prompt has its own strength, so that along its text it spends the same
+whatever the method, one that acts on a few tokens included. The layer is declared, not chosen; the tests are declared
+in analyses/effects/comparison.py.
 `python -m analyses.method_comparison --contrast valence --layer 2 --out results/comparison`
 """
 
@@ -40,7 +41,7 @@ class ComparisonConfig:
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(
-        default_factory=lambda: EffectSettings(select=0, test=200)
+        default_factory=lambda: EffectSettings(select=0, test=200, passage="text")
     )
     layer: int | None = None
     methods: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Effects: budgets really matched, numbers equal to full passes, tables that choose without cheating."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,18 +32,31 @@ def cell(arm, layer, budget, level):
             "in_turn": arm.in_turn, "budget": budget, "level": level}  # fmt: skip
 
 
-def test_bisection_finds_the_first_crossing_of_each_row():
+def scan_of(measure, n):
+    """Of what is spent as a function of the strength alone."""
+    return Scan(lambda s: s[:, None, None], {"spent": lambda x: measure(x[:, 0, 0])}, n, highest=1.2)
+
+
+def test_the_first_crossing_of_each_row_is_found():
     scale = torch.tensor([1.0, 2.0, 0.01])
-    scan = Scan(lambda s: scale * s.square(), 3, highest=1.2)
-    matched = scan.match(0.3)
+    matched = scan_of(lambda s: scale * s.square(), 3).match("spent", 0.3)
     assert matched.reached.tolist() == [True, True, False]
     torch.testing.assert_close(matched.strength[:2], (0.3 / scale[:2].double()).sqrt(), rtol=1e-4, atol=1e-4)
     assert float(matched.strength[2]) == pytest.approx(1.2)
-    hump = Scan(lambda s: torch.sin(4 * s), 1, highest=1.2).match(0.5)
-    assert float(hump.strength) == pytest.approx(np.arcsin(0.5) / 4, abs=1e-4)
-    beyond = Scan(lambda s: torch.sin(4 * s), 1, highest=1.2).match(2.0)
+    hump = scan_of(lambda s: torch.sin(4 * s), 1)
+    assert float(hump.match("spent", 0.5).strength) == pytest.approx(np.arcsin(0.5) / 4, abs=1e-4)
+    beyond = hump.match("spent", 2.0)
     assert not bool(beyond.reached)
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
+    jump = scan_of(lambda s: (s > 0.537).double(), 1).match("spent", 0.5)
+    assert float(jump.strength) == pytest.approx(0.537, abs=1e-4)
+
+
+def test_a_prompt_on_which_a_method_never_acts_gets_the_usual_strength():
+    shut = scan_of(lambda s: s * torch.tensor([1.0, 2.0, 0.0, 4.0]), 4).match("spent", 1.0)
+    assert shut.reached.tolist() == [True, True, False, True]
+    assert float(shut.strength[2]) == pytest.approx(0.5, abs=1e-4)
+    assert float(scan_of(lambda s: 0 * s, 1).match("spent", 1.0).strength) == pytest.approx(1.2)
 
 
 #: acting on a block's output, inside the block, and on several blocks
@@ -52,7 +67,7 @@ KINDS = [FLOW, Arm.of("iti_heads"), Arm.of("pid", in_turn=True)]
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
 def test_every_arm_spends_the_budget(material, arm, budget, level):
     here = material.layer(2)
-    matched = here.scan(arm, budget).match(level)
+    matched = here.scan(arm).match(budget, level)
     assert matched.reached.all()
     steer = Steer(here, arm, matched.strength)
     start, end = steer.start, steer.end
@@ -110,8 +125,50 @@ def test_texts_are_those_of_each_prompt_steered_alone(material):
         )
     assert (written.kl[0][written.kept[0]] == 0).all()
     assert (written.kl[-1][written.kept[-1]] > 0).all()
-    first = material.last.logits(2, steer.residuals(material.last))[:, 0]
-    torch.testing.assert_close(written.kl[:, 0], divergence(first, material.last.baseline), rtol=1e-3, atol=1e-6)
+    prefix = material.passage.prefix
+    first = prefix.logits(2, steer.residuals(prefix))[:, 0]
+    torch.testing.assert_close(written.kl[:, 0], divergence(first, prefix.baseline), rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def along():
+    """Budgets counted along the texts."""
+    return Material(replace(SETTINGS, passage="text", max_new_tokens=6))
+
+
+@pytest.mark.parametrize("arm", [FLOW, Arm.of("cast"), Arm.of("hpr"), *KINDS[1:]], ids=lambda arm: arm.label)
+@pytest.mark.parametrize(("budget", "level"), [("angle", 0.1), ("kl", 0.02)])
+def test_a_budget_is_spent_on_average_along_a_text(along, arm, budget, level):
+    """By full passes with hooks over prompt and unsteered continuation, gates that open now and then included."""
+    here, matched = along.layer(2), along.layer(2).scan(arm).match(budget, level)
+    steer, P = Steer(here, arm, matched.strength), along.whole.tokens.shape[1]
+    tokens, mask = along.passage.prefix.tokens, along.passage.prefix.attention_mask
+    with torch.no_grad():
+        plain, before = along.model.run_with_cache(tokens, attention_mask=mask)
+        with steer.steerer_for(slice(None)).on(along.model, prompt_length=P):
+            steered, after = along.model.run_with_cache(tokens, attention_mask=mask)
+    x, y = (cache["blocks.2.hook_out"][:, P - 1 :].double() for cache in (before, after))
+    turned = torch.nn.functional.cosine_similarity(x, y, dim=-1).clamp(-1, 1).arccos()
+    spent = turned if budget == "angle" else divergence(steered, plain)[:, P - 1 :]
+    lengths = along.unsteered.kept.sum(1).clamp_max(5) + 1  # what ended a text was drawn too
+    mean = torch.stack([row[:n].mean() for row, n in zip(spent, lengths.tolist(), strict=True)])
+    assert matched.reached.any()
+    torch.testing.assert_close(
+        mean[matched.reached], torch.full_like(mean, level)[matched.reached], rtol=5e-3, atol=1e-4
+    )
+
+
+def test_the_token_looked_at_is_one_of_the_text(along):
+    passage = along.passage
+    assert passage.counted.gather(1, passage.looked[:, None]).all()
+    assert passage.counted[:, 0].all()
+    assert len(set(passage.looked.tolist())) > 1
+    rows = measure(along, cell(Arm.of("cast"), 2, "kl", 0.02))
+    moved = rows["displacement"] > 0
+    assert 0 < rows["acts"].mean() < 1
+    assert (rows["acts"][moved] > 0).all()
+    np.testing.assert_allclose(rows["kl"][rows["reached"]], 0.02, rtol=1e-3)
+    assert (measure(along, cell(FLOW, 2, "kl", 0.02))["acts"] == 1).all()
 
 
 def test_an_unsteered_cell_has_no_divergence(material):

@@ -15,26 +15,29 @@ from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, main, method_comparison
 from analyses.sweep import IncompleteStudy
 
-SMALL = EffectSettings(pairs=280, select=0, test=12, max_new_tokens=5)
+SMALL = EffectSettings(pairs=280, select=0, test=12, max_new_tokens=5, passage="text")
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison")
-    config = ComparisonConfig(effect=SMALL, methods=("caa", "optimal_cap", "pid"), angle=(0.3,), displacement=(),
-                              kl=(0.03,), out=out)  # fmt: skip
+    methods = ("caa", "optimal_cap", "pid", "cast")
+    config = ComparisonConfig(effect=SMALL, methods=methods, angle=(0.3,), displacement=(), kl=(0.03,), out=out)
     return config, *method_comparison(config)
 
 
 def test_every_method_spends_the_same(compared):
     _, report, directory = compared
     table = pd.read_parquet(directory / "table.parquet")
-    assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "Euler-10",
-                                   "one geodesic step"}  # fmt: skip
+    assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "cast",
+                                   "Euler-10", "one geodesic step"}  # fmt: skip
     spent = table.query("budget == 'kl'")
-    assert spent["reached"].all()
-    np.testing.assert_allclose(spent["kl"], 0.03, rtol=0.02)
-    np.testing.assert_allclose(table.query("budget == 'angle'")["angle"], 0.3, rtol=1e-3)
+    assert spent.query("label != 'cast'")["reached"].all()
+    np.testing.assert_allclose(spent.query("reached")["kl"], 0.03, rtol=0.02)
+    assert 0 < spent.query("label == 'cast'")["acts"].mean() < 1
+    methods = report.methods.query("budget == 'kl'").set_index("method")
+    assert methods.loc["cast", "angle"] > methods.loc["caa", "angle"]  # of the tokens it acts on
+    assert (methods["paid"] > 0).all()
     assert (report.frontier["n"] == 12).all()
 
 
@@ -77,6 +80,7 @@ def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred(
             rows.append(pd.DataFrame({
                 "prompt": range(40), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
                 "success": label != "caa", "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1,
+                "acts": 1.0, "displacement": 0.1, "text_kl_mean": 0.1,
                 "efficiency": 0.9, "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
             }))  # fmt: skip
     table = pd.concat(rows, ignore_index=True)

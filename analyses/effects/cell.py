@@ -34,13 +34,14 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     """
     base = {"prompt": range(len(material.prompts)), "split": material.split}
     if config["label"] == "unsteered":
-        plain = material.last.baseline
-        columns = {"entropy": entropy(plain), "branching": branching_factor(plain),
+        passage = material.passage
+        columns = {"entropy": passage.mean(entropy(passage.plain)),
+                   "branching": passage.mean(branching_factor(passage.plain)),
                    **_outcome(material, material.unsteered, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
     here = material.layer(config["layer"])
     arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
-    matched = here.scan(arm, config["budget"]).match(config["level"])
+    matched = here.scan(arm).match(config["budget"], config["level"])
     steer = Steer(here, arm, matched.strength)
     written = write(material.model, material.prompts, steer.steerer_for, material.settings)
     columns = {
@@ -51,14 +52,19 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _geometry(steer: Steer) -> dict[str, Any]:
-    """Where the arm leads, as the sphere and h see it; `cosine_…` are of the displacement."""
+    """Where the arm leads from the token looked at, as the sphere and h see it; `cosine_…` are of the displacement.
+
+    `acts` is the share of the passage's tokens that it moves at all.
+    """
     here, start, end = steer.here, steer.start, steer.end
+    moves = (steer.passage != here.passage).any(-1).double()
     certificate = ode.certify_path(here.barrier, steer.points)
     h0, h1 = here.barrier.value(start), here.barrier.value(end)
     angle, norm, moved = angle_between(start, end), start.norm(dim=-1), end - start
     seeds = [steer.refitted(seed=seed) for seed in (here.shared.settings.seed, here.shared.settings.seed + 1)]
     halves = [steer.refitted(half=half) for half in ("first", "second")]
     return {
+        "acts": here.shared.passage.mean(moves),
         "norm": norm,
         "angle": angle,
         "displacement": moved.norm(dim=-1) / norm,
@@ -103,15 +109,18 @@ def _survival(steer: Steer) -> dict[str, Any]:
     """What is left of the gain in every later layer, by that layer's own calibrated barrier, nats.
 
     Columns `gain_at_j`: 0 before the layer steered, whose own gain stands at its own number. `gain_all_positions` is
-    the last layer's where every position of the prompt is steered and not the last alone.
+    the last layer's, at the prompt's last token, where every position of the prompt is steered.
     """
     here, shared = steer.here, steer.here.shared
-    n_layers = len(shared.last.residuals)
-    alone = _later_residuals(shared.last, here.layer, steer.at_last)
-    every = _later_residuals(shared.whole, here.layer, steer.everywhere)
+    prefix, n_layers = shared.passage.prefix, len(shared.passage.prefix.residuals)
+    along = _later_residuals(prefix, here.layer, steer.passage)
+    every = _later_residuals(shared.whole, here.layer, steer.everywhere)[n_layers - 1]
     gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(here.layer)}
-    gains |= {f"gain_at_{j}": _gain(shared, j, alone[j]) for j in range(here.layer, n_layers)}
-    return {**gains, "gain_all_positions": _gain(shared, n_layers - 1, every[n_layers - 1])}
+    for j in range(here.layer, n_layers):
+        at = [shared.passage.at(x) for x in (along[j], prefix.residuals[j])]
+        gains[f"gain_at_{j}"] = _gain(shared.layer(j).barrier, *at)
+    last = shared.whole.residuals[n_layers - 1]
+    return {**gains, "gain_all_positions": _gain(shared.layer(n_layers - 1).barrier, every[:, -1], last[:, -1])}
 
 
 def _later_residuals(
@@ -122,27 +131,26 @@ def _later_residuals(
     return {layer: edited, **(prefix.later_residuals(layer, edited, later) if later else {})}
 
 
-def _gain(material: Material, layer: int, residuals: Float[Tensor, "n pos d"]) -> Float[Tensor, " n"]:
-    """What the layer's own calibrated barrier gained at the last token, nats."""
-    barrier = material.layer(layer).barrier
-    return barrier.log_ratio(residuals[:, -1].double()) - barrier.log_ratio(material.layer(layer).start.double())
+def _gain(barrier: ode.Barrier, after: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """What a layer's own calibrated barrier gained, nats."""
+    return barrier.log_ratio(after.double()) - barrier.log_ratio(before.double())
 
 
 def _cost(steer: Steer) -> dict[str, Any]:
-    """What the next-token distribution pays, nats: steered at the last position, and at all of the prompt's own."""
+    """What the next-token distribution pays, nats: on average over the passage, and at all tokens of the prompt."""
     here, shared = steer.here, steer.here.shared
-    plain = shared.last.baseline
-    logits = shared.last.logits(here.layer, steer.at_last)[:, 0]
+    passage, plain = shared.passage, shared.passage.plain
+    logits = passage.prefix.logits(here.layer, steer.passage, last=plain.shape[1])
     real = shared.whole.attention_mask
     everywhere = shared.whole.logits(here.layer, steer.everywhere, last=real.shape[1])
     neutral = divergence(everywhere, shared.neutral)
     return {
-        "kl": divergence(logits, plain),
+        "kl": passage.mean(divergence(logits, plain)),
         "kl_all_positions": neutral[:, -1],
         "kl_neutral": (neutral * real).sum(1) / real.sum(1),
-        "entropy": entropy(logits),
-        "branching": branching_factor(logits),
-        "nbf": branching_factor(logits) / branching_factor(plain),
+        "entropy": passage.mean(entropy(logits)),
+        "branching": passage.mean(branching_factor(logits)),
+        "nbf": passage.mean(branching_factor(logits) / branching_factor(plain)),
     }
 
 

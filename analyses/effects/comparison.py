@@ -21,7 +21,8 @@ from odesteer_tl import stats
 PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
 #: every other method is compared with the mean difference, the simplest there is, with Holm's correction over methods
 BASELINE = "caa"
-#: a method whose budget fewer prompts than this share could spend is not at equal budget: shown apart, not tested
+#: a method with which fewer prompts than this share could spend the budget on their text is not at equal budget: shown
+#: apart, not tested
 SPENT = 0.95
 #: in units of success, declared beforehand: a smaller difference does not matter
 MARGIN = 0.05
@@ -35,7 +36,8 @@ class ComparisonReport:
         frontier: success and cost, a method × budget × level a row.
         primary: the declared contrasts, at every budget and level, Holm over all of them, with equivalence tests.
         methods: at the middle level of each budget: success, its difference to CAA (Holm over the methods at equal
-            budget and the budgets; NaN for the others), certified share, efficiency and typicality.
+            budget and the budgets; NaN for the others); share of tokens it `acts` on; where it does, `angle`,
+            `certified` share, `efficiency` and `typicality`; `paid`: KL along the text that was written, nats.
     """
 
     frontier: pd.DataFrame
@@ -68,7 +70,7 @@ class ComparisonReport:
     def for_paper(self) -> pd.DataFrame:
         """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached.
 
-        Methods that some prompts could not spend the budget with stand last, marked †.
+        Methods with which some prompts could not spend the budget stand last, marked †.
         """
         rows: list[dict[str, Any]] = self.methods.to_dict("records")
         shown = pd.DataFrame({
@@ -80,8 +82,8 @@ class ComparisonReport:
         wide = shown.pivot(index="method", columns="column", values="text")[list(dict.fromkeys(shown["column"]))]
         at_kl = self.methods.query("budget == 'kl'").assign(spent=lambda x: x["reached"] >= SPENT)
         at_kl = at_kl.sort_values(["spent", "success"], ascending=False, kind="stable")
-        extra = [name for name in ("parses", "angle", "certified", "efficiency", "typicality", "reached")
-                 if name in at_kl]  # fmt: skip
+        extra = ["paid", "acts", "angle", "certified", "efficiency", "typicality", "reached"]
+        extra = [name for name in ("parses", *extra) if name in at_kl]
         return wide.join(at_kl.set_index("method")[extra]).loc[list(at_kl["method"])]
 
     def __str__(self) -> str:
@@ -89,7 +91,7 @@ class ComparisonReport:
                    "equivalent"]  # fmt: skip
         return (
             "Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal budget: "
-            f"at the prompt's last token fewer than {SPENT:.0%} of the prompts could spend it, so it is not tested)\n\n"
+            f"fewer than {SPENT:.0%} of the prompts could spend it on their text, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
             f"{self.primary[columns].to_markdown(index=False, floatfmt='.3f')}"
@@ -100,19 +102,23 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
     """Every method beside the baseline at one level of a budget, paired by prompt."""
     rows = table.query("split == 'test' and budget == @budget and level == @level").astype({"success": float})
     success = rows.pivot(index="prompt", columns="label", values="success")
-    shares = [name for name in ("parses", "reached", "certified") if name in rows]
+    shares = [name for name in ("parses", "reached", "acts") if name in rows]
     found: list[dict[str, Any]] = []
     for label, cell in rows.groupby("label", sort=False):
         share = stats.share(cell["success"])
         ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
         difference = stats.paired_difference(ours, theirs)
         better, worse = int((ours > theirs).sum()), int((ours < theirs).sum())
+        # at rest there is nothing to certify, and no way was made
+        moved = cell.query("displacement > 0")
         found.append({
             "budget": budget, "level": level, "method": label, "success": share.value, "low": share.low,
             "high": share.high, "n": share.n, "difference": difference.value, "difference_low": difference.low,
             "difference_high": difference.high,
             "p": float(binomtest(better, better + worse).pvalue) if better + worse else 1.0,
             **cell[shares].astype(float).mean().to_dict(),
-            **cell[["angle", "kl", "efficiency", "typicality"]].median().to_dict(),
+            **cell[["kl", "text_kl_mean"]].median().rename({"text_kl_mean": "paid"}).to_dict(),
+            "certified": moved["certified"].mean(),
+            **{name: moved[name].median() for name in ("angle", "efficiency", "typicality")},
         })  # fmt: skip
     return pd.DataFrame(found)

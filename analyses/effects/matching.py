@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from scipy.optimize import elementwise
 from torch import Tensor
 
-#: strengths tried before bisecting, and halvings after: 1.2 rad is then known to 2e-5
-SCAN, HALVINGS = 12, 12
+#: strengths tried before a root is looked for
+SCAN = 12
+#: a root is found when this share of the budget is missing or the strength known to 1.2e-6 of the largest
+TOLERANCES = {"fatol": 1e-5, "frtol": 0.0, "xrtol": 0.0}
 
-Measure = Callable[[Float[Tensor, " n"]], Float[Tensor, " n"]]
+Steered = Callable[[Float[Tensor, " n"]], Float[Tensor, "n pos d"]]
+Spent = Callable[[Float[Tensor, "n pos d"]], Float[Tensor, " n"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +27,8 @@ class Matched:
 
     Attributes:
         strength: one a prompt.
-        reached: where the budget is spent; elsewhere `strength` is the one of those tried that spends most.
+        reached: where the budget is spent; elsewhere `strength` is the one of those tried that spends most, and where
+            nothing is spent at any, the median of those that reached it (the largest tried, if none did).
     """
 
     strength: Float[Tensor, " n"]
@@ -29,33 +36,57 @@ class Matched:
 
 
 class Scan:
-    """What is spent at `SCAN` evenly spaced strengths, from which any budget is matched.
+    """What is spent at `SCAN` evenly spaced strengths, from which any level of any budget is matched.
 
     Args:
-        measure: strengths, one a prompt, to what each spends; 0 at strength 0.
+        steered: strengths, one a prompt, to what they lead to.
+        budgets: what that spends, by name; 0 at strength 0.
         n: prompts.
         highest: the largest strength tried.
     """
 
-    def __init__(self, measure: Measure, n: int, highest: float) -> None:
-        self.measure = measure
+    def __init__(self, steered: Steered, budgets: Mapping[str, Spent], n: int, highest: float) -> None:
+        self.steered, self.budgets = steered, budgets
         self.grid = torch.linspace(0, highest, SCAN + 1, dtype=torch.float64)
-        spent = [measure(strength.expand(n)).double() for strength in self.grid[1:]]
-        self.spent = torch.stack([torch.zeros(n, dtype=torch.float64), *spent])
+        found = {name: [torch.zeros(n, dtype=torch.float64)] for name in budgets}
+        for strength in self.grid[1:]:
+            end = steered(strength.expand(n))
+            for name, spent in budgets.items():
+                found[name].append(spent(end).double())
+        self.spent = {name: torch.stack(rows) for name, rows in found.items()}
 
-    def match(self, budget: float) -> Matched:
-        """The least strength at which each prompt has spent `budget`, by bisection inside the first bracket.
+    def match(self, budget: str, level: float) -> Matched:
+        """The least strength at which each prompt has spent `level` of a budget, inside the first bracket.
 
         What is spent need not rise with the strength throughout: of several crossings the first is meant, as far as
-        the scan can tell.
+        the scan can tell. Where it jumps over the level, the strength is that of the jump.
         """
-        over = self.spent >= budget
+        spent = self.spent[budget]
+        over = spent >= level
         reached = over.any(0)
-        after = torch.where(reached, over.int().argmax(0), self.spent.argmax(0)).clamp_min(1)
+        after = over.int().argmax(0).clamp_min(1)
         low, high = self.grid[after - 1], self.grid[after]
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            enough = self.measure(middle).double() >= budget
-            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-        best = torch.where(self.spent.amax(0) > 0, self.grid[self.spent.argmax(0)], self.grid[-1])
-        return Matched(torch.where(reached, (low + high) / 2, best), reached)
+        found = high.clone()
+        if reached.any():
+            rows = reached.nonzero()[:, 0].numpy()
+            found[reached] = self._roots(budget, level, rows, low, high)
+        usual = found[reached].median() if reached.any() else self.grid[-1]
+        best = torch.where(spent.amax(0) > 0, self.grid[spent.argmax(0)], usual)
+        return Matched(torch.where(reached, found, best), reached)
+
+    def _roots(
+        self, budget: str, level: float, rows: NDArray[np.int64], low: Float[Tensor, " n"], high: Float[Tensor, " n"]
+    ) -> Float[Tensor, " reached"]:
+        """Chandrupatla's roots of what is spent, for some of the prompts, each inside its bracket."""
+
+        def excess(strength: NDArray[np.float64], row: NDArray[np.int64]) -> NDArray[np.float64]:
+            # scipy asks for the rows that are still open; the others stand anywhere, since a steer is of all prompts
+            trial = high.clone()
+            trial[row] = torch.from_numpy(strength)
+            return (self.budgets[budget](self.steered(trial)).double() / level - 1).numpy()[row]
+
+        tolerances = {**TOLERANCES, "xatol": 1.2e-6 * float(self.grid[-1])}
+        root = elementwise.find_root(
+            excess, (low.numpy()[rows], high.numpy()[rows]), args=(rows,), tolerances=tolerances
+        )
+        return torch.from_numpy(root.x)

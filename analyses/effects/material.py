@@ -16,10 +16,12 @@ import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.matching import Scan
 from analyses.effects.outcomes import Outcome, open_outcome
+from analyses.effects.passage import Passage
 from analyses.effects.steer import Steer, angle_between
 from analyses.effects.writing import Written, left_padded, write
 from analyses.likelihood.referee import candidates
 from analyses.sources import load_contrast, load_prompts
+from odesteer_tl._check import require_one_of
 from odesteer_tl.densities.calibration import LEAST_HELD_OUT
 from odesteer_tl.indicators import divergence
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -38,7 +40,13 @@ class EffectSettings:
     Args:
         outcome: "grammar" (the organism's exact judge) or "endings" (happy against sad endings of a story).
         select, test: prompts to choose on and to report on.
+        passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those at
+            which the prompt's unsteered continuation was drawn, `max_new_tokens` of them: dearer, and the only fair
+            way for methods that do not act on every token).
         highest: radians; the largest strength tried when a budget is matched.
+
+    Raises:
+        ValueError: an unknown passage.
     """
 
     model: str = "organism"
@@ -49,9 +57,13 @@ class EffectSettings:
     test: int = 250
     temperature: float = 0.7
     max_new_tokens: int = 25
+    passage: str = "prompt"
     highest: float = 1.2
     seed: int = 0
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        require_one_of("passage", self.passage, ("prompt", "text"))
 
 
 class LayerMaterial:
@@ -60,12 +72,13 @@ class LayerMaterial:
     def __init__(self, material: Material, layer: int) -> None:
         self.shared, self.layer = material, layer
         self.acts = [acts[layer] for acts in material.acts]
-        #: of every prompt's last token
-        self.start: Float[Tensor, "n d"] = material.last.residuals[layer][:, 0]
+        #: unsteered, along the passage and at the token looked at
+        self.passage: Float[Tensor, "n pos d"] = material.passage.prefix.residuals[layer]
+        self.start: Float[Tensor, "n d"] = material.passage.at(self.passage)
         self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
         self._in_turn: dict[tuple[str, int, str], ode.Composition] = {}
         self._sites: dict[str, ode.LayerActivations] = {}
-        self._scans: dict[tuple[Arm, str], Scan] = {}
+        self._scans: dict[Arm, Scan] = {}
 
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
         """A method's field; with another seed or on one half of the pairs, to see what that changes."""
@@ -139,27 +152,33 @@ class LayerMaterial:
         """μ₊ − μ₋ of the fitting texts."""
         return (self.acts[0].positive - self.acts[0].negative).double().mean(0)
 
-    def scan(self, arm: Arm, budget: str) -> Scan:
-        """What the arm spends of a budget as its strength grows."""
-        if (arm, budget) not in self._scans:
-            measures = {"angle": self._turned, "displacement": self._moved, "kl": self._diverged}
-            spent = measures[budget]
-            self._scans[arm, budget] = Scan(
-                lambda strength: spent(Steer(self, arm, strength).residuals(self.shared.last)[:, 0]),
+    def scan(self, arm: Arm) -> Scan:
+        """What the arm spends, on average over the passage, as its strength grows."""
+        if arm not in self._scans:
+            mean = self.shared.passage.mean
+            self._scans[arm] = Scan(
+                lambda strength: Steer(self, arm, strength).passage,
+                {
+                    "angle": lambda steered: mean(self._turned(steered)),
+                    "displacement": lambda steered: mean(self._moved(steered)),
+                    "kl": lambda steered: mean(self._diverged(steered)),
+                },
                 len(self.start),
                 self.shared.settings.highest * arm.reach,
             )
-        return self._scans[arm, budget]
+        return self._scans[arm]
 
-    def _turned(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return angle_between(self.start, end)
+    def _turned(self, steered: Float[Tensor, "n pos d"]) -> Float[Tensor, "n pos"]:
+        return angle_between(self.passage, steered)
 
-    def _moved(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return (end.double() - self.start.double()).norm(dim=-1) / self.start.double().norm(dim=-1)
+    def _moved(self, steered: Float[Tensor, "n pos d"]) -> Float[Tensor, "n pos"]:
+        before = self.passage.double()
+        return (steered.double() - before).norm(dim=-1) / before.norm(dim=-1)
 
-    def _diverged(self, end: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        logits = self.shared.last.logits(self.layer, end.unsqueeze(1))[:, 0]
-        return divergence(logits, self.shared.last.baseline).cpu()
+    def _diverged(self, steered: Float[Tensor, "n pos d"]) -> Float[Tensor, "n pos"]:
+        passage = self.shared.passage
+        logits = passage.prefix.logits(self.layer, steered, last=steered.shape[1])
+        return divergence(logits, passage.plain).cpu()
 
 
 class Material:
@@ -186,9 +205,12 @@ class Material:
                 f"{settings.select} and test={settings.test} ask for {n}; lower them or give more pairs"
             )
         self.outcome: Outcome = open_outcome(settings.outcome, settings.contrast)
-        tokens, mask = left_padded(self.model, self.prompts)
-        self.last = ode.collect_prefix(self.model, tokens, mask, start=-1)
-        self.whole = ode.collect_prefix(self.model, tokens, mask)
+        tokens = left_padded(self.model, self.prompts)
+        self.whole = ode.collect_prefix(self.model, *tokens)
+        if settings.passage == "text":
+            self.passage = Passage.unsteered_text(self.model, *tokens, self.unsteered, settings.seed)
+        else:
+            self.passage = Passage.last_token(self.model, *tokens)
         self._layers: dict[int, LayerMaterial] = {}
 
     def layer(self, layer: int) -> LayerMaterial:

@@ -50,21 +50,21 @@ class Steer:
         return ode.compose([replace(each, flow=flow, positions=positions) for each in found.steerers])
 
     def residuals(self, prefix: ode.Prefix) -> Float[Tensor, "n pos d"]:
-        """The layer's residuals where the prefix's positions are steered: the last ones, or all."""
+        """The layer's residuals where the prefix's positions, from its start on, are steered."""
         if self.direct:
             field = self.here.field(self.arm.method, self.seed, self.half)
             return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.here.layer]).end
         found: list[Tensor] = []
         steering = self.steerer_for(slice(None), "generated" if prefix.start else "all")
         look = (f"blocks.{self.here.layer}.{BLOCK_OUTPUT}", lambda x, hook: found.append(x))
-        with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.tokens.shape[1]), look]):
+        with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.start + 1), look]):
             prefix.model(prefix.tokens, attention_mask=prefix.attention_mask)
         return found[0][:, prefix.start :]
 
     @cached_property
-    def at_last(self) -> Float[Tensor, "n 1 d"]:
-        """The layer's residuals at every prompt's last token, steered there."""
-        return self.residuals(self.here.shared.last)
+    def passage(self) -> Float[Tensor, "n pos d"]:
+        """The layer's residuals along the passage, steered at all its tokens."""
+        return self.residuals(self.here.shared.passage.prefix)
 
     @cached_property
     def everywhere(self) -> Float[Tensor, "n pos d"]:
@@ -73,10 +73,10 @@ class Steer:
 
     @cached_property
     def points(self) -> Float[Tensor, "steps_plus_1 n d"]:
-        """The path from every prompt's last token; its start and end where the arm is not `direct`."""
+        """The path from the token looked at; its start and end where the arm is not `direct`."""
         start = self.here.start
         if not self.direct:
-            return torch.stack([start, self.at_last[:, 0]])
+            return torch.stack([start, self.here.shared.passage.at(self.passage)])
         field = self.here.field(self.arm.method, self.seed, self.half)
         points = self.arm.flow(self.strength).solve(field, start, record=True).points
         assert points is not None

@@ -16,7 +16,7 @@ from analyses.sweep import Study
 from odesteer_tl import organism
 
 #: of `measure` and `Material`: raise it when their code changes results
-VERSION = "1"
+VERSION = "2"
 UNSTEERED = {"layer": -1, "label": "unsteered", "method": "none", "solver": "none", "steps": 0, "budget": "none",
              "level": 0.0}  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -41,6 +41,7 @@ class Written:
 
     Attributes:
         texts: prompt and continuation.
+        tokens: the generated ones, 0 behind the last.
         kept: which generated tokens belong to the text (its end token and what follows do not).
         kl: KL of the steered next-token distribution to the unsteered one, at every generated token, nats.
         branching, normalised: BF of the steered distribution, and NBF.
@@ -48,6 +49,7 @@ class Written:
     """
 
     texts: list[str]
+    tokens: Int[Tensor, "n tokens"]
     kept: Bool[Tensor, "n tokens"]
     kl: Float[Tensor, "n tokens"]
     branching: Float[Tensor, "n tokens"]
@@ -91,10 +93,12 @@ def write(
     )  # fmt: skip
     rows = max(1, LOGITS // (int(model.cfg.d_vocab) * (batches[0].tokens.shape[1] + 1)))
     texts: list[str] = []
+    generated: list[Tensor] = []
     parts: list[tuple[Tensor, ...]] = []
     done = 0
     for batch in batches:
         texts += decode(model, batch)
+        generated.append(_padded(batch.tokens[:, batch.prompt_length :].cpu(), sampling.max_new_tokens))
         _, real = left_padded(model, prompts[done : done + len(batch.tokens)])
         for first in range(0, len(batch.tokens), rows):
             at = slice(first, first + rows)
@@ -106,7 +110,7 @@ def write(
     ends = [end - batch.prompt_length for batch in batches for end in batch.ends]
     for i, end in enumerate(ends):
         kept[i, :end] = True
-    return Written(texts, kept, *(torch.cat(series) for series in zip(*parts, strict=True)))
+    return Written(texts, torch.cat(generated), kept, *(torch.cat(series) for series in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
@@ -126,4 +130,9 @@ def _read(
     branching = branching_factor(steered)
     chosen = plain.double().log_softmax(-1).gather(-1, tokens[:, length:, None].cpu()).squeeze(-1)
     series = (divergence(steered, plain), branching, branching / branching_factor(plain), chosen)
-    return tuple(torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in series)
+    return tuple(_padded(x, width) for x in series)
+
+
+def _padded(x: Shaped[Tensor, "n tokens"], width: int) -> Shaped[Tensor, "n width"]:
+    """Zeros up to `width`, since a batch whose texts all end early is narrower."""
+    return torch.nn.functional.pad(x, (0, width - x.shape[1]))

@@ -1,0 +1,72 @@
+"""Passages: the tokens over which a budget is counted, and the one of each prompt whose path is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.effects.writing import Written
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Tokens that are steered together.
+
+    Attributes:
+        prefix: of the prompts and what follows them; all its positions from `prefix.start` on are steered.
+        plain: the unsteered logits there.
+        counted: which of these positions belong to the passage; at least one a prompt.
+        looked: one of them for every prompt, as a column.
+    """
+
+    prefix: ode.Prefix
+    plain: Float[Tensor, "n pos vocab"]
+    counted: Bool[Tensor, "n pos"]
+    looked: Int[Tensor, " n"]
+
+    @classmethod
+    def last_token(cls, model: TransformerBridge, tokens: Int[Tensor, "n pos"], mask: Int[Tensor, "n pos"]) -> Passage:
+        """The last token of every left-padded prompt."""
+        prefix = ode.collect_prefix(model, tokens, mask, start=-1)
+        n = len(tokens)
+        return cls(
+            prefix, prefix.baseline[:, None], torch.ones(n, 1, dtype=torch.bool), torch.zeros(n, dtype=torch.long)
+        )
+
+    @classmethod
+    def unsteered_text(
+        cls, model: TransformerBridge, tokens: Int[Tensor, "n pos"], mask: Int[Tensor, "n pos"], written: Written,
+        seed: int,
+    ) -> Passage:  # fmt: skip
+        """Every token from which the next one of the prompt's own, unsteered continuation was drawn.
+
+        A method that acts on some tokens only, behind a gate or until a level is reached, is then judged by what it
+        spends on a text and not by whether it happens to act at one token. The token looked at is drawn uniformly.
+
+        Args:
+            written: without steering, behind these prompts.
+        """
+        # a token is drawn at the one before it; what ends a text is drawn too
+        first = torch.ones(len(tokens), 1, dtype=torch.bool)
+        counted = torch.cat([first, written.kept[:, :-1]], dim=1)
+        text = torch.cat([tokens, written.tokens[:, :-1]], dim=1)
+        real = torch.cat([mask, torch.ones_like(written.tokens[:, :-1])], dim=1)
+        prefix = ode.collect_prefix(model, text, real, start=tokens.shape[1] - 1)
+        last = len(prefix.residuals) - 1
+        plain = prefix.logits(last, prefix.residuals[last], last=counted.shape[1])
+        drawn = torch.multinomial(counted.double(), 1, generator=torch.Generator().manual_seed(seed))
+        return cls(prefix, plain, counted, drawn[:, 0])
+
+    def mean(self, values: Float[Tensor, "n pos"]) -> Float[Tensor, " n"]:
+        """Of what each token spends, over the tokens that count."""
+        counted = self.counted.to(values.device)
+        return (values * counted).sum(1) / counted.sum(1)
+
+    def at(self, values: Float[Tensor, "n pos d"]) -> Float[Tensor, "n d"]:
+        """The values at the token looked at."""
+        return values[torch.arange(len(values)), self.looked]
