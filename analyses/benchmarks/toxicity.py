@@ -75,7 +75,8 @@ class RealToxicityPrompts(GenerationTask):
         return [row["prompt"] for row in self.rows]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        """
+        """Texts scored below ½ against those above, as many of each, at random.
+
         Raises:
             ValueError: no toxic, or no other, continuation among these units.
         """

@@ -56,6 +56,7 @@ class TruthfulQAChoice(Task):
         steerer: ode.Steerer | None,
         unsteered: pd.DataFrame | None,
     ) -> pd.DataFrame:
+        """`mc1` and `mc2`, beside every option's `scores` and `tokens`, which the baselines are made of."""
         chosen = [self.questions[unit] for unit in units]
         prompts = [self.template.format(question=question.text) for question in chosen]
         options = [[f" {option}" for option in question.options] for question in chosen]
@@ -139,6 +140,7 @@ class TruthfulQAGeneration(GenerationTask):
         return paired_answers(self.questions, units, self.template)
 
     def prompts(self, units: Sequence[int]) -> list[str]:
+        """The instruction and the question in its template."""
         return [self.instruction + self.template.format(question=self.questions[unit].text) for unit in units]
 
     def answer(self, continuation: str) -> str:
@@ -148,6 +150,7 @@ class TruthfulQAGeneration(GenerationTask):
     def score(
         self, units: Sequence[int], continuations: Sequence[str], unsteered: Sequence[str] | None
     ) -> pd.DataFrame:
+        """`true`, `info` and `true_and_info` (verdicts), `p_true` and `p_info` (the judges' probabilities of yes)."""
         questions = [self.questions[unit].text for unit in units]
         answers = [text.strip() for text in continuations]
         empty = np.array([failed(text) for text in answers])
@@ -157,6 +160,7 @@ class TruthfulQAGeneration(GenerationTask):
                              "p_true": truth, "p_info": info})  # fmt: skip
 
     def headlines(self, outcomes: pd.DataFrame) -> dict[str, stats.Estimate]:
+        """`true×info`, the product of the two shares."""
         true, info = (outcomes[name].to_numpy(dtype=float) for name in ("true", "info"))
         return {"true×info": product_of_shares(true, info)}
 

@@ -91,6 +91,7 @@ class UltraFeedback(GenerationTask):
         return ode.ContrastSet.from_texts(chosen, rejected, (units, units), {"source": "UltraFeedback"})
 
     def prompts(self, units: Sequence[int]) -> list[str]:
+        """The template as far as its response."""
         before = self.template.partition("{response}")[0].rstrip()
         return [before.format(prompt=self.rows[unit]["prompt"]) for unit in units]
 
