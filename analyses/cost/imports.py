@@ -10,8 +10,12 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+import pandas as pd
 import tyro
+
+from analyses.runs import save_run
 
 STATEMENTS = {
     "import transformer_lens": "import transformer_lens",
@@ -28,6 +32,7 @@ class ImportCostConfig:
     """How often each statement is run."""
 
     rounds: int = 7
+    out: Path = Path("results/imports")
 
 
 def seconds(code: str) -> float:
@@ -39,12 +44,14 @@ def seconds(code: str) -> float:
 
 
 def main(config: ImportCostConfig) -> None:
-    """Print the median of each statement and its ratio to the first; one warm-up round is not counted."""
+    """Save and print the median of each statement and its ratio to the first; one warm-up round is not counted."""
     rounds = [{what: seconds(code) for what, code in STATEMENTS.items()} for _ in range(config.rounds + 1)][1:]
     medians = {what: statistics.median(found[what] for found in rounds) for what in STATEMENTS}
     base = medians["import transformer_lens"]
-    for what, value in medians.items():
-        print(f"{what}: {value:.2f} s, {value / base:.2f} ×")
+    rows = [{"statement": what, "seconds": x, "ratio": x / base, "rounds": len(rounds)} for what, x in medians.items()]
+    table = pd.DataFrame(rows)
+    save_run(config.out, {"imports": table}, {})
+    print(table.to_markdown(index=False, floatfmt=".2f"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Keep a study's small table, so that a document that quotes it can be checked.
+
+`python -m analyses.measured NAME results/…/report/chosen.parquet`, then a line `<!-- measured: NAME -->` above the
+table in the document: a test compares each of its numbers with the rows kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+FOLDER = Path(__file__).parent
+#: bytes; what is larger is a result, not a summary
+LARGEST = 40_000
+
+
+@dataclass(frozen=True)
+class MeasuredConfig:
+    """What is kept, and of what."""
+
+    name: tyro.conf.Positional[str]
+    """of the kept table, without `.csv`"""
+    tables: tyro.conf.Positional[tuple[Path, ...]]
+    """parquet or csv files, one below the other, each named by the column `table` if there are several"""
+    where: str = ""
+    """rows kept, as `pandas.DataFrame.query` has them; left out, all"""
+    columns: tuple[str, ...] = ()
+    """columns kept; left out, all"""
+
+
+def read(file: Path) -> pd.DataFrame:
+    """A study's table, whichever of the two ways it was written."""
+    return pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+
+
+def kept(name: str) -> pd.DataFrame:
+    """The rows kept under a name."""
+    return pd.read_csv(FOLDER / f"{name}.csv", comment="#")
+
+
+def origin(file: Path) -> str:
+    """The commit that wrote the table, as the `run.json` beside it has it."""
+    run = file.with_name("run.json")
+    commit = json.loads(run.read_text()).get("commit") if run.exists() else None
+    digits, plus, changes = (commit or "not recorded").partition("+")
+    return f"# {file.as_posix()}: commit {digits[:12]}{plus}{changes}"
+
+
+def main(config: MeasuredConfig) -> None:
+    """Write the table and say how large it is.
+
+    Raises:
+        ValueError: the table is too large to keep beside the code.
+    """
+    parts = [read(file).assign(table="/".join(file.parts[-3:-1])) for file in config.tables]
+    table = pd.concat(parts) if len(parts) > 1 else parts[0].drop(columns="table")
+    table = table.query(config.where) if config.where else table
+    table = table.loc[:, list(config.columns)] if config.columns else table
+    text = "\n".join([*map(origin, config.tables), table.to_csv(index=False, float_format="%.6g")])
+    size = len(text.encode())
+    if size > LARGEST:
+        raise ValueError(f"tables have {size} bytes, over {LARGEST}; narrow them by --where and --columns")
+    (FOLDER / f"{config.name}.csv").write_text(text, encoding="utf-8")
+    print(f"{len(table)} rows, {size} bytes: analyses/measured/{config.name}.csv")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(MeasuredConfig, description=__doc__))
