@@ -140,7 +140,8 @@ class ContrastSet(Displayed):
     def from_jsonl(cls, path: str | Path, **layout: Any) -> ContrastSet:
         """Read a JSON-lines file (or one JSON array of objects); `layout` is that of `from_records`."""
         content = Path(path).read_text(encoding="utf-8").strip()
-        lines = content.splitlines()
+        # not splitlines, which also breaks at U+2028 and U+0085, and JSON strings may hold both
+        lines = content.split("\n")
         rows = json.loads(content) if content.startswith("[") else [json.loads(line) for line in lines if line.strip()]
         return cls.from_records(rows, provenance=_file_provenance(path), **layout)
 

@@ -10,9 +10,10 @@ import odesteer_tl as ode
 
 
 def write_rows(tmp_path):
-    rows = [{"q": f"question {i}?", "good": f"yes {i}", "bad": f"no {i}", "kind": "ab"[i % 2]} for i in range(20)]
+    # U+2028 ends a line for str.splitlines but not for JSON
+    rows = [{"q": f"question {i}?", "good": f"yes {i}", "bad": f"no\u2028{i}", "kind": "ab"[i % 2]} for i in range(20)]
     labelled = [{"text": f"text {i}", "label": ["hateful", "kind"][i % 2], "case": str(i // 4)} for i in range(40)]
-    (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
+    (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows))
     (tmp_path / "array.json").write_text(json.dumps(rows))
     for name, data in (("pairs", rows), ("labelled", labelled)):
         lines = [",".join(data[0])] + [",".join(r.values()) for r in data]

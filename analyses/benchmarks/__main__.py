@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from analyses.benchmarks.caa import CAABehaviour
 from analyses.benchmarks.config import Common
 from analyses.benchmarks.hatecheck import load_cases, probe
 from analyses.benchmarks.judges import INFO, TRUTH, RewardModel, ToxicityClassifier, YesNoJudge
-from analyses.benchmarks.presets import Preset
+from analyses.benchmarks.presets import Preset, Sampling
 from analyses.benchmarks.questions import load_questions
 from analyses.benchmarks.task import Task
 from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
@@ -25,7 +25,7 @@ from analyses.runs import refuse_existing
 
 @dataclass(frozen=True)
 class TruthfulQAChoiceConfig(Common):
-    """TruthfulQA, MC1 and MC2 from log-probabilities; data is mc_task.json."""
+    """TruthfulQA, MC1 and MC2 from log-probabilities; data is mc_task.json or TruthfulQA.csv."""
 
     batch_size: int = 64
 
@@ -36,7 +36,7 @@ class TruthfulQAChoiceConfig(Common):
 
 @dataclass(frozen=True)
 class TruthfulQAGenerationConfig(Common):
-    """TruthfulQA, generation judged for truth and information; data is mc_task.json."""
+    """TruthfulQA, generation judged for truth and information; data is mc_task.json or TruthfulQA.csv."""
 
     truth_judge: str = "allenai/truthfulqa-truth-judge-llama2-7B"
     info_judge: str = "allenai/truthfulqa-info-judge-llama2-7B"
@@ -50,8 +50,9 @@ class TruthfulQAGenerationConfig(Common):
 
 @dataclass(frozen=True)
 class UltraFeedbackConfig(Common):
-    """UltraFeedback, win rate against the unsteered model; data has prompt, chosen and rejected."""
+    """UltraFeedback, win rate against the unsteered model; data is HuggingFaceH4/ultrafeedback_binarized."""
 
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=128))  # the authors' length here
     reward_model: str = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
     split: str = "train_prefs"
 

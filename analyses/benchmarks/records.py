@@ -51,7 +51,7 @@ def _read(path: Path) -> list[Record]:
     if path.suffix == ".json":
         return json.loads(path.read_text(encoding="utf-8"))
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     if path.suffix == ".parquet":
         return cast("list[Record]", pd.read_parquet(path).to_dict("records"))
     return cast(
