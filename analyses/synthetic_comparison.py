@@ -60,8 +60,11 @@ def turned(
     def end(strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         return arm.flow(strength).solve(field, start).end
 
-    scan = Scan(lambda strength: angle_between(start, end(strength)), len(start), config.highest)
-    matched = scan.match(config.angle)
+    def angle(state: Float[Tensor, "n 1 d"]) -> Float[Tensor, " n"]:
+        return angle_between(start, state[:, 0])
+
+    scan = Scan(lambda strength: end(strength)[:, None], {"angle": angle}, len(start), config.highest)
+    matched = scan.match("angle", config.angle)
     return end(matched.strength).double(), float(matched.reached.double().mean())
 
 
