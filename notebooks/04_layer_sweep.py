@@ -18,8 +18,8 @@
 # "paid more"? what is left of a choice when it is reported on other prompts? and what does it cost in fluency?
 #
 # The sweep is a small one, so that it ends within a minute: three layers, three ways to steer, 40 prompts to report on.
-# Its intervals are wide and are meant to be read. The full study, with all layers, eight ways and 250 prompts, is the
-# same code; its figures stand in `analyses/README.md`.
+# Its intervals are wide and are meant to be read. The full study, with all layers, eight ways and hundreds of prompts, is
+# the same code; its tables stand in `analyses/README.md`.
 
 # %%
 import sys
@@ -115,7 +115,7 @@ study = effect_study("my-layers", settings, LAYERS, ARMS, BUDGETS)
 # the judge.
 #
 # The contrast is cut in four: to fit, for densities, to calibrate, and 15 % held out, whose negative texts are the
-# prompts if it is a file of yours. So 30 + 40 prompts ask for 470 pairs.
+# prompts if it is a file of yours. So 30 + 40 prompts ask for some 480 pairs.
 
 
 # %%
@@ -243,7 +243,7 @@ chosen = tables.choices(table)
 display(chosen[["label", "budget", "layer", "level", "success", "low", "high", "naive", "naive_layer", "n"]].round(3))
 
 # %% [markdown]
-# In one split the two may agree. On average they do not: here the roles of the 70 prompts are drawn anew 500 times. The
+# In one split the two may agree. On average they do not: here the roles of all prompts are drawn anew 500 times. The
 # optimism is of a few hundredths, with six cells a way; it grows with the cells and shrinks with the prompts.
 
 # %%

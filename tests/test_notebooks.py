@@ -15,8 +15,12 @@ from notebooks import build
 
 SOURCES = build.sources()
 NAMES = [source.stem for source in SOURCES]
-#: every cell is run, on fewer prompts where these are many: figures are the builder's business, at full size
-SMALLER = {"select=30, test=40, max_new_tokens=10": "select=4, test=6, max_new_tokens=3", "prompts[:40]": "prompts[:4]"}
+#: every cell is run, on fewer prompts and cells of a sweep where these are many: figures are the builder's business
+SMALLER = {"select=30, test=40, max_new_tokens=10": "select=4, test=6, max_new_tokens=3", "prompts[:40]": "prompts[:4]",
+           "LAYERS = sorted({0, n_layers // 2, n_layers - 1})": "LAYERS = [0, n_layers - 1]",
+           '"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]': '"angle": [0.2, 0.8], "kl": [0.03]'}  # fmt: skip
+#: numbers in prose that no cell could show: a confidence, a margin and a share defined elsewhere, an example, the paper
+ELSEWHERE = {"95", "0.05", "15", "0.4", "2602.17560"}
 
 
 def committed(source):
@@ -106,6 +110,20 @@ def test_what_is_committed_was_run_and_names_no_machine(source):
     assert not re.search(r"/(home|root|work|tmp|Users|opt)/", text)
     assert len(text) < 100_000
     assert f"blob/main/notebooks/{source.stem}.ipynb" in text
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_numbers_in_prose_stand_in_code_or_in_what_was_shown_above(source):
+    notebook = committed(source)
+    seen = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            data = [x.get("data", {}) for x in cell.outputs]
+            seen += " ".join([*(x.get("text", "") for x in cell.outputs), *(d.get("text/html", "") for d in data)])
+            continue
+        prose = re.sub(r"\]\([^)]*\)|```.*?```|`[^`]*`", "", cell.source, flags=re.DOTALL)
+        numbers = set(re.findall(r"(?<![\w.])\d+\.\d+(?!\w)|(?<![\w.])\d{2,}(?![\w.]*\d)", prose)) - ELSEWHERE
+        assert [x for x in numbers if not re.search(rf"(?<![\d.]){re.escape(x)}(?!\d)", seen)] == [], cell.source
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)

@@ -64,6 +64,13 @@ def test_tables_are_what_was_measured(file, name, cells):
     assert unmeasured(cells, kept(name)) == []
 
 
+def test_the_changelog_says_what_importing_was_measured_to_cost():
+    seconds = kept("imports").set_index("statement")["seconds"].map("{:.2f} s".format)
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"({seconds['import odesteer_tl']} against {seconds['import transformer_lens']}" in text
+    assert f"bridge included, {seconds['every public name of odesteer_tl']};" in text
+
+
 def test_every_mark_is_above_a_table_and_every_kept_table_is_used():
     text = "".join(file.read_text() for file in DOCUMENTS)
     assert text.count("<!-- measured: ") == len(MARK.findall(text)) + text.count("<!-- measured: NAME -->")
