@@ -17,7 +17,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, EffectSettings, effect_study
 from analyses.effects.report import LayerReport
-from analyses.sweep import IncompleteStudy, finish
+from analyses.sweep import finish, print_report
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,7 @@ def layer_effectiveness(config: LayersConfig) -> tuple[LayerReport, Path]:
 
 def main(config: LayersConfig) -> int:
     """Run, write the report and print it; 1 if a cell failed."""
-    try:
-        report, directory = layer_effectiveness(config)
-    except IncompleteStudy as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{report}\n\n{directory}")
-    return 0
+    return print_report(lambda: layer_effectiveness(config))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.effects import Arm, EffectSettings, effect_study
 from analyses.effects.comparison import ComparisonReport
-from analyses.sweep import IncompleteStudy, finish
+from analyses.sweep import finish, print_report
 
 #: the primary contrast's, on the same barrier as `optimal_cap`
 PRIMARY_ARMS = (
@@ -74,13 +74,7 @@ def method_comparison(config: ComparisonConfig) -> tuple[ComparisonReport, Path]
 
 def main(config: ComparisonConfig) -> int:
     """Run, write the report and print it; 1 if a cell failed."""
-    try:
-        report, directory = method_comparison(config)
-    except IncompleteStudy as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{report}\n\n{directory}")
-    return 0
+    return print_report(lambda: method_comparison(config))
 
 
 if __name__ == "__main__":

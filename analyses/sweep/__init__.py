@@ -9,6 +9,7 @@
 from analyses.sweep.check import require_numbers as require_numbers
 from analyses.sweep.engine import IncompleteStudy as IncompleteStudy
 from analyses.sweep.engine import finish as finish
+from analyses.sweep.engine import print_report as print_report
 from analyses.sweep.engine import run as run
 from analyses.sweep.executors import SerialExecutor as SerialExecutor
 from analyses.sweep.executors import SubmititExecutor as SubmititExecutor

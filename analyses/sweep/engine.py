@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,17 @@ def finish(study: Study, root: Path, executor: str | Executor = "local", progres
             "cells are kept"
         )
     return directory
+
+
+def print_report(command: Callable[[], tuple[object, Path]]) -> int:
+    """What a study's command line does: run it and print its report and folder; the exit status, 1 if a cell failed."""
+    try:
+        report, directory = command()
+    except IncompleteStudy as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{report}\n\n{directory}")
+    return 0
 
 
 def run(study: Study, root: Path, executor: str | Executor = "local", progress: bool = True) -> Status:
