@@ -57,7 +57,8 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
             left.set(title=f"({first}) success at {short}", xlabel=title, ylabel="success")
             right.set(title=f"({second}) texts that parse at {short}", xlabel=title, ylabel="texts that parse")
             label_ends(left, ends, looks)
-            said.append(f"({first}) Success and ({second}) share of texts that parse against the {title}.")
+            short_of = "; who cannot spend a level stands before it" if budget == "kl" else ""
+            said.append(f"({first}) Success and ({second}) share of texts that parse against the {title}{short_of}.")
         caption = CAPTION.format(
             concept=concepts[0], layers=counts(table["layer"]), panels=" ".join(said), n=counts(table["n"]),
             shown=listed(looks), rest=listed(m for m in scores if m not in looks) or "nothing", source=source,
