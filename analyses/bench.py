@@ -5,6 +5,8 @@ Absolute times depend on the machine and are printed for orientation only.
 
 from __future__ import annotations
 
+import json
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.suffix import SuffixCostConfig, suffix_rows
 from analyses.cost.sweep import SweepCostConfig, sweep_rows
 from analyses.cost.timing import interleaved, peak_memory
+from analyses.runs import code
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,13 @@ def main(config: BenchConfig) -> None:
         rows += GROUPS[name]()
     table = pd.DataFrame(rows)
     config.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(config.out / "bench.csv", index=False)
+    # some groups alone do not replace the table of all
+    file = config.out / f"bench{'-' * bool(config.only)}{config.only}.csv"
+    table.to_csv(file, index=False)
+    record = {"threads": config.threads, "processor": platform.processor() or platform.machine(), **code()}
+    (config.out / "run.json").write_text(json.dumps(record, indent=2))
     print(table.to_string(index=False, float_format="%.4g", na_rep="–"))
-    print(f"\n{config.threads} threads; ratios of medians of interleaved runs; {config.out / 'bench.csv'}")
+    print(f"\n{config.threads} threads; ratios of medians of interleaved runs; {file}")
 
 
 if __name__ == "__main__":

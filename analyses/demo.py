@@ -7,7 +7,7 @@ of the exact-parse rate; the table is made on test prompts that nothing has seen
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ def run(config: DemoConfig) -> pd.DataFrame:
         config.out / "paths.csv", index=False
     )
     record = {"config": {k: str(v) for k, v in vars(config).items()}, "contrast": contrast.provenance,
+              "model": asdict(ode.ModelIdentity.of(model)), "layer": max(judges),
               "prompts": {"validation": len(validation), "test": len(test), "drawn": "one draw, split in order"},
               **code()}  # fmt: skip
     (config.out / "run.json").write_text(json.dumps(record, indent=2))

@@ -1,4 +1,4 @@
-"""Reading sparse autoencoders that SAELens wrote (its package itself does not go with TransformerLens 4)."""
+"""Reading sparse autoencoders that SAELens wrote (whose package asks for TransformerLens 3, not 4)."""
 
 from __future__ import annotations
 
