@@ -24,11 +24,13 @@ class Generated:
     Attributes:
         tokens: padded prompt and continuation.
         prompt_length: columns of the (left-padded) prompt.
+        starts: the column of each row's first token.
         ends: the column behind each row's last token, its first generated EOS left out.
     """
 
     tokens: Int[Tensor, "batch pos"]
     prompt_length: int
+    starts: list[int]
     ends: list[int]
 
 
@@ -103,7 +105,8 @@ def generate_tokens(
         torch.manual_seed(seed)
         for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
             batch = list(prompts[start : start + batch_size])
-            length = max(lengths[start : start + batch_size])
+            own = lengths[start : start + batch_size]
+            length = max(own)
             with model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
                 tokens = model.generate(
                     batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, verbose=False,
@@ -113,7 +116,7 @@ def generate_tokens(
             ended = (tokens[:, length:] == tokenizer.eos_token_id).int()
             # a row without an EOS keeps all its tokens
             kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
-            found.append(Generated(tokens, length, kept.tolist()))
+            found.append(Generated(tokens, length, [length - n for n in own], kept.tolist()))
     return found
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 #: strengths tried before a root is looked for
 SCAN = 12
-#: a root is found when this share of the budget is missing or the strength known to 1.2e-6 of the largest
-TOLERANCES = {"fatol": 1e-5, "frtol": 0.0, "xrtol": 0.0}
+#: a root is found when this share of the budget is missing or the strength known to 1e-6 of the largest
+TOLERANCES = {"fatol": 1e-4, "frtol": 0.0, "xrtol": 0.0}
 
 Steered = Callable[[Float[Tensor, " n"]], Float[Tensor, "n pos d"]]
 Spent = Callable[[Float[Tensor, "n pos d"]], Float[Tensor, " n"]]
@@ -85,7 +85,7 @@ class Scan:
             trial[row] = torch.from_numpy(strength)
             return (self.budgets[budget](self.steered(trial)).double() / level - 1).numpy()[row]
 
-        tolerances = {**TOLERANCES, "xatol": 1.2e-6 * float(self.grid[-1])}
+        tolerances = {**TOLERANCES, "xatol": 1e-6 * float(self.grid[-1])}
         root = elementwise.find_root(
             excess, (low.numpy()[rows], high.numpy()[rows]), args=(rows,), tolerances=tolerances
         )

@@ -99,7 +99,7 @@ def write(
     for batch in batches:
         texts += decode(model, batch)
         generated.append(_padded(batch.tokens[:, batch.prompt_length :].cpu(), sampling.max_new_tokens))
-        _, real = left_padded(model, prompts[done : done + len(batch.tokens)])
+        real = (torch.arange(batch.prompt_length) >= torch.tensor(batch.starts)[:, None]).long()
         for first in range(0, len(batch.tokens), rows):
             at = slice(first, first + rows)
             of = slice(done + first, done + min(first + rows, len(batch.tokens)))

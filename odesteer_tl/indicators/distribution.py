@@ -38,7 +38,8 @@ def branching_factor(logits: Float[Tensor, "*batch vocab"], top: int = TOP) -> F
     Raises:
         ValueError: `top` is below 1.
     """
-    return entropy(logits.topk(_at_most(top, logits.shape[-1]), dim=-1).values).exp()
+    kept = _at_most(top, logits.shape[-1])
+    return entropy(logits if kept == logits.shape[-1] else logits.topk(kept, dim=-1).values).exp()
 
 
 def divergence(
