@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from scipy.optimize import elementwise
 from torch import Tensor
@@ -65,28 +65,30 @@ class Scan:
         over = spent >= level
         reached = over.any(0)
         after = over.int().argmax(0).clamp_min(1)
-        low, high = self.grid[after - 1], self.grid[after]
-        found = high.clone()
+        found = self.grid[after]
         if reached.any():
-            rows = reached.nonzero()[:, 0].numpy()
-            found[reached] = self._roots(budget, level, rows, low, high)
+            found[reached] = self._roots(budget, level, reached.nonzero()[:, 0], after)
         usual = found[reached].median() if reached.any() else self.grid[-1]
         best = torch.where(spent.amax(0) > 0, self.grid[spent.argmax(0)], usual)
         return Matched(torch.where(reached, found, best), reached)
 
     def _roots(
-        self, budget: str, level: float, rows: NDArray[np.int64], low: Float[Tensor, " n"], high: Float[Tensor, " n"]
+        self, budget: str, level: float, rows: Int[Tensor, " reached"], after: Int[Tensor, " n"]
     ) -> Float[Tensor, " reached"]:
-        """Chandrupatla's roots of what is spent, for some of the prompts, each inside its bracket."""
+        """Chandrupatla's roots of what is spent, for some of the prompts, each between two strengths of the scan."""
+        ends = self.grid[after - 1].numpy(), self.grid[after].numpy()
+        known = [self.spent[budget].gather(0, at[None])[0].numpy() for at in (after - 1, after)]
 
         def excess(strength: NDArray[np.float64], row: NDArray[np.int64]) -> NDArray[np.float64]:
+            for end, spent in zip(ends, known, strict=True):
+                if np.array_equal(strength, end[row]):  # where scipy begins: the scan has been there
+                    return spent[row] / level - 1
             # scipy asks for the rows that are still open; the others stand anywhere, since a steer is of all prompts
-            trial = high.clone()
+            trial = torch.from_numpy(ends[1]).clone()
             trial[row] = torch.from_numpy(strength)
             return (self.budgets[budget](self.steered(trial)).double() / level - 1).numpy()[row]
 
         tolerances = {**TOLERANCES, "xatol": 1e-6 * float(self.grid[-1])}
-        root = elementwise.find_root(
-            excess, (low.numpy()[rows], high.numpy()[rows]), args=(rows,), tolerances=tolerances
-        )
+        at = rows.numpy()
+        root = elementwise.find_root(excess, (ends[0][at], ends[1][at]), args=(at,), tolerances=tolerances)
         return torch.from_numpy(root.x)

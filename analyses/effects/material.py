@@ -40,9 +40,9 @@ class EffectSettings:
     Args:
         outcome: "grammar" (the organism's exact judge) or "endings" (happy against sad endings of a story).
         select, test: prompts to choose on and to report on.
-        passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those at
-            which the prompt's unsteered continuation was drawn, `max_new_tokens` of them: dearer, and the only fair
-            way for methods that do not act on every token).
+        passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those from
+            which the first eight of the prompt's unsteered continuation were drawn: dearer, and the only fair way for
+            methods that do not act on every token).
         highest: radians; the largest strength tried when a budget is matched.
 
     Raises:

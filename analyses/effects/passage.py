@@ -12,6 +12,9 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.effects.writing import Written
 
+#: of a text, over which budgets are counted: every strength that is tried costs all of them
+TOKENS = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Passage:
@@ -43,7 +46,7 @@ class Passage:
         cls, model: TransformerBridge, tokens: Int[Tensor, "n pos"], mask: Int[Tensor, "n pos"], written: Written,
         seed: int,
     ) -> Passage:  # fmt: skip
-        """Every token from which the next one of the prompt's own, unsteered continuation was drawn.
+        """The tokens from which the first `TOKENS` of the prompt's own, unsteered continuation were drawn.
 
         A method that acts on some tokens only, behind a gate or until a level is reached, is then judged by what it
         spends on a text and not by whether it happens to act at one token. The token looked at is drawn uniformly.
@@ -53,9 +56,10 @@ class Passage:
         """
         # a token is drawn at the one before it; what ends a text is drawn too
         first = torch.ones(len(tokens), 1, dtype=torch.bool)
-        counted = torch.cat([first, written.kept[:, :-1]], dim=1)
-        text = torch.cat([tokens, written.tokens[:, :-1]], dim=1)
-        real = torch.cat([mask, torch.ones_like(written.tokens[:, :-1])], dim=1)
+        behind = slice(0, min(TOKENS, written.tokens.shape[1]) - 1)
+        counted = torch.cat([first, written.kept[:, behind]], dim=1)
+        text = torch.cat([tokens, written.tokens[:, behind]], dim=1)
+        real = torch.cat([mask, torch.ones_like(written.tokens[:, behind])], dim=1)
         prefix = ode.collect_prefix(model, text, real, start=tokens.shape[1] - 1)
         last = len(prefix.residuals) - 1
         plain = prefix.logits(last, prefix.residuals[last], last=counted.shape[1])
