@@ -9,7 +9,7 @@ for each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from scipy.stats import bootstrap
-from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.behaviour import behaviour, summary
-from odesteer_tl import organism
+from analyses.runs import refuse_existing, save_run
+from odesteer_tl import organism, stats
 
 
 @dataclass(frozen=True)
@@ -43,26 +42,22 @@ class AgreementConfig:
     seed: int = 0
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """AUC with a percentile-bootstrap interval over texts (2000 resamples)."""
-    result = bootstrap((scores, labels), lambda s, y: roc_auc_score(y, s), paired=True, vectorized=False,
-                       n_resamples=2000, method="percentile", rng=np.random.default_rng(0))  # fmt: skip
-    interval = result.confidence_interval
-    return {"auc": float(roc_auc_score(labels, scores)), "low": float(interval.low), "high": float(interval.high)}
-
-
 def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
-    """AUC by layer and barrier on texts that took no part in the fit."""
+    """AUC by layer and barrier on texts that took no part in the fit; bootstrap over texts."""
     n = len(test.positive)
-    labels = np.repeat([1, 0], [n, n])
-    bayes = organism.judge([*test.positive, *test.negative])["agreement"].to_numpy()
-    rows = [{"model": name, "layer": -1, "barrier": "Bayes ceiling", "n": 2 * n, **auc(bayes, labels)}]
+
+    def row(layer: int, barrier: str, scores: np.ndarray, **chosen: float) -> dict[str, Any]:
+        area = stats.auc(scores, np.repeat([True, False], n))
+        return {"model": name, "layer": layer, "barrier": barrier, "n": area.n, "auc": area.value, "low": area.low,
+                "high": area.high, **chosen}  # fmt: skip
+
+    rows = [row(-1, "Bayes ceiling", organism.judge([*test.positive, *test.negative])["agreement"].to_numpy())]
     for layer in acts:
         for kind, degree in (("linear", 1), ("quadratic", 2)):
             barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit(*both(acts, layer))
             scores = barrier.value(torch.cat(both(held_out, layer)).double()).numpy()
-            chosen = {"chosen_gamma": barrier.chosen["gamma"], "chosen_C": barrier.chosen["C"]}
-            rows.append({"model": name, "layer": layer, "barrier": kind, "n": 2 * n, **auc(scores, labels), **chosen})
+            chosen = barrier.chosen
+            rows.append(row(layer, kind, scores, chosen_gamma=chosen["gamma"], chosen_C=chosen["C"]))
     return rows
 
 
@@ -99,24 +94,28 @@ def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConf
 
 
 def main(config: AgreementConfig) -> None:
-    """Run the study for every organism and write two tables."""
-    if config.out.exists():
-        raise ValueError(f"out={str(config.out)!r} exists and is not overwritten; remove it or use --out")
+    """Run the study for every organism, write two tables and print them.
+
+    Raises:
+        ValueError: `out` holds an earlier run.
+    """
+    refuse_existing(config.out)
     read: list[dict[str, Any]] = []
     steered: list[dict[str, Any]] = []
+    identities: dict[str, Any] = {}
     fit = organism.contrast("agreement", config.pairs, config.seed)
     test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
     for source in tqdm(config.models, desc="organisms"):
         model, name = ode.load_model(source), Path(source).name
+        identities[name] = asdict(ode.ModelIdentity.of(model))
         acts, held_out = (ode.collect_activations(model, texts) for texts in (fit, test))
         read += reading(name, acts, held_out, test)
         steered += steering(name, model, acts, config)
-    config.out.mkdir(parents=True)
-    pd.DataFrame(read).to_csv(config.out / "reading.csv", index=False)
-    pd.DataFrame(steered).to_csv(config.out / "steering.csv", index=False)
-    print(pd.DataFrame(read).round(3).to_string(index=False, na_rep="–"))
+    tables = {"reading": pd.DataFrame(read), "steering": pd.DataFrame(steered)}
+    save_run(config.out, tables, {"settings": asdict(config), "models": identities})
+    print(tables["reading"].round(3).to_string(index=False, na_rep="–"))
     columns = ["model", "method", "angle", "layer", "success", "success_low", "success_high", "parses", "n"]
-    print(pd.DataFrame(steered)[columns].round(3).to_string(index=False, na_rep="–"))
+    print(tables["steering"][columns].round(3).to_string(index=False, na_rep="–"))
 
 
 if __name__ == "__main__":

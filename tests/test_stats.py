@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, t
+from scipy.stats import beta, bootstrap, t
+from sklearn.metrics import roc_auc_score
 
 from odesteer_tl import stats
 
@@ -29,7 +30,41 @@ def test_paired_difference_covers_and_uses_the_pairing():
     assert np.mean(widths) < 1.0  # unpaired, the spread of `base` would make it about 3
 
 
+def test_areas_are_scikit_learns_row_by_row():
+    rng = np.random.default_rng(0)
+    x, truth = rng.integers(0, 6, (2, 3, 40)), rng.random((2, 3, 40)) > 0.4  # few values: ties
+    found = stats.areas(x, truth)
+    assert found.shape == (2, 3)
+    for i in np.ndindex(2, 3):
+        assert found[i] == pytest.approx(roc_auc_score(truth[i], x[i]))
+    assert np.isnan(stats.areas([1.0, 2.0], [True, True]))
+
+
+def test_auc_is_the_bootstrap_of_scikit_learns():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([True, False], [60, 90])
+    scores = np.round(rng.normal(truth * 1.0), 1)
+    found = stats.auc(scores, truth, resamples=200, seed=3)
+    wanted = bootstrap((scores, truth), lambda s, y: roc_auc_score(y, s), paired=True, vectorized=False,
+                       n_resamples=200, method="percentile", rng=np.random.default_rng(3))  # fmt: skip
+    assert found.value == pytest.approx(roc_auc_score(truth, scores))
+    assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval))
+    assert found.n == 150
+
+
+def test_the_interval_of_auc_covers():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([True, False], [60, 90])
+    found = [stats.auc(rng.normal(truth * 1.0), truth, resamples=400) for _ in range(300)]
+    covered = np.mean([x.low <= 0.7602 <= x.high for x in found])  # Φ(1/√2)
+    assert 0.91 < covered < 0.985
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="units of both classes"):
+        stats.auc([1.0, 2.0], [True, True])
+    with pytest.raises(ValueError, match="one of each a unit"):
+        stats.auc([1.0, 2.0, 3.0], [True, False])
     with pytest.raises(ValueError, match="successes is empty"):
         stats.share([])
     with pytest.raises(ValueError, match="paired difference"):

@@ -8,14 +8,13 @@ import pytest
 import torch
 import tyro
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
 from analyses.likelihood.families import families
-from analyses.likelihood.prediction import areas, correlations, prediction
+from analyses.likelihood.prediction import correlations, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
@@ -149,7 +148,6 @@ def test_rank_statistics_against_their_libraries():
     x, y = rng.integers(0, 6, (3, 40)), rng.normal(size=(3, 40))
     for i in range(3):
         assert correlations(x, y)[i] == pytest.approx(spearmanr(x[i], y[i]).statistic)
-        assert areas(x, y > 0)[i] == pytest.approx(roc_auc_score(y[i] > 0, x[i]))
 
 
 def test_prediction_finds_a_planted_relation_and_none_in_noise():

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from scipy.stats import bootstrap, rankdata
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -32,10 +31,8 @@ def joined(*parts: LayerActivations) -> LayerActivations:
 def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
     """Area under the ROC curve of h on texts that took no part in the fit; bootstrap over texts."""
     h = torch.cat([barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double())]).numpy()
-    labels = np.repeat([1, 0], [len(held_out.positive), len(held_out.negative)])
-    found = bootstrap((h, labels), lambda s, y: roc_auc_score(y, s), paired=True, vectorized=False, n_resamples=500,
-                      method="percentile", rng=np.random.default_rng(0)).confidence_interval  # fmt: skip
-    return stats.Estimate(float(roc_auc_score(labels, h)), float(found.low), float(found.high), len(labels))
+    truth = np.repeat([True, False], [len(held_out.positive), len(held_out.negative)])
+    return stats.auc(h, truth, resamples=500)
 
 
 def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> stats.Estimate:

@@ -39,7 +39,7 @@ def prediction(texts: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.
     for place in PLACES:
         for predictor in PREDICTORS:
             x = _wide(texts, f"{place}_{predictor}").to_numpy()[:, draws]
-            rho, auc = correlations(x, y), areas(x, success)
+            rho, auc = correlations(x, y), stats.areas(x, success)
             scopes = {m: [i for i, k in enumerate(methods) if k == m] for m in dict.fromkeys(methods)}
             scopes["within, all methods"] = [*range(len(methods))]
             for scope, cells in scopes.items():
@@ -70,14 +70,6 @@ def correlations(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
     a, b = (z - z.mean(-1, keepdims=True) for z in (a, b))
     with np.errstate(divide="ignore", invalid="ignore"):
         return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-
-
-def areas(x: NDArray[Any], success: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """AUC along the last axis, ties counted half (Mann–Whitney); NaN where all or none succeed."""
-    ranks, hits = rankdata(x, axis=-1), success.sum(-1)
-    misses = success.shape[-1] - hits
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return ((ranks * success).sum(-1) - hits * (hits + 1) / 2) / (hits * misses)
 
 
 def _wide(texts: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -11,3 +11,5 @@ from odesteer_tl.stats.intervals import Estimate as Estimate
 from odesteer_tl.stats.intervals import median as median
 from odesteer_tl.stats.intervals import paired_difference as paired_difference
 from odesteer_tl.stats.intervals import share as share
+from odesteer_tl.stats.ranking import areas as areas
+from odesteer_tl.stats.ranking import auc as auc
