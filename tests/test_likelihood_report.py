@@ -1,4 +1,4 @@
-"""The report prints what the study's files hold, says what they lack, and leaves them as they are."""
+"""The report prints what the study's files hold, keeps its numbers, says what they lack, and leaves the files alone."""
 
 import json
 
@@ -12,6 +12,7 @@ from analyses.likelihood.arms import PLACEBO
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED
 from analyses.likelihood.prediction import PLACES, PREDICTORS, prediction
 from analyses.likelihood.report import TABLES, find, report
+from tests.documents import plain, unmeasured
 
 METHODS = (PLACEBO, "CAA")
 ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered")
@@ -107,10 +108,20 @@ def test_what_the_files_lack_is_said(results, printed):
     assert report(results).count("No such rows in the files of moods 10.") == 3
 
 
-def test_nothing_is_written(results):
-    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in results.rglob("*") if file.is_file()}
+def of_the_studies(results) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in results.glob("moods/**/*") if file.is_file()}
+
+
+def test_what_is_printed_is_kept_as_numbers_and_the_studies_are_left_alone(results, printed):
+    before = of_the_studies(results)
     assert tyro.cli(report, args=[str(results)]) == report(results)
-    assert before == {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in results.rglob("*") if f.is_file()}
+    assert before == of_the_studies(results)
+    kept = {file.stem: pd.read_parquet(file) for file in (results / "report").glob("*.parquet")}
+    assert {*kept} == {measured.__name__ for measured, _ in TABLES.values()}
+    for title, (measured, _) in TABLES.items():
+        cells = [plain(cell) for row in printed[title][2:] for cell in row[1:]]
+        assert unmeasured(cells, kept[measured.__name__]) == []
+    assert {*kept["t_star"]["layer"]} == {2, 10}
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

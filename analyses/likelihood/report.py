@@ -1,4 +1,4 @@
-"""The likelihood study's tables as Markdown, from the files that its commands wrote; it computes and writes nothing.
+"""The likelihood study's tables, from the files that its commands wrote: as Markdown, and as numbers beside them.
 
 `python -m analyses.likelihood.report results/likelihood`
 """
@@ -6,31 +6,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import tyro
 
-from analyses.likelihood.arms import PLACEBO
-from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood import summaries
 from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY
+from analyses.likelihood.summaries import PREDICTORS, RANKS, layer
+from analyses.runs import save_run
 
 Rows = list[dict[str, Any]]
-PREDICTORS = {"log_positive": "log p₊", "h_calibrated": "h", "directional_log_ratio": "directional ratio"}
-#: column of the report: place, scope and statistic of `prediction.parquet`
-RANKS = {
-    "ρ, prompt end": ("prompt_end", "within, all methods", "rho"),
-    "ρ, tokens": ("tokens", "within, all methods", "rho"),
-    "AUC, tokens": ("tokens", "within, all methods", "auc"),
-    "ρ between cells": ("tokens", "between, no placebo", "rho"),
-    "ρ at equal strength": ("tokens", "between, equal strength", "rho"),
-}
-
-
-def layer(folder: Path) -> int:
-    """The layer of a result's folder, CONTRAST/layer-N."""
-    return int(folder.name.removeprefix("layer-"))
 
 
 def find(folder: Path) -> list[Path]:
@@ -55,101 +43,87 @@ def interval(row: Any, name: str, digits: int = 2) -> str:
     return f"{number(row[name], digits)} [{number(row[f'{name}_low'], digits)}, {number(row[f'{name}_high'], digits)}]"
 
 
-def mean(x: Any, digits: int) -> str:
-    """Mean ± 1.96 standard errors."""
-    return f"{number(x.mean(), digits)} ± {number(1.96 * x.sem(), digits)}"
+def plus_minus(mean: Any, error: Any, digits: int) -> str:
+    """A mean and its error."""
+    return f"{number(mean, digits)} ± {number(error, digits)}"
 
 
-def t_star(result: Path) -> Rows:
-    """Where log p₊ peaks, and how much more of it real positives have."""
-    references = pd.read_parquet(result / "references.parquet").query("quantity == 'log_positive'")
-    log_p: Any = references.set_index("side")["mean"]
-    peaks = {s["method"]: interval(s, "t_star") for s in pd.read_parquet(result / "summary.parquet").to_dict("records")}
-    return [{"gap to real positives": number(log_p["positive"] - log_p["negative"], 0), **peaks}]
+def show_t_star(table: pd.DataFrame) -> Rows:
+    rows = table.to_dict("records")
+    return [{"gap to real positives": number(rows[0]["gap"], 0), **{r["method"]: interval(r, "t_star") for r in rows}}]
 
 
-def declared(result: Path) -> Rows:
-    """The methods at the strength declared beforehand; over-steering at the end of the grid."""
-    rad = json.loads((result / "run.json").read_text())["settings"]["declared"]
-    return [{"method": s["method"], "rad": rad, "Δ log p₊": interval(s, "log_positive_change", 0),
-             "Δ log p₋": interval(s, "log_negative_change", 0), "log p₊ rises": interval(s, "rises"),
-             "off the data": interval(s, "outside"), "over-steered at the end": interval(s, "over_steered")}
-            for s in pd.read_parquet(result / "summary.parquet").to_dict("records")]  # fmt: skip
+def show_declared(table: pd.DataFrame) -> Rows:
+    return [{"method": r["method"], "rad": r["rad"], "Δ log p₊": interval(r, "log_positive_change", 0),
+             "Δ log p₋": interval(r, "log_negative_change", 0), "log p₊ rises": interval(r, "rises"),
+             "off the data": interval(r, "outside"), "over-steered at the end": interval(r, "over_steered")}
+            for r in table.to_dict("records")]  # fmt: skip
 
 
-def prediction(result: Path) -> Rows:
-    """How well states rank the texts that come from them; none without a judge."""
-    cells = pd.read_parquet(result / "prediction.parquet").to_dict("records")
-    found = {(c["predictor"], c["place"], c["scope"], x): interval(c, x) for c in cells for x in ("rho", "auc")}
-    return [{"predictor": label, **{column: found.get((predictor, *where), "not in the file")
-                                    for column, where in RANKS.items()}}
-            for predictor, label in PREDICTORS.items() if found]  # fmt: skip
+def show_prediction(table: pd.DataFrame) -> Rows:
+    found = {(r["predictor"], r["column"]): interval(r, "value") for r in table.to_dict("records")}
+    return [{"predictor": label, **{column: found.get((predictor, column), "not in the file") for column in RANKS}}
+            for predictor, label in PREDICTORS.items()]  # fmt: skip
 
 
-def posterior(result: Path) -> Rows:
-    """What the judge says of the texts; none without a judge."""
-    texts = pd.read_parquet(result / "texts.parquet")
-    at_rest = texts["method"].isin([UNSTEERED, POSITIVES])
-    rows: Rows = []
-    for strength, steered in texts[~at_rest].groupby("strength") if "posterior" in texts else ():
-        cells = pd.concat([texts[at_rest], steered]).groupby("method", sort=False)["posterior"]
-        rows.append({"rad": strength, **{str(method): mean(x, 2) for method, x in cells}})
-    return rows
+def show_posterior(table: pd.DataFrame) -> Rows:
+    return [{"rad": rad, **{r["method"]: plus_minus(r["mean"], r["error"], 2) for r in rows.to_dict("records")}}
+            for rad, rows in table.groupby("rad")]  # fmt: skip
 
 
-def degeneration(result: Path) -> Rows:
-    """Where texts degenerate, beside T*."""
-    likely, various = (pd.read_parquet(result / "degeneration.parquet").query(f"quantity == '{q}'").set_index("method")
-                       for q in ("log_likelihood", "distinct_2"))  # fmt: skip
-    texts = pd.read_parquet(result / "texts.parquet")
-    repeated = texts[texts["strength"] == texts["strength"].max()].groupby("method")["repetition"]
-    return [{"method": m, "T*": interval(s, "t_star"),
-             f"{LESS_LIKELY:g} nat a token less likely at": interval(likely.loc[m], "crossing"),
-             f"distinct-2 down by {LESS_DISTINCT:.0%} at": interval(various.loc[m], "crossing"),
-             "repetition at the end": mean(repeated.get_group(m), 3)}
-            for m, s in pd.read_parquet(result / "summary.parquet").set_index("method").iterrows()]  # fmt: skip
+def show_degeneration(table: pd.DataFrame) -> Rows:
+    return [{"method": r["method"], "T*": interval(r, "t_star"),
+             f"{LESS_LIKELY:g} nat a token less likely at": interval(r, "log_likelihood"),
+             f"distinct-2 down by {LESS_DISTINCT:.0%} at": interval(r, "distinct_2"),
+             "repetition at the end": plus_minus(r["repetition"], r["repetition_error"], 3)}
+            for r in table.to_dict("records")]  # fmt: skip
 
 
-def agreement(result: Path) -> Rows:
-    """Correlation / slope of calibrated h on the log-ratio of densities of the direction, all points of all paths."""
-    pairs = pd.read_parquet(result / "agreement.parquet").groupby("pair")
-    return [{"pair": pair, **{str(a["method"]): f"{number(a['overall_correlation'])} / {number(a['overall_slope'])}"
-                              for a in rows.to_dict("records")}} for pair, rows in pairs]  # fmt: skip
+def show_agreement(table: pd.DataFrame) -> Rows:
+    return [{"pair": pair, **{r["method"]: f"{number(r['overall_correlation'])} / {number(r['overall_slope'])}"
+                              for r in rows.to_dict("records")}} for pair, rows in table.groupby("pair")]  # fmt: skip
 
 
-def families(result: Path) -> Rows:
-    """Lowest and highest T* over the families that p₊ could have been, and how often which method loses least."""
-    file = result.parent / "families.csv"
-    every: Any = pd.read_csv(file) if file.exists() else pd.DataFrame({"layer": [], "method": []})
-    table: Any = every[(every["layer"] == layer(result)) & (every["method"] != PLACEBO)]
-    if table.empty:
-        return []
-    peaks = {m: f"{number(x.min())}–{number(x.max())}" for m, x in table.groupby("method", sort=False)["t_star"]}
-    best = table.loc[table.groupby("family")["change"].idxmax(), "method"].value_counts()
-    least = ", ".join(f"{method} ({n})" for method, n in best.items())
-    return [{"families": table["family"].nunique(), **peaks, "least loss of log p₊, declared strength": least}]
+def show_families(table: pd.DataFrame) -> Rows:
+    rows = table.to_dict("records")
+    peaks = {r["method"]: f"{number(r['lowest'])}–{number(r['highest'])}" for r in rows}
+    best = sorted((r for r in rows if r["least_loss"]), key=lambda r: -r["least_loss"])
+    least = ", ".join(f"{r['method']} ({r['least_loss']})" for r in best)
+    return [{"families": rows[0]["families"], **peaks, "least loss of log p₊, declared strength": least}]
 
 
+#: title: the numbers of a layer, and how its rows are shown
 TABLES = {
-    "T*: the strength (radians) at which the mean of log p₊ peaks": t_star,
-    "At the declared strength": declared,
-    "Does the likelihood of a steered state predict the text?": prediction,
-    "Mean posterior of the texts ± 1.96 standard errors": posterior,
-    "T* against the strength at which text degenerates (radians; ∞: not on the grid)": degeneration,
-    "Calibrated h against the directional log-ratio (Pearson correlation / slope)": agreement,
-    "T* over the families that p₊ could have been": families,
-}
+    "T*: the strength (radians) at which the mean of log p₊ peaks": (summaries.t_star, show_t_star),
+    "At the declared strength": (summaries.declared, show_declared),
+    "Does the likelihood of a steered state predict the text?": (summaries.prediction, show_prediction),
+    "Mean posterior of the texts ± 1.96 standard errors": (summaries.posterior, show_posterior),
+    "T* against the strength at which text degenerates (radians; ∞: not on the grid)":
+        (summaries.degeneration, show_degeneration),
+    "Calibrated h against the directional log-ratio (Pearson correlation / slope)":
+        (summaries.agreement, show_agreement),
+    "T* over the families that p₊ could have been": (summaries.families, show_families),
+}  # fmt: skip
 
 
 def report(folder: tyro.conf.Positional[Path]) -> str:
-    """Every table of the results below `folder`, as Markdown; layers whose files hold no such rows are named."""
-    results, parts = find(folder), list[str]()
-    for title, rows_of in TABLES.items():
-        found = {f"{result.parent.name} {layer(result)}": rows_of(result) for result in results}
-        rows = pd.DataFrame([{"model, layer": name, **row} for name, rows in found.items() for row in rows])
-        parts += [f"**{title}**", "" if rows.empty else rows.to_markdown(index=False, disable_numparse=True)]
-        if missing := [name for name, rows in found.items() if not rows]:
+    """Every table of the results below `folder`, as Markdown; layers whose files hold no such rows are named. The
+    numbers go to `folder`/report, in the place of an earlier report."""
+    results, parts, kept = find(folder), list[str](), dict[str, pd.DataFrame]()
+    for title, (measured, shown) in TABLES.items():
+        found = {(result.parent.name, layer(result)): measured(result) for result in results}
+        some = {name: table for name, table in found.items() if len(table)}
+        if some:
+            named = [table.assign(model=model, layer=n) for (model, n), table in some.items()]
+            kept[measured.__name__] = pd.concat(named)
+        rows = [{"model, layer": "{} {}".format(*name), **row} for name, table in some.items() for row in shown(table)]
+        parts += [f"**{title}**", pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""]
+        if missing := ["{} {}".format(*name) for name in found if name not in some]:
             parts.append(f"No such rows in the files of {', '.join(missing)}.")
+    studies = {str(result): json.loads((result / "run.json").read_text()).get("commit") for result in results}
+    if (folder / "report").exists():
+        shutil.rmtree(folder / "report")
+    save_run(folder / "report", kept, {"commits of the studies": studies})
     return "\n\n".join(part for part in parts if part)
 
 
