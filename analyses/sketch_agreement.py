@@ -117,15 +117,22 @@ def compare(model: TransformerBridge, config: SketchConfig) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds, or their pairs, of the median cosine, with the lowest and the highest."""
+    cells: Any = table.groupby(["source", "d", "against", "n_components"], sort=False)["cosine"]
+    return cells.agg(cosine="mean", lowest="min", highest="max", comparisons="size").reset_index()
+
+
 def main(config: SketchConfig) -> None:
-    """Compare, save, and print the medians over seeds."""
+    """Compare, save, and print the means over seeds."""
     refuse_existing(config.out)
     model = ode.load_model("organism")
     table = compare(model, config)
     run = {"settings": asdict(config), "barrier": ode.SketchBarrier().config(),
            "model": asdict(ode.ModelIdentity.of(model))}  # fmt: skip
-    save_run(config.out, {"sketch": table}, run)
-    wide = table.pivot_table(index=["against", "source", "d"], columns="n_components", values="cosine", aggfunc="mean")
+    means = over_seeds(table)
+    save_run(config.out, {"sketch": table, "over_seeds": means}, run)
+    wide = means.pivot(index=["source", "d", "against"], columns="n_components", values="cosine")
     print(wide.to_string(float_format="%.3f"))
     print(f"\nmeans over hash seeds of the median cosine over held-out activations; {config.out}")
 

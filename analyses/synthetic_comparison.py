@@ -25,6 +25,7 @@ import odesteer_tl as ode
 from analyses.effects import Arm
 from analyses.effects.matching import Scan
 from analyses.effects.steer import angle_between
+from analyses.likelihood.tables import interval
 from analyses.runs import refuse_existing, save_run
 from odesteer_tl.organism import SyntheticPair
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -32,6 +33,8 @@ from odesteer_tl.sites import BLOCK_OUTPUT
 PAIRS = {"linear ratio": SyntheticPair.linear, "no linear part": SyntheticPair.quadratic}
 #: barriers of growing stiffness, whose reading and steering are compared
 GAMMAS, CS = (0.1, 1.0, 4.0), (1.0, 100.0, 10_000.0)
+#: what is averaged over seeds, of methods and of barriers
+STEERED, READ = ("success", "gain", "reached"), ("auc", "success", "gain")
 
 
 @dataclass(frozen=True)
@@ -106,32 +109,35 @@ def barrier_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
 
 
 def over_seeds(rows: pd.DataFrame, keys: list[str], values: list[str]) -> pd.DataFrame:
-    """Means over seeds with their lowest and highest, as text."""
+    """Means over seeds, with their lowest and highest in columns `_low` and `_high`."""
     grouped: Any = rows.groupby(keys, sort=False)[values]
-    mean, low, high = grouped.mean(), grouped.min(), grouped.max()
-    rows_of = {value: zip(mean[value], low[value], high[value], strict=True) for value in values}
-    shown = {value: [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in found] for value, found in rows_of.items()}
-    return pd.DataFrame(shown, index=mean.index)
+    return grouped.mean().join([grouped.min().add_suffix("_low"), grouped.max().add_suffix("_high")]).reset_index()
+
+
+def for_reading(means: pd.DataFrame, keys: list[str], values: list[str]) -> str:
+    """Means over seeds and their ranges, as Markdown."""
+    rows: list[dict[str, Any]] = means.to_dict("records")
+    return means[keys].assign(**{value: [interval(row, value) for row in rows] for value in values}).to_markdown(
+        index=False)  # fmt: skip
 
 
 def main(config: SyntheticConfig) -> None:
-    """Run, write both tables and print them.
+    """Run, write the rows and their means over seeds, and print the means.
 
     Raises:
         ValueError: `out` holds an earlier run.
     """
     refuse_existing(config.out)
     methods, barriers = pd.DataFrame(method_rows(config)), pd.DataFrame(barrier_rows(config))
-    save_run(config.out, {"methods": methods, "barriers": barriers}, {k: str(v) for k, v in vars(config).items()})
+    steered = over_seeds(methods, ["pair", "method"], [*STEERED]).sort_values("gain", ascending=False, kind="stable")
+    read = over_seeds(barriers, ["pair", "gamma", "C"], [*READ])
+    tables = {"methods": methods, "barriers": barriers, "methods_over_seeds": steered, "barriers_over_seeds": read}
+    save_run(config.out, tables, {k: str(v) for k, v in vars(config).items()})
     for name in PAIRS:
-        rows = methods.query("pair == @name")
-        shown = over_seeds(rows, ["method"], ["success", "gain", "reached"])
-        gains: Any = rows.groupby("method")["gain"].mean()
-        order = gains.sort_values(ascending=False).index
         print(f"\n{name}: mean over {config.seeds} seeds [lowest, highest], {config.angle} rad\n")
-        print(shown.loc[list(order)].to_markdown())
-        read = over_seeds(barriers.query("pair == @name"), ["gamma", "C"], ["auc", "success", "gain"])
-        print(f"\n{name}: reading and steering of kernel barriers\n\n{read.reset_index().to_markdown(index=False)}")
+        print(for_reading(steered.query("pair == @name"), ["method"], [*STEERED]))
+        print(f"\n{name}: reading and steering of kernel barriers\n")
+        print(for_reading(read.query("pair == @name"), ["gamma", "C"], [*READ]))
 
 
 if __name__ == "__main__":

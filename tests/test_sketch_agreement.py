@@ -6,7 +6,7 @@ import torch
 
 import odesteer_tl as ode
 from analyses import sketch_agreement
-from analyses.sketch_agreement import Data, SketchConfig, agreement, compare, directions, gaussian_classes
+from analyses.sketch_agreement import Data, SketchConfig, agreement, compare, directions, gaussian_classes, over_seeds
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,11 @@ def test_the_table_covers_sources_widths_features_and_seeds(organism):
         ("synthetic", 8), ("synthetic", 16), ("organism, valence", 128)}  # fmt: skip
     assert table.groupby(["source", "d", "n_components", "against"]).size().unique().tolist() == [3]
     assert (table["n"] == 10).all()
+    means = over_seeds(table).set_index(["source", "n_components", "against", "d"])
+    cell = table.query("d == 8 and n_components == 200 and against == 'kernel'")["cosine"]
+    wanted = [cell.mean(), cell.min(), cell.max(), 3]
+    assert means.loc[("synthetic", 200, "kernel", 8)].tolist() == pytest.approx(wanted)
+    assert len(means) == 12
 
 
 def test_held_out_texts_take_no_part_in_the_fit(organism, monkeypatch):

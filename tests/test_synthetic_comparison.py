@@ -5,7 +5,7 @@ import pytest
 
 from analyses.effects import Arm
 from analyses.effects.steer import angle_between
-from analyses.synthetic_comparison import SyntheticConfig, barrier_rows, main, outcome, over_seeds, turned
+from analyses.synthetic_comparison import SyntheticConfig, barrier_rows, main, outcome, turned
 from odesteer_tl import METHODS
 from odesteer_tl.organism import SyntheticPair
 
@@ -29,13 +29,24 @@ def test_the_kernel_gains_where_constant_directions_cannot(make, nonlinear_wins)
         assert gains["caa"] > 0.8 * gains["odesteer_kernel"]
 
 
-def test_barriers_are_read_and_followed_on_other_activations(tmp_path, capsys):
+def test_barriers_are_read_and_followed_on_other_activations():
     rows = pd.DataFrame(barrier_rows(SMALL))
     assert len(rows) == 18
     assert rows["auc"].between(0, 1).all()
-    shown = over_seeds(rows, ["pair"], ["auc"])
-    assert shown.shape == (2, 1)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+
+
+def test_what_is_printed_is_the_range_over_seeds_that_is_saved(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("odesteer_tl.METHODS", {name: METHODS[name] for name in ("caa", "odesteer_kernel")})
+    config = SyntheticConfig(d=8, fit=60, test=20, seeds=2, out=tmp_path / "out")
+    main(config)
+    printed = capsys.readouterr().out
+    rows, means = (pd.read_parquet(config.out / f"{name}.parquet") for name in ("methods", "methods_over_seeds"))
+    gains = rows.query("pair == 'no linear part' and method == 'caa'")["gain"]
+    mean = means.query("pair == 'no linear part' and method == 'caa'").iloc[0]
+    wanted = [gains.mean(), gains.min(), gains.max()]
+    assert mean[["gain", "gain_low", "gain_high"]].tolist() == pytest.approx(wanted)
+    assert "{:.2f} [{:.2f}, {:.2f}]".format(*wanted) in printed
+    assert len(means) == 4
+    assert len(pd.read_parquet(config.out / "barriers_over_seeds.parquet")) == 18
     with pytest.raises(ValueError, match="is not overwritten"):
-        main(SyntheticConfig(out=tmp_path / "out"))
+        main(config)
