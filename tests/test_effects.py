@@ -16,6 +16,8 @@ from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
 from analyses.effects.tables import anti_steerable, areas, choices, contrasts, profile, survival
 from analyses.effects.writing import left_padded, write
+from analyses.indicator_prediction import IndicatorConfig
+from analyses.indicator_prediction import main as predict
 from odesteer_tl.indicators import STATISTICS, divergence
 
 SETTINGS = EffectSettings(pairs=280, select=6, test=8, max_new_tokens=4)
@@ -241,11 +243,16 @@ def test_layers_picked_by_an_indicator_cost_what_the_table_says():
     assert picks.loc["probe_auc", "regret_low"] <= 1 - share <= picks.loc["probe_auc", "regret_high"]
 
 
-def test_a_forest_finds_what_is_there_on_a_held_out_concept_and_nothing_where_there_is_nothing():
+def test_a_forest_finds_what_is_there_on_a_held_out_concept_and_nothing_where_there_is_nothing(tmp_path):
     planted = [synthetic(i, layers=2, concept=c, lift=2.0) for i, c in enumerate("ab")]
     found = success_from_texts(planted, "kl", permutations=5)
     assert (found["auc"] > 0.85).all()
     assert (found["auc"] > found["permuted_high"]).all()
+    for table, folder in zip(planted, (tmp_path / "a", tmp_path / "b"), strict=True):
+        folder.mkdir()
+        table.drop(columns="concept").to_parquet(folder / "table.parquet")
+    predict(IndicatorConfig((tmp_path / "a", tmp_path / "b"), permutations=5, out=tmp_path / "out"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / "prediction.parquet"), found)
     nothing = success_from_texts([synthetic(i, layers=2, concept=c) for i, c in enumerate("ab")], "kl", permutations=5)
     assert (nothing["auc"].sub(0.5).abs() < 0.08).all()
 

@@ -117,6 +117,10 @@ def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):
     assert set(report.chosen["layer"]) <= {2, 3}
     assert (report.contrasts["n"] == 6).all()
     assert (directory / "report" / "layers.parquet").exists()
+    summed = pd.read_parquet(directory / "report" / "differences.parquet").set_index(["first", "second"])
+    flow = report.contrasts.query("first == 'flow' and second == 'CAA'")["difference"]
+    assert summed.loc[("flow", "CAA"), ["least", "most"]].tolist() == [flow.min(), flow.max()]
+    assert (summed["cells"] == 2).all()
     assert layers_main(config) == 0
     printed = capsys.readouterr().out
     for title in ("Success by layer", "chosen on other prompts", "Declared differences", "Picking the layer"):

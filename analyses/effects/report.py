@@ -32,6 +32,7 @@ class LayerReport:
         frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
         chosen: layer and level chosen on the select prompts, with the naive figure beside it.
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
+        differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
     """
 
@@ -40,6 +41,7 @@ class LayerReport:
     chosen: pd.DataFrame
     areas: pd.DataFrame
     contrasts: pd.DataFrame
+    differences: pd.DataFrame
     anti_steerable: pd.DataFrame
     picks: pd.DataFrame
     survival: pd.DataFrame
@@ -57,13 +59,15 @@ class LayerReport:
         picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR if label in labels]
         budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
         declared = pd.concat([tables.contrasts(table, b, pairs, MARGIN).assign(budget=b) for b in budgets])
+        declared = declared.assign(p_holm=stats.holm(declared["p"]))
         survived = tables.survival(table, "flow", "kl", level)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
             tables.frontier(central, concept) if "parses" in table else pd.DataFrame(),
             tables.choices(table),
             pd.concat(area, ignore_index=True),
-            declared.assign(p_holm=stats.holm(declared["p"])),
+            declared,
+            differences(declared),
             tables.anti_steerable(table, "kl"),
             pd.concat(picks, ignore_index=True),
             survived.rename(columns=str).reset_index(),
@@ -80,7 +84,7 @@ class LayerReport:
             "Success by layer, at the middle level of KL": self._profile(),
             "Layer and level chosen on other prompts": self._chosen(),
             "Area under success over log KL": self._areas(),
-            f"Declared differences (Holm over all; equivalent within {MARGIN:g})": self._contrasts(),
+            f"Declared differences (Holm over all; equivalent within {MARGIN:g})": self.differences.set_index("budget"),
             "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
             "Picking the layer by one indicator": self._picks(),
             "Calibrated gain of the flow by layer looked at (nats, median)": self.survival.set_index("layer"),
@@ -105,14 +109,6 @@ class LayerReport:
     def _areas(self) -> pd.DataFrame:
         return _wide(self.areas, "area")
 
-    def _contrasts(self) -> pd.DataFrame:
-        rows = self.contrasts.assign(significant=self.contrasts["p_holm"] < 0.05)
-        found = rows.groupby(["budget", "first", "second"], sort=False).agg(
-            cells=("n", "size"), least=("difference", "min"), median=("difference", "median"),
-            most=("difference", "max"), significant=("significant", "sum"), equivalent=("equivalent", "sum"),
-        )  # fmt: skip
-        return found.reset_index().set_index("budget")
-
     def _picks(self) -> pd.DataFrame:
         rows = self.picks
         return pd.DataFrame({
@@ -121,6 +117,17 @@ class LayerReport:
             "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
             "rank correlation over layers": rows["rank_correlation"],
         }).set_index("arm")  # fmt: skip
+
+
+def differences(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """A row a budget and pair of arms: range and median of the differences over layers and levels, and how many cells
+    are significant after Holm's correction and how many equivalent."""
+    rows = contrasts.assign(significant=contrasts["p_holm"] < 0.05)
+    found = rows.groupby(["budget", "first", "second"], sort=False).agg(
+        cells=("n", "size"), least=("difference", "min"), median=("difference", "median"),
+        most=("difference", "max"), significant=("significant", "sum"), equivalent=("equivalent", "sum"),
+    )  # fmt: skip
+    return found.reset_index()
 
 
 def middle(table: pd.DataFrame, budget: str) -> float:
