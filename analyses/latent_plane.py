@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from scipy.stats import norm
+from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 import odesteer_tl as ode
-from odesteer_tl import stats
 from odesteer_tl.barriers.dual import cross_validate, fit_dual
 from odesteer_tl.barriers.kernel import C_GRID
 from odesteer_tl.fields import FIELDS
@@ -106,15 +104,6 @@ def read(
     _, C = cross_validate(lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0)
     alpha, intercept = fit_dual(kernel, y, C)
     return ((((test - centre) / scale) @ x.T + 1) ** degree @ alpha + intercept).numpy()
-
-
-def auc(scores: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> stats.Estimate:
-    """AUC with DeLong's interval (1988): normal, from the variance of each text's placement among the other class."""
-    positive, negative = scores[truth], scores[~truth]
-    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
-    error = (wins.mean(1).var(ddof=1) / len(positive) + wins.mean(0).var(ddof=1) / len(negative)) ** 0.5
-    value, reach = float(wins.mean()), float(norm.ppf(0.975) * error)
-    return stats.Estimate(value, value - reach, value + reach, len(scores))
 
 
 class PartField(VectorField):

@@ -60,11 +60,11 @@ def _areas(
     have been chosen to leave them nothing.
     """
     labels, truth = (np.repeat([1, 0], len(u) // 2) for u in (fit, test))
-    found = {f"agreement, degree {k}": lp.auc(lp.read(fit, labels, test, k), truth == 1) for k in (1, 2)}
+    found = {f"agreement, degree {k}": stats.auc(lp.read(fit, labels, test, k), truth == 1) for k in (1, 2)}
     judged = np.arange(len(truth)) % 2 == 1
     for latent, odds in zip(lp.LATENTS, states.test_odds.T, strict=True):
         learned = lp.probe(test[~judged], odds[~judged])
-        found[latent] = lp.auc(learned.decision_function(test[judged].numpy()), odds[judged] > 0)
+        found[latent] = stats.auc(learned.decision_function(test[judged].numpy()), odds[judged] > 0)
     for what, area in found.items():
         yield {**where, "read": what, "auc": area.value, "low": area.low, "high": area.high, "n": area.n}
 
