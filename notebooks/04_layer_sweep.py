@@ -18,8 +18,8 @@
 # "paid more"? what is left of a choice when it is reported on other prompts? and what does it cost in fluency?
 #
 # The sweep is a small one, so that it ends within a minute: three layers, three ways to steer, 40 prompts to report on.
-# Its intervals are wide and are meant to be read. The full study, with all layers, eight ways and hundreds of prompts, is
-# the same code; its tables stand in `analyses/README.md`.
+# Its intervals are wide and are meant to be read. The full study, with all layers, eight ways and hundreds of prompts,
+# is the same code; its tables stand in `analyses/README.md`.
 
 # %%
 import sys

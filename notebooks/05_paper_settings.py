@@ -305,8 +305,8 @@ if MODEL == "organism":
 # ```
 #
 # Each takes the preset's layer, strengths and sampling, chooses the strength on a validation part of the training fold
-# (the paper has none), and prints the published figures beside its own *if and only if* the model is the preset's own and
-# the data are whole; a column says what the authors did otherwise.
+# (the paper has none), and prints the published figures beside its own *if and only if* the model is the preset's own
+# and the data are whole; a column says what the authors did otherwise.
 #
 # ## What to take home
 #
