@@ -24,10 +24,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import odesteer_tl as ode
-from analyses import latent_plane as lp
-from analyses.agreement_states import AgreementStates, ReadingSteeringConfig
 from analyses.behaviour import behaviour, last_activations, summary
-from analyses.plane_effects import ablation, exchange, steps
+from analyses.reading import planes as lp
+from analyses.reading.effects import ablation, exchange, steps
+from analyses.reading.states import AgreementStates, ReadingSteeringConfig
 from analyses.runs import refuse_existing, save_run
 from odesteer_tl import organism, stats
 

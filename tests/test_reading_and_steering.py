@@ -10,10 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
-from analyses import latent_plane as lp
-from analyses import plane_effects, reading_and_steering
-from analyses.agreement_states import AgreementStates, ReadingSteeringConfig
-from analyses.plane_effects import PairedTexts, ReadOuts
+from analyses import reading_and_steering
+from analyses.reading import effects
+from analyses.reading import planes as lp
+from analyses.reading.effects import PairedTexts, ReadOuts
+from analyses.reading.states import AgreementStates, ReadingSteeringConfig
 from odesteer_tl import organism
 
 N = 16
@@ -101,7 +102,7 @@ def test_taking_over_everything_reads_as_the_partner_and_nothing_reads_as_before
     swapped = pairs.partners(pairs.prefix.residuals[2])
     later = pairs.prefix.later_residuals(2, swapped, [4])[4][:, -1]
     np.testing.assert_allclose(out(later), np.roll(own, N, axis=0), atol=1e-3)
-    rows = pd.DataFrame(plane_effects.exchange(states))
+    rows = pd.DataFrame(effects.exchange(states))
     everything = rows.query("exchanged == 'everything' and layer == 0 and `read at` == 4 and `read-out` == 'weather'")
     sign = np.sign(pairs.targets[:, 1])
     differs = sign[:N] * sign[N:] < 0
@@ -112,7 +113,7 @@ def test_taking_over_everything_reads_as_the_partner_and_nothing_reads_as_before
 
 def test_losses_are_those_of_the_model_on_each_text_alone(states):
     pairs = PairedTexts.of(states)
-    found = plane_effects.losses(pairs, 2, pairs.prefix.residuals[2])
+    found = effects.losses(pairs, 2, pairs.prefix.residuals[2])
     for row, text in ((0, states.test.positive[0]), (N + 1, states.test.negative[1])):
         loss = states.model(states.model.to_tokens(text), return_type="loss")
         assert found[row] == pytest.approx(loss.item(), abs=1e-4)
@@ -120,7 +121,7 @@ def test_losses_are_those_of_the_model_on_each_text_alone(states):
 
 def test_toward_is_one_where_every_text_moves_one_unit_to_its_partners_side():
     target = np.array([1.0, 2.0, -1.0, -1.0, 3.0, 1.0])  # pairs 0–3, 1–4, 2–5; the second does not differ
-    found = plane_effects.toward(-np.sign(target), target, 3)
+    found = effects.toward(-np.sign(target), target, 3)
     assert (found["toward"], found["n"]) == (1.0, 2)
 
 
@@ -130,11 +131,11 @@ def test_steps_and_ablation_have_a_row_each_and_a_rest_field_does_nothing(states
             return torch.zeros_like(a)
 
     direction = torch.ones(128)
-    rows = pd.DataFrame(plane_effects.steps(states, {"rest": AtRest(direction), "some": ode.ConstantField(direction)}))
+    rows = pd.DataFrame(effects.steps(states, {"rest": AtRest(direction), "some": ode.ConstantField(direction)}))
     rest, some = rows.iloc[0], rows.iloc[1]
     assert rest["KL"] < 1e-6 < some["KL"]
     assert rest["moves weather"] < 1e-4 < some["moves weather"]
-    removed = pd.DataFrame(plane_effects.ablation(states))
+    removed = pd.DataFrame(effects.ablation(states))
     assert (removed["n"] == 2 * N).all()
     assert (removed["low"] <= removed["change"]).all()
 

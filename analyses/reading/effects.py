@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses import latent_plane as lp
-from analyses.agreement_states import AgreementStates
 from analyses.effects.writing import left_padded
+from analyses.reading import planes as lp
+from analyses.reading.states import AgreementStates
 from odesteer_tl import stats
 from odesteer_tl.indicators import divergence
 

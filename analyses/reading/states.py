@@ -13,7 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses import latent_plane as lp
+from analyses.reading import planes as lp
 from odesteer_tl import organism
 
 
