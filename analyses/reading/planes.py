@@ -16,8 +16,8 @@ from torch import Tensor
 import odesteer_tl as ode
 from odesteer_tl.barriers.dual import cross_validate, fit_dual
 from odesteer_tl.barriers.kernel import C_GRID
-from odesteer_tl.fields import FIELDS
 from odesteer_tl.fields.base import VectorField, unit
+from odesteer_tl.fields.wrapped import WrappedField
 from odesteer_tl.organism.lexicon import CLASSES
 
 LATENTS = ("weather", "place")
@@ -106,7 +106,7 @@ def read(
     return ((((test - centre) / scale) @ x.T + 1) ** degree @ alpha + intercept).numpy()
 
 
-class PartField(VectorField):
+class PartField(WrappedField):
     """The component of another field inside a plane, or outside it, at unit speed.
 
     Args:
@@ -118,30 +118,18 @@ class PartField(VectorField):
     def __init__(self, field: VectorField, basis: Float[Tensor, "d k"], inside: bool) -> None:
         self.field, self.basis, self.inside = field, basis, inside
 
-    @property
-    def d_model(self) -> int:
-        return self.field.d_model
-
-    @property
-    def median_norm(self) -> float | None:
-        return self.field.median_norm
-
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The part's direction at a."""
         return unit(part(self.field(a), self.basis, self.inside), 0.0)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's, beside the basis."""
-        settings, tensors = self.field.dump()
-        inner = {f"field.{name}": x for name, x in tensors.items()}
-        own = {"field": type(self.field).__name__, "settings": settings, "inside": self.inside}
-        return own, {**inner, "basis": self.basis}
+        settings, tensors = self.dump_field()
+        return {**settings, "inside": self.inside}, {**tensors, "basis": self.basis}
 
     @classmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> PartField:
-        inner = {name.removeprefix("field."): x for name, x in tensors.items() if name.startswith("field.")}
-        field = FIELDS[settings["field"]].load(settings["settings"], inner)
-        return cls(field, tensors["basis"], settings["inside"])
+        return cls(cls.load_field(settings, tensors), tensors["basis"], settings["inside"])
 
 
 def barriers(acts: ode.LayerActivations) -> dict[str, ode.KernelBarrier]:

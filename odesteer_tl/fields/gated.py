@@ -9,9 +9,10 @@ from torch import Tensor
 
 from odesteer_tl._check import require_finite
 from odesteer_tl.fields.base import VectorField
+from odesteer_tl.fields.wrapped import WrappedField
 
 
-class GatedField(VectorField):
+class GatedField(WrappedField):
     """`v(a) = field(a)` where the cosine of a with `condition` is at least `threshold`, else 0.
 
     The gate is asked at every point of a path, so a path that leaves the condition stops there.
@@ -37,14 +38,6 @@ class GatedField(VectorField):
         self.condition = self.given / self.given.norm()
         self.tangent, self.unit_speed = field.tangent, field.unit_speed
 
-    @property
-    def d_model(self) -> int:
-        return self.field.d_model
-
-    @property
-    def median_norm(self) -> float | None:
-        return self.field.median_norm
-
     def open(self, a: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
         """Where the gate is open."""
         cosine = a @ self.condition.to(device=a.device, dtype=a.dtype) / a.norm(dim=-1)
@@ -56,15 +49,9 @@ class GatedField(VectorField):
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's, beside the condition as given: dividing it again gives the same bits."""
-        settings, tensors = self.field.dump()
-        inner = {f"field.{name}": x for name, x in tensors.items()}
-        own = {"field": type(self.field).__name__, "settings": settings, "threshold": self.threshold}
-        return own, {**inner, "condition": self.given}
+        settings, tensors = self.dump_field()
+        return {**settings, "threshold": self.threshold}, {**tensors, "condition": self.given}
 
     @classmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> GatedField:
-        from odesteer_tl.fields import FIELDS  # the registry holds this very class
-
-        inner = {name.removeprefix("field."): x for name, x in tensors.items() if name.startswith("field.")}
-        field = FIELDS[settings["field"]].load(settings["settings"], inner)
-        return cls(field, tensors["condition"], settings["threshold"])
+        return cls(cls.load_field(settings, tensors), tensors["condition"], settings["threshold"])
