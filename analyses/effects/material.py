@@ -16,7 +16,7 @@ import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.matching import Scan
 from analyses.effects.outcomes import Outcome, open_outcome
-from analyses.effects.passage import Passage
+from analyses.effects.passage import Passage, unedited_logits
 from analyses.effects.steer import Steer, angle_between
 from analyses.effects.writing import Written, left_padded, write
 from analyses.likelihood.referee import candidates
@@ -227,8 +227,7 @@ class Material:
     @cached_property
     def neutral(self) -> Float[Tensor, "n pos vocab"]:
         """Unsteered logits at every position of the prompts, which say nothing of the concept."""
-        residuals = self.whole.residuals[-1]
-        return self.whole.logits(len(self.whole.residuals) - 1, residuals, last=residuals.shape[1])
+        return unedited_logits(self.whole)
 
     @cached_property
     def unsteered(self) -> Written:

@@ -61,10 +61,8 @@ class Passage:
         text = torch.cat([tokens, written.tokens[:, behind]], dim=1)
         real = torch.cat([mask, torch.ones_like(written.tokens[:, behind])], dim=1)
         prefix = ode.collect_prefix(model, text, real, start=tokens.shape[1] - 1)
-        last = len(prefix.residuals) - 1
-        plain = prefix.logits(last, prefix.residuals[last], last=counted.shape[1])
         drawn = torch.multinomial(counted.double(), 1, generator=torch.Generator().manual_seed(seed))
-        return cls(prefix, plain, counted, drawn[:, 0])
+        return cls(prefix, unedited_logits(prefix), counted, drawn[:, 0])
 
     def mean(self, values: Float[Tensor, "n pos"]) -> Float[Tensor, " n"]:
         """Of what each token spends, over the tokens that count."""
@@ -74,3 +72,9 @@ class Passage:
     def at(self, values: Float[Tensor, "n pos d"]) -> Float[Tensor, "n d"]:
         """The values at the token looked at."""
         return values[torch.arange(len(values)), self.looked]
+
+
+def unedited_logits(prefix: ode.Prefix) -> Float[Tensor, "n pos vocab"]:
+    """The logits at every position from the prefix's start on, with nothing edited."""
+    residuals = prefix.residuals[-1]
+    return prefix.logits(len(prefix.residuals) - 1, residuals, last=residuals.shape[1])
