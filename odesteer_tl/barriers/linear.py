@@ -72,7 +72,18 @@ def fit_logistic(
     """Weights and intercept of scikit-learn's logistic regression on given features.
 
     The intercept has log(N₋/N₊) added, which turns a posterior log-odds into a log-ratio of densities.
+
+    Raises:
+        ValueError: the features have one mean in both classes within rounding. The loss is then least at weights of 0
+            (its gradient there is the difference of the means), and a solver returns rounding noise.
     """
+    difference = (positive.mean(0) - negative.mean(0)).norm()
+    size = torch.cat([positive, negative]).norm(dim=-1).mean()
+    if float(difference) <= 64 * torch.finfo(positive.dtype).eps * float(size):
+        raise ValueError(
+            f"positive ({len(positive)} rows) and negative ({len(negative)} rows) have the same mean features within "
+            "rounding: this classifier has nothing to learn from them; use another barrier, layer or texts"
+        )
     features = torch.cat([positive, negative]).numpy()
     labels = np.repeat([1, 0], [len(positive), len(negative)])
     model = LogisticRegression(C=C, max_iter=10_000).fit(features, labels)
