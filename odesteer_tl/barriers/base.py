@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -158,8 +160,20 @@ class Barrier(Displayed, ABC):
         require_classes(positive, negative)
         labels = row_labels(positive, negative, groups)
         scores = [self.value(x.double()) for x in (positive, negative)]
-        self.calibration = Calibration.of(scores[0], scores[1], count_groups(labels, len(positive)))
+        found = Calibration.of(scores[0], scores[1], count_groups(labels, len(positive)))
+        if found.bound is not None:
+            warnings.warn(
+                f"the {found.n_positive} + {found.n_negative} held-out texts are separated: they say only how large "
+                f"the log-ratio is at least, so its slope is Platt's smoothing and no more than {found.bound:.1f} nats "
+                "are claimed either way; calibrate on more texts",
+                stacklevel=_callers_level(),
+            )
+        self.calibration = found
         return self
+
+    def calibrate_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:
+        """`calibrate(acts.positive, acts.negative, groups=acts.groups)`, for one layer's held-out activations."""
+        return self.calibrate(acts.positive, acts.negative, groups=acts.groups)
 
     def log_ratio(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Calibrated estimate of log p₊(a)/p₋(a), in nats.
@@ -215,6 +229,15 @@ class Barrier(Displayed, ABC):
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
         return f"{type(self).__name__}({inside})" + ("" if self.state else " (not fitted)")
+
+
+def _callers_level() -> int:
+    """The `stacklevel` that names the first line outside the package (and outside what checks shapes in its tests)."""
+    level, frame = 1, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    inside = ("odesteer_tl", "beartype", "jaxtyping")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def pull_back(a: Float[Tensor, "*batch d"], g: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:

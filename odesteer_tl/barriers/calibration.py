@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +45,6 @@ class Calibration(Displayed):
         positive: Float[Tensor, " n"],
         negative: Float[Tensor, " m"],
         counts: tuple[int, int] | None = None,
-        stacklevel: int = 3,
     ) -> Calibration:
         """Fit the map to held-out scores: logistic loss with the classes weighted equally, and Platt's targets.
 
@@ -57,13 +55,9 @@ class Calibration(Displayed):
 
         Args:
             counts: texts behind the positive and the negative scores; one a row by default.
-            stacklevel: of the warning, as in `warnings.warn`.
 
         Raises:
             ValueError: all scores are equal within rounding.
-
-        Warns:
-            UserWarning: the held-out scores are separated.
         """
         scores = torch.cat([positive, negative]).double().cpu().numpy()
         middle, scale = float(np.median(scores)), float(scores.std())
@@ -74,15 +68,8 @@ class Calibration(Displayed):
             )
         n, m = counts or (len(positive), len(negative))
         slope, intercept = _affine((scores - middle) / scale, len(positive), n, m)
-        bound = None
-        if float(positive.min()) > float(negative.max()) or float(negative.min()) > float(positive.max()):
-            bound = math.log(2 * (min(n, m) + 1))
-            warnings.warn(
-                f"the {n} + {m} held-out texts are separated: they say of the log-ratio only how large it is at least, "
-                f"so its slope is Platt's smoothing and no more than {bound:.1f} nats are claimed; calibrate on more "
-                "texts",
-                stacklevel=stacklevel,
-            )
+        apart = float(positive.min()) > float(negative.max()) or float(negative.min()) > float(positive.max())
+        bound = math.log(2 * (min(n, m) + 1)) if apart else None
         return cls(slope / scale, intercept - slope * middle / scale, n, m, bound)
 
     def _facts(self) -> dict[str, object]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl._groups import Groups, count_groups, row_labels
-from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference
+from odesteer_tl.barriers.linear import fit_logistic
 from odesteer_tl.fields import AffineField, ConstantField, VectorField
 from odesteer_tl.fields.base import unit
 from odesteer_tl.methods.layers import side_by_side
@@ -38,7 +38,6 @@ def iti(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: in
         The field of this method at this layer; steer with it through `Steerer`.
     """
     norm = median_norm(positive, negative)
-    require_mean_difference(positive.double() / norm, negative.double() / norm)
     direction, _ = fit_logistic(positive.double() / norm, negative.double() / norm, C=1.0)
     return ConstantField(direction, norm)
 
