@@ -1,7 +1,7 @@
 """Which rows come from one text: labels that travel with activations into every fold, split and count.
 
-Rows of one text are near copies of each other. A fold that tears them apart measures memory, and an interval that counts
-each of them is too short. A bare tensor says nothing of texts, so labels are given beside it; the tensors that
+Rows of one text are near copies of each other. A fold that tears them apart measures memory, and an interval that
+counts each of them is too short. A bare tensor says nothing of texts, so labels are given beside it; the tensors that
 `collect_activations` returns with several rows a text are remembered here, and refused where labels would be needed.
 """
 
@@ -79,7 +79,8 @@ def count_groups(labels: Int[np.ndarray, " rows"], n: int) -> tuple[int, int]:
 
 
 def _pair(groups: Groups) -> tuple[Iterable[Hashable], Iterable[Hashable]]:
-    if not isinstance(groups, Sequence) or isinstance(groups, str) or len(groups) != 2:
+    # what a user hands in may be anything
+    if not isinstance(groups, Sequence) or isinstance(groups, str) or len(groups) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"groups={groups!r} is not a pair; give (labels of positive rows, labels of negative rows)")
     return groups
 

@@ -117,7 +117,7 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
         if self.provenance.get("position") in ("last", "mean"):
             return
         for acts in self.layers.values():
-            # a position that gave one row a text has no label twice, unless texts were grouped, and errs to the safe side
+            # one row a text repeats a label only where texts were grouped; then this errs to the safe side
             if acts.groups is None or any(len(set(labels)) < len(labels) for labels in acts.groups):
                 remember_several_rows_a_text(acts.positive, acts.negative)
 

@@ -104,7 +104,7 @@ def test_rows_of_one_text_count_once():
         each = scored(positive, negative).calibration
     assert (grouped.n_positive, grouped.bound) == (13, pytest.approx(math.log(28)))
     assert grouped.slope < each.slope
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match=r"13 \+ 13"):
         alone = scored(*draw(13, 12.0)).calibration
     assert (alone.slope, alone.intercept) == pytest.approx((grouped.slope, grouped.intercept), rel=1e-4, abs=1e-6)
 

@@ -105,7 +105,9 @@ def read(
     scale = (fit - centre).square().sum(-1).mean().sqrt()
     x, y = (fit - centre) / scale, torch.from_numpy(labels).double()
     kernel = (x @ x.T + 1) ** degree
-    _, C = cross_validate(lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0, groups=np.arange(len(fit)) if groups is None else groups)
+    _, C = cross_validate(
+        lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0, groups=np.arange(len(fit)) if groups is None else groups
+    )
     alpha, intercept = fit_dual(kernel, y, C)
     return ((((test - centre) / scale) @ x.T + 1) ** degree @ alpha + intercept).numpy()
 

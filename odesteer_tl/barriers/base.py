@@ -93,7 +93,11 @@ class Barrier(Displayed, ABC):
             require_different(pos / pos.norm(dim=-1, keepdim=True), neg / neg.norm(dim=-1, keepdim=True))
         else:
             require_different(pos, neg)
-        state = self._fit_by_groups(pos, neg, labels) if self.cross_validated and labels is not None else self._fit(pos, neg)
+        state = (
+            self._fit_by_groups(pos, neg, labels)
+            if self.cross_validated and labels is not None
+            else self._fit(pos, neg)
+        )
         return self.restore({**state, "median_norm": norms.median()}, None)
 
     def fit_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:

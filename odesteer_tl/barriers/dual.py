@@ -126,7 +126,8 @@ def cross_validate(
     least = min(len(np.unique(groups[classes == k])) for k in (0, 1))
     if least < folds:
         raise ValueError(
-            f"folds={folds} but the smaller class has {least} texts (groups); give C and gamma numbers or use fewer folds"
+            f"folds={folds} but the smaller class has {least} texts (groups); give C and gamma numbers or use fewer "
+            "folds"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     cuts = list(splitter.split(classes, classes, groups))

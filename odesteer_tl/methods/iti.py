@@ -119,8 +119,8 @@ def _split(
     texts, m = count_groups(groups, n), len(groups) - n
     if min(texts) < 2:
         raise ValueError(
-            f"positive has {n} rows of {texts[0]} texts and negative {m} of {texts[1]}; probes need two of each, to hold "
-            "some out"
+            f"positive has {n} rows of {texts[0]} texts and negative {m} of {texts[1]}; probes need two of each, to "
+            "hold some out"
         )
     train, held = next(GroupShuffleSplit(1, test_size=validation, random_state=seed).split(groups, groups=groups))
     if not (train < n).any() or not (train >= n).any():

@@ -14,8 +14,8 @@ from odesteer_tl.activations import Activations, LayerActivations
 from odesteer_tl.fields import AffineField, VectorField
 from odesteer_tl.methods.additive import added
 
-#: `(positive [n, *width], negative [m, *width], seed) → field`; rows of equal index are pairs where a method needs them.
-#: A method that holds rows out, or needs pairs, takes `groups=` as well: see `fit_rows`
+#: `(positive [n, *width], negative [m, *width], seed) → field`; rows of equal index are pairs where a method needs
+#: them. A method that holds rows out, or needs pairs, takes `groups=` as well: see `fit_rows`
 FitFn = Callable[[Tensor, Tensor, int], VectorField]
 #: `(layers, fields) → activations` at the layers, the negative texts steered by the fields of other layers
 CollectFn = Callable[[Sequence[int], Mapping[int, VectorField]], Activations]

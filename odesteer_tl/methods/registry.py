@@ -108,9 +108,7 @@ def require_pairs(
     """Raise `ValueError` unless the classes can be read as pairs, row by row: equally many rows, of equal groups."""
     n = len(positive)
     if n != len(negative):
-        raise ValueError(
-            f"positive has {n} rows and negative {len(negative)}; {why}: pass paired texts, or use 'caa'"
-        )
+        raise ValueError(f"positive has {n} rows and negative {len(negative)}; {why}: pass paired texts, or use 'caa'")
     labels = row_labels(positive, negative, groups)
     if (labels[:n] != labels[n:]).any():
         row = int((labels[:n] != labels[n:]).argmax())
