@@ -45,7 +45,7 @@ def row_labels(positive: Tensor, negative: Tensor, groups: Groups | None) -> Int
     """The group of every row, positive rows first, numbered in order of appearance.
 
     Without `groups` every row is taken as a text of its own, and rows of equal index in equally long classes as pairs,
-    which are one group.
+    which are one group. (Of a copy nobody knows that it had several rows a text: give its groups.)
 
     Raises:
         ValueError: `groups` is not one label a row of each class, or it is missing and a class was collected with
