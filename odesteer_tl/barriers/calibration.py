@@ -51,7 +51,9 @@ class Calibration(Displayed):
         Smoothed targets, here as weights of both outcomes for every row, stand for one text more on either side
         (Platt 1999), so that separated scores give a finite slope. But a slope that only these targets limit says
         nothing of scores beyond, so that separated scores are also bounded: with n texts a class, no set of scores can
-        be shown to have a larger log-ratio than log 2(n + 1), both shares estimated with half a text added to it.
+        be shown to have a larger log-ratio than log 2(n + 1), both shares estimated with half a text added to it. So
+        slope and intercept are shrunk together until no held-out text is claimed to have more, and nor is what lies
+        beyond them.
 
         Args:
             counts: texts behind the positive and the negative scores; one a row by default.
@@ -70,6 +72,10 @@ class Calibration(Displayed):
         slope, intercept = _affine((scores - middle) / scale, len(positive), n, m)
         apart = float(positive.min()) > float(negative.max()) or float(negative.min()) > float(positive.max())
         bound = math.log(2 * (min(n, m) + 1)) if apart else None
+        if bound is not None:
+            # h = 0 of the map stays where it is
+            shrink = min(1.0, bound / float(np.abs(slope * (scores - middle) / scale + intercept).max()))
+            slope, intercept = shrink * slope, shrink * intercept
         return cls(slope / scale, intercept - slope * middle / scale, n, m, bound)
 
     def _facts(self) -> dict[str, object]:
