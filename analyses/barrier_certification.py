@@ -143,8 +143,8 @@ def certify_steering(
     judges: dict[int, ode.Barrier] = {}
     for layer in tqdm(range(min(layers), model.cfg.n_layers), desc="fitting every layer's barrier"):
         both, held = audits.joined(acts["half"][layer], acts["other half"][layer]), acts["calibrate"][layer]
-        judges[layer] = ode.KernelBarrier(gamma="cv").fit(both.positive, both.negative)
-        judges[layer].calibrate(held.positive, held.negative)
+        judges[layer] = ode.KernelBarrier(gamma="cv").fit_activations(both)
+        judges[layer].calibrate_activations(held)
     unsteered = ode.generate(model, prompts, **_sampling(settings))
     found: list[dict[str, pd.DataFrame]] = []
     bounds: dict[int, dict[str, Any]] = {}
@@ -176,10 +176,10 @@ def _one_layer(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:  # fmt: skip
     """All tables of one layer, and the bounds for the population of prompts."""
     both = audits.joined(acts["half"], acts["other half"])
-    fitted = ode.METHODS[settings.method].fit(both.positive, both.negative, settings.seed)
+    fitted = ode.METHODS[settings.method].fit_activations(both, settings.seed)
     own = isinstance(fitted, ode.BarrierField)
     barrier = fitted.barrier if own else judges[layer]
-    barrier.calibrate(acts["calibrate"].positive, acts["calibrate"].negative)
+    barrier.calibrate_activations(acts["calibrate"])
     steerer = ode.Steerer(fitted, settings.flow(), layer, provenance={"method": settings.method}).bound_to(model)
     recording = record(model, steerer, prompts, **_sampling(settings))
     start = recording.at_prompt_end()[0].double()
@@ -230,7 +230,7 @@ def _one_layer(
 
 def _refit(barrier: ode.Barrier, settings: CertificationSettings) -> audits.Fit:
     """The same barrier on other data."""
-    return lambda positive, negative: type(barrier)(**barrier.config()).fit(positive, negative)
+    return lambda acts: type(barrier)(**barrier.config()).fit_activations(acts)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
+from odesteer_tl._groups import remember_several_rows_a_text
 from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
@@ -57,15 +58,46 @@ class LayerActivations(Displayed):
     Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
 
     Attributes:
-        positive, negative: one row a text.
+        positive, negative: one row a text, or one a token for position="all".
+        positive_groups, negative_groups: the contrast's group of each row's text, one label a row. None where nobody
+            said: every row is then taken as a text of its own, and rows of equal index in equally long classes as a
+            pair.
+
+    Raises:
+        ValueError: only one class has groups, or they are not one label a row.
     """
 
     positive: Float[Tensor, "n_positive *width"]
     negative: Float[Tensor, "n_negative *width"]
+    positive_groups: tuple[int, ...] | None = None
+    negative_groups: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.positive_groups is None) != (self.negative_groups is None):
+            raise ValueError("positive_groups and negative_groups belong together; give both or neither")
+        for name, rows, labels in (
+            ("positive_groups", self.positive, self.positive_groups),
+            ("negative_groups", self.negative, self.negative_groups),
+        ):
+            if labels is not None and len(labels) != len(rows):
+                raise ValueError(f"{name} has {len(labels)} labels for {len(rows)} rows; give one label a row")
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The labels of both classes, for `groups=` of every fit; None where they are not known."""
+        if self.positive_groups is None or self.negative_groups is None:
+            return None
+        return self.positive_groups, self.negative_groups
 
     def _facts(self) -> dict[str, object]:
         norms = torch.cat([self.positive, self.negative]).flatten(1).norm(dim=-1)
-        return {"positive": self.positive, "negative": self.negative, "norm": spread(norms)}
+        known = None if self.groups is None else len({*self.groups[0], *self.groups[1]})
+        return {
+            "positive": self.positive,
+            "negative": self.negative,
+            "groups": known or "not known: every row a text",
+            "norm": spread(norms),
+        }
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +113,14 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.provenance.get("position") in ("last", "mean"):
+            return
+        for acts in self.layers.values():
+            # one row a text repeats a label only where texts were grouped; then this errs to the safe side
+            if acts.groups is None or any(len(set(labels)) < len(labels) for labels in acts.groups):
+                remember_several_rows_a_text(acts.positive, acts.negative)
 
     def _facts(self) -> dict[str, object]:
         first = next(iter(self.layers.values()))
@@ -110,6 +150,10 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             for layer, acts in self.layers.items()
             for side in ("positive", "negative")
         }
+        for layer, acts in self.layers.items():
+            if acts.groups is not None:
+                for side, labels in zip(("positive", "negative"), acts.groups, strict=True):
+                    tensors[f"{layer}.{side}_groups"] = torch.tensor(labels, dtype=torch.int64)
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -119,7 +163,7 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
 
     @classmethod
     def load(cls, path: str | Path) -> Activations:
-        """Read what `save` wrote.
+        """Read what `save` wrote; a file written before groups were kept has none (see `LayerActivations`).
 
         Raises:
             ValueError: the file is truncated or not one of ours.
@@ -128,14 +172,16 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             with safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            layers = {
-                int(key.split(".")[0]): LayerActivations(tensors[key], tensors[key.replace("positive", "negative")])
-                for key in sorted(tensors, key=lambda k: int(k.split(".")[0]))
-                if key.endswith("positive")
-            }
+            layers = {layer: _read_layer(tensors, layer) for layer in sorted({int(k.split(".")[0]) for k in tensors})}
             return cls(layers, ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"]))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable activation cache ({error}); delete it") from error
+
+
+def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
+    labels = [tensors.get(f"{layer}.{side}_groups") for side in ("positive", "negative")]
+    groups = [None if x is None else tuple(int(g) for g in x) for x in labels]
+    return LayerActivations(tensors[f"{layer}.positive"], tensors[f"{layer}.negative"], *groups)
 
 
 @torch.no_grad()
@@ -167,7 +213,7 @@ def collect_activations(
             all of its tokens but the BOS, and "generated" its last one; texts of equal length share a pass.
 
     Returns:
-        Float32 CPU tensors by layer, in the order of the contrast's texts.
+        Float32 CPU tensors by layer, in the order of the contrast's texts, and the group of every row.
 
     Raises:
         ValueError: a layer, position or site is unknown, a text is longer than the model's context, or an activation is
@@ -190,7 +236,7 @@ def collect_activations(
         "site": site,
     }
     hashable = isinstance(position, str) and negatives_under is None
-    file = _cache_file(cache, identity, provenance) if cache is not None and hashable else None
+    file = _cache_file(cache, identity, provenance, contrast) if cache is not None and hashable else None
     if file is not None and file.exists():
         return Activations.load(file)
 
@@ -204,7 +250,8 @@ def collect_activations(
     found: dict[int, LayerActivations] = {}
     for layer in wanted:
         chunks = [chunk for rows in passes for chunk in rows[layer]]
-        found[layer] = LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:]))
+        labels = [_repeated(contrast.positive_groups, chunks[:n]), _repeated(contrast.negative_groups, chunks[n:])]
+        found[layer] = LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:]), *labels)
     for layer, acts in found.items():
         require_finite(f"activations at layer {layer} (positive)", acts.positive)
         require_finite(f"activations at layer {layer} (negative)", acts.negative)
@@ -214,9 +261,15 @@ def collect_activations(
     return result
 
 
-def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str, Any]) -> Path:
+def _repeated(groups: Sequence[int], chunks: Sequence[Tensor]) -> tuple[int, ...]:
+    """The group of every row, from that of every text."""
+    return tuple(int(g) for g, chunk in zip(groups, chunks, strict=True) for _ in range(len(chunk)))
+
+
+def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str, Any], contrast: ContrastSet) -> Path:
     """Where a result is kept: a name hashed from all that determines it."""
-    key = json.dumps([asdict(identity), provenance], sort_keys=True)
+    groups = [[int(g) for g in side] for side in (contrast.positive_groups, contrast.negative_groups)]
+    key = json.dumps([asdict(identity), provenance, groups], sort_keys=True)
     return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 

@@ -98,7 +98,7 @@ def test_calibration_of_the_truth_is_perfect_and_of_an_overconfident_pair_is_men
 
 
 def test_slope_and_intercept_are_those_of_barrier_calibration():
-    """The same Platt fit as a barrier's, by another optimiser."""
+    """The same Platt fit as a barrier's; `test_calibration` has the oracle."""
     truth = GaussianPair.draw(16, separation=2.0, tied=True, seed=2)
     x = truth.sample(300, 1)
     density = DensityPair([ShrunkGaussian()], tied=True).fit(*x, groups(0, 300))

@@ -160,8 +160,8 @@ def _choose(
 
 def _steerers(acts: ode.Activations, name: str, layer: int, settings: Settings) -> list[ode.Steerer]:
     """One fit, at every strength; a method with a strength of its own is used at that."""
-    method, here = ode.METHODS[name], acts[layer]
-    field = method.fit(here.positive, here.negative, settings.seed)
+    method = ode.METHODS[name]
+    field = method.fit_activations(acts[layer], settings.seed)
     strengths = [{settings.unit: s} for s in settings.strengths] if method.T is None else [{"T": method.T}]
     flows = [ode.Flow(steps=method.steps, method=method.solver, **strength) for strength in strengths]
     provenance = {"method": name, "contrast": acts.provenance}

@@ -4,6 +4,7 @@ and, on the organism, the grammar itself."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from odesteer_tl.activations import LayerActivations
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.suffix import collect_prefix
 
-Fit = Callable[[Tensor, Tensor], ode.Barrier]
+Fit = Callable[[LayerActivations], ode.Barrier]
 
 
 def joined(*parts: LayerActivations) -> LayerActivations:
     """Several parts of one layer as one."""
-    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]))
+    groups = [p.groups for p in parts]
+    labels = [[g[side] for g in groups if g is not None] for side in (0, 1)] if None not in groups else None
+    of_rows = [None, None] if labels is None else [tuple(chain(*side)) for side in labels]
+    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]), *of_rows)
 
 
 def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
@@ -51,9 +55,9 @@ def cross_fit(
     angle: float, steps: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Steer by a barrier fitted on one half, audit by one fitted on the other, in calibrated units. Units: prompts."""
-    steering, auditing = (fit(x.positive, x.negative) for x in (half, other))
+    steering, auditing = (fit(x) for x in (half, other))
     for barrier in (steering, auditing):
-        barrier.calibrate(calibrate.positive, calibrate.negative)
+        barrier.calibrate_activations(calibrate)
     points = ode.Flow(angle=angle, steps=steps).solve(ode.BarrierField(steering), a.double(), record=True).points
     assert points is not None
     own, audited = (b.log_ratio(points[-1]) - b.log_ratio(points[0]) for b in (steering, auditing))

@@ -139,7 +139,7 @@ def agreements(scores: Scores, calibration: Calibration, grid: float) -> pd.Data
             score = found[pair]
             assert score.h is not None
             # where log p₊ falls while h rises is asked of the density of the activation
-            h = calibration.slope * score.h + calibration.intercept
+            h = calibration(score.h)
             result = agreement(h, score.log_ratio, found["ambient"].over_steering)
             parting = None if result.parting_step is None else grid * result.parting_step
             row: dict[str, Any] = {"pair": pair, "method": method, "parting": parting,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl.barriers.base import Barrier
-from odesteer_tl.barriers.linear import fit_logistic
+from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference
 
 MEDIAN_SAMPLE = 1000
 
@@ -55,8 +55,9 @@ class FourierBarrier(Barrier):
             gamma = float(1 / (2 * np.median(pdist(both[rows])) ** 2))
         sampler = RBFSampler(gamma=gamma, n_components=self.n_components, random_state=self.seed)
         sampler.fit(positive.numpy())
-        features = [sampler.transform(x.numpy()) for x in (positive, negative)]
-        weight, intercept = fit_logistic(*(torch.from_numpy(np.asarray(x)) for x in features), C=self.C)
+        features = [torch.from_numpy(np.asarray(sampler.transform(x.numpy()))) for x in (positive, negative)]
+        require_mean_difference(features[0], features[1])
+        weight, intercept = fit_logistic(features[0], features[1], C=self.C)
         return {
             "frequencies": torch.from_numpy(np.asarray(sampler.random_weights_)),
             "phases": torch.from_numpy(np.asarray(sampler.random_offset_)),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl._groups import row_labels
 from odesteer_tl.barriers.base import Barrier, pull_back
-from odesteer_tl.barriers.dual import cross_validate, fit_dual
+from odesteer_tl.barriers.dual import cross_validate, fit_dual, require_mean_difference
 from odesteer_tl.barriers.linear import unit_rows
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
@@ -30,7 +32,8 @@ class KernelBarrier(Barrier):
         gamma: γ, or "cv".
         coef0: c₀ ≥ 0.
         C: inverse regularisation strength, or "cv": the value (with γ's, if that is "cv") with the least held-out
-            logistic loss in `folds`-fold cross-validation over `C_GRID` and `GAMMA_GRID`.
+            logistic loss in `folds`-fold cross-validation over `C_GRID` and `GAMMA_GRID`. Rows of one group (see
+            `fit`) are held out together.
         folds: of the cross-validation.
         seed: of its shuffle.
 
@@ -71,19 +74,28 @@ class KernelBarrier(Barrier):
         names = ("degree", "gamma", "coef0", "C", "folds", "seed")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def cross_validated(self) -> bool:
+        """Whether γ or C is chosen on held-out rows."""
+        return isinstance(self.gamma, str) or isinstance(self.C, str)
+
     def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        return self._fit_by_groups(positive, negative, row_labels(positive, negative, None))
+
+    def _fit_by_groups(self, positive: Tensor, negative: Tensor, labels: Int[np.ndarray, " rows"]) -> dict[str, Tensor]:
         X = torch.cat(unit_rows(positive, negative))
-        labels = torch.zeros(len(X), dtype=torch.float64)
-        labels[: len(positive)] = 1
+        classes = torch.zeros(len(X), dtype=torch.float64)
+        classes[: len(positive)] = 1
         gram = X @ X.mT
         gammas = GAMMA_GRID if isinstance(self.gamma, str) else (self.gamma,)
         Cs = C_GRID if isinstance(self.C, str) else (self.C,)
         gamma, C = gammas[0], Cs[0]
-        if len(gammas) * len(Cs) > 1:
+        require_mean_difference((gamma * gram + self.coef0) ** self.degree, classes)
+        if self.cross_validated:
             gamma, C = cross_validate(
-                lambda g: (g * gram + self.coef0) ** self.degree, labels, gammas, Cs, self.folds, self.seed
+                lambda g: (g * gram + self.coef0) ** self.degree, classes, gammas, Cs, self.folds, self.seed, labels
             )
-        alpha, intercept = fit_dual((gamma * gram + self.coef0) ** self.degree, labels, C)
+        alpha, intercept = fit_dual((gamma * gram + self.coef0) ** self.degree, classes, C)
         shift = math.log(len(negative) / len(positive))
         return {
             "X": X,

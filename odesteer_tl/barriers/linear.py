@@ -32,7 +32,9 @@ class LinearBarrier(Barrier):
         return {"C": self.C}
 
     def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
-        weight, intercept = fit_logistic(*unit_rows(positive, negative), C=self.C)
+        pos, neg = unit_rows(positive, negative)
+        require_mean_difference(pos, neg)
+        weight, intercept = fit_logistic(pos, neg, C=self.C)
         return {"b": weight, "c": intercept}
 
     @property
@@ -64,6 +66,21 @@ class LinearBarrier(Barrier):
 def unit_rows(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
     """Both classes as directions, for `fit_logistic`."""
     return tuple(x / x.norm(dim=-1, keepdim=True) for x in (positive, negative))  # pyright: ignore[reportReturnType]
+
+
+def require_mean_difference(positive: Float[Tensor, "n k"], negative: Float[Tensor, "m k"]) -> None:
+    """Raise `ValueError` if the features have one mean in both classes within rounding.
+
+    A logistic loss is then least at weights of 0 (its gradient there is the difference of the means), and a solver
+    returns rounding noise.
+    """
+    difference = (positive.mean(0) - negative.mean(0)).norm()
+    size = torch.cat([positive, negative]).norm(dim=-1).mean()
+    if float(difference) <= 64 * torch.finfo(positive.dtype).eps * float(size):
+        raise ValueError(
+            f"positive ({len(positive)} rows) and negative ({len(negative)} rows) have the same mean features within "
+            "rounding: this classifier has nothing to learn from them; use another barrier, layer or texts"
+        )
 
 
 def fit_logistic(

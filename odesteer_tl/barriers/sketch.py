@@ -12,7 +12,7 @@ from sklearn.kernel_approximation import PolynomialCountSketch
 from torch import Tensor
 
 from odesteer_tl.barriers.base import Barrier, pull_back
-from odesteer_tl.barriers.linear import fit_logistic, unit_rows
+from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference, unit_rows
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
 
@@ -60,6 +60,7 @@ class SketchBarrier(Barrier):
         pos, neg = unit_rows(positive, negative)
         sketch.fit(pos.numpy())
         features = [torch.from_numpy(np.asarray(sketch.transform(x.numpy()))) for x in (pos, neg)]
+        require_mean_difference(features[0], features[1])
         weight, intercept = fit_logistic(features[0], features[1], C=self.C)
         return {
             "hashes": torch.from_numpy(np.asarray(sketch.indexHash_, dtype=np.int64)),

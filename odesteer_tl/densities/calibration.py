@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.stats import ks_2samp
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from odesteer_tl._display import Displayed
+from odesteer_tl.barriers.calibration import Calibration
 from odesteer_tl.densities.base import Density
 
 #: draws from a density, among which held-out activations are ranked
@@ -81,18 +80,6 @@ class PairCalibration(Displayed):
 
 
 def affine_log_ratio(positive: Float[Tensor, " n"], negative: Float[Tensor, " m"]) -> tuple[float, float]:
-    """Slope and intercept that make a score a log-ratio of densities: class-balanced logistic loss, Platt's targets.
-
-    Platt (1999): smoothed targets, here as weights of both outcomes for every row, keep the slope finite where the
-    classes are separable.
-    """
-    scores = torch.cat([positive, negative]).numpy()
-    middle, scale = float(np.median(scores)), float(scores.std()) or 1.0
-    n, m = len(positive), len(negative)
-    hit = np.repeat([(n + 1) / (n + 2), 1 / (m + 2)], [n, m])
-    weight = np.repeat([1 / n, 1 / m], [n, m])
-    x = np.tile((scores - middle) / scale, 2).reshape(-1, 1)
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-    model.fit(x, np.repeat([1, 0], n + m), sample_weight=np.concatenate([weight * hit, weight * (1 - hit)]) * (n + m))
-    slope, intercept = float(np.ravel(model.coef_)[0]) / scale, float(np.ravel(model.intercept_)[0])
-    return slope, intercept - slope * middle
+    """Slope and intercept that make a score a log-ratio of densities, as a barrier's (see `Calibration.of`)."""
+    found = Calibration.of(positive, negative)
+    return found.slope, found.intercept

@@ -63,7 +63,8 @@ def fit(
         layer: the 0-based block that is steered; or several blocks, for a `Composition`.
         angle, T, relative: the strength, one of them (see `Flow`); without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        position: which tokens of the contrast texts are learned from.
+        position: which tokens of the contrast texts are learned from; a method that holds rows out keeps those of one
+            group of the contrast together.
         positions: which tokens are steered.
         seed: of everything random in the fit.
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl._groups import Groups, count_groups, row_labels
 from odesteer_tl.barriers.linear import fit_logistic
 from odesteer_tl.fields import AffineField, ConstantField, VectorField
 from odesteer_tl.fields.base import unit
@@ -57,6 +58,7 @@ def iti_heads(
     heads: int | None = None,
     direction: Literal["mass_mean", "probe"] = "mass_mean",
     validation: float = 0.2,
+    groups: Groups | None = None,
 ) -> VectorField:
     """`z + T·σθ̂` on the K heads that tell the classes apart best, nothing on the others; T is the paper's α (15).
 
@@ -70,7 +72,8 @@ def iti_heads(
     Args:
         heads: K.
         direction: θ: "mass_mean", the difference of the class means of all rows, or "probe", the probe's weight.
-        validation: share of the rows held out from the probes; rows of equal index are held out together.
+        validation: share of the texts held out from the probes.
+        groups: which rows come from one text, as in `KernelBarrier.fit`; a group is held out as a whole.
         seed: of the split, the only thing random.
 
     Returns:
@@ -93,7 +96,7 @@ def iti_heads(
     both = torch.cat([positive, negative]).double()
     labels = np.repeat([1, 0], [len(positive), len(negative)])
     scale = both.norm(dim=-1).median(0).values
-    train, held = _split(len(positive), len(negative), validation, seed)
+    train, held = _split(row_labels(positive, negative, groups), len(positive), validation, seed)
     accuracies, weights = np.zeros(n_heads), torch.zeros(n_heads, both.shape[2], dtype=torch.float64)
     for head, X in enumerate((both / scale.clamp_min(torch.finfo(torch.float64).tiny)[:, None]).unbind(1)):
         probe = LogisticRegression(C=1.0, max_iter=10_000).fit(X[train].numpy(), labels[train])
@@ -107,14 +110,19 @@ def iti_heads(
     return AffineField(torch.ones_like(shift).flatten(), shift.flatten(), norm)
 
 
-def _split(n: int, m: int, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of both classes to fit probes on and to rank them by; rows of equal index stay together."""
+def _split(
+    groups: Int[np.ndarray, " rows"], n: int, validation: float, seed: int
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held"]]:
+    """Rows of both classes (the first n positive) to fit probes on and to rank them by; no group is in both."""
     if not 0 < validation < 1:
         raise ValueError(f"validation={validation} must lie between 0 and 1")
-    rows = np.concatenate([np.arange(n), np.arange(m)])
-    if min(n, m) < 2:
-        raise ValueError(f"positive has {n} rows and negative {m}; probes need two of each, to hold some out")
-    train, held = next(GroupShuffleSplit(1, test_size=validation, random_state=seed).split(rows, groups=rows))
+    texts, m = count_groups(groups, n), len(groups) - n
+    if min(texts) < 2:
+        raise ValueError(
+            f"positive has {n} rows of {texts[0]} texts and negative {m} of {texts[1]}; probes need two of each, to "
+            "hold some out"
+        )
+    train, held = next(GroupShuffleSplit(1, test_size=validation, random_state=seed).split(groups, groups=groups))
     if not (train < n).any() or not (train >= n).any():
         raise ValueError(f"validation={validation} with {n} positive and {m} negative rows leaves a class without any")
     return train, held
