@@ -50,7 +50,7 @@ def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) 
 
 POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
 #: the pools over tokens, which leave special ones out
-OVER_TOKENS: tuple[Literal["mean", "all"], ...] = ("mean", "all")
+OVER_TOKENS = ("mean", "all")
 #: of what is cached: raised when the same arguments give another result
 FORMAT = 2
 
@@ -219,7 +219,7 @@ def collect_activations(
         return _warned(Activations.load(file))
 
     counted = [torch.ones_like(row, dtype=torch.bool) if special_tokens else ~is_special(model, row) for row in rows]
-    if position in OVER_TOKENS:
+    if _over_tokens(position):
         _require_counted(contrast, counted, position)
     run = _Run(model, rows, counted, names, position, NormMeter(model))
     n = len(contrast.positive)
@@ -239,9 +239,13 @@ def collect_activations(
     return result
 
 
+def _over_tokens(position: object) -> bool:
+    return position in OVER_TOKENS
+
+
 def _warned(acts: Activations) -> Activations:
     position = acts.provenance["position"]
-    if position in OVER_TOKENS:
+    if _over_tokens(position):
         warn_of_dominance(acts.norms, position)
     return acts
 
@@ -304,7 +308,7 @@ class _Run:
             batch = [texts[i] for i in within]
             ids, real = _pad_right([self.rows[i] for i in batch])
             counted, _ = _pad_right([self.counted[i] for i in batch])
-            taken = counted if self.position in OVER_TOKENS else real
+            taken = counted if _over_tokens(self.position) else real
             inputs, mask = ids.to(model.cfg.device), real.to(model.cfg.device).long()
             # ours come last, so that they see what steering has left
             with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
