@@ -277,7 +277,7 @@ class _Run:
     rows: list[Int[Tensor, " _"]]
     counted: list[Bool[Tensor, " _"]]
     names: dict[int, str]
-    position: Pool
+    position: str | PoolFn
     meter: NormMeter
     pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
