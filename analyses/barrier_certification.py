@@ -25,7 +25,7 @@ from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import organism
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import require_one_of, require_texts
 from odesteer_tl.certify import conformal_lower, landscape, rate_bound
 from odesteer_tl.sites import BLOCK_OUTPUT
 
@@ -137,7 +137,7 @@ def certify_steering(
     settings = settings or CertificationSettings()
     parts = dict(zip(SPLITS, contrast.split(tuple(SPLITS.values()), settings.seed), strict=True))
     layers = list(range(model.cfg.n_layers)) if layers is None else list(layers)
-    prompts = list(parts["test"].negative if prompts is None else prompts)
+    prompts = require_texts("prompts", parts["test"].negative if prompts is None else prompts)
     acts = {name: ode.collect_activations(model, part) for name, part in parts.items()}
     # every later layer's own barrier audits the earlier ones
     judges: dict[int, ode.Barrier] = {}

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
+import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_finite, require_one_of
+from odesteer_tl._check import as_integer, as_integers, require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
+from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
-from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl._key import is_hooked, key_of
+from odesteer_tl._tokens import is_special, tokens_of
 from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.norms import NormMeter, warn_of_dominance
 from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
@@ -49,6 +51,10 @@ def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) 
 
 
 POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
+#: the pools over tokens, which leave special ones out
+OVER_TOKENS = ("mean", "all")
+#: of what is cached: raised when the same arguments give another result
+FORMAT = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,11 +114,15 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
         layers: by layer number.
         model: what they came from.
         provenance: the contrast's, and how the activations were taken.
+        norms: one row a layer, with medians over the texts of the norms of BOS (`bos`), of the first token of text
+            (`first`) and of the later ones (`other`), and which token is `largest` of those that "mean" and "all" take,
+            by what `factor` over the text's median one (in one text of ten, or more).
     """
 
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
+    norms: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
         if self.provenance.get("position") in ("last", "mean"):
@@ -154,12 +164,13 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             if acts.groups is not None:
                 for side, labels in zip(("positive", "negative"), acts.groups, strict=True):
                     tensors[f"{layer}.{side}_groups"] = torch.tensor(labels, dtype=torch.int64)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        metadata = {"model": json.dumps(asdict(self.model)), "provenance": json.dumps(self.provenance)}
-        save_file(tensors, part, metadata=metadata)
-        part.replace(path)
+        metadata = {
+            "model": json.dumps(asdict(self.model)),
+            "provenance": json.dumps(self.provenance),
+            "norms": json.dumps(self.norms.to_dict("list")),
+        }
+        with new_file(path) as part:
+            save_file(tensors, part, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Activations:
@@ -173,7 +184,8 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             layers = {layer: _read_layer(tensors, layer) for layer in sorted({int(k.split(".")[0]) for k in tensors})}
-            return cls(layers, ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"]))
+            model, provenance = ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"])
+            return cls(layers, model, provenance, pd.DataFrame(json.loads(metadata.get("norms", "{}"))))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable activation cache ({error}); delete it") from error
 
@@ -188,11 +200,12 @@ def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
 def collect_activations(
     model: TransformerBridge,
     contrast: ContrastSet,
-    layers: Literal["all"] | Sequence[int] = "all",
+    layers: Literal["all"] | SupportsIndex | Sequence[SupportsIndex] = "all",
     position: Pool = "last",
     *,
     batch_size: int = 32,
     prepend_bos: bool | None = None,
+    special_tokens: bool = False,
     cache: str | Path | None = None,
     site: str = BLOCK_OUTPUT,
     negatives_under: HooksFor | None = None,
@@ -202,29 +215,39 @@ def collect_activations(
     Args:
         layers: `"all"` or the 0-based layers wanted.
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
-            `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`.
+            `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`, whose mask holds every token of
+            the text.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
-        prepend_bos: as in TransformerLens; False for chat-templated text that carries its own.
+        prepend_bos: as in TransformerLens; a text that begins with the BOS token, as a chat template writes it, gets no
+            second one.
+        special_tokens: whether "mean" and "all" take BOS and other special tokens, too. A BOS is an attention sink:
+            its norm may be a hundred times that of a word, and a mean with it is about nothing else.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
-            position or `negatives_under` has no such hash and is not cached.
+            position, `negatives_under`, or hooks that stand on the model have no such hash: then nothing is cached.
         site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
         negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
             positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
             all of its tokens but the BOS, and "generated" its last one; texts of equal length share a pass.
 
     Returns:
-        Float32 CPU tensors by layer, in the order of the contrast's texts, and the group of every row.
+        Float32 CPU tensors by layer, in the order of the contrast's texts, with the group of every row and the norms by
+        position.
 
     Raises:
-        ValueError: a layer, position or site is unknown, a text is longer than the model's context, or an activation is
-            NaN or infinite (the layer is named).
+        ValueError: a layer, position or site is unknown, a text is longer than the model's context, a pool over tokens
+            has none to take, or an activation is NaN or infinite (the layer is named).
+
+    Warns:
+        UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
     require_local(model)
+    batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
-    wanted = list(range(int(model.cfg.n_layers))) if layers == "all" else [int(layer) for layer in layers]
+    every = isinstance(layers, str) and layers == "all"
+    wanted = list(range(int(model.cfg.n_layers))) if every else as_integers("layers", layers)  # pyright: ignore[reportArgumentType]
     names = {layer: site_hook(model, layer, site) for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {
@@ -233,29 +256,34 @@ def collect_activations(
         "position": position if isinstance(position, str) else getattr(position, "__name__", "callable"),
         "layers": wanted,
         "prepend_bos": prepend_bos,
+        "special_tokens": special_tokens,
         "site": site,
     }
-    hashable = isinstance(position, str) and negatives_under is None
-    file = _cache_file(cache, identity, provenance, contrast) if cache is not None and hashable else None
+    rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos)
+    file = None
+    if cache is not None and isinstance(position, str) and negatives_under is None and not is_hooked(model):
+        file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
     if file is not None and file.exists():
-        return Activations.load(file)
+        return _warned(Activations.load(file))
 
-    pool = POOLS[position] if isinstance(position, str) else position
-    groups: list[tuple[Sequence[str], HooksFor | None]] = [((*contrast.positive, *contrast.negative), None)]
-    if negatives_under is not None:
-        groups = [(contrast.positive, None), (contrast.negative, negatives_under)]
-    with turn(model):
-        passes = [_forward(model, texts, names, pool, batch_size, prepend_bos, under) for texts, under in groups]
+    counted = [torch.ones_like(row, dtype=torch.bool) if special_tokens else ~is_special(model, row) for row in rows]
+    if _over_tokens(position):
+        _require_counted(contrast, counted, position)
+    run = _Run(model, rows, counted, names, position, NormMeter(model))
     n = len(contrast.positive)
+    parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
+    if negatives_under is not None:
+        parts = [(range(n), None), (range(n, len(rows)), negatives_under)]
+    with turn(model):
+        for texts, under in parts:
+            run.forward(texts, batch_size, under)
     found: dict[int, LayerActivations] = {}
-    for layer in wanted:
-        chunks = [chunk for rows in passes for chunk in rows[layer]]
-        labels = [_repeated(contrast.positive_groups, chunks[:n]), _repeated(contrast.negative_groups, chunks[n:])]
-        found[layer] = LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:]), *labels)
-    for layer, acts in found.items():
-        require_finite(f"activations at layer {layer} (positive)", acts.positive)
-        require_finite(f"activations at layer {layer} (negative)", acts.negative)
-    result = Activations(found, identity, provenance)
+    for layer, pooled in run.pooled.items():
+        labels = [_repeated(contrast.positive_groups, pooled[:n]), _repeated(contrast.negative_groups, pooled[n:])]
+        found[layer] = LayerActivations(torch.cat(pooled[:n]), torch.cat(pooled[n:]), *labels)
+        require_finite(f"activations at layer {layer} (positive)", found[layer].positive)
+        require_finite(f"activations at layer {layer} (negative)", found[layer].negative)
+    result = _warned(Activations(found, identity, provenance, run.meter.report()))
     if file is not None:
         result.save(file)
     return result
@@ -266,46 +294,80 @@ def _repeated(groups: Sequence[int], chunks: Sequence[Tensor]) -> tuple[int, ...
     return tuple(int(g) for g, chunk in zip(groups, chunks, strict=True) for _ in range(len(chunk)))
 
 
-def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str, Any], contrast: ContrastSet) -> Path:
-    """Where a result is kept: a name hashed from all that determines it."""
-    groups = [[int(g) for g in side] for side in (contrast.positive_groups, contrast.negative_groups)]
-    key = json.dumps([asdict(identity), provenance, groups], sort_keys=True)
-    return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+def _over_tokens(position: object) -> bool:
+    return position in OVER_TOKENS
 
 
-def _forward(
-    model: TransformerBridge,
-    texts: Sequence[str],
-    names: dict[int, str],
-    pool: PoolFn,
-    batch_size: int,
-    prepend_bos: bool | None,
-    under: HooksFor | None,
-) -> dict[int, list[Tensor]]:
-    """Pooled rows of every text at every layer: `{layer: [one [rows, *width] tensor a text]}`."""
-    tokens = [fitting_tokens(model, text, prepend_bos) for text in texts]
-    rows: dict[int, list[Tensor]] = {layer: [torch.empty(0)] * len(texts) for layer in names}
-    batch: list[int] = []
-    mask = torch.empty(0)
+def _warned(acts: Activations) -> Activations:
+    position = acts.provenance["position"]
+    if _over_tokens(position):
+        warn_of_dominance(acts.norms, position)
+    return acts
 
-    def keep(x: Tensor, hook: Any, layer: int) -> None:
-        real = mask.to(x.device)
-        pooled = pool(x, real).detach().float().cpu()
-        per_text = real.sum(1).tolist() if len(pooled) == int(real.sum()) and len(pooled) != len(batch) else None
-        for i, part in zip(batch, pooled.split(per_text or [1] * len(batch)), strict=True):
-            rows[layer][i] = part
 
-    hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
-    # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway
-    stop = max(names) + 1
-    until = {} if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
-    batches = _batches([len(row) for row in tokens], batch_size, mixed=under is None)
-    for batch in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
-        ids, mask = _pad_right([tokens[i] for i in batch])
-        # ours come last, so that they see what steering has left
-        with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
-            model(ids.to(model.cfg.device), attention_mask=mask.to(model.cfg.device).long(), return_type=None, **until)
-    return rows
+def _require_counted(contrast: ContrastSet, counted: Sequence[Bool[Tensor, " _"]], position: object) -> None:
+    """Raise for a text of special tokens alone, of which a pool over the others has nothing."""
+    for i, taken in enumerate(counted):
+        if not bool(taken.any()):
+            n = len(contrast.positive)
+            name, texts, at = ("positive", contrast.positive, i) if i < n else ("negative", contrast.negative, i - n)
+            raise ValueError(
+                f"position={position!r}: {name}[{at}]={texts[at]!r} has special tokens only, which are left out; pass "
+                "special_tokens=True, or drop the text"
+            )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Forward passes over a contrast's texts, and what they leave.
+
+    Attributes:
+        rows: the tokens of every text.
+        counted: which of them a pool over tokens takes.
+        names: the hook point of every layer.
+        pooled: by layer, one [rows, *width] tensor a text.
+    """
+
+    model: TransformerBridge
+    rows: list[Int[Tensor, " _"]]
+    counted: list[Bool[Tensor, " _"]]
+    names: dict[int, str]
+    position: str | PoolFn
+    meter: NormMeter
+    pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
+
+    def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
+        """Run these texts, with hooks under them."""
+        model, names = self.model, self.names
+        pool = POOLS[self.position] if isinstance(self.position, str) else self.position
+        batch: list[int] = []
+        ids = real = counted = taken = torch.empty(0)
+
+        def keep(x: Tensor, hook: Any, layer: int) -> None:
+            x = x.detach()
+            norms = torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu()
+            self.meter.add(layer, ids, real, counted, norms)
+            pooled = pool(x, taken.to(x.device)).float().cpu()
+            n = int(taken.sum())
+            per_text = taken.sum(1).tolist() if len(pooled) == n and n != len(batch) else [1] * len(batch)
+            kept = self.pooled.setdefault(layer, [torch.empty(0)] * len(self.rows))
+            for i, part in zip(batch, pooled.split(per_text), strict=True):
+                kept[i] = part
+
+        hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
+        # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway
+        stop = max(names) + 1
+        until = {} if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
+        batches = _batches([len(self.rows[i]) for i in texts], batch_size, mixed=under is None)
+        for within in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
+            batch = [texts[i] for i in within]
+            ids, real = _pad_right([self.rows[i] for i in batch])
+            counted, _ = _pad_right([self.counted[i] for i in batch])
+            taken = counted if _over_tokens(self.position) else real
+            inputs, mask = ids.to(model.cfg.device), real.to(model.cfg.device).long()
+            # ours come last, so that they see what steering has left
+            with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
+                model(inputs, attention_mask=mask, return_type=None, **until)
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

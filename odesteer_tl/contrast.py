@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from odesteer_tl._check import require_texts, warn
 from odesteer_tl._display import Displayed
 
 Record = Mapping[str, Any]
@@ -69,9 +70,12 @@ class ContrastSet(Displayed):
                 always share a group, so that a split can never leak one.
 
         Raises:
-            ValueError: a class is empty, a text is blank, or `groups` does not match the texts.
+            ValueError: a class is empty or one string, a text is blank or no string, or `groups` does not match them.
+
+        Warns:
+            UserWarning: a text that stands many times joins most of the texts into one group.
         """
-        pos, neg = tuple(positive), tuple(negative)
+        pos, neg = tuple(require_texts("positive", positive)), tuple(require_texts("negative", negative))
         if groups is None:
             start = 0 if len(pos) == len(neg) else len(pos)
             groups = (range(len(pos)), range(start, start + len(neg)))
@@ -81,7 +85,10 @@ class ContrastSet(Displayed):
                 "give one label a text"
             )
         joined = _join_groups([*groups[0], *groups[1]], [*pos, *neg])
-        return cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+        contrast = cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+        if contrast._one_group_rules() and (cause := contrast._repetition()):
+            warn(f"{cause}: a split keeps them together, and folds and intervals take them for one")
+        return contrast
 
     @classmethod
     def from_records(
@@ -107,9 +114,18 @@ class ContrastSet(Displayed):
                 `(row, text) -> str`.
 
         Raises:
-            ValueError: a column is missing, only one of `text` and `label` is given, or a class is empty.
+            ValueError: a column is missing, only one of `text` and `label` is given, a class is empty, or a row has
+                something else than a string where its text is meant (row and column are named).
         """
+        if isinstance(records, str | bytes | Mapping) or hasattr(records, "columns"):
+            raise ValueError(
+                f"records is a {type(records).__name__}, not a sequence of rows; pass a list of dicts, such as "
+                "frame.to_dict('records')"
+            )
         rows = list(records)
+        for i, row in enumerate(rows):
+            if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"row {i} is a {type(row).__name__}, not a mapping of columns; pass a list of dicts")
         if (text is None) != (label is None):
             raise ValueError(f"text={text!r}, label={label!r}: give both (labelled rows) or neither (paired columns)")
         needed = [str(positive), str(negative)] if text is None else [text, str(label)]
@@ -118,7 +134,14 @@ class ContrastSet(Displayed):
                 columns = sorted(rows[0]) if rows else []
                 raise ValueError(f"column {name!r} is missing; the rows have {columns}")
 
-        def render(row: Record, value: str) -> str:
+        def render(i: int, column: str) -> str:
+            row = rows[i]
+            value = row[column]
+            if not isinstance(value, str):
+                raise ValueError(
+                    f"row {i}, column {column!r}: {value!r} is not a text but a {type(value).__name__}; drop the row, "
+                    "or make the column strings"
+                )
             return template(row, value) if callable(template) else template.format(**{**row, "text": value})
 
         sides: tuple[list[str], list[str]] = ([], [])
@@ -126,7 +149,7 @@ class ContrastSet(Displayed):
         for i, row in enumerate(rows):
             for side, wanted in enumerate((positive, negative)):
                 if text is None or str(row[str(label)]) == str(wanted):
-                    sides[side].append(render(row, str(row[text or str(wanted)])))
+                    sides[side].append(render(i, text or str(wanted)))
                     labels[side].append(row[group] if group else i)
         return cls.from_texts(*sides, groups=labels, provenance=provenance or {"source": "records"})
 
@@ -191,7 +214,17 @@ class ContrastSet(Displayed):
             keep = set(shuffled[bounds[k] : bounds[k + 1]].tolist())
             cut = {"fractions": list(fractions), "seed": seed, "part": k, "groups": len(keep)}
             parts.append(self._select(keep, cut))
+        self._warn_of_shares(fractions, parts)
         return tuple(parts)
+
+    def _warn_of_shares(self, fractions: Sequence[float], parts: Sequence[ContrastSet]) -> None:
+        """Warn where repeated texts make the parts other than asked."""
+        n = [len(part.positive) + len(part.negative) for part in parts]
+        shares = [x / sum(n) for x in n]
+        off = max(abs(share - fraction) for share, fraction in zip(shares, fractions, strict=True))
+        if off > 0.1 and self._one_group_rules() and (cause := self._repetition()):
+            got = ", ".join(f"{share:.2f}" for share in shares)
+            warn(f"fractions={tuple(fractions)}: the parts hold shares of {got} of the texts; {cause}")
 
     def _select(self, keep: set[int], cut: dict[str, Any]) -> ContrastSet:
         """The texts whose group is in `keep`."""
@@ -200,7 +233,7 @@ class ContrastSet(Displayed):
         if not pos or not neg:
             raise ValueError(
                 f"fractions={cut['fractions']}: part {cut['part']} would hold {len(pos)} positive and {len(neg)} "
-                "negative texts; use fewer or larger parts, or more texts"
+                f"negative texts; {self._repetition() or 'use fewer or larger parts, or more texts'}"
             )
         return replace(
             self,
@@ -209,6 +242,27 @@ class ContrastSet(Displayed):
             positive_groups=tuple(self.positive_groups[i] for i in pos),
             negative_groups=tuple(self.negative_groups[i] for i in neg),
             provenance={**self.provenance, "splits": [*self.provenance.get("splits", []), cut]},
+        )
+
+    def _repetition(self) -> str | None:
+        """What a text that stands three times or more does to the groups, for messages."""
+        labels = np.asarray([*self.positive_groups, *self.negative_groups])
+        texts = pd.Series([*self.positive, *self.negative])
+        counts = texts.value_counts()
+        if counts.iloc[0] < 3:
+            return None
+        group = labels[int((texts == counts.index[0]).to_numpy().argmax())]
+        return (
+            f"the text {str(counts.index[0])[:60]!r} stands {counts.iloc[0]} times, and equal texts share a group with "
+            f"whatever they are paired with, so that {int((labels == group).sum())} of {len(texts)} texts are one "
+            "group; drop its repetitions"
+        )
+
+    def _one_group_rules(self) -> bool:
+        """Whether one group holds more than half of a class."""
+        return any(
+            2 * pd.Series(groups).value_counts().iloc[0] > max(len(groups), 2)
+            for groups in (self.positive_groups, self.negative_groups)
         )
 
     @property

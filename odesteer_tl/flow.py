@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
+from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, require_one_of, require_width
 from odesteer_tl._display import Displayed, of
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.extrapolation import extrapolated_end
@@ -53,7 +53,7 @@ EXTRAPOLATE_FROM = 100
 class Flow:
     """How far and how to integrate. Give the strength in exactly one of three units.
 
-    A strength is one number, or a tensor with one for every row, of a shape that broadcasts to that of the
+    A strength is one number, or a tensor (or array) with one for every row, of a shape that broadcasts to that of the
     activations without their width: `angle=torch.tensor([[0.1], [0.3]])` for two prompts of any length.
 
     `angle` and `relative` are lengths of path whatever the field: one of its own speed is then followed at unit speed,
@@ -94,6 +94,10 @@ class Flow:
         if len(given) != 1:
             raise ValueError(f"strength given as {given or 'nothing'}; give exactly one of angle, T and relative")
         require_one_of("method", self.method, INTEGRATORS)
+        # Python's own numbers, so that what was given can be saved
+        given = {name: as_strength(name, value) for name, value in given.items()}
+        for name, value in {**given, "steps": as_integer("steps", self.steps)}.items():
+            object.__setattr__(self, name, value)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
         ((name, value),) = given.items()
@@ -164,8 +168,9 @@ class Flow:
             record: keep all N + 1 points.
 
         Raises:
-            ValueError: wrong width, a zero or non-finite activation, or a method the field does not allow; in the
-                backward pass, a gradient asked of "certified" or "optimal", which have none.
+            ValueError: wrong width, or one in which nothing turns, a zero or non-finite activation, or a method the
+                field does not allow; in the backward pass, a gradient asked of "certified" or "optimal", which have
+                none.
         """
         if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.method].needs_quadratic:
             path = self.solve(field, a.detach(), record)
@@ -184,6 +189,11 @@ class Flow:
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
             return Path(a.clone(), points, 0, torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device))
+        if a.shape[-1] == 1 and (method.tangent or method.needs_quadratic or field.tangent):
+            raise ValueError(
+                f"a has width 1, where a sphere is two points and method={self.method!r} has nowhere to turn; use "
+                "method='euler' with a field that is no barrier's, or activations of more dimensions"
+            )
         if self.method == "optimal":
             assert isinstance(chart.field, DiagonalField)
             end = optimal_point(chart.field.values, chart.field.loads, chart.start, (T / norms).squeeze(-1))

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import numpy as np
@@ -30,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._folder import new_file
 from odesteer_tl.fields import ConstantField
 from odesteer_tl.flow import INTEGRATORS
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -65,18 +65,14 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
     widths = {len(x) for x in directions.values()}
     if len(widths) > 1:
         raise ValueError(f"steerers have widths {sorted(widths)}; a file belongs to one model: write one file each")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as part:
-        file = Path(part) / path.name
-        with closing(gguf.GGUFWriter(file, ARCHITECTURE)) as writer:
-            writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
-            writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(directions))
-            for layer, direction in sorted(directions.items()):
-                writer.add_tensor(f"direction.{layer}", direction.numpy())
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
-            writer.write_tensors_to_file()
-        file.rename(path)
+    with new_file(path) as part, closing(gguf.GGUFWriter(part, ARCHITECTURE)) as writer:
+        writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
+        writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(directions))
+        for layer, direction in sorted(directions.items()):
+            writer.add_tensor(f"direction.{layer}", direction.numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
 
 
 def read_control_vector(path: str | Path) -> dict[int, ConstantField]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import align_module_device
-from jaxtyping import Float
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
 from odesteer_tl.passes import listen
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -25,13 +21,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class ModelIdentity:
     """What a fitted artefact must find again: the same weights, in the same basis and precision.
 
-    `fingerprint` hashes the embedding matrix; `compatibility_mode` changes the residual basis of LayerNorm models.
+    `fingerprint` hashes elements of every parameter; `compatibility_mode` changes the basis of LayerNorm models.
 
     Attributes:
         name: for people; not compared.
         d_model, n_layers, dtype: sizes and precision.
         compatibility_mode: whether LayerNorm and biases are folded in, which changes the residual basis.
-        fingerprint: a hash of rows of the embedding.
+        fingerprint: a hash of elements of every parameter, "2:…"; without that beginning, as earlier versions wrote
+            it, of rows of the embedding alone.
     """
 
     name: str
@@ -43,25 +40,31 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, model: TransformerBridge) -> ModelIdentity:
-        """Read the identity of a loaded model, its embedding from disk where it was offloaded.
+        """Read the identity of a loaded model, its weights from disk where they were offloaded.
+
+        Read anew at every call, in milliseconds: training in place makes another model.
 
         Raises:
             ValueError: a remote model, or one loaded without its weights.
         """
         require_local(model)
-        rows = _embedding_rows(model)
         return cls(
-            name=_name(Path(str(model.cfg.model_name))),
+            name=model_name(model),
             d_model=int(model.cfg.d_model),
             n_layers=int(model.cfg.n_layers),
-            dtype=str(rows.dtype).removeprefix("torch."),
+            dtype=str(embedding_rows(model).dtype).removeprefix("torch."),
             compatibility_mode=bool(model.compatibility_mode),
-            fingerprint=hashlib.sha256(rows.float().numpy().tobytes()).hexdigest()[:16],
+            fingerprint=fingerprint(model),
         )
 
     def require(self, model: TransformerBridge) -> None:
-        """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not)."""
+        """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not).
+
+        An identity of the earlier kind is compared by the embedding, and warns that the blocks are not.
+        """
         found = ModelIdentity.of(model)
+        if not self.fingerprint.startswith(PREFIX):
+            found = replace(found, fingerprint=embedding_fingerprint(model))
         for key in ("d_model", "n_layers", "compatibility_mode", "dtype", "fingerprint"):
             mine, other = getattr(self, key), getattr(found, key)
             if mine != other:
@@ -70,6 +73,12 @@ class ModelIdentity:
                     f"{key}={other!r}; load the original model, fit again, or say `steerer.bound_to(model)` "
                     "if you mean to carry it over"
                 )
+        if not self.fingerprint.startswith(PREFIX):
+            warn(
+                f"model: this steerer was saved when a model was told by its embedding alone, so blocks that were "
+                f"trained since are not noticed; if {found.name!r} is the model it was fitted on, save "
+                "`steerer.bound_to(model)`"
+            )
 
 
 def load_model(
@@ -118,29 +127,13 @@ def resid_hook(model: TransformerBridge, layer: int) -> str:
     Raises:
         ValueError: `layer` is not in 0 … n_layers − 1.
     """
-    n_layers = int(model.cfg.n_layers)
+    layer, n_layers = as_integer("layer", layer), int(model.cfg.n_layers)
     if not 0 <= layer < n_layers:
-        raise ValueError(f"layer={layer} is out of range; {model.cfg.model_name!r} has layers 0 to {n_layers - 1}")
+        raise ValueError(f"layer={layer} is out of range; {model_name(model)!r} has layers 0 to {n_layers - 1}")
     return f"blocks.{layer}.hook_out"
 
 
-def _name(source: Path) -> str:
-    # a local directory is named by its last part: its path means nothing on another machine
+def model_name(model: TransformerBridge) -> str:
+    """The hub's name, or a local directory's last part: its path means nothing on another machine."""
+    source = Path(str(model.cfg.model_name))
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name
-
-
-def _embedding_rows(model: TransformerBridge) -> Float[Tensor, "rows d_model"]:
-    """Every so many rows of the input embedding, the one weight every language model has, in its own dtype."""
-    module: Any = model.original_model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    with ExitStack() as stack:
-        # an offloaded weight is a meta tensor until it is used; the bridge wraps the module that owns it
-        for part in module.modules():
-            stack.enter_context(align_module_device(part))
-        weight: Tensor = module.weight
-        if weight.is_meta:
-            raise ValueError(
-                f"model={model.cfg.model_name!r} has no weights to tell it by, its embedding is a meta tensor; "
-                "load it with its weights"
-            )
-        # 64 rows tell two trainings apart, and stay cheap on a vocabulary of 256,000
-        return weight[:: max(1, weight.shape[0] // 64)].detach().cpu().contiguous()

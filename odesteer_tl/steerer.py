@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
@@ -57,6 +57,7 @@ class Steerer(Displayed):
     site: str = BLOCK_OUTPUT
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layer", as_integer("layer", self.layer))
         position_rule(self.positions)
         require_one_of("site", self.site, SITES)
         if self.layer < 0:

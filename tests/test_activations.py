@@ -19,9 +19,16 @@ def one_by_one(model, text, layer):
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
     model = request.getfixturevalue(name)
-    pools = {"last": lambda x: x[-1:], "mean": lambda x: x.mean(0, keepdim=True), "all": lambda x: x}
-    for position, reduce in pools.items():
-        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size)
+    # BOS is left out of what is pooled over tokens, unless it is asked for
+    cases = {
+        ("last", False): lambda x: x[-1:],
+        ("mean", False): lambda x: x[1:].mean(0, keepdim=True),
+        ("all", False): lambda x: x[1:],
+        ("mean", True): lambda x: x.mean(0, keepdim=True),
+        ("all", True): lambda x: x,
+    }
+    for (position, special), reduce in cases.items():
+        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size, special_tokens=special)
         assert sorted(acts) == list(range(model.cfg.n_layers))
         for layer in acts:
             expected = torch.cat([reduce(one_by_one(model, text, layer)) for text in TEXTS.negative])

@@ -253,7 +253,9 @@ def test_h_is_that_of_the_states(organism, barrier, colored):
         assert (plain.label, before.label[:15], after.label[:14]) == ("unsteered", "steered, before", "steered, after")
         for row in (plain, before):  # nothing upstream is steered: a state before the hook is a function of the text
             text = "".join(row.tokens).removeprefix("<bos>").strip()
-            states = ode.collect_activations(organism, ode.ContrastSet.from_texts([text], ["x"]), [LAYER], "all")
+            states = ode.collect_activations(
+                organism, ode.ContrastSet.from_texts([text], ["leo was"]), [LAYER], "all", special_tokens=True
+            )
             expected = barrier.log_ratio(states[LAYER].positive.double())
             torch.testing.assert_close(torch.tensor(row.h).double(), expected, rtol=1e-4, atol=1e-4)
         start = before.generated_from - 1

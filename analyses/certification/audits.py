@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from odesteer_tl import organism, stats
+from odesteer_tl._tokens import left_padded, tokens_of
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.suffix import collect_prefix
@@ -90,11 +91,7 @@ def later_layers(
     """
     if steerer.site != BLOCK_OUTPUT:
         raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
-    tokens = model.to_tokens(list(prompts), padding_side="left")
-    tokenizer: Any = model.tokenizer
-    lengths = [model.to_tokens(p).shape[1] for p in prompts]
-    mask = (torch.arange(tokens.shape[1]) >= tokens.shape[1] - torch.tensor(lengths)[:, None]).long()
-    assert tokenizer.pad_token_id is not None
+    tokens, mask = left_padded(model, tokens_of(model, "prompts", prompts))
     frames: list[pd.DataFrame] = []
     for rows in torch.arange(len(tokens)).split(128):
         prefix = collect_prefix(model, tokens[rows], mask[rows], start=-1)

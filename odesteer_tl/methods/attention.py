@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl._check import as_integers, require_texts
+from odesteer_tl._tokens import text_tokens, tokens_of
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import pattern_hook
@@ -97,15 +98,15 @@ def collect_attended(
     require_local(model)
     if last < 1:
         raise ValueError(f"last={last} must be at least 1")
-    if not statements:
-        raise ValueError("statements is empty; pass at least one text")
-    names = {layer: resid_hook(model, layer) for layer in layers}
+    (concept,), statements = require_texts("concept", [concept]), require_texts("statements", statements)
+    whole = tokens_of(model, "statements", [concept + statement for statement in statements], prepend_bos)
+    names = {layer: resid_hook(model, layer) for layer in as_integers("layers", layers)}
     for name in names.values():
         if pattern_hook(name) not in model.hook_dict:
             raise ValueError(f"model has no {pattern_hook(name)!r}; load it with eager attention, or use 'rfm'")
     found: dict[int, list[tuple[Tensor, Tensor, Tensor, int]]] = {layer: [] for layer in names}
-    for statement in statements:
-        alone, behind = (fitting_tokens(model, x, prepend_bos)[None] for x in (statement, concept + statement))
+    for statement, behind in zip(statements, (row[None] for row in whole), strict=True):
+        alone = text_tokens(model, statement, prepend_bos)[None]
         start = int(alone[0, 0] == getattr(model.tokenizer, "bos_token_id", None))
         stop = start + behind.shape[1] - alone.shape[1]
         if not start < stop < behind.shape[1] or not torch.equal(behind[0, stop:], alone[0, start:]):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import overload
+from typing import SupportsIndex, overload
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import as_integer, as_integers, require_one_of
 from odesteer_tl.activations import Activations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.contrast import ContrastSet
@@ -21,17 +21,19 @@ from odesteer_tl.steerer import Steerer
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet, layer: int, *,
+    method: str, model: TransformerBridge, contrast: ContrastSet, layer: SupportsIndex, *,
     angle: float | None = None, T: float | None = None, relative: float | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", positions: str | PositionFn = "generated", seed: int = 0,
+    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    positions: str | PositionFn = "generated", seed: SupportsIndex = 0,
 ) -> Steerer: ...  # fmt: skip
 
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet, layer: Sequence[int], *,
+    method: str, model: TransformerBridge, contrast: ContrastSet, layer: Sequence[SupportsIndex], *,
     angle: float | None = None, T: float | None = None, relative: float | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", positions: str | PositionFn = "generated", seed: int = 0,
+    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    positions: str | PositionFn = "generated", seed: SupportsIndex = 0,
 ) -> Composition: ...  # fmt: skip
 
 
@@ -39,7 +41,7 @@ def fit(
     method: str,
     model: TransformerBridge,
     contrast: ContrastSet,
-    layer: int | Sequence[int],
+    layer: SupportsIndex | Sequence[SupportsIndex],
     *,
     angle: float | None = None,
     T: float | None = None,
@@ -47,8 +49,9 @@ def fit(
     steps: int | None = None,
     solver: str | None = None,
     position: Pool = "last",
+    special_tokens: bool = False,
     positions: str | PositionFn = "generated",
-    seed: int = 0,
+    seed: SupportsIndex = 0,
 ) -> Steerer | Composition:
     """Collect activations, fit a method, and return a steerer bound to the model, or a composition of them.
 
@@ -65,6 +68,7 @@ def fit(
         steps, solver: of the integration; by default the method's own.
         position: which tokens of the contrast texts are learned from; a method that holds rows out keeps those of one
             group of the contrast together.
+        special_tokens: whether BOS and other special tokens are among those of "mean" and "all".
         positions: which tokens are steered.
         seed: of everything random in the fit.
 
@@ -85,9 +89,10 @@ def fit(
         steps=chosen.steps if steps is None else steps,
         method=chosen.solver if solver is None else solver,
     )
-    layers = sorted(layer) if isinstance(layer, Sequence) else [layer]
-    if not layers or len(set(layers)) < len(layers):
-        raise ValueError(f"layer={layer} must name at least one layer, and each of them once")
+    several = isinstance(layer, Sequence) or getattr(layer, "ndim", 0) > 0
+    layers, seed = sorted(as_integers("layer", layer)), as_integer("seed", seed)
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"layer={layer} must name each layer once")
     seen: dict[int, Activations] = {}
 
     def steerer(at: int, field: VectorField) -> Steerer:
@@ -96,11 +101,12 @@ def fit(
 
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
-        acts = collect_activations(model, contrast, wanted, position, site=chosen.site, negatives_under=under)
+        acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=chosen.site,
+                                   negatives_under=under)  # fmt: skip
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         seen.update(dict.fromkeys(wanted, acts))
         return acts
 
     steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
-    return compose(steerers) if isinstance(layer, Sequence) else steerers[0]
+    return compose(steerers) if several else steerers[0]

@@ -64,6 +64,9 @@ def register(
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
 
+    A function of your own replaces its former self, of the same module and name, so that a notebook's cell can be run
+    again.
+
     Args:
         name: by which `fit` knows it.
         solver, steps: the integrator it is used with unless told otherwise.
@@ -74,12 +77,12 @@ def register(
         A decorator that returns the function as it was.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: another function has the name.
     """
-    if name in METHODS:
-        raise ValueError(f"name={name!r} is already a method; choose another name")
 
     def enter(fit: FitT) -> FitT:
+        if name in METHODS and not _same_cell(METHODS[name].fit, fit):
+            raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
         METHODS[name] = Method(_of_different_classes(fit), solver, steps, source, T, site, layers)
         return fit
 
@@ -95,6 +98,17 @@ def _of_different_classes(fit: FitFn) -> FitFn:
         return fit(positive, negative, *rest, **settings)
 
     return checked
+
+
+def _place(fit: FitFn) -> str:
+    """Where a function stands."""
+    return f"{getattr(fit, '__module__', None)}.{getattr(fit, '__qualname__', None)}"
+
+
+def _same_cell(former: FitFn, fit: FitFn) -> bool:
+    """Whether one is the other defined again by its owner: no method of the package, nor one of an unknown place."""
+    module = getattr(fit, "__module__", None)
+    return module is not None and not module.startswith("odesteer_tl.") and _place(former) == _place(fit)
 
 
 def median_norm(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> float:
