@@ -5,41 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
-from odesteer_tl._display import Displayed, of
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
-
-
-@dataclass(frozen=True, repr=False)
-class Path(Displayed):
-    """What a solve returns.
-
-    Attributes:
-        end: the end points, in the dtype of the activations.
-        points: all points of the path if it was recorded, in the dtype that was integrated in.
-        n_evaluations: evaluations of the field per activation (fewer than the steps where these are extrapolated).
-        stationary: where the path ended at a numerical fixed point of the field.
-    """
-
-    end: Float[Tensor, "*batch d"]
-    points: Float[Tensor, "steps_plus_1 *batch d"] | None
-    n_evaluations: int
-    stationary: Bool[Tensor, "*batch"]
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "end": self.end,
-            "points": "not recorded" if self.points is None else self.points,
-            "evaluations of the field": self.n_evaluations,
-            "ended at a fixed point": of(int(self.stationary.sum()), self.stationary.numel()),
-        }
+from odesteer_tl.path import Path as Path
 
 
 #: one number, or one for every row of activations
