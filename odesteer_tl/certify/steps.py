@@ -82,6 +82,11 @@ class Steps:
         return torch.atan2(self.span, self.radius + self.along)
 
     @property
+    def turn_error(self) -> Float[Tensor, "K n"]:
+        """Bound on the error of `turned`; of a stationary step, on the turn itself."""
+        return 4 * self._gamma * torch.hypot(self.along, self.span) / torch.hypot(self.radius + self.along, self.span)
+
+    @property
     def u(self) -> Float[Tensor, "K n d"]:
         """The unit direction each step starts from."""
         return self.start / self.radius.unsqueeze(-1)
