@@ -18,7 +18,6 @@ from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 from odesteer_tl.path import Path as Path
 
-
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
 #: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
@@ -167,12 +166,7 @@ class Flow:
         length = T if taken is None else times_power(T, -taken)
         chart = field.chart(y0)
         velocity, step = self._at_pace(method, field, chart.field)
-        if (
-            method.smooth
-            and self.steps >= EXTRAPOLATE_FROM
-            and isinstance(chart.field, DiagonalField)
-            and not record
-        ):
+        if method.smooth and self.steps >= EXTRAPOLATE_FROM and isinstance(chart.field, DiagonalField) and not record:
             coordinates, evaluations = self._extrapolate(method, chart.field, chart, length)
         else:
             on_sphere = norms if method.project and field.tangent else None

@@ -175,7 +175,9 @@ class Barrier(Displayed, ABC):
         self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
-        derived = (name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property))
+        derived = (
+            name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
+        )
         for name in derived:
             vars(self).pop(name, None)
 

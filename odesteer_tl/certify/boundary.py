@@ -70,7 +70,8 @@ class Boundary:
         bound, w = self._by_secular_equation()
         gap = bound - ((self.values * w * w).sum(1) + 2 * (self.eta * w).sum(1))
         # where coordinates of y₀ or loads vanish the secular equation loses its hard case: few, and structured
-        rest = torch.nonzero(~(gap <= LOOSE * self._size())).squeeze(1)
+        whole = (w.norm(dim=1) - 1).abs() < 1e-9
+        rest = torch.nonzero(~((gap <= LOOSE * self._size()) & whole)).squeeze(1)
         k = len(self.values)
         for rows in rest.split(max(1, BLOCK_NUMBERS // k**2)):
             exact, best = Boundary(self.values, self.y0[rows], self.eta[rows]).diagonalised()
@@ -80,7 +81,7 @@ class Boundary:
 
     def diagonalised(self) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
         """The same from the eigenvectors of Λ on y₀'s complement: O(k³) a row, and nothing can vanish."""
-        n, k = self.y0.shape
+        k = len(self.values)
         # the reflection that takes e₁ to ∓y₀: its other columns span the complement
         sign = torch.where(self.y0[:, :1] < 0, -1.0, 1.0).to(self.y0)
         normal = torch.cat([self.y0[:, :1] + sign, self.y0[:, 1:]], dim=1)

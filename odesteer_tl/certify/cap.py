@@ -131,14 +131,23 @@ def _best(
 
 def _inside(u: Float[Tensor, "n d"], u0: Float[Tensor, "n d"], theta: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
     """Unit points, turned back onto the cap's edge where they lie outside it."""
+    if u.shape[1] == 1:  # two points, and no way between them
+        return torch.where(theta[:, None] >= torch.pi, u, u0)
     along = (u * u0).sum(-1, keepdim=True)
-    across = u - along * u0
-    across = across - (across * u0).sum(-1, keepdim=True) * u0
+    across = _off(u - along * u0, u0)
     width = across.norm(dim=-1, keepdim=True)
-    side = across / width.clamp_min(torch.finfo(torch.float64).tiny)
+    # opposite the centre every way leads back: some way is taken
+    axis = torch.zeros_like(u0).scatter_(-1, u0.abs().argmin(-1, keepdim=True), 1.0)
+    across = torch.where((width < 1e-14) & (along < 0), _off(axis, u0), across)
+    side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     # by the angle itself: its cosine cannot tell small angles apart
     turned = torch.minimum(torch.atan2(width, along).squeeze(-1), theta).unsqueeze(-1)
-    return turned.cos() * u0 + turned.sin() * side
+    inside = turned.cos() * u0 + turned.sin() * side
+    return inside / inside.norm(dim=-1, keepdim=True)
+
+
+def _off(x: Float[Tensor, "n d"], u0: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return x - (x * u0).sum(-1, keepdim=True) * u0
 
 
 def _maximise(
@@ -171,7 +180,8 @@ def _scale_of(values: Tensor, loads: Tensor) -> Tensor:
 
 def _better(values: Tensor, loads: Tensor, one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Tensor:
     """The higher of two points, row by row; a point that is NaN is the lower one."""
-    return torch.where((_value(values, loads, other) <= _value(values, loads, one))[:, None], one, other)
+    first, second = (_value(values, loads, u).nan_to_num(-torch.inf) for u in (one, other))
+    return torch.where((second > first)[:, None], other, one)
 
 
 def _value(values: Tensor, loads: Tensor, u: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:

@@ -103,8 +103,8 @@ def require_squares(paths: Float[Tensor, "K_plus_1 n d"]) -> None:
     norms = row_norms(paths)
     if not bool(((norms > SMALLEST) & (norms < 1 / SMALLEST)).all()):
         raise ValueError(
-            f"points: norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; a Fourier barrier, which sees the "
-            f"norm, is certified between {SMALLEST:g} and {1 / SMALLEST:g}: leave such points out"
+            f"points: norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; a Fourier barrier, which sees "
+            f"the norm, is certified between {SMALLEST:g} and {1 / SMALLEST:g}: leave such points out"
         )
 
 

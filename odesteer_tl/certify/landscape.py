@@ -17,6 +17,8 @@ from odesteer_tl.certify.sphere import sphere_maximum
 
 #: eigenvalues nearer than this share of the spread are one; a load below this share of the scale is none
 SAME = 1e-13
+#: below this share of the scale a load, or a distance of a multiplier from an eigenvalue, tells no index
+INDEX = 1e-9
 #: a unit vector with less than this outside the span lies in it
 OUTSIDE = 1e-13
 
@@ -85,6 +87,8 @@ class Landscape(Displayed):
         multipliers: μ of each, `2(A − μI)u + b = 0`.
         values: h at each.
         ascending: in how many independent directions h rises from each; 0 is a maximum.
+        degenerate: where the index cannot be told: the point is within rounding of merging with another, or a load so
+            small that rounding may have made it (below 1e-9 of the scale) decides. `ascending` is a guess there.
         family: dimension of the set each stands for: 0 for a point; where b has no part in an eigenspace of
             dimension m, the stationary points may form a sphere of dimension m − 1.
     """
@@ -95,6 +99,7 @@ class Landscape(Displayed):
     values: Float[Tensor, " m"]
     ascending: Int[Tensor, " m"]
     family: Int[Tensor, " m"]
+    degenerate: Bool[Tensor, " m"]
 
     @cached_property
     def points(self) -> Float[Tensor, "m d"]:
@@ -103,7 +108,7 @@ class Landscape(Displayed):
 
     @property
     def maxima(self) -> int:
-        """Number of local maxima (of families of them, where b leaves an eigenspace free)."""
+        """Number of local maxima (of families of them, where b leaves an eigenspace free); see `degenerate`."""
         return int((self.ascending == 0).sum())
 
     @property
@@ -127,6 +132,7 @@ class Landscape(Displayed):
             "maxima": self.maxima,
             "minima": self.minima,
             "saddles": len(self.values) - self.maxima - self.minima,
+            "degenerate (index untold)": int(self.degenerate.sum()),
             "highest h": float(self.values.max()),
             "lowest h": float(self.values.min()),
             "width": self.quadratic.d_model,
@@ -152,6 +158,7 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     multiplicity = torch.ones(len(values), dtype=torch.int64)
     multiplicity[order == len(values) - 1] = quadratic.d_model - len(values) + 1
     y, mu, family, free = _stationary(values, loads, multiplicity)
+    degenerate = _degenerate(values, loads, y, mu, free)
     heights = (values * y * y).sum(1) + y @ loads + quadratic.c
     above = (multiplicity * (values > mu[:, None] + SAME * _scale(values, loads))).sum(1)
     # the tangent space has one ascending direction less where uᵀ(A − μI)⁻¹u > 0; as u = ½(μI − A)⁻¹b, that is −Σ2u³/β
@@ -160,7 +167,25 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     best = heights.argsort(descending=True)
     restored = y[:, order.argsort()]
     ascending = above - lost.long()
-    return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long())
+    return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long(),
+                     degenerate[best])  # fmt: skip
+
+
+def _degenerate(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y: Float[Tensor, "m k"], mu: Float[Tensor, " m"],
+    free: Bool[Tensor, " m"],
+) -> Bool[Tensor, " m"]:  # fmt: skip
+    """Where the signs that make up the index are those of numbers that may be rounding.
+
+    They are the signs of λ − μ, and of uᵀ(A − μI)⁻¹u, which is 0 where two points merge. A point that an unloaded
+    eigenvalue gave has λ = μ there, and is degenerate if that eigenvalue is loaded after all, or another is as near.
+    """
+    near = (values - mu[:, None]).abs() <= INDEX * _scale(values, loads)
+    touched = near & (loads.abs() > 0)
+    others = near & free[:, None] & (values != mu[:, None])
+    terms = torch.where(loads == 0, 0.0, -2 * y**3 / loads)
+    merging = terms.sum(1).abs() <= 1e-6 * terms.abs().sum(1)
+    return (touched | others).any(1) | (merging & ~free)
 
 
 def local_maxima(values: Float[Tensor, " k"], loads: Float[Tensor, " k"]) -> tuple[Float[Tensor, "m k"], float]:
@@ -232,7 +257,7 @@ def _lift(quadratic: QuadraticBarrier, y: Float[Tensor, " k"]) -> Float[Tensor, 
 
 
 def lifted(spectrum: Spectrum, y: Float[Tensor, "n k"], u0: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Unit vectors with coordinates y, whose part outside the span points along that of u₀ (anywhere if it has none)."""
+    """Unit vectors with coordinates y, whose part outside the span points along that of u₀, or anywhere."""
     basis = spectrum.basis
     r = basis.shape[1]
     u = y[:, :r] @ basis.mT

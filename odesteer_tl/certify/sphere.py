@@ -41,9 +41,7 @@ def sphere_maximum(
     return bound, completed(u, depth == 0, half if towards is None else towards)
 
 
-def completed(
-    u: Float[Tensor, "n k"], free: Tensor, towards: Float[Tensor, "n k"]
-) -> Float[Tensor, "n k"]:
+def completed(u: Float[Tensor, "n k"], free: Tensor, towards: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
     """u made as long as 1 by what it lacks in the free coordinates, on the side of `towards`."""
     rest = torch.where(free, 0.0, u)
     missing = (1 - rest.square().sum(1, keepdim=True)).clamp_min(0).sqrt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -85,17 +86,18 @@ def certify_written(
         True
     """
     if start.shape != end.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)} and end {tuple(end.shape)}; pass rows of the same paths")
+        raise ValueError(
+            f"start has shape {tuple(start.shape)} and end {tuple(end.shape)}; pass rows of the same paths"
+        )
     if dtype is not None:
         start, end = start.to(dtype), end.to(dtype)
-    pair = torch.stack([start.double(), end.double()]).unsqueeze(1)
-    paths = require_path(pair, barrier.d_model)
     if isinstance(barrier, FourierBarrier):
-        low, high = change_along_chords(barrier, paths)
+        bounds = partial(change_along_chords, barrier)
     elif isinstance(barrier, Barrier) and barrier.polynomial_degree is not None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        low, high = _change(barrier, paths)
+        bounds = partial(_change, barrier)
     else:
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound certificate exists for this class")
+    low, high = bounds(require_path(torch.stack([start.double(), end.double()]).unsqueeze(1), barrier.d_model))
     low, high = low.reshape(start.shape[:-1]), high.reshape(start.shape[:-1])
     return WrittenCertificate(low >= 0, high < 0, low)
 
@@ -104,7 +106,7 @@ def certify_written(
 def hold_back(
     barrier: Barrier, start: Float[Tensor, "*batch d"], end: Float[Tensor, "*batch d"]
 ) -> tuple[Float[Tensor, "*batch d"], Bool[Tensor, "*batch"]]:
-    """The furthest written point found on the arc from `start` to `end` at which h is proved no lower than at the start.
+    """The furthest point found from `start` to `end` at which h, as written, is proved no lower than at the start.
 
     The start itself, which is written as it was, is one such point, so there is always an answer.
 
