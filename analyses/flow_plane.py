@@ -110,7 +110,7 @@ def grid_table(quadratic: ode.QuadraticBarrier, plane: Slice, extent: float, n: 
 
 def path_table(barrier: ode.Barrier, plane: Slice, label: str, points: Float[Tensor, "steps_plus_1 d"]) -> pd.DataFrame:
     """One path: `POINTS` points with h, the angle from the start, and what is proved of the step."""
-    proof = ode.certify_path(barrier, points)
+    proof = ode.certify_path(barrier, points[:, None])
     rows: list[dict[str, Any]] = []
     share = torch.linspace(0, 1, POINTS // (len(points) - 1) + 1, dtype=torch.float64)[:, None]
     for step in range(len(points) - 1):

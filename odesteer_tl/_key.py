@@ -18,6 +18,8 @@ from odesteer_tl._tokens import special_ids
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.models import ModelIdentity
 
+#: modules whose hooks change no activation
+HARMLESS = ("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes")
 #: what is written into a configuration and changes no number
 NAMES = ("_name_or_path", "name_or_path", "transformers_version")
 
@@ -62,7 +64,10 @@ def is_hooked(model: TransformerBridge) -> bool:
     modules = model.original_model.modules()
     kinds = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public list of them
     hooks = (hook for x in modules for kind in kinds for hook in getattr(x, kind).values())
-    return any(not _origin(hook).startswith(("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes")) for hook in hooks)
+    return any(
+        not _origin(hook).startswith(("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes"))
+        for hook in hooks
+    )
 
 
 def _origin(hook: Any) -> str:

@@ -6,42 +6,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, require_one_of, require_width
-from odesteer_tl._display import Displayed, of
+from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
+from odesteer_tl.certify.written import hold_back
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
-
-
-@dataclass(frozen=True, repr=False)
-class Path(Displayed):
-    """What a solve returns.
-
-    Attributes:
-        end: the end points, in the dtype of the activations.
-        points: all points of the path if it was recorded, in the dtype that was integrated in.
-        n_evaluations: evaluations of the field per activation (fewer than the steps where these are extrapolated).
-        stationary: where the path ended at a numerical fixed point of the field.
-    """
-
-    end: Float[Tensor, "*batch d"]
-    points: Float[Tensor, "steps_plus_1 *batch d"] | None
-    n_evaluations: int
-    stationary: Bool[Tensor, "*batch"]
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "end": self.end,
-            "points": "not recorded" if self.points is None else self.points,
-            "evaluations of the field": self.n_evaluations,
-            "ended at a fixed point": of(int(self.stationary.sum()), self.stationary.numel()),
-        }
-
+from odesteer_tl.path import Path as Path
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
@@ -67,8 +43,9 @@ class Flow:
         steps: N ≥ 1.
         method: "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
-            orders 1 and 2), "certified" (geodesic steps cut where h would stop rising), or "optimal" (the maximum of
-            h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+            orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
+            until, rounded to the dtype of the activations, it is proved no lower than the start), or "optimal" (the
+            maximum of h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
 
     Raises:
         ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
@@ -182,45 +159,51 @@ class Flow:
             raise ValueError(f"method={self.method!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
         exact = a.dtype == torch.float64 or method.needs_quadratic
         x = a.double() if exact else a.float()
-        norms = x.norm(dim=-1, keepdim=True)
+        norms = row_norms(x).unsqueeze(-1)
         require_nonzero_rows("a", norms)
         T = self.length(field, norms)
-        chart = field.chart(x)
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
-            return Path(a.clone(), points, 0, torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device))
+            still = torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device)
+            return Path(a.clone(), points, 0, still, still.clone() if self.method == "certified" else None)
         if a.shape[-1] == 1 and (method.tangent or method.needs_quadratic or field.tangent):
             raise ValueError(
                 f"a has width 1, where a sphere is two points and method={self.method!r} has nowhere to turn; use "
                 "method='euler' with a field that is no barrier's, or activations of more dimensions"
             )
         if self.method == "optimal":
+            assert quadratic is not None
+            end = optimal_point(quadratic, x, (T / norms).squeeze(-1))
+            points = torch.stack([x, end]) if record else None
+            return Path(end.to(a.dtype), points, 1, (end == x).all(-1))
+        # a quadratic sees the direction alone: in a scale where no square of a tiny or a huge norm is lost
+        taken = exponents(x) if method.needs_quadratic else None
+        y0 = x if taken is None else times_power(x, -taken)
+        length = T if taken is None else times_power(T, -taken)
+        chart = field.chart(y0)
+        velocity, step = self._at_pace(method, field, chart.field)
+        many = method.smooth and self.steps >= EXTRAPOLATE_FROM and isinstance(chart.field, DiagonalField)
+        if many and not record and not chart.start.requires_grad:
             assert isinstance(chart.field, DiagonalField)
-            end = optimal_point(chart.field.values, chart.field.loads, chart.start, (T / norms).squeeze(-1))
-            coordinates, evaluations = [chart.start, end], 1
+            coordinates, evaluations = self._extrapolate(method, chart.field, chart, length)
         else:
-            velocity, step = self._at_pace(method, field, chart.field)
-            if (
-                method.smooth
-                and self.steps >= EXTRAPOLATE_FROM
-                and isinstance(chart.field, DiagonalField)
-                and not record
-                and not chart.start.requires_grad
-            ):
-                coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
-            else:
-                on_sphere = norms if method.project and field.tangent else None
-                coordinates = self._integrate(step, velocity, chart, T, on_sphere, record)
-                evaluations = method.evaluations * self.steps
+            on_sphere = norms if method.project and field.tangent else None
+            coordinates = self._integrate(step, velocity, chart, length, on_sphere, record)
+            evaluations = method.evaluations * self.steps
         end = coordinates[-1]
         still = (end == coordinates[-2]).all(-1)
-        points = torch.stack([x] + [chart.leave(y) for y in coordinates[1:]]) if record else None
-        final = points[-1] if points is not None else chart.leave(end)
+        left = [chart.leave(y) for y in (coordinates[1:] if record else coordinates[-1:])]
+        left = left if taken is None else [times_power(y, taken) for y in left]
+        points, final = torch.stack([x, *left]) if record else None, left[-1]
         if isinstance(self.strength, Tensor):  # a row of strength 0 among others stays what it is, bitwise
             final = torch.where(T == 0, x, final)
             points = None if points is None else torch.where(T == 0, x, points)
             still = still | (T == 0).squeeze(-1)
-        return Path(final.to(a.dtype), points, evaluations, still)
+        if self.method != "certified":
+            return Path(final.to(a.dtype), points, evaluations, still)
+        assert quadratic is not None
+        written, held = hold_back(quadratic, a, final)
+        return Path(written, points, evaluations, still, held)
 
     def _extrapolate(
         self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor

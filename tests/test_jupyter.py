@@ -144,7 +144,7 @@ def drawn_verdicts(ax):
 def test_a_path_is_drawn_as_the_certificate_has_it():
     q = random_quadratic(8, 3)
     path = ode.Flow(angle=3.0, steps=6, method="euler").solve(ode.BarrierField(q), activations(3, 8), record=True)
-    proof = ode.certify_path(q, path.points[:, 2])
+    proof = ode.certify_path(q, path.points[:, 2:3])
     assert proof.refuted.any()
     assert proof.certified.any()
     ax = plot_path(q, path, row=2)
@@ -153,7 +153,7 @@ def test_a_path_is_drawn_as_the_certificate_has_it():
     assert counts["refuted: falls somewhere"] == int(proof.refuted.sum())
     vertices = next(line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_allclose(vertices.get_ydata(), q.value(path.points[:, 2]), rtol=1e-12)
-    np.testing.assert_allclose(vertices.get_xdata()[1:], proof.angle.cumsum(0), rtol=1e-12)
+    np.testing.assert_allclose(vertices.get_xdata()[1:], proof.angle[:, 0].cumsum(0), rtol=1e-12)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert len(labels) == 4  # nothing is neither here
     # no line passes the bound drawn, nor the ceiling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from odesteer_tl._check import require_classes, require_width
 from odesteer_tl._difference import require_different
 from odesteer_tl._display import Displayed
 from odesteer_tl._groups import GroupedRows, Groups, count_groups, row_labels
+from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -199,11 +201,25 @@ class Barrier(Displayed, ABC):
 
     def restore(self: BarrierT, state: dict[str, Tensor], calibration: Calibration | None) -> BarrierT:
         """Take over a fitted state; whatever was derived from an earlier one is dropped."""
-        self.state: dict[str, Tensor] = state
+        self.state = state
         self.calibration: Calibration | None = calibration
+        return self
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The fitted tensors by name. Replace it whole: that drops what was derived from the earlier one."""
+        return self._state
+
+    @state.setter
+    def state(self, state: dict[str, Tensor]) -> None:
+        self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
-        return self
+        derived = (
+            name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
+        )
+        for name in derived:
+            vars(self).pop(name, None)
 
     def _prepare(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The activation in the dtype we compute in, width checked."""
@@ -246,6 +262,5 @@ def _callers_level() -> int:
 
 def pull_back(a: Float[Tensor, "*batch d"], g: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
     """∇ₐ q(a/‖a‖) = P g / ‖a‖ from g = ∇q at u = a/‖a‖, with P the projection orthogonal to u."""
-    norm = a.norm(dim=-1, keepdim=True)
-    u = a / norm
-    return (g - (g * u).sum(-1, keepdim=True) * u) / norm
+    u = directions(a)
+    return (g - (g * u).sum(-1, keepdim=True) * u) / row_norms(a).unsqueeze(-1)

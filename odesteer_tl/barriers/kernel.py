@@ -12,6 +12,7 @@ from torch import Tensor
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl._groups import row_labels
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.dual import cross_validate, fit_dual, require_mean_difference
 from odesteer_tl.barriers.linear import unit_rows
@@ -144,9 +145,9 @@ class KernelBarrier(Barrier):
             constant = self.fitted("intercept") + self.coef0**self.degree * alpha.sum()
             curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
             slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
-            self._collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
             # sums over samples whose weights may nearly cancel
-            self._collapsed.collapse_error = 4 * self.value_error
+            collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
+            self._collapsed = collapsed.with_collapse_error(4 * self.value_error)
         return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
@@ -162,4 +163,4 @@ class KernelBarrier(Barrier):
 
     def _base(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n"]:
         """γ xᵢ·u + c₀ for every sample."""
-        return self.chosen["gamma"] * (a @ self._on("X", a).mT) / a.norm(dim=-1, keepdim=True) + self.coef0
+        return self.chosen["gamma"] * (directions(a) @ self._on("X", a).mT) + self.coef0

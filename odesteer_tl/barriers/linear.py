@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
@@ -49,13 +50,15 @@ class LinearBarrier(Barrier):
     @property
     def quadratic(self) -> QuadraticBarrier:
         """The same h with A = 0."""
-        b = self.fitted("b")
-        return QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        if self._collapsed is None:
+            b = self.fitted("b")
+            self._collapsed = QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
         a = self._prepare(a)
-        return a @ self._on("b", a) / a.norm(dim=-1) + self._on("c", a)
+        return directions(a) @ self._on("b", a) + self._on("c", a)
 
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a) = Pw/‖a‖."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.kernel_approximation import PolynomialCountSketch
 from torch import Tensor
 
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference, unit_rows
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
@@ -121,15 +122,15 @@ class SketchBarrier(Barrier):
         M = (signs[0] * scale)[:, None] * (signs[1] * scale)[None, :] * weight[index]
         M = (M + M.mT) / 2
         collapsed = QuadraticBarrier(M[:d, :d], 2 * M[:d, d:].sum(1), c + M[d:, d:].sum())
-        collapsed.collapse_error = 32 * 2.0**-53 * (float(M.norm()) + abs(float(c)))  # a few roundings an entry
-        return collapsed
+        # a few roundings an entry
+        return collapsed.with_collapse_error(32 * 2.0**-53 * (float(M.norm()) + abs(float(c))))
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
         if self.degree <= 2:
             return self.quadratic.value(a)
         a = self._prepare(a)
-        return self._score(a / a.norm(dim=-1, keepdim=True))
+        return self._score(directions(a))
 
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a), exact for degree ≤ 2, by automatic differentiation of the sketch above."""
@@ -138,7 +139,7 @@ class SketchBarrier(Barrier):
         a = self._prepare(a)
         traced = torch.is_grad_enabled() and a.requires_grad
         with torch.enable_grad():
-            u = a / a.norm(dim=-1, keepdim=True)
+            u = directions(a)
             u = u if traced else u.detach().requires_grad_(True)
             (g,) = torch.autograd.grad(self._score(u).sum(), u, create_graph=traced)
         return pull_back(a, g)

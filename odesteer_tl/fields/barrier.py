@@ -25,14 +25,11 @@ class BarrierField(VectorField):
     def __init__(self, barrier: Barrier) -> None:
         self.barrier = barrier
         self.tangent = barrier.spherical
-        self._quadratic: QuadraticBarrier | None = None
-        if barrier.is_quadratic:
-            self._quadratic = barrier.quadratic
 
     @property
     def quadratic(self) -> QuadraticBarrier | None:
-        """The barrier as one quadratic, or None where it is not one."""
-        return self._quadratic
+        """The barrier, as it is fitted now, as one quadratic, or None where it is not one."""
+        return self.barrier.quadratic if self.barrier.is_quadratic else None
 
     @property
     def d_model(self) -> int:
@@ -44,17 +41,19 @@ class BarrierField(VectorField):
 
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The unit gradient of h."""
-        scale = 0.0 if self._quadratic is None else self._quadratic.curvature_bound
+        quadratic = self.quadratic
+        scale = 0.0 if quadratic is None else quadratic.curvature_bound
         # ‖a‖∇h is the gradient on the unit sphere, whose size `scale` bounds
         return unit(self.barrier.gradient(a) * a.norm(dim=-1, keepdim=True), scale)
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
         """The eigenbasis of the quadratic, where there is one."""
-        if self._quadratic is None:
+        quadratic = self.quadratic
+        if quadratic is None:
             return super().chart(a)
-        spectrum = self._quadratic.spectrum.like(a)
+        spectrum = quadratic.spectrum.like(a)
         start = spectrum.enter(a)
-        field = DiagonalField(spectrum.values, spectrum.loads, self._quadratic.curvature_bound)
+        field = DiagonalField(spectrum.values, spectrum.loads, quadratic.curvature_bound)
         return Chart(field, start, lambda y: spectrum.leave(a, start, y))
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

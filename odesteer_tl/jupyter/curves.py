@@ -55,8 +55,8 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
         ValueError: the path was not recorded, it has no such row, or the barrier has no certificate.
     """
     points = _row(path, row)
-    proof = certify_path(barrier, points)
-    lengths = torch.cat([torch.zeros(1, dtype=torch.float64), proof.angle.cpu().cumsum(0)])
+    proof = certify_path(barrier, points[:, None])
+    lengths = torch.cat([torch.zeros(1, dtype=torch.float64), proof.angle.cpu().squeeze(1).cumsum(0)])
     ax = ax or _new(6.0, 3.4)
     for k in range(len(proof.certified)):
         verdict = ("certified to rise" if proof.certified[k] else
