@@ -26,7 +26,7 @@ from odesteer_tl._tokens import fitting_tokens
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
-from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, place, places
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
 Pool = Literal["last", "mean", "all"] | PoolFn
@@ -91,10 +91,18 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             "position": self.provenance.get("position"),
         }
 
-    def __getitem__(self, layer: int) -> LayerActivations:
-        if layer not in self.layers:
-            raise KeyError(f"layer={layer} was not collected; these were: {sorted(self.layers)}")
-        return self.layers[layer]
+    def __getitem__(self, layer: Layer) -> LayerActivations:
+        """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""
+        try:
+            return self.layers[place(layer, self.site, self.model.n_layers).layer]
+        except (KeyError, ValueError) as error:
+            at = f"site {self.site!r} of layers {sorted(self.layers)}"
+            raise KeyError(f"layer={layer} was not collected; these were: {at}") from error
+
+    @property
+    def site(self) -> str:
+        """Where in the block they were taken, a key of `odesteer_tl.sites.SITES`."""
+        return str(self.provenance.get("site", BLOCK_OUTPUT))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.layers)
@@ -141,26 +149,28 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
 def collect_activations(
     model: TransformerBridge,
     contrast: ContrastSet,
-    layers: Literal["all"] | Sequence[int] = "all",
+    layers: Layer | Sequence[Layer] = "all",
     position: Pool = "last",
     *,
     batch_size: int = 32,
     prepend_bos: bool | None = None,
     cache: str | Path | None = None,
-    site: str = BLOCK_OUTPUT,
+    site: str | None = None,
     negatives_under: HooksFor | None = None,
 ) -> Activations:
-    """Residual-stream activations after each block (`resid_post`), every layer from one forward pass.
+    """Activations at a site of each block (by default `resid_post`), every layer from one forward pass.
 
     Args:
-        layers: `"all"` or the 0-based layers wanted.
+        layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
+            (`"blocks.12.hook_resid_mid"`); one, or a sequence.
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
             `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
         prepend_bos: as in TransformerLens; False for chat-templated text that carries its own.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
             position or `negatives_under` has no such hash and is not cached.
-        site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
+        site: where in the block: "resid_post" (its output, unless a layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", its heads; under these or TransformerLens's longer names.
         negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
             positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
             all of its tokens and "generated" its last one; texts of equal length share a pass.
@@ -177,8 +187,8 @@ def collect_activations(
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
-    wanted = list(range(int(model.cfg.n_layers))) if layers == "all" else [int(layer) for layer in layers]
-    names = {layer: site_hook(model, layer, site) for layer in wanted}
+    wanted, site = places(model, layers, site)
+    names = {layer: Place(layer, site).hook_name for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {
         "contrast": contrast.provenance,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +16,7 @@ from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
+from odesteer_tl.levels import climb, level_of, quantile_share
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,12 +28,14 @@ class Path(Displayed):
         points: all points of the path if it was recorded, in the dtype that was integrated in.
         n_evaluations: evaluations of the field per activation (fewer than the steps where these are extrapolated).
         stationary: where the path ended at a numerical fixed point of the field.
+        reached: where a path to a level arrived at it; None for a path of a given length.
     """
 
     end: Float[Tensor, "*batch d"]
     points: Float[Tensor, "steps_plus_1 *batch d"] | None
     n_evaluations: int
     stationary: Bool[Tensor, "*batch"]
+    reached: Bool[Tensor, "*batch"] | None = None
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -39,18 +43,21 @@ class Path(Displayed):
             "points": "not recorded" if self.points is None else self.points,
             "evaluations of the field": self.n_evaluations,
             "ended at a fixed point": of(int(self.stationary.sum()), self.stationary.numel()),
+            **({} if self.reached is None else {"reached": of(int(self.reached.sum()), self.reached.numel())}),
         }
 
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
+#: the units a strength is given in
+UNITS = ("angle", "T", "relative", "multiplier")
 #: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
 EXTRAPOLATE_FROM = 100
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How far and how to integrate. Give the strength in exactly one of three units.
+    """How far and how to integrate. Give the strength in exactly one of four units, or the `level` h is to reach.
 
     A strength is one number, or a tensor with one for every row, of a shape that broadcasts to that of the
     activations without their width: `angle=torch.tensor([[0.1], [0.3]])` for two prompts of any length.
@@ -63,11 +70,20 @@ class Flow:
         T: integration time. For a unit-speed field the length of the path, in activation units (the paper's); a field
             of its own speed is followed for that time, so that T = 1 in one Euler step applies a map T(a) = a + v(a).
         relative: fraction of the median norm of the fitting activations, T = relative · median.
-        steps: N ≥ 1.
-        method: "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
+        multiplier: in the method's own unit, α of `a + α·v` with v as the method learned it, not normalised: a setting
+            of a paper, of steering-vectors or of repeng, as it is. T is α · `field.length` for a `ConstantField`, and α
+            for a field of its own speed, where 1 is the whole of the map.
+        steps: N ≥ 1; by default 10, and 1 with `multiplier`.
+        method: by default "geodesic"; "euler" with `multiplier`, which then adds; "certified" with `level`.
+            "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
             orders 1 and 2), "certified" (geodesic steps cut where h would stop rising), or "optimal" (the maximum of
             h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+        level: follow a barrier's flow until h is this: a number, one a row, or "median", "q75", …: that quantile of h
+            over the positives the barrier was fitted on (those it was calibrated on, once it was). `angle`, by
+            default π, is then the longest path allowed, and N steps share the rise of h, all proved to raise it
+            throughout, the last ending on the level. A row that is there already rests; one that cannot get there
+            ends at its best, and `Path.reached` says so.
 
     Raises:
         ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
@@ -85,29 +101,60 @@ class Flow:
     angle: Strength | None = None
     T: Strength | None = None
     relative: Strength | None = None
-    steps: int = 10
-    method: str = "geodesic"
+    steps: int = cast(int, None)
+    method: str = cast(str, None)
+    multiplier: Strength | None = None
+    level: Strength | str | None = None
+
+    if TYPE_CHECKING:  # steps and method may be left to the unit; the attributes are what was chosen
+
+        def __init__(
+            self, angle: Strength | None = None, T: Strength | None = None, relative: Strength | None = None,
+            steps: int | None = None, method: str | None = None, multiplier: Strength | None = None,
+            level: Strength | str | None = None,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in (("angle", self.angle), ("T", self.T), ("relative", self.relative)) if v is not None}
-        if len(given) != 1:
-            raise ValueError(f"strength given as {given or 'nothing'}; give exactly one of angle, T and relative")
+        given = {name: value for name in (*UNITS, "level") if (value := getattr(self, name)) is not None}
+        if len(given) != 1 and set(given) != {"level", "angle"}:
+            raise ValueError(
+                f"strength given as {given or 'nothing'}; give exactly one of {', '.join(UNITS)}, or level and, if "
+                "it should go no further, angle"
+            )
+        if self.method is None:
+            chosen = {"multiplier": "euler", "level": "certified"}.get(self.unit, "geodesic")
+            object.__setattr__(self, "method", chosen)
+        if self.steps is None:
+            object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
         require_one_of("method", self.method, INTEGRATORS)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
-        ((name, value),) = given.items()
-        if not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+        for name, value in given.items():
+            if isinstance(value, str):
+                quantile_share(value)
+            elif not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+                raise ValueError(
+                    f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
+                    "smaller strength (an angle of 2π is a whole turn)"
+                )
+        strength = self.angle if self.level is not None else self.strength
+        forward = INTEGRATORS[self.method].needs_quadratic and strength is not None
+        if forward and bool(torch.as_tensor(strength).lt(0).any()):
             raise ValueError(
-                f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
-                "smaller strength (an angle of 2π is a whole turn)"
+                f"{next(iter(given))}={strength} is negative, but method={self.method!r} has no inverse; use 'geodesic'"
             )
-        if bool(torch.as_tensor(value).lt(0).any()) and INTEGRATORS[self.method].needs_quadratic:
-            raise ValueError(f"{name}={value} is negative, but method={self.method!r} has no inverse; use 'geodesic'")
+        if self.level is not None and self.method != "certified":
+            raise ValueError(f"level={self.level} with method={self.method!r}: only 'certified' meets a level")
 
     @property
-    def strength(self) -> Strength:
+    def unit(self) -> str:
+        """The name of the strength that was given: one of `UNITS`, or "level"."""
+        return "level" if self.level is not None else next(x for x in UNITS if getattr(self, x) is not None)
+
+    @property
+    def strength(self) -> Strength | str:
         """What was given, in its unit."""
-        return next(v for v in (self.angle, self.T, self.relative) if v is not None)
+        return cast("Strength | str", getattr(self, self.unit))
 
     def config(self) -> dict[str, float | int | str | None]:
         """The constructor's arguments, JSON-able.
@@ -115,11 +162,12 @@ class Flow:
         Raises:
             ValueError: the strength is one of every row, which means nothing without those rows.
         """
-        if isinstance(self.strength, Tensor):
-            raise ValueError(
-                f"strength holds one number for each of {tuple(self.strength.shape)} rows and cannot be saved; "
-                "use one number"
-            )
+        for value in (self.strength, self.angle):
+            if isinstance(value, Tensor):
+                raise ValueError(
+                    f"strength holds one number for each of {tuple(value.shape)} rows and cannot be saved; "
+                    "use one number"
+                )
         return asdict(self)
 
     def length(self, field: VectorField, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 1"]:
@@ -129,18 +177,15 @@ class Flow:
             ValueError: a tensor of strengths that does not fit the rows, `relative` without a median norm, or a length
                 that is no finite number.
         """
-        strength = torch.as_tensor(self.strength, dtype=norms.dtype, device=norms.device)
-        try:
-            each = strength.expand(norms.shape[:-1]).unsqueeze(-1)
-        except RuntimeError as error:
-            raise ValueError(
-                f"strength has shape {tuple(strength.shape)}, which does not broadcast to the "
-                f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
-            ) from error
+        if self.level is not None:
+            raise ValueError(f"level={self.level}: how far a level is depends on where a row starts; use solve")
+        each = _one_a_row(cast(Strength, self.strength), norms).unsqueeze(-1)
         if self.angle is not None:
             T = each * norms
         elif self.T is not None:
             T = each
+        elif self.multiplier is not None:
+            T = each * field.own_length
         elif field.median_norm is not None:
             T = each * field.median_norm
         else:
@@ -173,6 +218,8 @@ class Flow:
         x = a.double() if exact else a.float()
         norms = x.norm(dim=-1, keepdim=True)
         require_nonzero_rows("a", norms)
+        if self.level is not None:
+            return self._to_level(field, a, x, norms, record)
         T = self.length(field, norms)
         chart = field.chart(x)
         if not bool(T.any()):
@@ -205,6 +252,30 @@ class Flow:
             still = still | (T == 0).squeeze(-1)
         return Path(final.to(a.dtype), points, evaluations, still)
 
+    def _to_level(
+        self,
+        field: VectorField,
+        a: Float[Tensor, "*batch d"],
+        x: Float[Tensor, "*batch d"],
+        norms: Float[Tensor, "*batch 1"],
+        record: bool,
+    ) -> Path:
+        """Up the flow of a quadratic barrier to a level of h; rows that stay are what they were, bitwise."""
+        assert isinstance(field, BarrierField)  # `solve` has refused others by now
+        assert field.quadratic is not None
+        assert self.level is not None
+        level = _one_a_row(level_of(field.barrier, self.level), norms) - field.quadratic.c
+        cap = _one_a_row(torch.pi if self.angle is None else self.angle, norms)
+        chart = field.chart(x)
+        assert isinstance(chart.field, DiagonalField)
+        path = climb(chart.field, chart.start / norms, level, cap, self.steps)
+        end, *_ = left = [
+            torch.where((y == path.points[0]).all(-1, keepdim=True), x, chart.leave(y * norms))
+            for y in (path.points[::-1] if record else path.points[-1:])
+        ]
+        points = torch.stack(left[::-1]) if record else None
+        return Path(end.to(a.dtype), points, len(path.points) - 1, path.stationary, path.reached)
+
     def _extrapolate(
         self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
@@ -231,7 +302,7 @@ class Flow:
         """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
         if field.unit_speed:
             return (velocity if field.tangent or not method.tangent else projected(velocity)), method.step
-        if self.T is None:
+        if self.T is None and self.multiplier is None:
             return (projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
         return (velocity if method.timed is None else tangent_part(velocity)), method.timed or method.step
 
@@ -251,3 +322,15 @@ class Flow:
                 y = y * (norms / y.norm(dim=-1, keepdim=True))
             points = [*points, y] if record else [points[-1], y]
         return points
+
+
+def _one_a_row(strength: Strength, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch"]:
+    """One number for every row, in the dtype and on the device of `norms`."""
+    given = torch.as_tensor(strength, dtype=norms.dtype, device=norms.device)
+    try:
+        return given.expand(norms.shape[:-1])
+    except RuntimeError as error:
+        raise ValueError(
+            f"strength has shape {tuple(given.shape)}, which does not broadcast to the "
+            f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
+        ) from error

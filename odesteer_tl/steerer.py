@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,7 +25,7 @@ from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, pattern_hook, steering_hooks
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn, position_rule
-from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
+from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
 #: format 1 knew one site only: its readers would not notice another, but nothing in its files reads differently now
 FORMAT, READABLE = 2, (1, 2)
@@ -37,34 +37,45 @@ class Steerer(Displayed):
 
     Args:
         field, flow: the velocity and how far to follow it.
-        layer: the 0-based block that is steered.
+        layer: the 0-based block that is steered; or the full name of a hook point ("blocks.12.hook_resid_mid"), or,
+            where `model` is known, a negative number, counted from the end.
         positions: "generated" (the last prompt token and every generated one, as in the paper), "all", "prompt",
             "last" (the last prompt token alone), or a callable `(absolute positions, prompt length or None) → mask`.
         model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
         provenance: anything worth keeping of how it came to be, JSON-able.
-        site: where in the block: "hook_out", its output (`resid_post`), or "attn.hook_z", what its attention heads
-            write, for a field on the heads flattened to [n_heads · d_head].
+        site: where in the block: "resid_post", its output (unless the layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", what its attention heads write, for a field on the heads
+            flattened to [n_heads · d_head]. Kept as a key of `odesteer_tl.sites.SITES`.
+
+    Raises:
+        ValueError: an unknown layer, site or position rule.
     """
 
     field: VectorField
     flow: Flow
-    layer: int
+    layer: GivenLayer
     positions: str | PositionFn = "generated"
     model: ModelIdentity | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    site: str = BLOCK_OUTPUT
+    site: str = ""
+
+    if TYPE_CHECKING:  # what may be given, where the attributes are what was meant
+
+        def __init__(
+            self, field: VectorField, flow: Flow, layer: Layer, positions: str | PositionFn = "generated",
+            model: ModelIdentity | None = None, provenance: dict[str, Any] = ..., site: str = "",
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         position_rule(self.positions)
-        require_one_of("site", self.site, SITES)
-        if self.layer < 0:
-            raise ValueError(f"layer={self.layer} must be 0 or more")
+        found = place(self.layer, self.site or None, None if self.model is None else self.model.n_layers)
+        object.__setattr__(self, "layer", found.layer)
+        object.__setattr__(self, "site", found.site)
 
     def _facts(self) -> dict[str, object]:
-        unit = next(name for name in ("angle", "T", "relative") if getattr(self.flow, name) is not None)
         return {
             "field": getattr(self.field, "barrier", type(self.field).__name__),
-            f"strength ({unit})": self.flow.strength,
+            f"strength ({self.flow.unit})": self.flow.strength,
             "steps": f"{self.flow.steps}, {self.flow.method}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
@@ -74,7 +85,7 @@ class Steerer(Displayed):
     @property
     def hook_name(self) -> str:
         """The hook point steered."""
-        return f"blocks.{self.layer}.{self.site}"
+        return Place(self.layer, self.site).hook_name
 
     def hooks(self, prompt_length: int | None = None, observe: Observer | None = None) -> list[tuple[str, HookFn]]:
         """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.

@@ -85,7 +85,35 @@ class Barrier(Displayed, ABC):
         require_classes(positive, negative)
         pos, neg = positive.detach().cpu().double(), negative.detach().cpu().double()
         norm = torch.cat([pos, neg]).norm(dim=-1).median()
-        return self.restore({**self._fit(pos, neg), "median_norm": norm}, None)
+        self.restore({**self._fit(pos, neg), "median_norm": norm}, None)
+        self._remember(pos)
+        return self
+
+    def _remember(self, positive: Float[Tensor, "n d"]) -> None:
+        """Keep the percentiles of h over positives."""
+        self.state["positive_percentiles"] = torch.quantile(
+            self.value(positive.double()).cpu(), torch.linspace(0, 1, 101, dtype=torch.float64)
+        )
+        self._cast.clear()  # float64 copies that steering has no use for
+
+    def positive_quantile(self, share: float) -> float:
+        """The value of h below which this share of the positives lies, to the percentile.
+
+        The positives are those of `fit`, whose h is higher than that of others, or of `calibrate` once it was called.
+
+        Raises:
+            ValueError: a share that is no whole percentage, or a barrier that was not fitted on positives: given by
+                its coefficients, or saved before it kept this.
+        """
+        percent = round(100 * share)
+        if not 0 <= percent <= 100 or abs(percent - 100 * share) > 1e-9:
+            raise ValueError(f"share={share} must be a whole percentage between 0 and 1, such as 0.75")
+        if "positive_percentiles" not in self.state:
+            raise ValueError(
+                f"{type(self).__name__} does not know h of its positives, so level='median' and other quantiles mean "
+                "nothing; fit it again, calibrate it, or give the level as a number"
+            )
+        return float(self.state["positive_percentiles"][percent])
 
     @property
     @abstractmethod
@@ -130,13 +158,15 @@ class Barrier(Displayed, ABC):
         """Fit `slope · h + intercept` to be a log-ratio, on data that took no part in `fit`.
 
         Logistic loss with the classes weighted equally, so that the intercept is a log-ratio of densities and not of
-        class sizes; targets are smoothed (Platt 1999), so that separable data give a finite slope.
+        class sizes; targets are smoothed (Platt 1999), so that separable data give a finite slope. From then on
+        `positive_quantile` speaks of these positives, whose h is not raised by having been fitted.
         """
         require_classes(positive, negative)
         scores = [self.value(x.double()).cpu().numpy() for x in (positive, negative)]
         result = minimize(_platt_loss, np.array([1.0, 0.0]), args=tuple(scores), jac=True, method="L-BFGS-B")
         slope, intercept = (float(x) for x in result.x)
         self.calibration = Calibration(slope, intercept, len(positive), len(negative))
+        self._remember(positive)
         return self
 
     def log_ratio(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

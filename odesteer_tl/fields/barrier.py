@@ -78,18 +78,23 @@ class BarrierField(VectorField):
 
 
 class DiagonalField:
-    """The unit gradient of `Σλᵢuᵢ² + β·u`, u = y/‖y‖, in eigenbasis coordinates y."""
+    """The unit gradient of `Σλᵢuᵢ² + β·u`, u = y/‖y‖, in eigenbasis coordinates y.
+
+    Attributes:
+        values, loads: λ and β.
+        scale: a bound on h″ along every unit-speed great circle, beside which a gradient may be rounding noise.
+    """
 
     def __init__(self, values: Float[Tensor, " k"], loads: Float[Tensor, " k"], curvature_bound: float) -> None:
         self.values, self.loads = values, loads
-        self._twice, self._scale = 2 * values, curvature_bound
+        self._twice, self.scale = 2 * values, curvature_bound
 
     def double(self) -> DiagonalField:
         """The same field in float64."""
-        return DiagonalField(self.values.double(), self.loads.double(), self._scale)
+        return DiagonalField(self.values.double(), self.loads.double(), self.scale)
 
     def __call__(self, y: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch k"]:
         u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
         g = torch.addcmul(self.loads, u, self._twice)
         along = torch.linalg.vecdot(g, u).unsqueeze(-1)
-        return unit(g.addcmul_(u, along, value=-1), self._scale)  # g is ours: no pass over fresh memory
+        return unit(g.addcmul_(u, along, value=-1), self.scale)  # g is ours: no pass over fresh memory
