@@ -166,7 +166,8 @@ def collect_activations(
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
             `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
-        prepend_bos: as in TransformerLens; False for chat-templated text that carries its own.
+        prepend_bos: as in TransformerLens, unless the contrast knows better: texts of `ContrastSet.from_chat` carry
+            their own.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
             position or `negatives_under` has no such hash and is not cached.
         site: where in the block: "resid_post" (its output, unless a layer's name says otherwise), "resid_pre",
@@ -188,6 +189,7 @@ def collect_activations(
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
     wanted, site = places(model, layers, site)
+    prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     names = {layer: Place(layer, site).hook_name for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {

@@ -121,10 +121,10 @@ class Flow:
                 f"strength given as {given or 'nothing'}; give exactly one of {', '.join(UNITS)}, or level and, if "
                 "it should go no further, angle"
             )
-        if self.method is None:
+        if self.method is None:  # pyright: ignore[reportUnnecessaryComparison]
             chosen = {"multiplier": "euler", "level": "certified"}.get(self.unit, "geodesic")
             object.__setattr__(self, "method", chosen)
-        if self.steps is None:
+        if self.steps is None:  # pyright: ignore[reportUnnecessaryComparison]
             object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
         require_one_of("method", self.method, INTEGRATORS)
         if self.steps < 1:

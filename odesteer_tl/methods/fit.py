@@ -97,10 +97,10 @@ def fit(
         integration = {"steps": chosen.steps if steps is None else steps, "method": solver or chosen.solver}
     integration = {name: value for name, value in integration.items() if value is not None}
     flow = Flow(angle=angle, T=T, relative=relative, multiplier=multiplier, level=level, **integration)
-    several = isinstance(layer, Sequence) and not isinstance(layer, str)
+    several = list(layer) if isinstance(layer, Sequence) and not isinstance(layer, str) else None
     given = contrast.site if isinstance(contrast, Activations) and site is None else site
-    layers, at_site = places(model, layer, given or chosen.site)
-    if several and len(layers) < len(layer):
+    layers, at_site = places(model, layer, given or chosen.site) if several != [] else ([], chosen.site)
+    if several is not None and len(layers) < max(1, len(several)):
         raise ValueError(f"layer={layer} must name at least one layer, and each of them once")
     if chosen.site == HEADS and at_site != HEADS:
         raise ValueError(f"site={at_site!r}: {method!r} is a method of attention heads; leave site out, or use 'z'")
@@ -126,7 +126,7 @@ def fit(
         return acts
 
     steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
-    return compose(steerers) if several else steerers[0]
+    return steerers[0] if several is None else compose(steerers)
 
 
 def _given(
