@@ -110,6 +110,15 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
     def __len__(self) -> int:
         return len(self.layers)
 
+    @classmethod
+    def from_caches(
+        cls, positive: Any, negative: Any, layers: Any = "all", position: Any = "last", **how: Any
+    ) -> Activations:
+        """From two `ActivationCache`s, or dicts of tensors; see `odesteer_tl.caches.activations_from_caches`."""
+        from odesteer_tl.caches import activations_from_caches  # which needs this class
+
+        return activations_from_caches(positive, negative, layers, position, **how)
+
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically; the metadata holds the model and the provenance."""
         tensors = {

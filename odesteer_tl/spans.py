@@ -7,6 +7,9 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
+#: how tokens that hold the space before them are written, by byte-level and by SentencePiece vocabularies
+SPACES = ("Ġ", "▁")
+
 
 def completion_start(tokenizer: Any, text: str, characters: int, tokens: Int[Tensor, " pos"]) -> int:
     """The index in `tokens` of the first token behind the first `characters` characters of a text.
@@ -32,10 +35,10 @@ def completion_start(tokenizer: Any, text: str, characters: int, tokens: Int[Ten
     first = next((i for i, (_, end) in enumerate(offsets) if end > characters), None)
     if first is None:
         raise ValueError(f"text {_shown(text, characters)} has no token behind its prompt; give it a completion")
-    # a token that was trimmed of white space owns what lies between it and the token before it
-    begin = offsets[first - 1][1] if first else 0
-    if min(begin, offsets[first][0]) < characters and text[begin:characters] != "":
-        token = tokenizer.decode([ids[first]])
+    begin, token = offsets[first][0], str(tokenizer.convert_ids_to_tokens(ids[first]))
+    if token.startswith(SPACES):  # some tokenizers leave the space out of the offsets of the token that holds it
+        begin = min(begin, offsets[first - 1][1] if first else 0)
+    if begin < characters:
         raise ValueError(
             f"text {_shown(text, characters)}: the token {token!r} holds the prompt's end and the completion's "
             "beginning; move the boundary to where a token begins, often before the space"

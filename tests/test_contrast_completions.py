@@ -159,18 +159,33 @@ def test_chats_that_cannot_be_written_are_refused(organism, monkeypatch, chat, t
 # --- where the tokens of a completion begin
 
 
-WORDS = "leo noticed the round film and anna was happy with it".split()
+WORDS = sorted({word for text in ode.organism.prompts(20) for word in text.split()})
 
 
 @settings(max_examples=40, deadline=None)
-@given(words=st.lists(st.sampled_from(WORDS), min_size=2, max_size=8), cut=st.integers(1, 7), bos=st.booleans())
-def test_a_completion_begins_where_its_words_tokens_do(organism, words, cut, bos):
+@given(words=st.lists(st.sampled_from(WORDS), min_size=2, max_size=8), cut=st.integers(1, 7), bos=st.booleans(),
+       space=st.booleans())  # fmt: skip
+def test_a_completion_begins_where_its_words_tokens_do(organism, words, cut, bos, space):
     cut = min(cut, len(words) - 1)
-    prompt, end = " ".join(words[:cut]), " " + " ".join(words[cut:])
-    tokens = organism.to_tokens(prompt + end, prepend_bos=bos)[0]
-    start = completion_start(organism.tokenizer, prompt + end, len(prompt), tokens)
-    assert organism.tokenizer.decode(tokens[start:]).strip() == end.strip()
-    assert organism.tokenizer.decode(tokens[:start], skip_special_tokens=True).strip() == prompt
+    prompt, end = " ".join(words[:cut]), " ".join(words[cut:])
+    tokens = organism.to_tokens(f"{prompt} {end}", prepend_bos=bos)[0]
+    # a tokenizer of words has no token for the space, on whichever side it stands
+    start = completion_start(organism.tokenizer, f"{prompt} {end}", len(prompt) + space, tokens)
+    assert len(tokens) - start == len(organism.to_tokens(end, prepend_bos=False)[0])
+    assert tokens[start:].tolist() == organism.to_tokens(end, prepend_bos=False)[0].tolist()
+
+
+def test_a_completion_begins_where_a_real_vocabulary_says(tinystories):
+    tokenizer = tinystories.tokenizer
+    for prompt, end in (("Once upon a time ", "there was a dog"), ("She said: ", "yes")):
+        tokens = tinystories.to_tokens(prompt + end)[0]
+        start = completion_start(tokenizer, prompt + end, len(prompt), tokens)
+        assert tokenizer.decode(tokens[start:]).strip() == end.strip()
+        assert tokenizer.decode(tokens[:start], skip_special_tokens=True).strip() == prompt.strip()
+    text = "Once upon a time there was"
+    tokens = tinystories.to_tokens(text)[0]
+    with pytest.raises(ValueError, match="holds the prompt's end"):  # here the space belongs to the word before it
+        completion_start(tokenizer, text, len("Once upon a time"), tokens)
 
 
 def test_a_token_across_the_boundary_is_named(organism):
