@@ -42,7 +42,7 @@ def render_chat(model: Any, messages: Messages) -> Turns:
         raise ValueError(
             f"model={type(model).__name__} has no chat template; use an instruction-tuned model, or from_completions"
         )
-    chat = list(messages) if not isinstance(messages, str | Mapping) else []
+    chat: list[Any] = list(messages) if not isinstance(messages, str | Mapping) else []
     if not chat or not all(isinstance(x, Mapping) and {"role", "content"} <= x.keys() for x in chat):
         raise ValueError(f"messages={messages!r} is not a non-empty list of {{'role': …, 'content': …}}")
     if chat[-1]["role"] != "assistant":
