@@ -197,9 +197,10 @@ class Flow:
             )
         return T
 
-    @torch.no_grad()
     def solve(self, field: VectorField, a: Float[Tensor, "*batch d"], record: bool = False) -> Path:
         """Integrate from every row of `a` on its own; rows never influence each other.
+
+        Where gradients are enabled they pass through, to the activations and to the field's own tensors.
 
         Args:
             field: the velocity; in float32 (float64 for float64 activations and for `certified` and `optimal`).
@@ -207,8 +208,14 @@ class Flow:
             record: keep all N + 1 points.
 
         Raises:
-            ValueError: wrong width, a zero or non-finite activation, or a method the field does not allow.
+            ValueError: wrong width, a zero or non-finite activation, a method the field does not allow, or a gradient
+                asked of one that has none.
         """
+        if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.method].needs_quadratic:
+            raise ValueError(
+                f"method={self.method!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
+                "torch.no_grad()"
+            )
         require_width("a", a, field.d_model)
         method = INTEGRATORS[self.method]
         quadratic = field.quadratic if isinstance(field, BarrierField) else None
@@ -236,6 +243,7 @@ class Flow:
                 and self.steps >= EXTRAPOLATE_FROM
                 and isinstance(chart.field, DiagonalField)
                 and not record
+                and not chart.start.requires_grad
             ):
                 coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
             else:

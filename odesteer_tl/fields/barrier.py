@@ -97,4 +97,6 @@ class DiagonalField:
         u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
         g = torch.addcmul(self.loads, u, self._twice)
         along = torch.linalg.vecdot(g, u).unsqueeze(-1)
-        return unit(g.addcmul_(u, along, value=-1), self.scale)  # g is ours: no pass over fresh memory
+        # g is ours: no pass over fresh memory, unless its value is needed again for a gradient
+        out = None if g.requires_grad else g
+        return unit(torch.addcmul(g, u, along, value=-1, out=out), self.scale)
