@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Int
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from odesteer_tl.contrast import ContrastSet
 
 #: how tokens that hold the space before them are written, by byte-level and by SentencePiece vocabularies
 SPACES = ("Ġ", "▁")
@@ -50,6 +54,24 @@ def completion_start(tokenizer: Any, text: str, characters: int, tokens: Int[Ten
             "it at 'last' or at an integer"
         )
     return len(tokens) - count
+
+
+def completion_starts(tokenizer: Any, contrast: ContrastSet, rows: Sequence[Int[Tensor, " _"]]) -> list[int]:
+    """`completion_start` of every text of a contrast that remembers its prompts, positive ones first.
+
+    Args:
+        rows: the tokens of every text, in that order.
+
+    Raises:
+        ValueError: the contrast knows no prompts, or see `completion_start`.
+    """
+    if contrast.positive_prompts is None or contrast.negative_prompts is None:
+        raise ValueError(
+            "contrast does not know where its completions begin; make it with ContrastSet.from_completions or "
+            "from_chat (of chats that end with the assistant's turn), or read it at 'last'"
+        )
+    texts, lengths = contrast.positive + contrast.negative, contrast.positive_prompts + contrast.negative_prompts
+    return [completion_start(tokenizer, *each) for each in zip(texts, lengths, rows, strict=True)]
 
 
 def _shown(text: str, characters: int) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import odesteer_tl as ode
-from odesteer_tl.spans import completion_start
+from odesteer_tl.spans import completion_start, completion_starts
 
 ROWS = [{"prompt": f"question {i}?", "positive": f" yes {i}", "negative": f" no\u2028{i}"} for i in range(6)]
 TEMPLATE = (
@@ -197,3 +197,15 @@ def test_a_token_across_the_boundary_is_named(organism):
         completion_start(organism.tokenizer, text, len(text), tokens)
     with pytest.raises(ValueError, match="other tokens by the model"):
         completion_start(organism.tokenizer, text, len("leo"), tokens.flip(0))
+
+
+def test_a_contrast_that_knows_no_completions_says_so(chatty):
+    good, bad = WORDS[:2]
+    chats = ode.ContrastSet.from_chat(chatty, [ask("leo was", good)], [ask("leo was", bad)])
+    rows = [chatty.to_tokens(text, prepend_bos=False)[0] for text in (*chats.positive, *chats.negative)]
+    starts = completion_starts(chatty.tokenizer, chats, rows)
+    for row, start, answer in zip(rows, starts, (good, bad), strict=True):
+        assert chatty.tokenizer.decode(row[start:]).strip() == answer
+    plain = ode.ContrastSet.from_texts(chats.positive, chats.negative)
+    with pytest.raises(ValueError, match="does not know where its completions begin"):
+        completion_starts(chatty.tokenizer, plain, rows)
