@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import as_integer, as_integers, require_finite, require_one_of
+from odesteer_tl._check import as_integer, require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
 from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
@@ -30,7 +30,7 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.norms import NormMeter, warn_of_dominance
-from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, place, places
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
 Pool = Literal["last", "mean", "all"] | PoolFn
@@ -142,16 +142,33 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             "position": self.provenance.get("position"),
         }
 
-    def __getitem__(self, layer: int) -> LayerActivations:
-        if layer not in self.layers:
-            raise KeyError(f"layer={layer} was not collected; these were: {sorted(self.layers)}")
-        return self.layers[layer]
+    def __getitem__(self, layer: Layer) -> LayerActivations:
+        """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""
+        try:
+            return self.layers[place(layer, self.site, self.model.n_layers).layer]
+        except (KeyError, ValueError) as error:
+            at = f"site {self.site!r} of layers {sorted(self.layers)}"
+            raise KeyError(f"layer={layer} was not collected; these were: {at}") from error
+
+    @property
+    def site(self) -> str:
+        """Where in the block they were taken, a key of `odesteer_tl.sites.SITES`."""
+        return str(self.provenance.get("site", BLOCK_OUTPUT))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
+
+    @classmethod
+    def from_caches(
+        cls, positive: Any, negative: Any, layers: Any = "all", position: Any = "last", **how: Any
+    ) -> Activations:
+        """From two `ActivationCache`s, or dicts of tensors; see `odesteer_tl.caches.activations_from_caches`."""
+        from odesteer_tl.caches import activations_from_caches  # which needs this class
+
+        return activations_from_caches(positive, negative, layers, position, **how)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically; the metadata holds the model and the provenance."""
@@ -200,31 +217,33 @@ def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
 def collect_activations(
     model: TransformerBridge,
     contrast: ContrastSet,
-    layers: Literal["all"] | SupportsIndex | Sequence[SupportsIndex] = "all",
+    layers: Layer | Sequence[Layer] = "all",
     position: Pool = "last",
     *,
     batch_size: int = 32,
     prepend_bos: bool | None = None,
     special_tokens: bool = False,
     cache: str | Path | None = None,
-    site: str = BLOCK_OUTPUT,
+    site: str | None = None,
     negatives_under: HooksFor | None = None,
 ) -> Activations:
-    """Residual-stream activations after each block (`resid_post`), every layer from one forward pass.
+    """Activations at a site of each block (by default `resid_post`), every layer from one forward pass.
 
     Args:
-        layers: `"all"` or the 0-based layers wanted.
+        layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
+            (`"blocks.12.hook_resid_mid"`); one, or a sequence.
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
             `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`, whose mask holds every token of
             the text.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
-        prepend_bos: as in TransformerLens; a text that begins with the BOS token, as a chat template writes it, gets no
-            second one.
+        prepend_bos: as in TransformerLens, unless the contrast knows better (texts of `ContrastSet.from_chat` carry
+            their own); a text that begins with the BOS token gets no second one.
         special_tokens: whether "mean" and "all" take BOS and other special tokens, too. A BOS is an attention sink:
             its norm may be a hundred times that of a word, and a mean with it is about nothing else.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
             position, `negatives_under`, or hooks that stand on the model have no such hash: then nothing is cached.
-        site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
+        site: where in the block: "resid_post" (its output, unless a layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", its heads; under these or TransformerLens's longer names.
         negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
             positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
             all of its tokens but the BOS, and "generated" its last one; texts of equal length share a pass.
@@ -246,9 +265,9 @@ def collect_activations(
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
-    every = isinstance(layers, str) and layers == "all"
-    wanted = list(range(int(model.cfg.n_layers))) if every else as_integers("layers", layers)  # pyright: ignore[reportArgumentType]
-    names = {layer: site_hook(model, layer, site) for layer in wanted}
+    wanted, site = places(model, layers, site)
+    prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
+    names = {layer: Place(layer, site).hook_name for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {
         "contrast": contrast.provenance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -17,17 +17,20 @@ from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
+from odesteer_tl.levels import climb, level_of, quantile_share
 from odesteer_tl.path import Path as Path
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
+#: the units a strength is given in
+UNITS = ("angle", "T", "relative", "multiplier")
 #: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
 EXTRAPOLATE_FROM = 100
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How far and how to integrate. Give the strength in exactly one of three units.
+    """How far and how to integrate. Give the strength in exactly one of four units, or the `level` h is to reach.
 
     A strength is one number, or a tensor (or array) with one for every row, of a shape that broadcasts to that of the
     activations without their width: `angle=torch.tensor([[0.1], [0.3]])` for two prompts of any length.
@@ -40,12 +43,21 @@ class Flow:
         T: integration time. For a unit-speed field the length of the path, in activation units (the paper's); a field
             of its own speed is followed for that time, so that T = 1 in one Euler step applies a map T(a) = a + v(a).
         relative: fraction of the median norm of the fitting activations, T = relative · median.
-        steps: N ≥ 1.
-        method: "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
+        multiplier: in the method's own unit, α of `a + α·v` with v as the method learned it, not normalised: a setting
+            of a paper, of steering-vectors or of repeng, as it is. T is α · `field.length` for a `ConstantField`, and α
+            for a field of its own speed, where 1 is the whole of the map.
+        steps: N ≥ 1; by default 10, and 1 with `multiplier`.
+        method: by default "geodesic"; "euler" with `multiplier`, which then adds; "certified" with `level`.
+            "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
             orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
             until, rounded to the dtype of the activations, it is proved no lower than the start), or "optimal" (the
             maximum of h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+        level: follow a barrier's flow until h is this: a number, one a row, or "median", "q75", …: that quantile of h
+            over the positives the barrier was fitted on (those it was calibrated on, once it was). `angle`, by
+            default π, is then the longest path allowed, and N steps share the rise of h, all proved to raise it
+            throughout, the last ending on the level. A row that is there already rests; one that cannot get there
+            ends at its best, and `Path.reached` says so.
 
     Raises:
         ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
@@ -63,33 +75,64 @@ class Flow:
     angle: Strength | None = None
     T: Strength | None = None
     relative: Strength | None = None
-    steps: int = 10
-    method: str = "geodesic"
+    steps: int = cast(int, None)
+    method: str = cast(str, None)
+    multiplier: Strength | None = None
+    level: Strength | str | None = None
+
+    if TYPE_CHECKING:  # steps and method may be left to the unit; the attributes are what was chosen
+
+        def __init__(
+            self, angle: Strength | None = None, T: Strength | None = None, relative: Strength | None = None,
+            steps: int | None = None, method: str | None = None, multiplier: Strength | None = None,
+            level: Strength | str | None = None,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in (("angle", self.angle), ("T", self.T), ("relative", self.relative)) if v is not None}
-        if len(given) != 1:
-            raise ValueError(f"strength given as {given or 'nothing'}; give exactly one of angle, T and relative")
+        given = {name: value for name in (*UNITS, "level") if (value := getattr(self, name)) is not None}
+        if len(given) != 1 and set(given) != {"level", "angle"}:
+            raise ValueError(
+                f"strength given as {given or 'nothing'}; give exactly one of {', '.join(UNITS)}, or level and, if "
+                "it should go no further, angle"
+            )
+        if self.method is None:  # pyright: ignore[reportUnnecessaryComparison]
+            chosen = {"multiplier": "euler", "level": "certified"}.get(self.unit, "geodesic")
+            object.__setattr__(self, "method", chosen)
+        if self.steps is None:  # pyright: ignore[reportUnnecessaryComparison]
+            object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
         require_one_of("method", self.method, INTEGRATORS)
         # Python's own numbers, so that what was given can be saved
-        given = {name: as_strength(name, value) for name, value in given.items()}
+        given = {name: x if isinstance(x, str) else as_strength(name, x) for name, x in given.items()}
         for name, value in {**given, "steps": as_integer("steps", self.steps)}.items():
             object.__setattr__(self, name, value)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
-        ((name, value),) = given.items()
-        if not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+        for name, value in given.items():
+            if isinstance(value, str):
+                quantile_share(value)
+            elif not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+                raise ValueError(
+                    f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
+                    "smaller strength (an angle of 2π is a whole turn)"
+                )
+        strength = self.angle if self.level is not None else self.strength
+        forward = INTEGRATORS[self.method].needs_quadratic and strength is not None
+        if forward and bool(torch.as_tensor(strength).lt(0).any()):
             raise ValueError(
-                f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
-                "smaller strength (an angle of 2π is a whole turn)"
+                f"{next(iter(given))}={strength} is negative, but method={self.method!r} has no inverse; use 'geodesic'"
             )
-        if bool(torch.as_tensor(value).lt(0).any()) and INTEGRATORS[self.method].needs_quadratic:
-            raise ValueError(f"{name}={value} is negative, but method={self.method!r} has no inverse; use 'geodesic'")
+        if self.level is not None and self.method != "certified":
+            raise ValueError(f"level={self.level} with method={self.method!r}: only 'certified' meets a level")
 
     @property
-    def strength(self) -> Strength:
+    def unit(self) -> str:
+        """The name of the strength that was given: one of `UNITS`, or "level"."""
+        return "level" if self.level is not None else next(x for x in UNITS if getattr(self, x) is not None)
+
+    @property
+    def strength(self) -> Strength | str:
         """What was given, in its unit."""
-        return next(v for v in (self.angle, self.T, self.relative) if v is not None)
+        return cast("Strength | str", getattr(self, self.unit))
 
     def config(self) -> dict[str, float | int | str | None]:
         """The constructor's arguments, JSON-able.
@@ -97,11 +140,12 @@ class Flow:
         Raises:
             ValueError: the strength is one of every row, which means nothing without those rows.
         """
-        if isinstance(self.strength, Tensor):
-            raise ValueError(
-                f"strength holds one number for each of {tuple(self.strength.shape)} rows and cannot be saved; "
-                "use one number"
-            )
+        for value in (self.strength, self.angle):
+            if isinstance(value, Tensor):
+                raise ValueError(
+                    f"strength holds one number for each of {tuple(value.shape)} rows and cannot be saved; "
+                    "use one number"
+                )
         return asdict(self)
 
     def length(self, field: VectorField, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 1"]:
@@ -111,18 +155,15 @@ class Flow:
             ValueError: a tensor of strengths that does not fit the rows, `relative` without a median norm, or a length
                 that is no finite number.
         """
-        strength = torch.as_tensor(self.strength, dtype=norms.dtype, device=norms.device)
-        try:
-            each = strength.expand(norms.shape[:-1]).unsqueeze(-1)
-        except RuntimeError as error:
-            raise ValueError(
-                f"strength has shape {tuple(strength.shape)}, which does not broadcast to the "
-                f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
-            ) from error
+        if self.level is not None:
+            raise ValueError(f"level={self.level}: how far a level is depends on where a row starts; use solve")
+        each = _one_a_row(cast(Strength, self.strength), norms).unsqueeze(-1)
         if self.angle is not None:
             T = each * norms
         elif self.T is not None:
             T = each
+        elif self.multiplier is not None:
+            T = each * field.own_length
         elif field.median_norm is not None:
             T = each * field.median_norm
         else:
@@ -161,6 +202,8 @@ class Flow:
         x = a.double() if exact else a.float()
         norms = row_norms(x).unsqueeze(-1)
         require_nonzero_rows("a", norms)
+        if self.level is not None:
+            return self._to_level(field, a, x, norms, record)
         T = self.length(field, norms)
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
@@ -205,6 +248,31 @@ class Flow:
         written, held = hold_back(quadratic, a, final)
         return Path(written, points, evaluations, still, held)
 
+    def _to_level(
+        self,
+        field: VectorField,
+        a: Float[Tensor, "*batch d"],
+        x: Float[Tensor, "*batch d"],
+        norms: Float[Tensor, "*batch 1"],
+        record: bool,
+    ) -> Path:
+        """Up the flow of a quadratic barrier to a level of h; rows that stay are what they were, bitwise."""
+        assert isinstance(field, BarrierField)  # `solve` has refused others by now
+        assert field.quadratic is not None
+        assert self.level is not None
+        level = _one_a_row(level_of(field.barrier, self.level), norms) - field.quadratic.c
+        cap = _one_a_row(torch.pi if self.angle is None else self.angle, norms)
+        chart = field.chart(x)
+        assert isinstance(chart.field, DiagonalField)
+        path = climb(chart.field, chart.start / norms, level, cap, self.steps)
+        end, *_ = left = [
+            torch.where((y == path.points[0]).all(-1, keepdim=True), x, chart.leave(y * norms))
+            for y in (path.points[::-1] if record else path.points[-1:])
+        ]
+        points = torch.stack(left[::-1]) if record else None
+        written, held = hold_back(field.quadratic, a, end)
+        return Path(written, points, len(path.points) - 1, path.stationary, held, path.reached & ~held)
+
     def _extrapolate(
         self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
@@ -231,7 +299,7 @@ class Flow:
         """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
         if field.unit_speed:
             return (velocity if field.tangent or not method.tangent else projected(velocity)), method.step
-        if self.T is None:
+        if self.T is None and self.multiplier is None:
             return (projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
         return (velocity if method.timed is None else tangent_part(velocity)), method.timed or method.step
 
@@ -269,3 +337,15 @@ class NoGradient(torch.autograd.Function):
             f"method={ctx.method!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
             "torch.no_grad()"
         )
+
+
+def _one_a_row(strength: Strength, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch"]:
+    """One number for every row, in the dtype and on the device of `norms`."""
+    given = torch.as_tensor(strength, dtype=norms.dtype, device=norms.device)
+    try:
+        return given.expand(norms.shape[:-1])
+    except RuntimeError as error:
+        raise ValueError(
+            f"strength has shape {tuple(given.shape)}, which does not broadcast to the "
+            f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
+        ) from error

@@ -11,7 +11,7 @@ is added, not where it was measured, is what a file says, and what is read here.
 
 Strength. Readers compute `a + α·direction.N` with one α for the whole file. Written is the push itself,
 `T·v = (T/length)·given`, so α = 1 does what the steerers do; read is a field whose `length` is the direction's own, so
-that α is `Flow(T=α·field.length, steps=1, method="euler")`. A direction read and written again at α = 1 keeps its bits.
+that α is `Flow(multiplier=α)`. A direction read and written again at α = 1 keeps its bits.
 
 Not in a file: positions (repeng and llama.cpp add at every one: `positions="all_and_bos"`), and which weights it
 belongs to.
@@ -78,8 +78,8 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
 def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
     """The constant field of every layer, in order of the layers; `layer` is 0-based and means `resid_post`.
 
-    A file's α is `Steerer(field, Flow(T=α·field.length, steps=1, method="euler"), layer,
-    positions="all_and_bos")`. A zero direction steers nothing and is left out.
+    A file's α is `Steerer(field, Flow(multiplier=α), layer, positions="all_and_bos")`. A zero direction steers nothing
+    and is left out.
 
     Args:
         path: a GGUF file.
@@ -135,7 +135,7 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
     if flow.angle is not None or integrator.tangent or integrator.needs_quadratic:
         raise ValueError(
             f"flow={flow} of layer {steerer.layer} depends on the activation, and a control vector is added to all "
-            "alike; use Flow(T=…, steps=1, method='euler')"
+            "alike; use Flow(multiplier=…) or Flow(T=…, steps=1, method='euler')"
         )
     if steerer.layer == 0:
         raise ValueError("layer=0 has no place in a control vector: llama.cpp refuses direction.0; use a later one")

@@ -22,6 +22,7 @@ class Path(Displayed):
         held_back: of the certified flow, where `end` is short of the path's last point, since that point, rounded to
             the dtype of the activations, was not proved no lower than the start. `end` itself is proved to be, in
             every row. None for every other method: its `end` is unproved as written (`certify_written` asks).
+        reached: where a path to a level arrived at it; None for a path of a given length.
     """
 
     end: Float[Tensor, "*batch d"]
@@ -29,6 +30,7 @@ class Path(Displayed):
     n_evaluations: int
     stationary: Bool[Tensor, "*batch"]
     held_back: Bool[Tensor, "*batch"] | None = None
+    reached: Bool[Tensor, "*batch"] | None = None
 
     def _facts(self) -> dict[str, object]:
         total = self.stationary.numel()
@@ -40,4 +42,5 @@ class Path(Displayed):
             "evaluations of the field": self.n_evaluations,
             "ended at a fixed point": of(int(self.stationary.sum()), total),
             "h at the end as written": written,
+            **({} if self.reached is None else {"reached the level": of(int(self.reached.sum()), total)}),
         }

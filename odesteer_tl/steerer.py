@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import as_integer, require_one_of
+from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
@@ -26,7 +26,7 @@ from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn, position_rule
-from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
+from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
 #: format 1 knew one site only; until 2 "all" meant every token, the BOS too
 FORMAT, READABLE = 3, (1, 2, 3)
@@ -38,36 +38,46 @@ class Steerer(Displayed):
 
     Args:
         field, flow: the velocity and how far to follow it.
-        layer: the 0-based block that is steered.
+        layer: the 0-based block that is steered; or the full name of a hook point ("blocks.12.hook_resid_mid"), or,
+            where `model` is known, a negative number, counted from the end.
         positions: "generated" (the last prompt token and every generated one, as in the paper), "all" (every token
             but the BOS, an attention sink), "all_and_bos", "prompt", "last" (the last prompt token alone), or a
             callable of each row's own positions (see `odesteer_tl.positions.position_rule`).
         model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
         provenance: anything worth keeping of how it came to be, JSON-able.
-        site: where in the block: "hook_out", its output (`resid_post`), or "attn.hook_z", what its attention heads
-            write, for a field on the heads flattened to [n_heads · d_head].
+        site: where in the block: "resid_post", its output (unless the layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", what its attention heads write, for a field on the heads
+            flattened to [n_heads · d_head]. Kept as a key of `odesteer_tl.sites.SITES`.
+
+    Raises:
+        ValueError: an unknown layer, site or position rule.
     """
 
     field: VectorField
     flow: Flow
-    layer: int
+    layer: GivenLayer
     positions: str | PositionFn = "generated"
     model: ModelIdentity | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    site: str = BLOCK_OUTPUT
+    site: str = ""
+
+    if TYPE_CHECKING:  # what may be given, where the attributes are what was meant
+
+        def __init__(
+            self, field: VectorField, flow: Flow, layer: Layer, positions: str | PositionFn = "generated",
+            model: ModelIdentity | None = None, provenance: dict[str, Any] = ..., site: str = "",
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layer", as_integer("layer", self.layer))
         position_rule(self.positions)
-        require_one_of("site", self.site, SITES)
-        if self.layer < 0:
-            raise ValueError(f"layer={self.layer} must be 0 or more")
+        found = place(self.layer, self.site or None, None if self.model is None else self.model.n_layers)
+        object.__setattr__(self, "layer", found.layer)
+        object.__setattr__(self, "site", found.site)
 
     def _facts(self) -> dict[str, object]:
-        unit = next(name for name in ("angle", "T", "relative") if getattr(self.flow, name) is not None)
         return {
             "field": getattr(self.field, "barrier", type(self.field).__name__),
-            f"strength ({unit})": self.flow.strength,
+            f"strength ({self.flow.unit})": self.flow.strength,
             "steps": f"{self.flow.steps}, {self.flow.method}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
@@ -77,7 +87,7 @@ class Steerer(Displayed):
     @property
     def hook_name(self) -> str:
         """The hook point steered."""
-        return f"blocks.{self.layer}.{self.site}"
+        return Place(self.layer, self.site).hook_name
 
     def hooks(self, prompt_length: int | None = None, observe: Observer | None = None) -> list[tuple[str, HookFn]]:
         """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.

@@ -150,7 +150,7 @@ def _choose(
             "method": method,
             "layer": [option.layer for option in options],
             "strength": [option.flow.strength for option in options],
-            "unit": [next(u for u in ("T", "angle", "relative") if getattr(o.flow, u) is not None) for o in options],
+            "unit": [option.flow.unit for option in options],
             task.criterion: values,
             "chosen": [i == best for i in range(len(options))],
         }

@@ -100,11 +100,39 @@ class Barrier(Displayed, ABC):
             if self.cross_validated and labels is not None
             else self._fit(pos, neg)
         )
-        return self.restore({**state, "median_norm": norms.median()}, None)
+        self.restore({**state, "median_norm": norms.median()}, None)
+        self._remember(pos)
+        return self
 
     def fit_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:
         """`fit(acts.positive, acts.negative, groups=acts.groups)`, for one layer's activations."""
         return self.fit(acts.positive, acts.negative, groups=acts.groups)
+
+    def _remember(self, positive: Float[Tensor, "n d"]) -> None:
+        """Keep the percentiles of h over positives."""
+        self.state["positive_percentiles"] = torch.quantile(
+            self.value(positive.double()).cpu(), torch.linspace(0, 1, 101, dtype=torch.float64)
+        )
+        self._cast.clear()  # float64 copies that steering has no use for
+
+    def positive_quantile(self, share: float) -> float:
+        """The value of h below which this share of the positives lies, to the percentile.
+
+        The positives are those of `fit`, whose h is higher than that of others, or of `calibrate` once it was called.
+
+        Raises:
+            ValueError: a share that is no whole percentage, or a barrier that was not fitted on positives: given by
+                its coefficients, or saved before it kept this.
+        """
+        percent = round(100 * share)
+        if not 0 <= percent <= 100 or abs(percent - 100 * share) > 1e-9:
+            raise ValueError(f"share={share} must be a whole percentage between 0 and 1, such as 0.75")
+        if "positive_percentiles" not in self.state:
+            raise ValueError(
+                f"{type(self).__name__} does not know h of its positives, so level='median' and other quantiles mean "
+                "nothing; fit it again, calibrate it, or give the level as a number"
+            )
+        return float(self.state["positive_percentiles"][percent])
 
     @property
     @abstractmethod
@@ -153,6 +181,8 @@ class Barrier(Displayed, ABC):
     ) -> BarrierT:
         """Fit `slope · h + intercept` to be a log-ratio, on data that took no part in `fit` (see `Calibration.of`).
 
+        From then on `positive_quantile` speaks of these positives, whose h is not raised by having been fitted.
+
         Args:
             groups: as in `fit`; what the data can show is counted in groups.
 
@@ -175,6 +205,7 @@ class Barrier(Displayed, ABC):
                 stacklevel=_callers_level(),
             )
         self.calibration = found
+        self._remember(positive)
         return self
 
     def calibrate_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:

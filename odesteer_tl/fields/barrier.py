@@ -77,15 +77,20 @@ class BarrierField(VectorField):
 
 
 class DiagonalField:
-    """The unit gradient of `Σλᵢuᵢ² + β·u`, u = y/‖y‖, in eigenbasis coordinates y."""
+    """The unit gradient of `Σλᵢuᵢ² + β·u`, u = y/‖y‖, in eigenbasis coordinates y.
+
+    Attributes:
+        values, loads: λ and β.
+        scale: a bound on h″ along every unit-speed great circle, beside which a gradient may be rounding noise.
+    """
 
     def __init__(self, values: Float[Tensor, " k"], loads: Float[Tensor, " k"], curvature_bound: float) -> None:
         self.values, self.loads = values, loads
-        self._twice, self._scale = 2 * values, curvature_bound
+        self._twice, self.scale = 2 * values, curvature_bound
 
     def double(self) -> DiagonalField:
         """The same field in float64."""
-        return DiagonalField(self.values.double(), self.loads.double(), self._scale)
+        return DiagonalField(self.values.double(), self.loads.double(), self.scale)
 
     def __call__(self, y: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch k"]:
         u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
@@ -93,4 +98,4 @@ class DiagonalField:
         along = torch.linalg.vecdot(g, u).unsqueeze(-1)
         # g is ours: no pass over fresh memory, unless its value is needed again for a gradient
         out = None if g.requires_grad else g
-        return unit(torch.addcmul(g, u, along, value=-1, out=out), self._scale)
+        return unit(torch.addcmul(g, u, along, value=-1, out=out), self.scale)

@@ -53,6 +53,19 @@ class VectorField(ABC):
     def median_norm(self) -> float | None:
         """Median activation norm of the fitting data, the unit of `Flow(relative=…)`; None if unknown."""
 
+    @property
+    def own_length(self) -> float:
+        """T of the method's own strength 1, the unit of `Flow(multiplier=…)`: 1 for a field of its own speed.
+
+        Raises:
+            ValueError: the field has unit speed and knows no strength of its own.
+        """
+        if self.unit_speed:
+            raise ValueError(
+                f"multiplier: {type(self).__name__} has unit speed and no strength of its own; use angle, T or relative"
+            )
+        return 1.0
+
     @abstractmethod
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The velocity at a."""

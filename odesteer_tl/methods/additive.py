@@ -10,7 +10,7 @@ from odesteer_tl.fields import AffineField, ConstantField, VectorField
 
 
 def added(field: VectorField) -> Float[Tensor, " d"]:
-    """The vector an additive method adds at its own strength 1: T = 1 for an `AffineField`, else `field.length`.
+    """The vector an additive method adds at its own strength 1, that of `Flow(multiplier=1)`.
 
     Raises:
         ValueError: the field does not add the same vector to every activation.

@@ -12,14 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import as_integers, require_texts
+from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens, tokens_of
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import pattern_hook
 from odesteer_tl.methods.rfm import rfm
-from odesteer_tl.models import ModelIdentity, require_local, resid_hook
+from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, places
 from odesteer_tl.steerer import Steerer
 
 
@@ -71,7 +72,7 @@ def collect_attended(
     model: TransformerBridge,
     statements: Sequence[str],
     concept: str,
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     *,
     last: int = 8,
     prepend_bos: bool | None = None,
@@ -84,7 +85,7 @@ def collect_attended(
     Args:
         statements: what is said about anything; each is one token at least.
         concept: a prefix that sets the concept ("You are afraid of heights. "), put right before each statement.
-        layers: 0-based blocks.
+        layers: blocks, by number or by the names of their outputs.
         last: N, how many of the last tokens may be chosen.
         prepend_bos: as in TransformerLens. A BOS is not part of the concept: every token attends to it.
 
@@ -100,7 +101,7 @@ def collect_attended(
         raise ValueError(f"last={last} must be at least 1")
     (concept,), statements = require_texts("concept", [concept]), require_texts("statements", statements)
     whole = tokens_of(model, "statements", [concept + statement for statement in statements], prepend_bos)
-    names = {layer: resid_hook(model, layer) for layer in as_integers("layers", layers)}
+    names = {layer: Place(layer, BLOCK_OUTPUT).hook_name for layer in places(model, layers, BLOCK_OUTPUT)[0]}
     for name in names.values():
         if pattern_hook(name) not in model.hook_dict:
             raise ValueError(f"model has no {pattern_hook(name)!r}; load it with eager attention, or use 'rfm'")
@@ -127,7 +128,7 @@ def attended_rfm(
     statements: Sequence[str],
     concept: str,
     flow: Flow,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[Layer] | None = None,
     *,
     last: int = 8,
     positions: str | PositionFn = "generated",
