@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformer_lens.utilities.architectures import MULTIMODAL_ARCHITECTURES
 from transformers import PretrainedConfig
 
@@ -40,13 +40,11 @@ def checkpoint(name: str | Path, dtype: torch.dtype) -> str:
             raise ValueError(f"name={str(name)!r} is a directory without config.json; {remedy}")
         require_text_only(str(path))
         return str(path)
-    try:
-        validate_repo_id(str(name))
-    except HFValidationError as error:
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)):
         raise ValueError(
-            f"name={str(name)!r} is no directory or file (looked for from {str(Path.cwd())!r}), nor a hub name; pass an "
-            f"existing path, a hub name such as 'gpt2', or one of {', '.join(map(repr, ('organism', *PACKAGED)))}"
-        ) from error
+            f"name={str(name)!r} is no directory or file (looked for from {str(Path.cwd())!r}), nor a hub name; pass "
+            f"an existing path, a hub name such as 'gpt2', or one of {', '.join(map(repr, ('organism', *PACKAGED)))}"
+        )
     require_text_only(str(name))
     return str(name)
 
@@ -76,8 +74,8 @@ def require_text_only(target: str) -> None:
         return
     raise ValueError(
         f"name={target!r} is multimodal ({', '.join(sorted(senses))}), and torchvision is not installed: "
-        "TransformerLens would install it by itself, which may replace your torch. Install it beside the torch you have "
-        f"(pip install torchvision torch=={torch.__version__.split('+')[0]}), or load a checkpoint of the text model only"
+        "TransformerLens would install it by itself, which may replace your torch. Install it beside the torch you "
+        f"have (pip install torchvision torch=={torch.__version__.split('+')[0]}), or load a text-only checkpoint"
     )
 
 

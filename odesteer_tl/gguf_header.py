@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,23 @@ class GgufHeader:
                 raise ValueError(self._refusal(f"its way of cutting texts, tokenizer.ggml.pre={cut!r}, is not known"))
         return tokenizer
 
-    def require_same_tokens(self, tokenizer: Any, folder: Path) -> None:
-        """Raise `ValueError` unless the tokenizer saved in `folder` is `tokenizer`, and both are the file's."""
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer to `folder`.
+
+        Raises:
+            ValueError: it cannot be built, or what is loaded from there is not the file's.
+        """
+        tokenizer = self.tokenizer()
+        tokenizer.save_pretrained(folder)
+        # transformers gives a byte-level vocabulary GPT-2's "<|endoftext|>", which the model has no row for
+        file = folder / "tokenizer.json"
+        backend = json.loads(file.read_text())
+        rows = len(self.fields["tokenizer.ggml.tokens"])
+        backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < rows]
+        file.write_text(json.dumps(backend, ensure_ascii=False))
+        self._require_same_tokens(tokenizer, folder, rows)
+
+    def _require_same_tokens(self, tokenizer: Any, folder: Path, rows: int) -> None:
         saved = AutoTokenizer.from_pretrained(folder)
         found: dict[str, Any] = {f"{kind}_token_id": getattr(saved, f"{kind}_token_id") for kind in _SPECIAL}
         said = {f"{kind}_token_id": self.fields.get(f"tokenizer.ggml.{key}_token_id") for kind, key in _SPECIAL.items()}
@@ -129,8 +145,8 @@ class GgufHeader:
         said["chat_template"] = self.fields.get("tokenizer.chat_template")
         found["chat_template"] = saved.chat_template
         wrong = [f"{name} {found[name]!r} instead of {said[name]!r}" for name in said if found[name] != said[name]]
-        if len(saved) > len(self.fields["tokenizer.ggml.tokens"]):
-            wrong.append(f"{len(saved)} tokens instead of {len(self.fields['tokenizer.ggml.tokens'])}")
+        if len(saved) > rows:
+            wrong.append(f"{len(saved)} tokens instead of {rows}")
         if saved(_PROBE).input_ids != tokenizer(_PROBE).input_ids:
             wrong.append("texts cut otherwise once it was saved")
         if wrong:

@@ -144,21 +144,14 @@ def _make(file: GgufFile, folder: Path, dtype: torch.dtype) -> None:
 
         step("dequantising")
         model = header.model(dtype)
-        step("building the tokenizer")
-        tokenizer = header.tokenizer()
         step("writing")
         target = part / Path(file.name).stem
         model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-        header.require_same_tokens(tokenizer, target)
+        step("building the tokenizer")
+        header.save_tokenizer(target)
         if path.parent == part:
             path.unlink()
-        source = {
-            "format": FORMAT,
-            "source": file.name,
-            "sha256": file.sha256,
-            "transformers": transformers.__version__,
-        }
+        made = {"format": FORMAT, "source": file.name, "sha256": file.sha256, "by": transformers.__version__}
         files = {str(p.relative_to(part)): _state(p) for p in sorted(part.rglob("*")) if p.is_file()}
         (part / MANIFEST).write_text(json.dumps({**made, "files": files}, indent=1))
         bar.update()
