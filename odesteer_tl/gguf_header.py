@@ -82,11 +82,12 @@ class GgufHeader:
         try:
             config = AutoConfig.from_pretrained(folder, gguf_file=file)
             self._keep_rotary(config)
-            model, report = AutoModelForCausalLM.from_pretrained(
+            both: Any = AutoModelForCausalLM.from_pretrained(
                 folder, gguf_file=file, config=config, dtype=dtype, output_loading_info=True, **options
             )
         except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
             raise ValueError(self._refusal(f"transformers {transformers.__version__} says: {error}")) from error
+        model, report = both
         for what in ("missing_keys", "mismatched_keys"):
             if report.get(what):
                 raise ValueError(self._refusal(f"{what}: {', '.join(sorted(map(str, report[what]))[:3])} …"))
