@@ -22,13 +22,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._extras import gguf_package
 from odesteer_tl._folder import new_file
 from odesteer_tl.fields import ConstantField
 from odesteer_tl.flow import INTEGRATORS
@@ -50,7 +50,7 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
             no place for), two steerers on one layer, or directions of different widths or beyond float32.
         ImportError: the `gguf` package is not installed.
     """
-    gguf, path = _gguf(), Path(path)
+    gguf, path = gguf_package("control vectors"), Path(path)
     if path.exists():
         raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
     if not model_hint:
@@ -92,7 +92,7 @@ def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
             directions of one width. GGUF has no checksum: altered numbers go unnoticed.
         ImportError: the `gguf` package is not installed.
     """
-    gguf, path = _gguf(), Path(path)
+    gguf, path = gguf_package("control vectors"), Path(path)
     try:
         reader = gguf.GGUFReader(path)
         architecture = reader.get_field("general.architecture")
@@ -144,11 +144,3 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
     if not bool(direction.any()) or not bool(direction.isfinite().all()):
         raise ValueError(f"flow={flow} of layer {steerer.layer} makes a direction of 0 or beyond float32; change it")
     return direction
-
-
-def _gguf() -> ModuleType:
-    try:
-        import gguf
-    except ImportError as error:
-        raise ImportError("control vectors need the gguf package; pip install 'odesteer_tl[gguf]'") from error
-    return gguf

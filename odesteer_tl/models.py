@@ -11,6 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
 from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.checkpoints import checkpoint
 from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
 from odesteer_tl.passes import listen
 
@@ -82,12 +83,15 @@ class ModelIdentity:
 
 
 def load_model(
-    name: str | Path = "organism", *, dtype: str = "float32", device: str | None = None
+    name: str | Path = "organism", *, dtype: str | torch.dtype = "float32", device: str | None = None
 ) -> TransformerBridge:
     """Load a model as a TransformerLens bridge, in evaluation mode and raw (non-compatibility) basis.
 
     Args:
-        name: `"organism"` for the embedded model, a local Hugging Face directory, or a hub name such as `"gpt2"`.
+        name: `"organism"` for the embedded model; `"smollm2"` or `"gemma-3-270m"` for one that the package index
+            ships; a local Hugging Face directory; a `.gguf` file of an architecture that transformers reads; or a hub
+            name such as `"gpt2"`. GGUF weights are dequantised once and kept in the folder `ODESTEER_CACHE` (by default
+            the platform's for caches).
         dtype: one of float32, bfloat16, float16, float64.
         device: a torch device; by default TransformerLens chooses.
 
@@ -95,15 +99,24 @@ def load_model(
         The bridge; any other `TransformerBridge` serves as well.
 
     Raises:
-        ValueError: an unknown dtype, or a local directory without a `config.json`.
+        ValueError: an unknown dtype, nothing of that name, a package to be installed first (the command is named), an
+            unreadable or unsupported file, a full disk, or a multimodal checkpoint for which TransformerLens would
+            install torchvision by itself.
+        ImportError: a GGUF file without the extra `gguf`.
     """
+    dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
     require_one_of("dtype", dtype, DTYPES)
-    source = organism.PATH if str(name) == "organism" else Path(name)
-    if source.is_dir() and not (source / "config.json").is_file():
-        raise ValueError(f"name={str(name)!r} is a directory without config.json; pass a Hugging Face model directory")
-    target = str(source) if source.is_dir() else str(name)
-    model = TransformerBridge.boot_transformers(target, dtype=DTYPES[dtype], device=device)
-    model.eval()
+    target = checkpoint(name, DTYPES[dtype])
+    try:
+        model = TransformerBridge.boot_transformers(target, dtype=DTYPES[dtype], device=device)
+    except OSError as error:
+        raise ValueError(
+            f"name={str(name)!r} could not be loaded; pass an existing directory or file, or a name that the hub knows "
+            f"and this machine may fetch: {error}"
+        ) from error
+    # already so in every release tried; setting it anew on all of a bridge's modules costs a fifteenth of the loading
+    if any(part.training for part in model.modules()):
+        model.eval()
     listen(model)
     return model
 
