@@ -12,7 +12,7 @@ from odesteer_tl._check import require_nonzero_rows, require_one_of, require_wid
 from odesteer_tl._display import Displayed, of
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.extrapolation import extrapolated_end
-from odesteer_tl.fields.barrier import BarrierField, DiagonalField
+from odesteer_tl.fields.barrier import BarrierField, DiagonalField, TransformField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 
@@ -166,15 +166,14 @@ class Flow:
         """
         require_width("a", a, field.d_model)
         method = INTEGRATORS[self.method]
-        quadratic = field.quadratic if isinstance(field, BarrierField) else None
-        if method.needs_quadratic and quadratic is None:
+        if method.needs_quadratic and not (isinstance(field, BarrierField) and field.barrier.is_quadratic):
             raise ValueError(f"method={self.method!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
         exact = a.dtype == torch.float64 or method.needs_quadratic
         x = a.double() if exact else a.float()
         norms = x.norm(dim=-1, keepdim=True)
         require_nonzero_rows("a", norms)
         T = self.length(field, norms)
-        chart = field.chart(x)
+        chart = field.eigenchart(x) if method.needs_quadratic and isinstance(field, BarrierField) else field.chart(x)
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
             return Path(a.clone(), points, 0, torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device))
@@ -187,7 +186,7 @@ class Flow:
             if (
                 method.smooth
                 and self.steps >= EXTRAPOLATE_FROM
-                and isinstance(chart.field, DiagonalField)
+                and isinstance(chart.field, (DiagonalField, TransformField))
                 and not record
             ):
                 coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
@@ -206,7 +205,7 @@ class Flow:
         return Path(final.to(a.dtype), points, evaluations, still)
 
     def _extrapolate(
-        self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
+        self, method: Integrator, field: DiagonalField | TransformField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
         """Start and end of many steps, from few of them, in float64 coordinates."""
         exact = field.double()
@@ -243,8 +242,21 @@ class Flow:
         Args:
             norms: put every point back on the sphere of these, if given.
         """
+        k = chart.start.shape[-1]
+        if record or chart.rows is None or chart.start.numel() <= chart.rows * k:
+            return self._steps(step, velocity, chart.start, T, norms, record)
+        # rows do not know of each other: each block goes all its way before the next begins
+        starts, lengths = (x.reshape(-1, x.shape[-1]).split(chart.rows) for x in (chart.start, T))
+        spheres = [None] * len(starts) if norms is None else norms.reshape(-1, 1).split(chart.rows)
+        blocks = [self._steps(step, velocity, *x, record) for x in zip(starts, lengths, spheres, strict=True)]
+        return [torch.cat(points).reshape(chart.start.shape) for points in zip(*blocks, strict=True)]
+
+    def _steps(
+        self, step: Step, velocity: Velocity, start: Tensor, T: Tensor, norms: Tensor | None, record: bool
+    ) -> list[Tensor]:
+        """`_integrate` for one block of rows."""
         eta = T / self.steps
-        points = [chart.start]
+        points = [start]
         for _ in range(self.steps):
             y = step(velocity, points[-1], eta)
             if norms is not None:

@@ -17,6 +17,7 @@ from odesteer_tl._display import Displayed
 
 if TYPE_CHECKING:
     from odesteer_tl.barriers.quadratic import QuadraticBarrier
+    from odesteer_tl.barriers.transforms import SketchTransforms
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,6 +127,11 @@ class Barrier(Displayed, ABC):
         """
         raise ValueError(f"{type(self).__name__} with {self.config()} is not a quadratic on the sphere; use degree ≤ 2")
 
+    @property
+    def transforms(self) -> SketchTransforms | None:
+        """The slope of `quadratic` by Fourier transforms, where that is cheaper than its eigenbasis; else None."""
+        return None
+
     def calibrate(self: BarrierT, positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> BarrierT:
         """Fit `slope · h + intercept` to be a log-ratio, on data that took no part in `fit`.
 
@@ -163,6 +169,7 @@ class Barrier(Displayed, ABC):
         self.calibration: Calibration | None = calibration
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
+        self._transforms: SketchTransforms | None = None
         return self
 
     def _prepare(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:

@@ -47,8 +47,10 @@ class LinearBarrier(Barrier):
     @property
     def quadratic(self) -> QuadraticBarrier:
         """The same h with A = 0."""
-        b = self.fitted("b")
-        return QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        if self._collapsed is None:
+            b = self.fitted("b")
+            self._collapsed = QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""

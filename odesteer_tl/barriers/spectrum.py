@@ -40,7 +40,8 @@ class Spectrum:
         """From `A = Xᵀ diag(weights) X` with b in the row span of X and n < d: an (at most) n-dimensional span."""
         q, r = torch.linalg.qr(X.mT)  # X.mT = q r, so A = q (r diag(w) rᵀ) qᵀ
         eigenvalues, vectors = torch.linalg.eigh((r * weights) @ r.mT)
-        basis = q @ vectors
+        # one direction after the other in memory, which is how a few rows are rotated fastest, in and out
+        basis = (vectors.mT @ q.mT).mT
         return cls(basis, eigenvalues, basis.mT @ b)
 
     def negated(self) -> Spectrum:

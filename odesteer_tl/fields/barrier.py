@@ -9,14 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl.barriers import BARRIERS, Barrier, Calibration, QuadraticBarrier
+from odesteer_tl.barriers.transforms import SketchTransforms
 from odesteer_tl.fields.base import Chart, VectorField, unit
+
+#: numbers of one block of rows in an eigenbasis, small enough to stay in a core's cache
+CACHED = 2**17
 
 
 class BarrierField(VectorField):
     """`v(a) = ∇h(a)/‖∇h(a)‖` (arXiv 2602.17560), zero at a numerical fixed point of h.
 
     For a barrier that is one quadratic on the sphere the flow is integrated in the eigenbasis of its A, where a
-    step costs O(d); the activation is rotated once in and once out.
+    step costs O(d); the activation is rotated once in and once out. A sketch too wide for that to pay is followed by
+    its own Fourier transforms; the end points are the same, and no matrix is made until a certificate asks for one.
 
     Args:
         barrier: fitted.
@@ -25,14 +30,11 @@ class BarrierField(VectorField):
     def __init__(self, barrier: Barrier) -> None:
         self.barrier = barrier
         self.tangent = barrier.spherical
-        self._quadratic: QuadraticBarrier | None = None
-        if barrier.is_quadratic:
-            self._quadratic = barrier.quadratic
 
     @property
     def quadratic(self) -> QuadraticBarrier | None:
-        """The barrier as one quadratic, or None where it is not one."""
-        return self._quadratic
+        """The barrier as one quadratic, or None where it is not one; collapsed when first asked for."""
+        return self.barrier.quadratic if self.barrier.is_quadratic else None
 
     @property
     def d_model(self) -> int:
@@ -44,18 +46,33 @@ class BarrierField(VectorField):
 
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The unit gradient of h."""
-        scale = 0.0 if self._quadratic is None else self._quadratic.curvature_bound
-        # ‖a‖∇h is the gradient on the unit sphere, whose size `scale` bounds
-        return unit(self.barrier.gradient(a) * a.norm(dim=-1, keepdim=True), scale)
+        # ‖a‖∇h is the gradient on the unit sphere, whose size `_scale` bounds
+        return unit(self.barrier.gradient(a) * a.norm(dim=-1, keepdim=True), self._scale)
+
+    @property
+    def _scale(self) -> float:
+        if self.barrier.transforms is not None:
+            return self.barrier.transforms.scale
+        return 0.0 if self.quadratic is None else self.quadratic.curvature_bound
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
-        """The eigenbasis of the quadratic, where there is one."""
-        if self._quadratic is None:
-            return super().chart(a)
-        spectrum = self._quadratic.spectrum.like(a)
+        """The eigenbasis of the quadratic, where there is one and it is worth finding."""
+        transforms = self.barrier.transforms
+        if transforms is not None:
+            return Chart(TransformField(transforms), a, lambda y: y, transforms.rows)
+        return super().chart(a) if self.quadratic is None else self.eigenchart(a)
+
+    def eigenchart(self, a: Float[Tensor, "*batch d"]) -> Chart:
+        """The eigenbasis of the quadratic, whatever it costs: what `certified` and `optimal` are stated in.
+
+        Raises:
+            ValueError: the barrier is not a quadratic.
+        """
+        quadratic = self.barrier.quadratic
+        spectrum = quadratic.spectrum.like(a)
         start = spectrum.enter(a)
-        field = DiagonalField(spectrum.values, spectrum.loads, self._quadratic.curvature_bound)
-        return Chart(field, start, lambda y: spectrum.leave(a, start, y))
+        field = DiagonalField(spectrum.values, spectrum.loads, quadratic.curvature_bound)
+        return Chart(field, start, lambda y: spectrum.leave(a, start, y), max(1, CACHED // start.shape[-1]))
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The barrier's class, constructor arguments, calibration and fitted state."""
@@ -75,6 +92,23 @@ class BarrierField(VectorField):
         barrier = kind(**settings["config"]) if kind is not QuadraticBarrier else QuadraticBarrier.__new__(kind)
         calibration = settings["calibration"]
         return cls(barrier.restore(tensors, None if calibration is None else Calibration(**calibration)))
+
+
+class TransformField:
+    """The unit gradient of `uᵀAu + b·u`, u = a/‖a‖, in the activations themselves, by Fourier transforms."""
+
+    def __init__(self, transforms: SketchTransforms) -> None:
+        self._transforms = transforms
+
+    def double(self) -> TransformField:
+        """The same field: it computes in the dtype of what it is given."""
+        return self
+
+    def __call__(self, y: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        norm, linear = torch.linalg.vector_norm(y, dim=-1, keepdim=True), self._transforms.linear_like(y)
+        g = torch.addcmul(linear, self._transforms.product(y), norm.reciprocal())
+        along = torch.linalg.vecdot(g, y).unsqueeze(-1) / norm.square()
+        return unit(g.addcmul_(y, along, value=-1), self._transforms.scale)
 
 
 class DiagonalField:
