@@ -113,8 +113,8 @@ class SketchBarrier(Barrier):
         if self.degree != 2 or not SketchTransforms.worth(self.d_model, self.n_components):
             return None
         if self._transforms is None:
-            parts = (self.fitted(name) for name in ("hashes", "signs", "weight", "intercept"))
-            self._transforms = SketchTransforms(*parts, self.gamma, self.coef0)
+            hashes, signs, weight, intercept = map(self.fitted, ("hashes", "signs", "weight", "intercept"))
+            self._transforms = SketchTransforms(hashes, signs, weight, intercept, self.gamma, self.coef0)
         return self._transforms
 
     def _collapse(self) -> QuadraticBarrier:

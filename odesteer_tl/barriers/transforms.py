@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class SketchTransforms:
     Args:
         hashes, signs: of the two sketches, [2, d] or, with the appended coordinate, [2, d + 1].
         weight: of the features.
-        intercept: c₀'s own term apart, the constant of the score.
+        intercept: of the score.
         gamma, coef0: of the kernel.
     """
 
@@ -106,7 +107,9 @@ class SketchTransforms:
 
         operator = LinearOperator((self.d, self.d), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         start = np.random.default_rng(0).standard_normal(self.d)  # the start decides nothing but the last digits
-        ends = eigsh(operator, k=2, which="BE", tol=1e-2, v0=start, return_eigenvectors=False)
+        # scipy's stubs take the tolerance for an integer and forget that eigenvalues can come alone
+        lanczos: Any = eigsh
+        ends = lanczos(operator, k=2, which="BE", tol=1e-2, v0=start, return_eigenvectors=False)
         return float(2 * (ends.max() - ends.min()) + self.linear.norm())
 
     def _like(self, u: Tensor) -> dict[str, Tensor]:
