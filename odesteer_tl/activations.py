@@ -23,6 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
 from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
@@ -163,7 +164,7 @@ def collect_activations(
         site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
         negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
             positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
-            all of its tokens and "generated" its last one; texts of equal length share a pass.
+            all of its tokens but the BOS, and "generated" its last one; texts of equal length share a pass.
 
     Returns:
         Float32 CPU tensors by layer, in the order of the contrast's texts.
@@ -197,7 +198,8 @@ def collect_activations(
     groups: list[tuple[Sequence[str], HooksFor | None]] = [((*contrast.positive, *contrast.negative), None)]
     if negatives_under is not None:
         groups = [(contrast.positive, None), (contrast.negative, negatives_under)]
-    passes = [_forward(model, texts, names, pool, batch_size, prepend_bos, under) for texts, under in groups]
+    with turn(model):
+        passes = [_forward(model, texts, names, pool, batch_size, prepend_bos, under) for texts, under in groups]
     n = len(contrast.positive)
     found: dict[int, LayerActivations] = {}
     for layer in wanted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -152,9 +153,10 @@ class Flow:
             )
         return T
 
-    @torch.no_grad()
     def solve(self, field: VectorField, a: Float[Tensor, "*batch d"], record: bool = False) -> Path:
         """Integrate from every row of `a` on its own; rows never influence each other.
+
+        Where gradients are enabled they pass through, to the activations and to the field's own tensors.
 
         Args:
             field: the velocity; in float32 (float64 for float64 activations and for `certified` and `optimal`).
@@ -162,8 +164,12 @@ class Flow:
             record: keep all N + 1 points.
 
         Raises:
-            ValueError: wrong width, a zero or non-finite activation, or a method the field does not allow.
+            ValueError: wrong width, a zero or non-finite activation, or a method the field does not allow; in the
+                backward pass, a gradient asked of "certified" or "optimal", which have none.
         """
+        if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.method].needs_quadratic:
+            path = self.solve(field, a.detach(), record)
+            return replace(path, end=NoGradient.apply(a, path.end, self.method))
         require_width("a", a, field.d_model)
         method = INTEGRATORS[self.method]
         if method.needs_quadratic and not (isinstance(field, BarrierField) and field.barrier.is_quadratic):
@@ -188,6 +194,7 @@ class Flow:
                 and self.steps >= EXTRAPOLATE_FROM
                 and isinstance(chart.field, (DiagonalField, TransformField))
                 and not record
+                and not chart.start.requires_grad
             ):
                 coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
             else:
@@ -263,3 +270,21 @@ class Flow:
                 y = y * (norms / y.norm(dim=-1, keepdim=True))
             points = [*points, y] if record else [points[-1], y]
         return points
+
+
+class NoGradient(torch.autograd.Function):
+    """An end point that was chosen rather than computed: whoever asks for its gradient is told that there is none."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, end: Tensor, method: str) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """`end`, depending on `a`."""
+        ctx.method = method
+        return end.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Refuse."""
+        raise ValueError(
+            f"method={ctx.method!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
+            "torch.no_grad()"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,11 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl._turn import turn
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import require_local
+
+_SAMPLING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,14 @@ def generate_tokens(
     tokenizer: Any = model.tokenizer
     found: list[Generated] = []
     starts = range(0, len(prompts), batch_size)
-    with torch.random.fork_rng():
+    # the random state that is seeded is the process's, not the thread's
+    with _SAMPLING, torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
             batch = list(prompts[start : start + batch_size])
             own = lengths[start : start + batch_size]
             length = max(own)
-            with model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
+            with turn(model), model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
                 tokens = model.generate(
                     batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, verbose=False,
                     prepend_bos=prepend_bos, padding_side="left", return_type="tokens", **sampling,

@@ -13,7 +13,8 @@ Strength. Readers compute `a + α·direction.N` with one α for the whole file. 
 `T·v = (T/length)·given`, so α = 1 does what the steerers do; read is a field whose `length` is the direction's own, so
 that α is `Flow(T=α·field.length, steps=1, method="euler")`. A direction read and written again at α = 1 keeps its bits.
 
-Not in a file: positions (repeng and llama.cpp add at every one: `positions="all"`), and which weights it belongs to.
+Not in a file: positions (repeng and llama.cpp add at every one: `positions="all_and_bos"`), and which weights it
+belongs to.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
 def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
     """The constant field of every layer, in order of the layers; `layer` is 0-based and means `resid_post`.
 
-    A file's α is `Steerer(field, Flow(T=α·field.length, steps=1, method="euler"), layer, positions="all")`. A zero
-    direction steers nothing and is left out.
+    A file's α is `Steerer(field, Flow(T=α·field.length, steps=1, method="euler"), layer,
+    positions="all_and_bos")`. A zero direction steers nothing and is left out.
 
     Args:
         path: a GGUF file.

@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
 from odesteer_tl._check import require_one_of
+from odesteer_tl.passes import listen
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -94,11 +95,12 @@ def load_model(
     target = str(source) if source.is_dir() else str(name)
     model = TransformerBridge.boot_transformers(target, dtype=DTYPES[dtype], device=device)
     model.eval()
+    listen(model)
     return model
 
 
 def require_local(model: Any) -> None:
-    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks.
+    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks; from then on listen.
 
     Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names.
     """
@@ -107,6 +109,7 @@ def require_local(model: Any) -> None:
             f"model={type(model).__name__} is not a TransformerBridge in this process: it cannot run hook functions "
             "under their canonical names; load it with odesteer_tl.load_model(name)"
         )
+    listen(model)
 
 
 def resid_hook(model: TransformerBridge, layer: int) -> str:

@@ -19,16 +19,17 @@ from transformer_lens.model_bridge import TransformerBridge
 from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
+from odesteer_tl._turn import turn
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
-from odesteer_tl.hooks import HookFn, Observer, pattern_hook, steering_hooks
+from odesteer_tl.hooks import HookFn, Observer, steering_hooks
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
 
-#: format 1 knew one site only: its readers would not notice another, but nothing in its files reads differently now
-FORMAT, READABLE = 2, (1, 2)
+#: format 1 knew one site only; until 2 "all" meant every token, the BOS too
+FORMAT, READABLE = 3, (1, 2, 3)
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,8 +39,9 @@ class Steerer(Displayed):
     Args:
         field, flow: the velocity and how far to follow it.
         layer: the 0-based block that is steered.
-        positions: "generated" (the last prompt token and every generated one, as in the paper), "all", "prompt",
-            "last" (the last prompt token alone), or a callable `(absolute positions, prompt length or None) → mask`.
+        positions: "generated" (the last prompt token and every generated one, as in the paper), "all" (every token
+            but the BOS, an attention sink), "all_and_bos", "prompt", "last" (the last prompt token alone), or a
+            callable of each row's own positions (see `odesteer_tl.positions.position_rule`).
         model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
         provenance: anything worth keeping of how it came to be, JSON-able.
         site: where in the block: "hook_out", its output (`resid_post`), or "attn.hook_z", what its attention heads
@@ -80,8 +82,9 @@ class Steerer(Displayed):
         """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.
 
         Args:
-            prompt_length: length of the (padded) prompt in tokens, BOS included. Rules other than "all" need it.
-            observe: called with every solved `Path` and its positions (see `steering_hooks`).
+            prompt_length: columns of the (padded) prompt, BOS included, in a chat all turns so far. Rules other than
+                "all" need it.
+            observe: called with every solved `Path` and its columns (see `steering_hooks`).
 
         Raises:
             ValueError: the rule needs the prompt length and is not given it.
@@ -102,11 +105,14 @@ class Steerer(Displayed):
     ) -> Generator[TransformerBridge]:
         """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
 
+        Other threads that are to steer, generate from or collect from the model wait until the block is left.
+
         Raises:
-            ValueError: the model is remote, is not the one this was fitted for, or has no such layer or width.
+            ValueError: the model is remote or in training mode, is not the one this was fitted for, or has no such
+                layer or width.
         """
         self.check(model)
-        with model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
+        with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 
     def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
@@ -123,11 +129,6 @@ class Steerer(Displayed):
             raise ValueError(
                 f"model has {'·'.join(SITES[self.site])}={width} at {self.hook_name!r} but this steerer's field has "
                 f"{self.field.d_model}; fit it on this model's activations"
-            )
-        if position_rule(self.positions).needs_offset and pattern_hook(self.hook_name) not in model.hook_dict:
-            raise ValueError(
-                f"positions={self.positions!r} needs {pattern_hook(self.hook_name)!r}, which this model lacks; "
-                "use positions='generated' or 'all'"
             )
         if self.model is not None:
             self.model.require(model)
@@ -187,10 +188,15 @@ class Steerer(Displayed):
                 field=FIELDS[content["field"]].load(content["settings"], load_file(file)),
                 flow=Flow(**content["flow"]),
                 layer=content["layer"],
-                positions=content["positions"],
+                positions=content["positions"] if content["format"] > 2 else _meant(content["positions"]),
                 model=None if content["model"] is None else ModelIdentity(**content["model"]),
                 provenance=content["provenance"],
                 site=content["hook_name"].removeprefix(f"blocks.{content['layer']}."),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable steerer: {error}; save it again") from error
+
+
+def _meant(positions: str) -> str:
+    """What a rule of a file of format 1 or 2 is called now."""
+    return {"all": "all_and_bos"}.get(positions, positions)

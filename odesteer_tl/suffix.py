@@ -21,6 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from odesteer_tl._turn import turn
 from odesteer_tl.models import require_local, resid_hook
 
 #: a block's forward, given the one it replaces
@@ -31,8 +32,8 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Prefix:
     """A batch of prompts up to every layer, from which edits are evaluated; made by `collect_prefix`.
 
-    While an evaluation runs, blocks of the model are replaced: one thread at a time. Hooks on later blocks act as they
-    would in a full pass; hooks on skipped ones do not run.
+    While an evaluation runs, blocks of the model are replaced, and other threads wait for it. Hooks on later blocks
+    act as they would in a full pass; hooks on skipped ones do not run.
 
     Attributes:
         start: the first position that may be edited, in columns of the padded batch.
@@ -117,8 +118,9 @@ def collect_prefix(
         What `Prefix.logits` and `Prefix.later_residuals` start from.
 
     Raises:
-        ValueError: `start` is out of range, the model is remote, its cache is not a plain key-value cache, or its
-            blocks exchange more than the residual stream (shared keys and values), so that none can be skipped.
+        ValueError: `start` is out of range, the model is remote or in training mode, its cache is not a plain key-value
+            cache, or its blocks exchange more than the residual stream (shared keys and values), so that none can be
+            skipped.
     """
     require_local(model)
     n_positions = tokens.shape[1]
@@ -126,13 +128,14 @@ def collect_prefix(
         raise ValueError(f"start={start} is out of range; the prompts have columns 0 to {n_positions - 1}")
     mask = torch.ones_like(tokens) if attention_mask is None else attention_mask
     tokens, mask, start = tokens.to(model.cfg.device), mask.to(model.cfg.device), start % n_positions
-    cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
     found: dict[int, Tensor] = {}
     n_layers = int(model.cfg.n_layers)
-    with _replaced(model, {layer: _recording(found, layer) for layer in range(n_layers)}, skip=0):
-        baseline = _forward(model, tokens, mask, start, _extensible(cache), 1)[:, 0]
-    prefix = Prefix(model, tokens, mask, start, tuple(found[i] for i in range(n_layers)), baseline, cache)
-    _require_skippable(prefix)
+    with turn(model):
+        cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
+        with _replaced(model, {layer: _recording(found, layer) for layer in range(n_layers)}, skip=0):
+            baseline = _forward(model, tokens, mask, start, _extensible(cache), 1)[:, 0]
+        prefix = Prefix(model, tokens, mask, start, tuple(found[i] for i in range(n_layers)), baseline, cache)
+        _require_skippable(prefix)
     return prefix
 
 
@@ -224,14 +227,15 @@ def _replaced(model: TransformerBridge, wraps: Mapping[int, Wrap], skip: int) ->
     blocks: Any = model.blocks
     identities: dict[int, Wrap] = {i: (lambda forward: lambda hidden_states, *args, **kwargs: hidden_states)
                                    for i in range(skip)}  # fmt: skip
-    before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
-    try:
-        for i, wrap in {**identities, **wraps}.items():
-            blocks[i].__dict__["forward"] = wrap(blocks[i].forward)
-        yield
-    finally:
-        for i, forward in before.items():
-            if forward is None:
-                blocks[i].__dict__.pop("forward", None)
-            else:
-                blocks[i].__dict__["forward"] = forward
+    with turn(model):
+        before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
+        try:
+            for i, wrap in {**identities, **wraps}.items():
+                blocks[i].__dict__["forward"] = wrap(blocks[i].forward)
+            yield
+        finally:
+            for i, forward in before.items():
+                if forward is None:
+                    blocks[i].__dict__.pop("forward", None)
+                else:
+                    blocks[i].__dict__["forward"] = forward

@@ -96,7 +96,7 @@ def test_a_cell_says_what_full_passes_say(material, arm):
     strength = torch.tensor(rows["strength"].to_numpy())
     steer = Steer(here, arm, strength)
     tokens, mask = left_padded(material.model, material.prompts)
-    everywhere = steer.steerer_for(slice(None), "all")
+    everywhere = steer.steerer_for(slice(None), "all_and_bos")
     with torch.no_grad():
         plain, found = material.model.run_with_cache(tokens, attention_mask=mask)
         with everywhere.on(material.model):

@@ -60,6 +60,14 @@ def test_end_points_are_the_eigenbasis(barrier, eigen, method, steps):
         torch.testing.assert_close(ends[0][-2:], alone, rtol=0, atol=tolerance * float(rows[0].norm()))
 
 
+def test_gradients_pass_through_as_in_the_eigenbasis(barrier, eigen):
+    pulled = []
+    for field in (ode.BarrierField(barrier), eigen):
+        a = activations(3, D).requires_grad_(True)
+        pulled += torch.autograd.grad(ode.Flow(angle=0.5, steps=3).solve(field, a).end.square()[:, :9].sum(), a)
+    torch.testing.assert_close(*pulled, rtol=1e-9, atol=1e-9)
+
+
 def test_recorded_points_end_where_unrecorded_ones_do(barrier):
     flow, a = ode.Flow(angle=0.5), activations(500, D).float().reshape(2, 250, D)
     path = flow.solve(ode.BarrierField(barrier), a, record=True)

@@ -55,7 +55,7 @@ class Steer:
             field = self.here.field(self.arm.method, self.seed, self.half)
             return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.here.layer]).end
         found: list[Tensor] = []
-        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all")
+        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all_and_bos")
         look = (f"blocks.{self.here.layer}.{BLOCK_OUTPUT}", lambda x, hook: found.append(x))
         with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.start + 1), look]):
             prefix.model(prefix.tokens, attention_mask=prefix.attention_mask)

@@ -149,9 +149,11 @@ class SketchBarrier(Barrier):
         a = self._prepare(a)
         if self.transforms is not None:
             return pull_back(a, self.transforms.slope(a / a.norm(dim=-1, keepdim=True)))
+        traced = torch.is_grad_enabled() and a.requires_grad
         with torch.enable_grad():
-            u = (a / a.norm(dim=-1, keepdim=True)).detach().requires_grad_(True)
-            (g,) = torch.autograd.grad(self._score(u).sum(), u)
+            u = a / a.norm(dim=-1, keepdim=True)
+            u = u if traced else u.detach().requires_grad_(True)
+            (g,) = torch.autograd.grad(self._score(u).sum(), u, create_graph=traced)
         return pull_back(a, g)
 
     def _score(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

@@ -120,7 +120,8 @@ class TransformField:
         norm, linear = torch.linalg.vector_norm(y, dim=-1, keepdim=True), self._transforms.linear_like(y)
         g = torch.addcmul(linear, self._transforms.product(y), norm.reciprocal())
         along = torch.linalg.vecdot(g, y).unsqueeze(-1) / norm.square()
-        return unit(g.addcmul_(y, along, value=-1), self._transforms.scale)
+        out = None if g.requires_grad else g
+        return unit(torch.addcmul(g, y, along, value=-1, out=out), self._transforms.scale)
 
 
 class DiagonalField:
@@ -138,4 +139,6 @@ class DiagonalField:
         u = y / torch.linalg.vector_norm(y, dim=-1, keepdim=True)
         g = torch.addcmul(self.loads, u, self._twice)
         along = torch.linalg.vecdot(g, u).unsqueeze(-1)
-        return unit(g.addcmul_(u, along, value=-1), self._scale)  # g is ours: no pass over fresh memory
+        # g is ours: no pass over fresh memory, unless its value is needed again for a gradient
+        out = None if g.requires_grad else g
+        return unit(torch.addcmul(g, u, along, value=-1, out=out), self._scale)

@@ -54,8 +54,8 @@ def fit(
 
     Over several layers most methods are fitted in turn: a layer's negative texts are run with the layers before it
     already steered, at the strength and the positions given here (each text as a prompt of its own, so that
-    "generated" steers its last token; "all" steers every token, as AcT's authors do). Head-wise ITI chooses its heads
-    over all layers together instead. Maps fitted at the method's own strength and used at another:
+    "generated" steers its last token; "all_and_bos" steers every token, as AcT's authors do). Head-wise ITI chooses
+    its heads over all layers together instead. Maps fitted at the method's own strength and used at another:
     `fit(…).at(Flow(T=0.5, …))`.
 
     Args:
