@@ -14,7 +14,7 @@ from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.certify.written import hold_back
 from odesteer_tl.extrapolation import extrapolated_end
-from odesteer_tl.fields.barrier import BarrierField, DiagonalField
+from odesteer_tl.fields.barrier import BarrierField, DiagonalField, TransformField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 from odesteer_tl.levels import climb, level_of, quantile_share
@@ -195,7 +195,7 @@ class Flow:
             return replace(path, end=NoGradient.apply(a, path.end, self.method))
         require_width("a", a, field.d_model)
         method = INTEGRATORS[self.method]
-        quadratic = field.quadratic if isinstance(field, BarrierField) else None
+        quadratic = field.quadratic if method.needs_quadratic and isinstance(field, BarrierField) else None
         if method.needs_quadratic and quadratic is None:
             raise ValueError(f"method={self.method!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
         exact = a.dtype == torch.float64 or method.needs_quadratic
@@ -223,11 +223,10 @@ class Flow:
         taken = exponents(x) if method.needs_quadratic else None
         y0 = x if taken is None else times_power(x, -taken)
         length = T if taken is None else times_power(T, -taken)
-        chart = field.chart(y0)
+        chart = field.eigenchart(y0) if quadratic is not None and isinstance(field, BarrierField) else field.chart(y0)
         velocity, step = self._at_pace(method, field, chart.field)
-        many = method.smooth and self.steps >= EXTRAPOLATE_FROM and isinstance(chart.field, DiagonalField)
-        if many and not record and not chart.start.requires_grad:
-            assert isinstance(chart.field, DiagonalField)
+        many = method.smooth and self.steps >= EXTRAPOLATE_FROM and not record and not chart.start.requires_grad
+        if many and isinstance(chart.field, DiagonalField | TransformField):
             coordinates, evaluations = self._extrapolate(method, chart.field, chart, length)
         else:
             on_sphere = norms if method.project and field.tangent else None
@@ -262,7 +261,7 @@ class Flow:
         assert self.level is not None
         level = _one_a_row(level_of(field.barrier, self.level), norms) - field.quadratic.c
         cap = _one_a_row(torch.pi if self.angle is None else self.angle, norms)
-        chart = field.chart(x)
+        chart = field.eigenchart(x)
         assert isinstance(chart.field, DiagonalField)
         path = climb(chart.field, chart.start / norms, level, cap, self.steps)
         end, *_ = left = [
@@ -274,7 +273,7 @@ class Flow:
         return Path(written, points, len(path.points) - 1, path.stationary, held, path.reached & ~held)
 
     def _extrapolate(
-        self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
+        self, method: Integrator, field: DiagonalField | TransformField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
         """Start and end of many steps, from few of them, in float64 coordinates."""
         exact = field.double()
@@ -311,8 +310,21 @@ class Flow:
         Args:
             norms: put every point back on the sphere of these, if given.
         """
+        k = chart.start.shape[-1]
+        if record or chart.rows is None or chart.start.numel() <= chart.rows * k:
+            return self._steps(step, velocity, chart.start, T, norms, record)
+        # rows do not know of each other: each block goes all its way before the next begins
+        starts, lengths = (x.reshape(-1, x.shape[-1]).split(chart.rows) for x in (chart.start, T))
+        spheres = [None] * len(starts) if norms is None else norms.reshape(-1, 1).split(chart.rows)
+        blocks = [self._steps(step, velocity, *x, record) for x in zip(starts, lengths, spheres, strict=True)]
+        return [torch.cat(points).reshape(chart.start.shape) for points in zip(*blocks, strict=True)]
+
+    def _steps(
+        self, step: Step, velocity: Velocity, start: Tensor, T: Tensor, norms: Tensor | None, record: bool
+    ) -> list[Tensor]:
+        """`_integrate` for one block of rows."""
         eta = T / self.steps
-        points = [chart.start]
+        points = [start]
         for _ in range(self.steps):
             y = step(velocity, points[-1], eta)
             if norms is not None:

@@ -214,3 +214,16 @@ def test_mixed_precision_ends_at_the_same_optimum(monkeypatch):
     exact = ode.KernelBarrier(C=100.0).fit(positive, negative)
     a = activations(50, D)
     torch.testing.assert_close(rough.value(a), exact.value(a), rtol=1e-5, atol=1e-5)
+
+
+def test_the_median_bandwidth_is_the_authors():
+    """σ = m/√2, so frequencies are normal with standard deviation √2/m; m over all pairs, written out."""
+    classes = gaussian_classes(20, 6)
+    rows = torch.cat(classes).double()
+    distances = sorted(float((x - y).norm()) for i, x in enumerate(rows) for y in rows[:i])
+    middle = len(distances) // 2
+    m = (distances[middle - 1] + distances[middle]) / 2
+    sigma = m / 2**0.5
+    expected = np.random.RandomState(3).normal(size=(6, 50)) / sigma
+    found = ode.FourierBarrier(n_components=50, seed=3).fit(*classes).state["frequencies"]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)

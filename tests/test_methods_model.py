@@ -196,9 +196,7 @@ def test_a_chosen_head_is_moved_by_alpha_standard_deviations(direction):
         pairs, labels = np.tile(np.arange(120), 2), np.repeat([1, 0], 120)
         train, held = next(GroupShuffleSplit(1, test_size=0.2, random_state=3).split(rows, groups=pairs))
         assert sorted(pairs[held][:24]) == sorted(pairs[held][24:])  # partners are held out together
-        probe = LogisticRegression(max_iter=10_000).fit(
-            rows[train] / float(torch.from_numpy(rows).norm(dim=-1).median()), labels[train]
-        )
+        probe = LogisticRegression(max_iter=10_000).fit(rows[train], labels[train])  # no rescaling, as its authors
         theta = torch.from_numpy(probe.coef_[0])
     theta = (theta / theta.norm()).numpy()
     np.testing.assert_allclose(shift[head].numpy(), np.std(rows @ theta) * theta, rtol=1e-5, atol=1e-7)
@@ -231,7 +229,6 @@ def test_heads_of_several_layers_are_ranked_together(organism, entered):
         train, held = next(GroupShuffleSplit(1, test_size=0.2, random_state=1).split(both, groups=pairs))
         for head in range(4):
             X = rows[layer, head] = both[:, head]
-            X = X / np.median(np.linalg.norm(X, axis=1))
             probe = LogisticRegression(max_iter=10_000).fit(X[train], labels[train])
             accuracies[layer, head] = probe.score(X[held], labels[held])
     best = sorted(accuracies, key=lambda key: (-accuracies[key], key))[:K]

@@ -22,6 +22,7 @@ from odesteer_tl.barriers.calibration import Calibration
 
 if TYPE_CHECKING:
     from odesteer_tl.barriers.quadratic import QuadraticBarrier
+    from odesteer_tl.barriers.transforms import SketchTransforms
 
 
 # not typing.Self: beartype, which enforces the shapes in the tests, knows that only on decorated classes
@@ -173,6 +174,11 @@ class Barrier(Displayed, ABC):
         """
         raise ValueError(f"{type(self).__name__} with {self.config()} is not a quadratic on the sphere; use degree ≤ 2")
 
+    @property
+    def transforms(self) -> SketchTransforms | None:
+        """The slope of `quadratic` by Fourier transforms, where that is cheaper than its eigenbasis; else None."""
+        return None
+
     def calibrate(
         self: BarrierT,
         positive: Float[Tensor, "n d"],
@@ -246,6 +252,7 @@ class Barrier(Displayed, ABC):
         self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
+        self._transforms: SketchTransforms | None = None
         derived = (
             name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
         )

@@ -23,11 +23,13 @@ class Chart:
         field: the velocity in the coordinates.
         start: the coordinates of the activations.
         leave: from coordinates back to activations.
+        rows: how many rows to integrate at a time, so that a step's numbers stay in a core's cache; None: all.
     """
 
     field: Callable[[Tensor], Tensor]
     start: Tensor
     leave: Callable[[Tensor], Tensor]
+    rows: int | None = None
 
 
 class VectorField(ABC):

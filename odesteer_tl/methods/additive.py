@@ -17,7 +17,7 @@ def added(field: VectorField) -> Float[Tensor, " d"]:
     """
     if isinstance(field, ConstantField):
         return field.given
-    if isinstance(field, AffineField) and torch.equal(field.tensors["weight"], torch.ones_like(field.tensors["bias"])):
+    if isinstance(field, AffineField) and field.is_shift:
         return field.tensors["bias"]
     raise ValueError(
         f"field={type(field).__name__} is not additive: it moves every activation differently; use a method whose "

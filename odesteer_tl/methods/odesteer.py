@@ -30,7 +30,7 @@ def odesteer(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], see
 
 @register("odesteer_rff", solver="euler", steps=10, source=f"{PAPER}, the random-Fourier variant")
 def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """Random Fourier features, bandwidth by the median heuristic.
+    """Random Fourier features, bandwidth σ = m/√2 with m the median distance, as its authors' (see `FourierBarrier`).
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
