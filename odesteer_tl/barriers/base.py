@@ -134,8 +134,13 @@ class Barrier(Displayed, ABC):
         """
         require_classes(positive, negative)
         scores = [self.value(x.double()).cpu().numpy() for x in (positive, negative)]
-        result = minimize(_platt_loss, np.array([1.0, 0.0]), args=tuple(scores), jac=True, method="L-BFGS-B")
-        slope, intercept = (float(x) for x in result.x)
+        # in units of their own spread: of scores of 1e-6 the loss is flat, and the solver would stop where it starts
+        every = np.concatenate(scores)
+        middle, scale = float(np.median(every)), float(every.std()) or 1.0
+        unit = tuple((x - middle) / scale for x in scores)
+        result = minimize(_platt_loss, np.array([1.0, 0.0]), args=unit, jac=True, method="L-BFGS-B")
+        slope = float(result.x[0]) / scale
+        intercept = float(result.x[1]) - slope * middle
         self.calibration = Calibration(slope, intercept, len(positive), len(negative))
         return self
 
