@@ -57,7 +57,7 @@ bench: $(STAMP)
 certify-soak: $(STAMP)
 	ODESTEER_SOAK=10 $(PY) -m pytest tests/test_soundness.py -s
 
-# a thousand simulations of every band and interval
+# a thousand simulations of every interval, band and test: what they attain beside what they say
 coverage-soak: $(STAMP)
 	$(PY) -m analyses.coverage
 

@@ -43,7 +43,7 @@ class AgreementConfig:
 
 
 def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
-    """AUC by layer and barrier on texts that took no part in the fit; bootstrap over texts."""
+    """AUC by layer and barrier on texts that took no part in the fit, with its interval over texts."""
     n = len(test.positive)
 
     def row(layer: int, barrier: str, scores: np.ndarray, **chosen: float) -> dict[str, Any]:

@@ -144,6 +144,18 @@ def test_cross_validation_chooses_on_held_out_loss():
     torch.testing.assert_close(again.state["alpha"], first.state["alpha"], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e4])
+def test_the_calibrated_log_ratio_does_not_hang_on_the_scores_unit(scale):
+    """Scores of 1e-6 were left uncalibrated: the loss is flat there, and the solver stopped where it started."""
+    fit, held_out = gaussian_classes(200, 6), gaussian_classes(200, 6, seed=1)
+    barrier = ode.LinearBarrier().fit(*fit).calibrate(*held_out)
+    weights = {name: scale * x for name, x in barrier.state.items()}
+    small = ode.LinearBarrier().restore(weights, None)
+    small.calibrate(*held_out)
+    assert small.calibration.slope * scale == pytest.approx(barrier.calibration.slope, rel=1e-3)
+    assert small.calibration.intercept == pytest.approx(barrier.calibration.intercept, abs=1e-3)
+
+
 def test_calibration_recovers_a_planted_slope():
     pair = ode.organism.SyntheticPair.linear(d=8, seed=0)
     fit, held_out = pair.sample(3000, seed=1), pair.sample(20000, seed=2)

@@ -183,6 +183,23 @@ def test_turning_points_are_those_of_the_truth(d, n):
     assert abs(population.value - mean) <= 1.0
 
 
+def test_several_paths_of_a_prompt_are_one_unit_of_the_populations_peak(pair, line):
+    once = score_path(pair, line[:, :30], range(9000, 9030)).population_peak()
+    copies = score_path(pair, line[:, :30].repeat_interleave(10, dim=1), [9000 + i // 10 for i in range(300)])
+    found = copies.population_peak()
+    assert (found.value, found.n) == (pytest.approx(once.value), 30)
+    assert (found.low, found.high) == (once.low, once.high)
+    with pytest.raises(ValueError, match="1 independent units"):
+        score_path(pair, line[:, :30], [9000] * 30).population_peak()
+
+
+def test_few_prompts_do_not_calibrate_however_many_rows_they_have(truth):
+    x = truth.sample(60, 1)
+    pair = DensityPair([PPCA(2)]).fit(*x, groups(0, 60))
+    with pytest.raises(ValueError, match="60 rows of 3 prompts"):
+        pair.calibrate(*x, ([100 + i // 20 for i in range(60)],) * 2)
+
+
 @pytest.mark.parametrize(("d", "n", "tied"), [(32, 250, True), (32, 250, False), (128, 500, True), (512, 500, False)])
 def test_exit_flags_agree_with_the_truth_where_paths_do_leave(d, n, tied):
     """95 % of points, on paths that cross p₊ (tied) or start inside and leave: both answers are common.
