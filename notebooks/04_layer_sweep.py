@@ -135,7 +135,7 @@ class MoodWords(Outcome):
 
 def with_own_judge(settings):  # for other executors, put judge and function into a file that workers can import
     material = Material(settings)
-    material.outcome = MoodWords()
+    material.plan = replace(material.plan, outcome=MoodWords())
     return material
 
 

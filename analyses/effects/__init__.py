@@ -6,6 +6,6 @@
 from analyses.effects.arms import LAYER_ARMS as LAYER_ARMS
 from analyses.effects.arms import Arm as Arm
 from analyses.effects.cell import measure as measure
-from analyses.effects.material import EffectSettings as EffectSettings
 from analyses.effects.material import Material as Material
+from analyses.effects.settings import EffectSettings as EffectSettings
 from analyses.effects.study import effect_study as effect_study

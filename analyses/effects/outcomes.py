@@ -11,7 +11,7 @@ from scipy.special import expit
 from transformer_lens.model_bridge import TransformerBridge
 
 from analyses.benchmarks.scoring import option_scores
-from analyses.effects.writing import SteererFor
+from analyses.effects.steer import SteererFor
 from odesteer_tl import organism
 
 

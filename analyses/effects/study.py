@@ -10,7 +10,8 @@ from pathlib import Path
 
 from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
-from analyses.effects.material import EffectSettings, Material
+from analyses.effects.material import Material
+from analyses.effects.settings import EffectSettings
 from analyses.sources import load_contrast
 from analyses.sweep import Study
 from odesteer_tl import organism
