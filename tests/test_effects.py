@@ -10,9 +10,9 @@ import torch
 
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
+from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
 from analyses.effects.measures import Seen
-from analyses.effects.outcomes import Endings
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
@@ -20,6 +20,7 @@ from analyses.effects.tables import anti_steerable, areas, choices, contrasts, p
 from analyses.effects.writing import left_padded, write
 from analyses.indicator_prediction import IndicatorConfig
 from analyses.indicator_prediction import main as predict
+from analyses.outcomes import Completions
 from odesteer_tl.indicators import STATISTICS, divergence
 
 SETTINGS = EffectSettings(pairs=280, select=6, test=8, max_new_tokens=4)
@@ -221,7 +222,7 @@ def test_an_unsteered_cell_has_no_divergence(material):
 
 def test_a_study_is_its_inputs_and_not_its_threads(tmp_path):
     def study(**changed):
-        return effect_study("s", EffectSettings(**{"pairs": 40, **changed}), [1], LAYER_ARMS[:2], {"kl": [0.1]})
+        return effect_study("s", EffectSettings(**{"pairs": 280, **changed}), [1], LAYER_ARMS[:2], {"kl": [0.1]})
 
     assert len(study().cells) == 3
     assert study().digest == study(threads=2).digest
@@ -337,14 +338,16 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     assert found.loc[3, 2] == 0
 
 
-def test_endings_are_scored_with_each_prompts_own_strength(material):
+@pytest.mark.parametrize(("arm", "strength"), [(FLOW, 1.0), (KINDS[1], 10.0), (KINDS[2], 2.5)], ids=str)
+def test_endings_are_scored_with_each_prompts_own_strength(material, arm, strength):
     """Against log-probabilities summed by hand, a prompt at a time."""
-    endings = Endings([" the dog", " the big cat"], [" the lamp"])
-    steer = Steer(material.layer(2), FLOW, torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
-    judged = endings.judge(material.model, material.plan.prompts, [""] * 14, steer.steerer_for)
+    prompts, endings = material.plan.prompts, ([" the dog", " the big cat"], [" the lamp"])
+    steer = Steer(material.layer(2), arm, strength * torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
+    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states.text)
+    judged = judging.frame(None, steer)
     for i in (0, 6, 13):
         found = []
-        for ending in endings.endings:
+        for ending in (*endings[0], *endings[1]):
             prompt = material.model.to_tokens(material.plan.prompts[i])
             tokens = material.model.to_tokens(material.plan.prompts[i] + ending)
             P = prompt.shape[1]

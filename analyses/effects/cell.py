@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from analyses.effects.arms import Arm
+from analyses.effects.judging import fluency
 from analyses.effects.material import Material
-from analyses.effects.measures import Seen, cost, geometry, likelihood, survival
+from analyses.effects.measures import GROUPS, Seen
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written, write
 from analyses.sweep import require_numbers
@@ -30,31 +31,31 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     plan, states = material.plan, material.states
     base = {"prompt": range(len(plan.prompts)), "split": plan.split}
     if config["label"] == "unsteered":
-        spread, branching = states.passage.plain.compare(
-            None, [lambda z, _: entropy(z), lambda z, _: branching_factor(z)]
-        )
+        statistics = [lambda z, _: entropy(z), lambda z, _: branching_factor(z)]
+        spread, branching = states.passage.plain.compare(None, statistics)
         columns = {"entropy": states.passage.mean(spread), "branching": states.passage.mean(branching),
-                   **_outcome(material, states.text, None)}  # fmt: skip
+                   **_outcome(material, states.text if plan.writes else None, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
     arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
     matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
     steer = Steer(material.layer(config["layer"]), arm, matched.strength)
     seen = Seen(steer, states, material.layer)
-    written = write(states.prompt, steer, plan.settings)
-    columns = {
-        "strength": matched.strength, "reached": matched.reached, **steer.fits.probe, **geometry(seen),
-        **likelihood(seen), **survival(seen), **cost(seen), **_outcome(material, written, steer),
-    }  # fmt: skip
-    return require_numbers(pd.DataFrame({**base, **columns}), config)
+    written = write(states.prompt, steer, plan.settings) if plan.writes else None
+    columns = {"strength": matched.strength, "reached": matched.reached}
+    for name in plan.settings.measures:
+        columns |= GROUPS[name](seen) if name in GROUPS else {}
+    return require_numbers(pd.DataFrame({**base, **columns, **_outcome(material, written, steer)}), config)
 
 
-def _outcome(material: Material, written: Written, steer: Steer | None) -> dict[str, Any]:
-    """Success, and the ten statistics of each indicator along the text."""
-    steerer_for = None if steer is None else steer.steerer_for
-    judged = material.plan.outcome.judge(material.model, material.plan.prompts, written.texts, steerer_for)
+def _outcome(material: Material, written: Written | None, steer: Steer | None) -> dict[str, Any]:
+    """Success and score; of texts their fluency, and the ten statistics of each indicator along them."""
+    judged = material.judging.frame(written, steer)
     columns: dict[str, Any] = {str(name): judged[name].to_numpy() for name in judged}
-    columns["perplexity"] = written.perplexity
-    for name, series in (("kl", written.kl), ("bf", written.branching), ("nbf", written.normalised)):
-        statistics = summarise(series, written.kept)
-        columns |= {f"text_{name}_{s}": statistics[:, i] for i, s in enumerate(STATISTICS)}
+    if written is None:
+        return columns
+    columns |= fluency(written)
+    if "text" in material.plan.settings.measures:
+        for name, series in (("kl", written.kl), ("bf", written.branching), ("nbf", written.normalised)):
+            statistics = summarise(series, written.counted)
+            columns |= {f"text_{name}_{s}": statistics[:, i] for i, s in enumerate(STATISTICS)}
     return {**columns, "text": written.texts}

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
+from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.fits import LayerFits
+from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
-from analyses.effects.plan import SPLITS as SPLITS
-from analyses.effects.plan import Plan
-from analyses.effects.settings import EffectSettings as EffectSettings
+from analyses.effects.plan import Given, Plan
+from analyses.effects.settings import EffectSettings
 from analyses.effects.spending import spending
 from analyses.effects.states import Unsteered
 
@@ -20,10 +21,12 @@ from analyses.effects.states import Unsteered
 class Material:
     """The stages of a study, each handed what the one before it made; each made once, when it is first asked for."""
 
-    def __init__(self, settings: EffectSettings) -> None:
-        self.plan = Plan.of(settings)
+    def __init__(
+        self, settings: EffectSettings, given: Given | None = None, model: TransformerBridge | None = None
+    ) -> None:
+        self.plan = Plan.of(settings, given)
         torch.set_num_threads(settings.threads)
-        self.model = ode.load_model(settings.model)
+        self.model = ode.load_model(settings.model) if model is None else model
         self._layers: dict[int, LayerFits] = {}
         self._scans: dict[tuple[int, Arm], Scan] = {}
 
@@ -36,6 +39,11 @@ class Material:
     def states(self) -> Unsteered:
         """The prompts before anything is steered."""
         return Unsteered(self.model, self.plan.prompts, self.plan.settings)
+
+    @cached_property
+    def judging(self) -> Judging:
+        """The outcome."""
+        return Judging(self.model, self.plan.prompts, self.plan.outcome, lambda: self.states.text)
 
     def layer(self, layer: int) -> LayerFits:
         """The fits at a layer."""

@@ -79,6 +79,7 @@ def geometry(seen: Seen) -> dict[str, Any]:
     seeds = [_displacement(seen, seed=seed) for seed in (fits.seed, fits.seed + 1)]
     halves = [_displacement(seen, half=half) for half in ("first", "second")]
     return {
+        **fits.probe,
         "acts": states.mean(moves),
         "norm": norm,
         "angle": angle,
@@ -171,3 +172,9 @@ def cost(seen: Seen) -> dict[str, Any]:
         "branching": passage.mean(branching),
         "nbf": passage.mean(branching / before),
     }
+
+
+#: by the names that settings know; what is said of texts is recorded as they are written
+GROUPS: dict[str, Callable[[Seen], dict[str, Any]]] = {
+    "geometry": geometry, "likelihood": likelihood, "survival": survival, "cost": cost,
+}  # fmt: skip

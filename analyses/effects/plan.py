@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import odesteer_tl as ode
-from analyses.effects.outcomes import Outcome, open_outcome
 from analyses.effects.settings import EffectSettings
-from analyses.sources import load_contrast, load_prompts
-from odesteer_tl.densities.calibration import LEAST_HELD_OUT
+from analyses.outcomes import Completions, Outcome, open_outcome
+from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
+from odesteer_tl import organism
 
 #: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
 SPLITS = (0.4, 0.3, 0.15, 0.15)
+#: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
+LEAST = 40
+#: pairs, and folds, of a fit that is calibrated on pairs left out in turn
+LEAST_CROSS, FOLDS = 20, 5
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a notebook has at hand and a command line names: each in the place of the setting of its name.
+
+    Attributes:
+        outcome: an outcome, or a callable `(prompts, texts) → scores`.
+    """
+
+    contrast: ode.ContrastSet | None = None
+    prompts: Sequence[str] | None = None
+    outcome: Outcome | Callable[[Sequence[str], Sequence[str]], Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a study will do, and on what; made of settings alone.
+    """What a study will do, and on what; made without a model.
 
     Attributes:
-        parts: of the contrast, in the order of `SPLITS`.
+        parts: of the contrast, in the order of `SPLITS`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
     """
 
@@ -31,30 +53,109 @@ class Plan:
     outcome: Outcome
 
     @classmethod
-    def of(cls, settings: EffectSettings) -> Plan:
-        """Read, split and count.
+    def of(cls, settings: EffectSettings, given: Given | None = None) -> Plan:
+        """Read, split, count, and try the judge on one text.
 
         Raises:
-            ValueError: too few pairs to calibrate on, too few prompts, or an unknown outcome.
+            ValueError: something of it cannot be had, with the argument that says so.
         """
-        contrast = load_contrast(settings.contrast, settings.pairs, settings.seed)
-        parts = contrast.split(SPLITS, settings.seed)
-        held_out = min(len(parts[2].positive), len(parts[2].negative))
-        if held_out < LEAST_HELD_OUT:
-            raise ValueError(
-                f"contrast={settings.contrast!r} leaves {held_out} texts a class to calibrate on, and at least "
-                f"{LEAST_HELD_OUT} are needed; give {math.ceil(LEAST_HELD_OUT / SPLITS[2])} pairs or more"
-            )
-        n = settings.select + settings.test
-        prompts = load_prompts(settings.contrast, n, settings.seed, parts[3])
-        if len(prompts) < n:
-            raise ValueError(
-                f"contrast={settings.contrast!r} gives {len(prompts)} prompts to steer, but select="
-                f"{settings.select} and test={settings.test} ask for {n}; lower them or give more pairs"
-            )
-        return cls(settings, contrast, parts, tuple(prompts), open_outcome(settings.outcome, settings.contrast))
+        given = given or Given()
+        if settings.model:
+            layers_of(settings.model)
+        contrast = given.contrast or load_contrast(settings.contrast, settings.pairs, settings.seed)
+        parts = _parts(contrast, settings)
+        spelled = settings.outcome if given.outcome is None else given.outcome
+        outcome = open_outcome(spelled, settings.contrast, settings.threshold)
+        outcome.check()
+        prompts = _prompts(settings, given, outcome, parts[-1])
+        if isinstance(outcome, Completions):
+            outcome.options(prompts)
+        return cls(settings, contrast, parts, tuple(prompts), outcome)
 
     @property
     def split(self) -> list[str]:
         """What each prompt is for."""
         return ["select"] * self.settings.select + ["test"] * self.settings.test
+
+    @property
+    def writes(self) -> bool:
+        """Whether texts are written at all."""
+        return "text" in self.settings.measures or not isinstance(self.outcome, Completions)
+
+    def described(self) -> dict[str, Any]:
+        """Everything that determines a cell's numbers but model and cell, JSON-able."""
+        # threads do not determine results beyond rounding
+        found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
+        # a path differs from machine to machine, what it holds does not
+        found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
+        return {
+            **found,
+            "measures": list(self.settings.measures),
+            "outcome": self.outcome.name,
+            "outcome_digest": self.outcome.digest,
+            "contrast_digest": self.contrast.digest,
+            "prompts_digest": hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()[:16],
+        }
+
+
+def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.ContrastSet, ...]:
+    """The contrast cut up, or whole.
+
+    Raises:
+        ValueError: too few pairs.
+    """
+    pairs, name = min(len(contrast.positive), len(contrast.negative)), settings.contrast
+    if settings.cross_fit:
+        if pairs < LEAST_CROSS:
+            raise ValueError(f"contrast={name!r} has {pairs} texts a class; cross_fit needs at least {LEAST_CROSS}")
+        return (contrast,)
+    parts = contrast.split(SPLITS, settings.seed)
+    held_out = min(len(parts[2].positive), len(parts[2].negative))
+    if held_out < LEAST:
+        raise ValueError(
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on, and at least {LEAST} are needed; give "
+            f"{math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} are enough"
+        )
+    return parts
+
+
+def _prompts(settings: EffectSettings, given: Given, outcome: Outcome, held_out: ode.ContrastSet) -> list[str]:
+    """The prompts to steer.
+
+    Raises:
+        ValueError: fewer than are asked for, one twice, or held-out ones where nothing is held out.
+    """
+    n, name = settings.select + settings.test, settings.contrast
+    if given.prompts is not None:
+        found, source = list(given.prompts), "prompts"
+    elif settings.prompts:
+        found, source = read_prompts(settings.prompts), f"prompts={settings.prompts!r}"
+    elif isinstance(outcome, Completions) and outcome.prompts:
+        found, source = list(outcome.prompts), f"outcome={outcome.name!r}"
+    elif settings.cross_fit and (given.contrast is not None or Path(name).suffix):
+        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+    else:
+        own = name if given.contrast is None else "given.jsonl"
+        found, source = load_prompts(own, n, settings.seed, held_out), f"contrast={name!r}"
+    if len(found) < n:
+        raise ValueError(
+            f"{source} gives {len(found)} prompts to steer, but select={settings.select} and test={settings.test} ask "
+            f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
+        )
+    blank = [i for i, prompt in enumerate(found) if not str(prompt).strip()]
+    if blank:
+        raise ValueError(f"{source}: prompt {blank[0] + 1} is {found[blank[0]]!r}, which is no text; drop it")
+    return found[:n]
+
+
+def model_digest(name: str) -> str:
+    """Hash of a model's files; a hub name is taken at its word."""
+    folder = organism.PATH if name == "organism" else Path(name)
+    if not folder.is_dir():
+        return name
+    found = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")):
+        found.update(file.name.encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:16]

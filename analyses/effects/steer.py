@@ -90,6 +90,10 @@ class Steer:
         assert points is not None
         return points
 
+    def of(self, rows: list[int]) -> Steer:
+        """The steer of some of the prompts."""
+        return replace(self, strength=self.strength[rows])
+
     def refitted(self, seed: int | None = None, half: str = "") -> Steer:
         """A short steer by the arm fitted with another seed or on half the texts."""
         return Steer(self.fits, self.arm, torch.full_like(self.strength, PROBE_ANGLE * self.arm.reach), seed, half)

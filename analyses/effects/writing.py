@@ -45,7 +45,7 @@ class Written:
     """What was written behind every prompt.
 
     Attributes:
-        texts: prompt and continuation.
+        texts: prompt and continuation. continuations: what was written alone.
         tokens: the generated ones, 0 behind the last.
         kept: which generated tokens belong to the text (its end token and what follows do not).
         kl: KL of the steered next-token distribution to the unsteered one, at every generated token, nats.
@@ -54,6 +54,7 @@ class Written:
     """
 
     texts: list[str]
+    continuations: list[str]
     tokens: Int[Tensor, "n tokens"]
     kept: Bool[Tensor, "n tokens"]
     kl: Float[Tensor, "n tokens"]
@@ -62,11 +63,16 @@ class Written:
     log_likelihood: Float[Tensor, "n tokens"]
 
     @property
-    def perplexity(self) -> Float[np.ndarray, " n"]:
-        """Of each continuation under the unsteered model; NaN where it is empty."""
-        length = self.kept.sum(1)
-        mean = torch.where(self.kept, self.log_likelihood, 0.0).sum(1) / length
-        return torch.where(length > 0, (-mean).exp(), torch.nan).numpy()
+    def counted(self) -> Bool[Tensor, "n tokens"]:
+        """The tokens of a text, and of one that is empty the token that ended it, so that all have some."""
+        first = torch.zeros_like(self.kept)
+        first[:, 0] = True
+        return torch.where(self.kept.any(1, keepdim=True), self.kept, first)
+
+    @property
+    def mean_log_likelihood(self) -> Float[np.ndarray, " n"]:
+        """Of each continuation under the unsteered model, nats a counted token."""
+        return (torch.where(self.counted, self.log_likelihood, 0.0).sum(1) / self.counted.sum(1)).numpy()
 
 
 def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[Tensor, "n pos"], Int[Tensor, "n pos"]]:
@@ -99,9 +105,10 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
             hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
             parts.append(_write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
     texts = [text for part in parts for text in part.texts]
+    continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
               for name in ("tokens", "kept", "kl", "branching", "normalised", "log_likelihood")]  # fmt: skip
-    return Written(texts, *series)
+    return Written(texts, continuations, *series)
 
 
 def _write_batch(
@@ -149,4 +156,5 @@ def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, 
     batch = Generated(torch.cat([prompt.tokens, drawn], dim=1), length, starts.tolist(), (ends + length).tolist())
     kept = torch.arange(width) < ends.cpu()[:, None]
     padded = [torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (drawn.cpu(), *series)]
-    return Written(decode(prompt.model, batch), padded[0], kept, *padded[1:])
+    texts = [decode(prompt.model, batch, completions_only=alone) for alone in (False, True)]
+    return Written(texts[0], texts[1], padded[0], kept, *padded[1:])
