@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
+from odesteer_tl import stats
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: the barrier by which every method is measured
@@ -96,13 +98,19 @@ class LayerFits:
 
     @cached_property
     def probe(self) -> dict[str, float]:
-        """How well h reads the concept from texts that took no part in any fit: AUC, log loss, slope of calibration."""
+        """How well h reads the concept from texts that took no part in any fit: AUC, log loss, slope of calibration.
+
+        `probe_auc_low` and `probe_auc_high` are the ends of its interval.
+        """
         positive, negative = self.acts[3].positive, self.acts[3].negative
         scores = torch.cat([self.barrier.log_ratio(positive), self.barrier.log_ratio(negative)]).double().cpu()
         labels = [1] * len(positive) + [0] * len(negative)
         assert self.barrier.calibration is not None
+        area = stats.auc(scores.numpy(), np.array(labels, dtype=bool))
         return {
-            "probe_auc": float(roc_auc_score(labels, scores.numpy())),
+            "probe_auc": area.value,
+            "probe_auc_low": area.low,
+            "probe_auc_high": area.high,
             "probe_log_loss": float(log_loss(labels, scores.sigmoid().numpy())),
             "probe_slope": self.barrier.calibration.slope,
         }

@@ -16,6 +16,7 @@ from analyses.effects.writing import Written
 from analyses.outcomes import Completions, TextOutcome
 from analyses.outcomes.completions import Outcome
 from analyses.outcomes.texts import empty, repetition
+from analyses.sweep import WillRepeat
 
 
 class Judging:
@@ -39,10 +40,17 @@ class Judging:
         if isinstance(self.outcome, Completions):
             return self._asked(self.outcome, steer)
         assert written is not None
-        found = self.outcome.scores(self.prompts, written.continuations)
+        found = self._judged(self.outcome, written)
         if "success" in found:
             return found.assign(success=found["success"].astype(bool))
         return found.assign(success=found["score"] > self.threshold)
+
+    def _judged(self, outcome: TextOutcome, written: Written) -> pd.DataFrame:
+        """What the judge says of texts; what it cannot judge here it could not judge in the next cell."""
+        try:
+            return outcome.scores(self.prompts, written.continuations)
+        except Exception as error:
+            raise WillRepeat(f"outcome={outcome.name!r} failed on written texts: {error}") from error
 
     def _asked(self, outcome: Completions, steer: Steer | None) -> pd.DataFrame:
         found = self.options.log_likelihoods(steer)
@@ -64,7 +72,7 @@ class Judging:
         assert isinstance(self.outcome, TextOutcome)
         if self.outcome.threshold is not None:
             return self.outcome.threshold
-        return float(np.median(self.outcome.scores(self.prompts, self._unsteered().continuations)["score"]))
+        return float(np.median(self._judged(self.outcome, self._unsteered())["score"]))
 
 
 def fluency(written: Written) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,33 @@ def _prompts(settings: EffectSettings, given: Given, outcome: Outcome, held_out:
     if blank:
         raise ValueError(f"{source}: prompt {blank[0] + 1} is {found[blank[0]]!r}, which is no text; drop it")
     return found[:n]
+
+
+def require_grid(
+    settings: EffectSettings, layers: Sequence[int], budgets: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[float, ...]]:
+    """The budgets that have levels, if every layer and every level can be had.
+
+    Raises:
+        ValueError: no level at all, an unknown budget, a level that is not positive or an angle that is out of reach,
+            one twice, or a layer that the model does not have.
+    """
+    found = {name: tuple(float(x) for x in levels) for name, levels in budgets.items() if levels}
+    if not found:
+        raise ValueError(f"budgets={dict(budgets)} has no level; give one of angle, displacement or kl")
+    for name, levels in found.items():
+        if name not in ("angle", "displacement", "kl") or min(levels) <= 0 or not all(map(math.isfinite, levels)):
+            raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
+        if name == "angle" and max(levels) > settings.highest:
+            raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
+    for name, values in ({"layers": layers} | found).items():
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name}={list(values)} names one twice")
+    n = layers_of(settings.model)
+    wrong = [layer for layer in layers if layer < 0 or (n is not None and layer >= n)]
+    if wrong:
+        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which has 0 to {(n or 0) - 1}")
+    return found
 
 
 def model_digest(name: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
 from analyses.effects.material import Material
-from analyses.effects.plan import Given, Plan, model_digest
+from analyses.effects.plan import Given, Plan, model_digest, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sweep import Study
 
@@ -36,13 +36,9 @@ def effect_study(
         given: contrast, prompts or outcome as objects, in the place of what `settings` names.
 
     Raises:
-        ValueError: an unknown budget, or a level that is not positive or above the largest strength.
+        ValueError: what `require_grid` and `Plan.of` refuse.
     """
-    for budget, levels in budgets.items():
-        if budget not in ("angle", "displacement", "kl") or not levels or min(levels) <= 0:
-            raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
-        if budget == "angle" and max(levels) > settings.highest:
-            raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
+    budgets = require_grid(settings, layers, budgets)
     cells = [UNSTEERED] + [
         {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
          "budget": budget, "level": float(level), **({"in_turn": True} if arm.in_turn else {})}
