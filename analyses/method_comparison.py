@@ -11,14 +11,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import tyro
 
 import odesteer_tl as ode
-from analyses.effects import Arm, EffectSettings, effect_study
-from analyses.effects.comparison import ComparisonReport
-from analyses.sweep import finish, print_report
+from analyses.command import command
+from analyses.effects.arms import Arm
+from analyses.effects.plan import Given, Plan, require_grid
+from analyses.effects.settings import EffectSettings
+from analyses.sources import layers_of
+from analyses.sweep import finish, require_executor
+
+if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
+    from analyses.effects.comparison import ComparisonReport
 
 #: the primary contrast's, on the same barrier as `optimal_cap`
 PRIMARY_ARMS = (
@@ -35,7 +42,7 @@ class ComparisonConfig:
 
     Args:
         layer: 0-based; left out, the middle one.
-        methods: names in METHODS; left out, all.
+        methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
         angle, displacement, kl: levels of each budget (radians; share of the norm; nats).
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
     """
@@ -52,30 +59,64 @@ class ComparisonConfig:
     out: Path = Path("results/comparison")
 
 
-def method_comparison(config: ComparisonConfig) -> tuple[ComparisonReport, Path]:
-    """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
+def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tuple[float, ...]]:
+    """The budgets that have levels; without a model, refuse what cannot be done.
 
     Raises:
-        ValueError: what `effect_study` refuses.
+        ValueError: what is wrong, by argument, value and remedy.
+    """
+    require_executor(config.executor)
+    levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
+    budgets = require_grid(config.effect, () if config.layer is None else (config.layer,), levels)
+    Plan.of(config.effect, given)
+    return budgets
+
+
+def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:
+    """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
+
+    Args:
+        given: contrast, prompts or outcome as objects, in the place of what the settings name.
+
+    Raises:
+        ValueError: what `check` refuses, or a method that is none.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
-    layer = int(ode.load_model(config.effect.model).cfg.n_layers) // 2 if config.layer is None else config.layer
-    names = config.methods or tuple(ode.METHODS)
-    arms = [Arm.of(name) for name in names]
-    arms += [*PRIMARY_ARMS, *(Arm.of(name, in_turn=True) for name in IN_TURN if name in names)]
-    budgets = {name: getattr(config, name) for name in ("angle", "displacement", "kl") if getattr(config, name)}
-    concept = Path(config.effect.contrast).stem
-    study = effect_study(concept, config.effect, [layer], arms, budgets, group="label")
+    budgets = check(config, given)
+    from analyses.effects.comparison import ComparisonReport
+    from analyses.effects.study import effect_study
+
+    n = layers_of(config.effect.model) or int(ode.load_model(config.effect.model).cfg.n_layers)
+    layer = n // 2 if config.layer is None else config.layer
+    study = effect_study(
+        Path(config.effect.contrast).stem, config.effect, [layer], compared_arms(config.methods), budgets,
+        group="label", given=given,
+    )  # fmt: skip
     directory = finish(study, config.out, config.executor)
-    report = ComparisonReport.of(pd.read_parquet(directory / "table.parquet"), concept)
+    report = ComparisonReport.of(pd.read_parquet(directory / "table.parquet"), study.name)
     report.save(directory / "report", {**study.settings, "layer": layer})
     return report, directory
 
 
+def compared_arms(methods: tuple[str, ...]) -> list[Arm]:
+    """The methods with their own integrators, the primary contrast's arms, and layers in turn.
+
+    Raises:
+        ValueError: a name that is no method, or one twice.
+    """
+    names = list(methods or ode.METHODS)
+    unknown = [name for name in names if name not in ode.METHODS]
+    if unknown or len(set(names)) < len(names):
+        raise ValueError(f"methods={names} must name methods, each once; choose from {', '.join(sorted(ode.METHODS))}")
+    names += [] if "random" in names else ["random"]
+    arms = [Arm.of(name) for name in names]
+    return [*arms, *PRIMARY_ARMS, *(Arm.of(name, in_turn=True) for name in IN_TURN if name in names)]
+
+
 def main(config: ComparisonConfig) -> int:
-    """Run, write the report and print it; 1 if a cell failed."""
-    return print_report(lambda: method_comparison(config))
+    """Run, write the report and print it; 1 if a cell failed, 2 if something was refused."""
+    return command(lambda: method_comparison(config))
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(ComparisonConfig, description=__doc__)))
+    sys.exit(command(lambda: method_comparison(tyro.cli(ComparisonConfig, description=__doc__))))

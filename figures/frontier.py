@@ -20,7 +20,9 @@ BUDGETS = {"angle": ("level", "angle asked for (rad)", "equal angle"),
            "kl": ("kl", "KL from the unsteered model (nats)", "equal KL")}  # fmt: skip
 CAPTION = """\
 Every method at equal budgets, concept {concept}, layer {layers}. {panels} Lines join growing strengths; bars: 95 %
-intervals. N = {n} prompts a point. In colour: {shown}. In grey: {rest}. {source}"""
+intervals. N = {n} prompts a point. In colour: {shown}. In grey: {rest}. {plain}{source}"""
+UNSTEERED = "unsteered"
+PLAIN = "Black, dotted: the unsteered model. "
 
 
 def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
@@ -32,11 +34,13 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         source: sentences for the caption on where the table comes from.
 
     Raises:
-        ValueError: the table has more than one concept, or neither budget; rows of any other are not drawn.
+        ValueError: the table has more than one concept, or neither budget; rows of any other are not drawn, but the
+            unsteered model's as a line.
     """
     concepts = sorted(set(table["concept"]))
     if len(concepts) != 1:
         raise ValueError(f"table has the concepts {', '.join(concepts)}; draw one at a time")
+    unsteered = table.loc[table["method"] == UNSTEERED]
     table = table.loc[table["budget"].isin(list(BUDGETS))]
     budgets = [budget for budget in BUDGETS if budget in set(table["budget"])]
     if not budgets:
@@ -56,10 +60,14 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
             _panel(right, rows, column, "parses", looks)
             left.set(title=f"({first}) success at {short}", xlabel=title, ylabel="success")
             right.set(title=f"({second}) texts that parse at {short}", xlabel=title, ylabel="texts that parse")
+            for axis, value in ((left, "success"), (right, "parses")):
+                for height in unsteered[value]:
+                    axis.axhline(height, color="black", ls=":", lw=0.9, zorder=1)
             label_ends(left, ends, looks)
             short_of = "; who cannot spend a level stands before it" if budget == "kl" else ""
             said.append(f"({first}) Success and ({second}) share of texts that parse against the {title}{short_of}.")
         caption = CAPTION.format(
+            plain=PLAIN if len(unsteered) else "",
             concept=concepts[0], layers=counts(table["layer"]), panels=" ".join(said), n=counts(table["n"]),
             shown=listed(looks), rest=listed(m for m in scores if m not in looks) or "nothing", source=source,
         )  # fmt: skip

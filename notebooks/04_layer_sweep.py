@@ -33,8 +33,6 @@ if "google.colab" in sys.modules:  # the sweep lives in the repository, not in t
 
 # %%
 import tempfile
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -42,8 +40,7 @@ import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses.effects import LAYER_ARMS, EffectSettings, Material, effect_study, tables
-from analyses.effects.outcomes import Outcome
+from analyses.effects import LAYER_ARMS, EffectSettings, Given, effect_study, tables
 from analyses.sources import load_contrast
 from analyses.sweep import Store, run
 from odesteer_tl.jupyter import example_texts, plot_layers
@@ -100,12 +97,11 @@ ARMS = [arm for arm in LAYER_ARMS if arm.label in ("random direction", "CAA", "f
 BUDGETS = {"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]}
 
 settings = EffectSettings(model=MODEL, contrast=CONTRAST, pairs=300, select=30, test=40, max_new_tokens=10)
-study = effect_study("my-layers", settings, LAYERS, ARMS, BUDGETS)
 
 # %% [markdown]
 # Who says whether a text came out as wanted? On the organism its grammar does. For another model you say it: a judge
-# takes the texts and gives a success and a score each. The one below counts words, which is crude; h itself must not be
-# the judge.
+# takes the prompts and what was written behind each, and gives every text a success and a score. The one below counts
+# words, which is crude; h itself must not be the judge.
 #
 # The contrast is cut in four: to fit, for densities, to calibrate, and 15 % held out, whose negative texts are the
 # prompts if it is a file of yours. So 30 + 40 prompts ask for some 480 pairs.
@@ -116,25 +112,15 @@ HAPPY = {"happy", "glad", "fun", "love", "loved", "smile", "smiled", "laugh", "l
 SAD = {"sad", "cry", "cried", "bad", "hurt", "angry", "scared", "lost", "sick", "hate", "hated", "alone", "sorry"}
 
 
-class MoodWords(Outcome):
+def mood_words(prompts, texts):
     """More happy words than sad ones were written: put a judge that you trust in its place."""
-
-    def judge(self, model, prompts, texts, steerer_for):
-        written = [text.removeprefix(prompt).lower().split() for prompt, text in zip(prompts, texts, strict=True)]
-        words = [[word.strip('.,!?"') for word in text] for text in written]
-        score = [sum(w in HAPPY for w in text) - sum(w in SAD for w in text) for text in words]
-        return pd.DataFrame({"success": [x > 0 for x in score], "score": [float(x) for x in score]})
+    written = [[word.strip('.,!?"') for word in text.lower().split()] for text in texts]
+    score = [sum(w in HAPPY for w in text) - sum(w in SAD for w in text) for text in written]
+    return pd.DataFrame({"success": [x > 0 for x in score], "score": [float(x) for x in score]})
 
 
-def with_own_judge(settings):  # for other executors, put judge and function into a file that workers can import
-    material = Material(settings)
-    material.outcome = MoodWords()
-    return material
-
-
-if MODEL != "organism":
-    named = {**study.settings, "outcome": "mood words"}  # what is recorded, and part of the study's identity
-    study = replace(study, context=partial(with_own_judge, settings), settings=named)
+judge = "grammar" if MODEL == "organism" else mood_words  # for other executors, a function that workers can import
+study = effect_study("my-layers", settings, LAYERS, ARMS, BUDGETS, given=Given(outcome=judge))
 
 # %% [markdown]
 # Each cell is written to disk when it is done. Stop the run, or lose the machine, and run it again: what is done is

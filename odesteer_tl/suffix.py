@@ -7,12 +7,8 @@ method) then costs the blocks after L on the tokens from `start` on: one token f
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -22,10 +18,8 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
+from odesteer_tl.blocks import Decoder, extensible, forward, keep, recording, replaced, returning
 from odesteer_tl.models import require_local, resid_hook
-
-#: a block's forward, given the one it replaces
-Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,8 @@ class Prefix:
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
                 "earlier positions do not change under the edit"
             )
-        with _replaced(self.model, {layer: _returning(edited)}, skip=layer):
-            return _forward(self.model, self.tokens, self.attention_mask, self.start, _extensible(self.cache), last)
+        with replaced(self.model, {layer: returning(edited)}, skip=layer):
+            return forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), last)
 
     @torch.no_grad()
     def later_residuals(
@@ -84,10 +78,57 @@ class Prefix:
         if not layers or min(layers) <= layer:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
         found: dict[int, Tensor] = {}
-        wraps = {layer: _returning(edited)} | {other: _recording(found, other) for other in layers}
-        with _replaced(self.model, wraps, skip=layer):
-            _forward(self.model, self.tokens, self.attention_mask, self.start, _extensible(self.cache), 1, max(layers))
+        wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
+        with replaced(self.model, wraps, skip=layer):
+            forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), 1, max(layers))
         return found
+
+    def final(self, layer: int, edited: Float[Tensor, "batch edited d_model"]) -> Float[Tensor, "batch edited d_model"]:
+        """resid_post of the last block when `edited` stands in the place of `residuals[layer]`.
+
+        What `unembed` makes logits of, a few rows at a time where all of them would not fit.
+
+        Raises:
+            ValueError: as `logits` does.
+        """
+        top = len(self.residuals) - 1
+        if layer == top:
+            self._require(layer, edited)
+            return edited
+        return self.later_residuals(layer, edited, [top])[top]
+
+    def rows(self, rows: slice | Sequence[int]) -> Prefix:
+        """The same for some of the prompts, in their order; padding stays as it is."""
+        index = torch.arange(len(self.tokens))[rows] if isinstance(rows, slice) else torch.tensor(rows)
+        cache = extensible(self.cache)
+        for layer in cache.layers if cache is not None else ():
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            assert layer.values is not None
+            layer.keys, layer.values = layer.keys[index], layer.values[index]
+        return replace(
+            self, tokens=self.tokens[index], attention_mask=self.attention_mask[index], cache=cache,
+            residuals=tuple(x[index] for x in self.residuals), baseline=self.baseline[index],
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def followed_by(self, tokens: Int[Tensor, "batch more"], attention_mask: Int[Tensor, "batch more"]) -> Prefix:
+        """The prompts with more tokens behind them, from the keys and values that are here.
+
+        Args:
+            tokens, attention_mask: of what follows, padded on the right; `baseline` is then of the last column.
+        """
+        device = self.tokens.device
+        both = torch.cat([self.tokens, tokens.to(device)], dim=1)
+        mask = torch.cat([self.attention_mask, attention_mask.to(device)], dim=1)
+        residuals, baseline = _run(self.model, both, mask, self.start, self.cache)
+        return replace(self, tokens=both, attention_mask=mask, residuals=residuals, baseline=baseline)
+
+    def decoder(self) -> Decoder:
+        """Decoding behind the prompts from their last token on, which is the first to be passed to `step`."""
+        if self.start != self.tokens.shape[1] - 1:
+            raise ValueError(f"start={self.start} is not the prompts' last column; collect the prefix with start=-1")
+        return Decoder(self.model, self.attention_mask[:, :-1], extensible(self.cache))
 
     def _require(self, layer: int, edited: Tensor) -> None:
         resid_hook(self.model, layer)
@@ -128,22 +169,29 @@ def collect_prefix(
         raise ValueError(f"start={start} is out of range; the prompts have columns 0 to {n_positions - 1}")
     mask = torch.ones_like(tokens) if attention_mask is None else attention_mask
     tokens, mask, start = tokens.to(model.cfg.device), mask.to(model.cfg.device), start % n_positions
-    found: dict[int, Tensor] = {}
-    n_layers = int(model.cfg.n_layers)
     with turn(model):
         cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
-        with _replaced(model, {layer: _recording(found, layer) for layer in range(n_layers)}, skip=0):
-            baseline = _forward(model, tokens, mask, start, _extensible(cache), 1)[:, 0]
-        prefix = Prefix(model, tokens, mask, start, tuple(found[i] for i in range(n_layers)), baseline, cache)
+        prefix = Prefix(model, tokens, mask, start, *_run(model, tokens, mask, start, cache), cache)
         _require_skippable(prefix)
     return prefix
+
+
+def _run(
+    model: TransformerBridge, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """resid_post of every layer from `start` on, and the logits of the last column."""
+    found: dict[int, Tensor] = {}
+    n_layers = int(model.cfg.n_layers)
+    with replaced(model, {layer: recording(found, layer) for layer in range(n_layers)}, skip=0):
+        baseline = forward(model, tokens, mask, start, extensible(cache), 1)[:, 0]
+    return tuple(found[i] for i in range(n_layers)), baseline
 
 
 def _cache_before(
     model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
 ) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    _, cache = model(tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **_keep(model, 1))
+    _, cache = model(tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **keep(model, 1))
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         raise ValueError(
@@ -151,40 +199,6 @@ def _cache_before(
             "cannot be shared between evaluations; use start=0, which needs no cache"
         )
     return cache
-
-
-def _extensible(cache: Cache | None) -> Cache | None:
-    """A copy of the prompt's cache which a pass may extend without touching ours.
-
-    Cache layers of the kinds let through extend themselves by concatenation, so a shallow copy does.
-    """
-    if cache is None:
-        return None
-    own = copy.copy(cache)
-    own.layers = [copy.copy(layer) for layer in cache.layers]
-    return own
-
-
-def _forward(
-    model: TransformerBridge,
-    tokens: Int[Tensor, "batch pos"],
-    mask: Int[Tensor, "batch pos"],
-    start: int,
-    cache: Cache | None,
-    last: int,
-    until: int | None = None,
-) -> Float[Tensor, "batch last vocab"]:
-    """Logits at the last positions; the tokens before `start` are in the cache. `until` is the last block needed."""
-    stops = until is not None and until + 1 < int(model.cfg.n_layers)
-    end: dict[str, Any] = {"stop_at_layer": until + 1} if stops and until is not None else _keep(model, last)
-    out = model(tokens[:, start:], attention_mask=mask, past_key_values=cache, **end)
-    return out[:, -last:]
-
-
-def _keep(model: TransformerBridge, last: int) -> dict[str, int]:
-    """The argument that unembeds the last positions alone, where the model has it."""
-    known = inspect.signature(type(model.original_model).forward).parameters
-    return {"logits_to_keep": last} if "logits_to_keep" in known else {}
 
 
 def _require_skippable(prefix: Prefix) -> None:
@@ -198,44 +212,3 @@ def _require_skippable(prefix: Prefix) -> None:
             f"model={prefix.model.cfg.model_name!r}: leaving the blocks before the last out changes its logits by "
             f"{error:.1e}; its blocks exchange more than the residual stream, so run full passes with hooks instead"
         )
-
-
-def _returning(edited: Tensor) -> Wrap:
-    return lambda forward: lambda hidden_states, *args, **kwargs: edited
-
-
-def _recording(found: dict[int, Tensor], layer: int) -> Wrap:
-    def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
-        def record(*args: Any, **kwargs: Any) -> Any:
-            out = forward(*args, **kwargs)
-            if not isinstance(out, Tensor):
-                raise ValueError(
-                    f"model: block {layer} returns a {type(out).__name__}, not the residual stream alone, and cannot "
-                    "be replaced; run full passes with hooks instead"
-                )
-            found[layer] = out
-            return out
-
-        return record
-
-    return wrap
-
-
-@contextmanager
-def _replaced(model: TransformerBridge, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
-    """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened."""
-    blocks: Any = model.blocks
-    identities: dict[int, Wrap] = {i: (lambda forward: lambda hidden_states, *args, **kwargs: hidden_states)
-                                   for i in range(skip)}  # fmt: skip
-    with turn(model):
-        before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
-        try:
-            for i, wrap in {**identities, **wraps}.items():
-                blocks[i].__dict__["forward"] = wrap(blocks[i].forward)
-            yield
-        finally:
-            for i, forward in before.items():
-                if forward is None:
-                    blocks[i].__dict__.pop("forward", None)
-                else:
-                    blocks[i].__dict__["forward"] = forward

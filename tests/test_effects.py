@@ -1,6 +1,7 @@
 """Effects: budgets really matched, numbers equal to full passes, tables that choose without cheating."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ import torch
 
 import odesteer_tl as ode
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
+from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
-from analyses.effects.outcomes import Endings
+from analyses.effects.measures import Seen
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
@@ -18,6 +20,7 @@ from analyses.effects.tables import anti_steerable, areas, choices, contrasts, p
 from analyses.effects.writing import left_padded, write
 from analyses.indicator_prediction import IndicatorConfig
 from analyses.indicator_prediction import main as predict
+from analyses.outcomes import Completions
 from odesteer_tl.indicators import STATISTICS, divergence
 
 SETTINGS = EffectSettings(pairs=280, select=6, test=8, max_new_tokens=4)
@@ -68,17 +71,17 @@ KINDS = [FLOW, Arm.of("iti_heads"), Arm.of("pid", in_turn=True)]
 @pytest.mark.parametrize("arm", [*LAYER_ARMS, *KINDS[1:]], ids=lambda arm: arm.label)
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
 def test_every_arm_spends_the_budget(material, arm, budget, level):
-    here = material.layer(2)
-    matched = here.scan(arm).match(budget, level)
+    matched = material.scan(2, arm).match(budget, level)
     assert matched.reached.all()
-    steer = Steer(here, arm, matched.strength)
-    start, end = steer.start, steer.end
+    steer = Steer(material.layer(2), arm, matched.strength)
+    points = Seen(steer, material.states, material.layer).points
+    start, end = points[0], points[-1]
     if budget == "displacement":
         spent = (end - start).norm(dim=-1) / start.norm(dim=-1)
     elif budget == "angle":
         spent = torch.nn.functional.cosine_similarity(start, end, dim=-1).arccos()
     else:  # by full passes with hooks, not by the suffix
-        tokens, mask = left_padded(material.model, material.prompts)
+        tokens, mask = left_padded(material.model, material.plan.prompts)
         with torch.no_grad():
             plain = material.model(tokens, attention_mask=mask)[:, -1]
             with steer.steerer_for(slice(None)).on(material.model, prompt_length=tokens.shape[1]):
@@ -95,7 +98,7 @@ def test_a_cell_says_what_full_passes_say(material, arm):
     here = material.layer(1)
     strength = torch.tensor(rows["strength"].to_numpy())
     steer = Steer(here, arm, strength)
-    tokens, mask = left_padded(material.model, material.prompts)
+    tokens, mask = left_padded(material.model, material.plan.prompts)
     everywhere = steer.steerer_for(slice(None), "all_and_bos")
     with torch.no_grad():
         plain, found = material.model.run_with_cache(tokens, attention_mask=mask)
@@ -116,20 +119,58 @@ def test_a_cell_says_what_full_passes_say(material, arm):
 def test_texts_are_those_of_each_prompt_steered_alone(material):
     """Greedy, since sampling draws depend on the batch: a strength a prompt is the strength of that prompt."""
     here, greedy = material.layer(2), EffectSettings(temperature=0.0, max_new_tokens=4)
-    strength = torch.linspace(0, 0.9, len(material.prompts), dtype=torch.float64)
+    strength = torch.linspace(0, 0.9, len(material.plan.prompts), dtype=torch.float64)
     steer = Steer(here, FLOW, strength)
-    written = write(material.model, material.prompts, steer.steerer_for, greedy)
+    written = write(material.states.prompt, steer, greedy)
     for i in (0, 7, 13):
         alone = ode.Steerer(here.field(FLOW.method), FLOW.flow(float(strength[i])), 2)
         assert (
             written.texts[i]
-            == alone.generate(material.model, [material.prompts[i]], max_new_tokens=4, temperature=0.0)[0]
+            == alone.generate(material.model, [material.plan.prompts[i]], max_new_tokens=4, temperature=0.0)[0]
         )
     assert (written.kl[0][written.kept[0]] == 0).all()
     assert (written.kl[-1][written.kept[-1]] > 0).all()
-    prefix = material.passage.prefix
+    prefix = material.states.prompt
     first = prefix.logits(2, steer.residuals(prefix))[:, 0]
     torch.testing.assert_close(written.kl[:, 0], divergence(first, prefix.baseline), rtol=1e-3, atol=1e-6)
+
+
+def test_a_prompts_own_batch_writes_what_generation_writes(material):
+    """Draw for draw, from the prompts' keys and values; distributions as full passes over the texts have them."""
+    sampling, prompts = EffectSettings(max_new_tokens=4, seed=3), list(material.plan.prompts)
+    steer = Steer(material.layer(1), Arm.of("iti_heads"), torch.full((14,), 2.0, dtype=torch.float64))
+    for steering in (None, steer):
+        hooks = None if steering is None else steering.steerer_for(slice(None)).hooks
+        written = write(material.states.prompt, steering, sampling)
+        assert written.texts == ode.generate(
+            material.model, prompts, hooks, max_new_tokens=4, temperature=0.7, seed=3, batch_size=250
+        )
+        tokens, mask = left_padded(material.model, prompts)
+        P, both = tokens.shape[1], torch.cat([tokens, written.tokens], dim=1)
+        real = torch.cat([mask, torch.ones_like(written.tokens)], dim=1)
+        with torch.no_grad():
+            plain = material.model(both, attention_mask=real)[:, P - 1 : -1]
+            with material.model.hooks(fwd_hooks=[] if hooks is None else hooks(P)):
+                steered = material.model(both, attention_mask=real)[:, P - 1 : -1]
+        kept = written.kept
+        torch.testing.assert_close(written.kl[kept], divergence(steered, plain)[kept], rtol=1e-3, atol=1e-6)
+        found = plain.double().log_softmax(-1).gather(-1, written.tokens[..., None])[..., 0]
+        torch.testing.assert_close(written.log_likelihood[kept], found[kept], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("passage", ["prompt", "text"])
+def test_the_numbers_are_those_that_the_study_always_gave(request, passage):
+    """Of cells of every kind, as they were when one object held all stages."""
+    material = request.getfixturevalue("material" if passage == "prompt" else "along")
+    kept = pd.read_csv(Path(__file__).with_name("effects_table.csv")).query("passage == @passage")
+    arms = {arm.label: arm for arm in (*LAYER_ARMS, *KINDS)}
+    for (layer, label, budget, level), rows in kept.groupby(["layer", "label", "budget", "level"], sort=False):
+        config = UNSTEERED if label == "unsteered" else cell(arms[label], layer, budget, level)
+        found = measure(material, config).loc[rows["prompt"]].reset_index(drop=True)
+        for name in rows.columns.intersection(found.columns):
+            if name not in config and name != "passage":
+                np.testing.assert_allclose(found[name].astype(float), rows[name].astype(float), rtol=2e-3, atol=1e-5,
+                                           err_msg=f"{label} {name}")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +183,9 @@ def along():
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.1), ("kl", 0.02)])
 def test_a_budget_is_spent_on_average_along_a_text(along, arm, budget, level):
     """By full passes with hooks over prompt and unsteered continuation, gates that open now and then included."""
-    here, matched = along.layer(2), along.layer(2).scan(arm).match(budget, level)
-    steer, P = Steer(here, arm, matched.strength), along.whole.tokens.shape[1]
-    tokens, mask = along.passage.prefix.tokens, along.passage.prefix.attention_mask
+    matched, passage = along.scan(2, arm).match(budget, level), along.states.passage
+    steer, P = Steer(along.layer(2), arm, matched.strength), along.states.prompt.tokens.shape[1]
+    tokens, mask = passage.prefix.tokens, passage.prefix.attention_mask
     with torch.no_grad():
         plain, before = along.model.run_with_cache(tokens, attention_mask=mask)
         with steer.steerer_for(slice(None)).on(along.model, prompt_length=P):
@@ -152,7 +193,7 @@ def test_a_budget_is_spent_on_average_along_a_text(along, arm, budget, level):
     x, y = (cache["blocks.2.hook_out"][:, P - 1 :].double() for cache in (before, after))
     turned = torch.nn.functional.cosine_similarity(x, y, dim=-1).clamp(-1, 1).arccos()
     spent = turned if budget == "angle" else divergence(steered, plain)[:, P - 1 :]
-    lengths = along.unsteered.kept.sum(1).clamp_max(5) + 1  # what ended a text was drawn too
+    lengths = along.states.text.kept.sum(1).clamp_max(5) + 1  # what ended a text was drawn too
     mean = torch.stack([row[:n].mean() for row, n in zip(spent, lengths.tolist(), strict=True)])
     assert matched.reached.any()
     torch.testing.assert_close(
@@ -161,7 +202,7 @@ def test_a_budget_is_spent_on_average_along_a_text(along, arm, budget, level):
 
 
 def test_the_token_looked_at_is_one_of_the_text(along):
-    passage = along.passage
+    passage = along.states.passage
     assert passage.counted.gather(1, passage.looked[:, None]).all()
     assert passage.counted[:, 0].all()
     assert len(set(passage.looked.tolist())) > 1
@@ -181,7 +222,7 @@ def test_an_unsteered_cell_has_no_divergence(material):
 
 def test_a_study_is_its_inputs_and_not_its_threads(tmp_path):
     def study(**changed):
-        return effect_study("s", EffectSettings(**{"pairs": 40, **changed}), [1], LAYER_ARMS[:2], {"kl": [0.1]})
+        return effect_study("s", EffectSettings(**{"pairs": 280, **changed}), [1], LAYER_ARMS[:2], {"kl": [0.1]})
 
     assert len(study().cells) == 3
     assert study().digest == study(threads=2).digest
@@ -297,16 +338,18 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     assert found.loc[3, 2] == 0
 
 
-def test_endings_are_scored_with_each_prompts_own_strength(material):
+@pytest.mark.parametrize(("arm", "strength"), [(FLOW, 1.0), (KINDS[1], 10.0), (KINDS[2], 2.5)], ids=str)
+def test_endings_are_scored_with_each_prompts_own_strength(material, arm, strength):
     """Against log-probabilities summed by hand, a prompt at a time."""
-    endings = Endings([" the dog", " the big cat"], [" the lamp"])
-    steer = Steer(material.layer(2), FLOW, torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
-    judged = endings.judge(material.model, material.prompts, [""] * 14, steer.steerer_for)
+    prompts, endings = material.plan.prompts, ([" the dog", " the big cat"], [" the lamp"])
+    steer = Steer(material.layer(2), arm, strength * torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
+    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states.text)
+    judged = judging.frame(None, steer)
     for i in (0, 6, 13):
         found = []
-        for ending in endings.endings:
-            prompt = material.model.to_tokens(material.prompts[i])
-            tokens = material.model.to_tokens(material.prompts[i] + ending)
+        for ending in (*endings[0], *endings[1]):
+            prompt = material.model.to_tokens(material.plan.prompts[i])
+            tokens = material.model.to_tokens(material.plan.prompts[i] + ending)
             P = prompt.shape[1]
             with torch.no_grad(), steer.steerer_for([i]).on(material.model, prompt_length=P):
                 logits = material.model(tokens).double().log_softmax(-1)

@@ -30,7 +30,7 @@ def test_every_method_spends_the_same(compared):
     _, report, directory = compared
     table = pd.read_parquet(directory / "table.parquet")
     assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "cast",
-                                   "Euler-10", "one geodesic step"}  # fmt: skip
+                                   "random", "Euler-10", "one geodesic step"}  # fmt: skip
     spent = table.query("budget == 'kl'")
     assert spent.query("label != 'cast'")["reached"].all()
     np.testing.assert_allclose(spent.query("reached")["kl"], 0.03, rtol=0.02)
@@ -103,7 +103,7 @@ def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys, m
     monkeypatch.setitem(ode.METHODS, "broken", ode.methods.Method(broken, "euler", 1, "this test"))
     config = ComparisonConfig(effect=replace(SMALL, test=4, max_new_tokens=2), methods=("caa", "broken"), angle=(0.3,),
                               displacement=(), kl=(), out=tmp_path)  # fmt: skip
-    with pytest.raises(IncompleteStudy, match=r"4 of 5 cells done, 1 failed; see `python -m analyses.sweep status"):
+    with pytest.raises(IncompleteStudy, match=r"5 of 6 cells done, 1 failed; see `python -m analyses.sweep status"):
         method_comparison(config)
     assert main(config) == 1
     assert "1 failed" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def option_scores(
         steerer.check(model)
     prompts = require_texts("prompts", prompts)
     options = [require_texts(f"options[{i}]", each) for i, each in enumerate(options)]
-    rows = [row for i, (p, o) in enumerate(zip(prompts, options, strict=True)) for row in _tokenised(model, i, p, o)]
+    rows = [row for i, (p, o) in enumerate(zip(prompts, options, strict=True)) for row in tokenised(model, i, p, o)]
     order = sorted(range(len(rows)), key=lambda k: (rows[k][2], len(rows[k][3])))
     sums = torch.zeros(len(rows), dtype=torch.float64)
     with tqdm(total=len(rows), desc="scoring answers", disable=len(rows) < 1000, leave=False) as bar:
@@ -79,7 +79,7 @@ def _hooks(steerer: ode.Steerer | SteererFor | None, prompts: list[int], start: 
     return (steerer if isinstance(steerer, ode.Steerer) else steerer(prompts)).hooks(start)
 
 
-def _tokenised(
+def tokenised(
     model: TransformerBridge, i: int, prompt: str, options: Sequence[str]
 ) -> list[tuple[int, int, int, Int[Tensor, " pos"]]]:
     """(prompt, option, length of the prompt, all tokens) of every option of a prompt."""

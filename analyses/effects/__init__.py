@@ -1,11 +1,9 @@
 """What a steer does, at a matched budget: one tidy row a prompt × layer × method × budget.
 
-`Material` is what cells share, `measure` computes one cell; layer studies and method comparisons are sweeps over them.
+`Plan` is what is decided without a model, `Material` what cells share, `measure` computes one cell; layer studies and
+method comparisons are sweeps over them. Names are imported when first used, so that a plan is checked before torch is.
 """
 
-from analyses.effects.arms import LAYER_ARMS as LAYER_ARMS
-from analyses.effects.arms import Arm as Arm
-from analyses.effects.cell import measure as measure
-from analyses.effects.material import EffectSettings as EffectSettings
-from analyses.effects.material import Material as Material
-from analyses.effects.study import effect_study as effect_study
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

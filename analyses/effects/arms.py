@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import odesteer_tl as ode
-from odesteer_tl.flow import Strength
-from odesteer_tl.sites import BLOCK_OUTPUT
+
+if TYPE_CHECKING:  # a plan is checked before what these import is
+    from odesteer_tl.flow import Strength
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Arm:
 
         Inside a block they are in units of the site's own norm, which is small beside the stream's.
         """
+        from odesteer_tl.sites import BLOCK_OUTPUT
+
         return 10.0 if ode.METHODS[self.method].site != BLOCK_OUTPUT else 2.5 if self.in_turn else 1.0
 
 
@@ -61,3 +66,21 @@ LAYER_ARMS = (
     Arm("certified", "odesteer_kernel", "certified", 10),
     Arm("optimal cap", "odesteer_kernel", "optimal", 1),
 )
+
+
+def chosen_arms(names: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms of these labels of `LAYER_ARMS`, or names in `METHODS`, in this order, the placebo always first.
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
+    if not names:
+        return LAYER_ARMS
+    if len(set(names)) < len(names):
+        raise ValueError(f"arms={list(names)} names one twice")
+    known = {arm.label: arm for arm in LAYER_ARMS}
+    unknown = [name for name in names if name not in known and name not in ode.METHODS]
+    if unknown:
+        raise ValueError(f"arms={unknown} are none; choose from {', '.join([*known, *sorted(ode.METHODS)])}")
+    wanted = [name for name in names if name not in (PLACEBO, "random")]
+    return (known[PLACEBO], *(known[name] if name in known else Arm.of(name) for name in wanted))

@@ -37,31 +37,44 @@ class ComparisonReport:
         primary: the declared contrasts, at every budget and level, Holm over all of them, with equivalence tests.
         methods: at the middle level of each budget: success, its difference to CAA (Holm over the methods at equal
             budget and the budgets; NaN for the others); share of tokens it `acts` on; where it does, `angle`,
-            `certified` share, `efficiency` and `typicality`; `paid`: KL along the text that was written, nats.
+            `certified` share, `efficiency` and `typicality`; `paid`: KL along the text that was written, nats; the
+            held-out AUC of the h by which steps are certified, `probe_auc`, with its interval.
+        unsteered: the profile of the texts without steering. room: what they leave to be gained.
     """
 
     frontier: pd.DataFrame
     primary: pd.DataFrame
     methods: pd.DataFrame
+    unsteered: pd.DataFrame
+    room: str
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
         """Summarise a finished study."""
-        frontier = tables.frontier(table, concept)
-        budgets = list(dict.fromkeys(frontier["budget"]))
+        steered = table.query("label != 'unsteered'")
+        if not len(steered):
+            raise ValueError("table has no steered rows; give the study a level of some budget")
+        budgets = list(dict.fromkeys(str(budget) for budget in steered["budget"]))
+        frontier = tables.frontier(table, concept) if "kl" in table else pd.DataFrame()
         primary = pd.concat([tables.contrasts(table, b, PRIMARY, MARGIN).assign(budget=b) for b in budgets])
-        primary["p_holm"] = stats.holm(primary["p"])
-        methods = pd.concat([_against(table, BASELINE, b, middle(frontier, b)) for b in budgets], ignore_index=True)
-        at_budget = (methods["reached"] >= SPENT).to_numpy()
+        primary = primary.assign(p_holm=stats.holm(primary["p"])) if len(primary) else primary
+        parts = [_against(table, BASELINE, b, middle(steered, b)) for b in budgets]
+        methods = pd.concat(parts, ignore_index=True)
+        at_budget = ((methods["reached"] >= SPENT) & methods["p"].notna()).to_numpy()
         corrected = np.full(len(methods), np.nan)
-        corrected[at_budget] = stats.holm(methods["p"].to_numpy()[at_budget])
-        return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected))
+        if at_budget.any():
+            corrected[at_budget] = stats.holm(methods["p"].to_numpy()[at_budget])
+        plain = table.query("label == 'unsteered'")
+        return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected),
+                   tables.profile(plain).rename(columns={"label": "method"}) if len(plain) else pd.DataFrame(),
+                   tables.room(table))  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet, and for a paper as LaTeX and Markdown, in the place of an earlier report."""
         if folder.exists():
             shutil.rmtree(folder)
-        save_run(folder, vars(self), run)
+        found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
+        save_run(folder, found, {**run, "room": self.room})
         paper = self.for_paper()
         paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
         (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")
@@ -80,21 +93,44 @@ class ComparisonReport:
                      + "†" * (row["reached"] < SPENT) for row in rows],
         })  # fmt: skip
         wide = shown.pivot(index="method", columns="column", values="text")[list(dict.fromkeys(shown["column"]))]
-        at_kl = self.methods.query("budget == 'kl'").assign(spent=lambda x: x["reached"] >= SPENT)
-        at_kl = at_kl.sort_values(["spent", "success"], ascending=False, kind="stable")
+        budgets = list(dict.fromkeys(self.methods["budget"]))
+        by = "kl" if "kl" in budgets else budgets[0]
+        at = self.methods.loc[self.methods["budget"] == by].assign(spent=lambda x: x["reached"] >= SPENT)
+        at = at.sort_values(["spent", "success"], ascending=False, kind="stable")
         extra = ["paid", "acts", "angle", "certified", "efficiency", "typicality", "reached"]
-        extra = [name for name in ("parses", *extra) if name in at_kl]
-        return wide.join(at_kl.set_index("method")[extra]).loc[list(at_kl["method"])]
+        extra = [name for name in ("parses", *extra) if name in at]
+        found = wide.join(at.set_index("method")[extra]).loc[list(at["method"])]
+        if {"probe_auc_low", "certified"} <= set(at):
+            found.insert(list(found).index("certified") + 1, "AUC of h", [
+                f"{row['probe_auc']:.3f} [{row['probe_auc_low']:.3f}, {row['probe_auc_high']:.3f}]"
+                for row in at.to_dict("records")
+            ])  # fmt: skip
+        if not len(self.unsteered):
+            return found
+        plain: dict[str, Any] = self.unsteered.to_dict("records")[0]
+        text = f"{plain['success']:.2f} [{plain['success_low']:.2f}, {plain['success_high']:.2f}]"
+        row = {**dict.fromkeys(wide, text), **({"parses": plain["parses"]} if "parses" in plain else {})}
+        return pd.concat([pd.DataFrame(row, index=["unsteered"]), found]).loc[:, list(found)].rename_axis("method")
+
+    def frame(self) -> pd.DataFrame:
+        """`methods`: every method at the middle level of each budget."""
+        return self.methods
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.room}</p>{self.for_paper().to_html(float_format='{:.2f}'.format)}"
 
     def __str__(self) -> str:
         columns = ["budget", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalence_p",
                    "equivalent"]  # fmt: skip
+        declared = self.primary[columns].to_markdown(index=False, floatfmt=".3f") if len(self.primary) else (
+            "none of the declared pairs was run")  # fmt: skip
         return (
+            f"{self.room}\n\n"
             "Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal budget: "
             f"fewer than {SPENT:.0%} of the prompts could spend it on their text, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
-            f"{self.primary[columns].to_markdown(index=False, floatfmt='.3f')}"
+            f"{declared}"
         )
 
 
@@ -103,22 +139,32 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
     rows = table.query("split == 'test' and budget == @budget and level == @level").astype({"success": float})
     success = rows.pivot(index="prompt", columns="label", values="success")
     shares = [name for name in ("parses", "reached", "acts") if name in rows]
+    medians = {name: new for name, new in (("kl", "kl"), ("text_kl_mean", "paid")) if name in rows}
+    along = [name for name in ("angle", "efficiency", "typicality") if name in rows]
     found: list[dict[str, Any]] = []
     for label, cell in rows.groupby("label", sort=False):
         share = stats.share(cell["success"])
-        ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
-        difference = stats.paired_difference(ours, theirs)
-        better, worse = int((ours > theirs).sum()), int((ours < theirs).sum())
         # at rest there is nothing to certify, and no way was made
-        moved = cell.query("displacement > 0")
+        moved = cell.query("displacement > 0") if "displacement" in cell else cell
         found.append({
             "budget": budget, "level": level, "method": label, "success": share.value, "low": share.low,
-            "high": share.high, "n": share.n, "difference": difference.value, "difference_low": difference.low,
-            "difference_high": difference.high,
-            "p": float(binomtest(better, better + worse).pvalue) if better + worse else 1.0,
+            "high": share.high, "n": share.n, **_difference(success, str(label), baseline),
             **cell[shares].astype(float).mean().to_dict(),
-            **cell[["kl", "text_kl_mean"]].median().rename({"text_kl_mean": "paid"}).to_dict(),
-            "certified": moved["certified"].mean(),
-            **{name: moved[name].median() for name in ("angle", "efficiency", "typicality")},
+            **cell[list(medians)].median().rename(medians).to_dict(),
+            **({"certified": moved["certified"].mean()} if "certified" in moved else {}),
+            **{name: moved[name].median() for name in along},
+            **{name: cell[name].iloc[0] for name in tables.PROBE[:3] if name in cell},
         })  # fmt: skip
     return pd.DataFrame(found)
+
+
+def _difference(success: pd.DataFrame, label: str, baseline: str) -> dict[str, float]:
+    """To the baseline, paired by prompt, with the exact McNemar p value; NaN where the baseline was not run."""
+    if baseline not in success:
+        return dict.fromkeys(("difference", "difference_low", "difference_high", "p"), float("nan"))
+    ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
+    difference = stats.paired_difference(ours, theirs)
+    better, worse = int((ours > theirs).sum()), int((ours < theirs).sum())
+    p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
+            "p": p}  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.effects.next_token import NextToken
 from analyses.effects.writing import Written
 
 #: of a text, over which budgets are counted: every strength that is tried costs all of them
@@ -22,47 +22,46 @@ class Passage:
 
     Attributes:
         prefix: of the prompts and what follows them; all its positions from `prefix.start` on are steered.
-        plain: the unsteered logits there.
+        plain: the unsteered next-token distributions there.
         counted: which of these positions belong to the passage; at least one a prompt.
         looked: one of them for every prompt, as a column.
     """
 
     prefix: ode.Prefix
-    plain: Float[Tensor, "n pos vocab"]
+    plain: NextToken
     counted: Bool[Tensor, "n pos"]
     looked: Int[Tensor, " n"]
 
     @classmethod
-    def last_token(cls, model: TransformerBridge, tokens: Int[Tensor, "n pos"], mask: Int[Tensor, "n pos"]) -> Passage:
-        """The last token of every left-padded prompt."""
-        prefix = ode.collect_prefix(model, tokens, mask, start=-1)
-        n = len(tokens)
-        return cls(
-            prefix, prefix.baseline[:, None], torch.ones(n, 1, dtype=torch.bool), torch.zeros(n, dtype=torch.long)
-        )
+    def last_token(cls, prompt: ode.Prefix) -> Passage:
+        """The last token of every prompt.
+
+        Args:
+            prompt: from its last token on.
+        """
+        n = len(prompt.tokens)
+        counted, looked = torch.ones(n, 1, dtype=torch.bool), torch.zeros(n, dtype=torch.long)
+        return cls(prompt, NextToken(prompt.model, prompt.residuals[-1]), counted, looked)
 
     @classmethod
-    def unsteered_text(
-        cls, model: TransformerBridge, tokens: Int[Tensor, "n pos"], mask: Int[Tensor, "n pos"], written: Written,
-        seed: int,
-    ) -> Passage:  # fmt: skip
+    def unsteered_text(cls, prompt: ode.Prefix, written: Written, seed: int) -> Passage:
         """The tokens from which the first `TOKENS` of the prompt's own, unsteered continuation were drawn.
 
         A method that acts on some tokens only, behind a gate or until a level is reached, is then judged by what it
         spends on a text and not by whether it happens to act at one token. The token looked at is drawn uniformly.
 
         Args:
+            prompt: from its last token on.
             written: without steering, behind these prompts.
         """
         # a token is drawn at the one before it; what ends a text is drawn too
-        first = torch.ones(len(tokens), 1, dtype=torch.bool)
+        first = torch.ones(len(prompt.tokens), 1, dtype=torch.bool)
         behind = slice(0, min(TOKENS, written.tokens.shape[1]) - 1)
         counted = torch.cat([first, written.kept[:, behind]], dim=1)
-        text = torch.cat([tokens, written.tokens[:, behind]], dim=1)
-        real = torch.cat([mask, torch.ones_like(written.tokens[:, behind])], dim=1)
-        prefix = ode.collect_prefix(model, text, real, start=tokens.shape[1] - 1)
+        text = written.tokens[:, behind]
+        prefix = prompt.followed_by(text, torch.ones_like(text))
         drawn = torch.multinomial(counted.double(), 1, generator=torch.Generator().manual_seed(seed))
-        return cls(prefix, unedited_logits(prefix), counted, drawn[:, 0])
+        return cls(prefix, NextToken(prefix.model, prefix.residuals[-1]), counted, drawn[:, 0])
 
     def mean(self, values: Float[Tensor, "n pos"]) -> Float[Tensor, " n"]:
         """Of what each token spends, over the tokens that count."""
@@ -72,9 +71,3 @@ class Passage:
     def at(self, values: Float[Tensor, "n pos d"]) -> Float[Tensor, "n d"]:
         """The values at the token looked at."""
         return values[torch.arange(len(values)), self.looked]
-
-
-def unedited_logits(prefix: ode.Prefix) -> Float[Tensor, "n pos vocab"]:
-    """The logits at every position from the prefix's start on, with nothing edited."""
-    residuals = prefix.residuals[-1]
-    return prefix.logits(len(prefix.residuals) - 1, residuals, last=residuals.shape[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("cer
 #: in units of success, declared: a smaller difference does not matter
 MARGIN = 0.05
 PICKED_FOR = ("CAA", "flow")
+#: arms to whose area the others' are compared: the first that was run
+REFERENCES = ("one geodesic step", "flow", "CAA", "random direction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,9 @@ class LayerReport:
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
+        room: what unsteered texts leave to be gained.
+
+    A table for which nothing was measured is empty.
     """
 
     layers: pd.DataFrame
@@ -45,66 +50,131 @@ class LayerReport:
     anti_steerable: pd.DataFrame
     picks: pd.DataFrame
     survival: pd.DataFrame
+    room: str
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> LayerReport:
-        """Summarise a finished study; the level of a budget that stands for it is the middle one."""
+        """Summarise a finished study; the level of a budget that stands for it is the middle one.
+
+        Raises:
+            ValueError: nothing was steered.
+        """
         steered = table.query("label != 'unsteered'")
+        if not len(steered):
+            raise ValueError("table has no steered rows; give the study a level of some budget")
         layers = sorted(int(layer) for layer in set(steered["layer"]))
-        labels = set(steered["label"])
-        pairs = [pair for pair in PAIRS if labels.issuperset(pair)]
-        level = middle(steered, "kl")
-        central = table.loc[table["layer"] == layers[len(layers) // 2]]
-        area = [tables.areas(table, layer, "one geodesic step", MARGIN).assign(layer=layer) for layer in layers]
-        picks = [layer_picks(table, label, "kl", level).assign(arm=label) for label in PICKED_FOR if label in labels]
-        budgets = dict.fromkeys(str(budget) for budget in steered["budget"])
-        declared = pd.concat([tables.contrasts(table, b, pairs, MARGIN).assign(budget=b) for b in budgets])
-        declared = declared.assign(p_holm=stats.holm(declared["p"]))
-        survived = tables.survival(table, "flow", "kl", level)
+        labels = list(dict.fromkeys(map(str, steered["label"])))
+        budgets = list(dict.fromkeys(str(budget) for budget in steered["budget"]))
+        budget = "kl" if "kl" in budgets else budgets[0]
+        level = middle(steered, budget)
+        central = table.loc[table["layer"].isin([-1, layers[len(layers) // 2]])]
+        reference = next((name for name in REFERENCES if name in labels), labels[0])
+        area = [
+            tables.areas(table, layer, reference, MARGIN).assign(layer=layer) for layer in layers if "kl" in budgets
+        ]
+        chosen_from = PICKED_FOR if "select" in set(table["split"]) else ()
+        picks = [layer_picks(table, label, budget, level).assign(arm=label) for label in chosen_from if label in labels]
+        declared = _joined([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in budgets])
+        declared = declared.assign(p_holm=stats.holm(declared["p"])) if len(declared) else declared
+        survives = "flow" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
-            tables.frontier(central, concept) if "parses" in table else pd.DataFrame(),
-            tables.choices(table),
-            pd.concat(area, ignore_index=True),
+            tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
+            tables.choices(table) if len(chosen_from) else pd.DataFrame(),
+            _joined(area),
             declared,
             differences(declared),
-            tables.anti_steerable(table, "kl"),
-            pd.concat(picks, ignore_index=True),
-            survived.rename(columns=str).reset_index(),
-        )
+            tables.anti_steerable(table, budget),
+            _joined(picks),
+            tables.survival(table, "flow", budget, level).rename(columns=str).reset_index() if survives
+            else pd.DataFrame(),
+            tables.room(table),
+        )  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet beside `run.json`, in the place of an earlier report."""
         if folder.exists():
             shutil.rmtree(folder)
-        return save_run(folder, {name: table for name, table in vars(self).items() if len(table)}, run)
+        found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
+        return save_run(folder, found, {**run, "room": self.room})
+
+    def frame(self) -> pd.DataFrame:
+        """`layers`: unsteered and every arm, one row a cell."""
+        return self.layers
+
+    def _repr_html_(self) -> str:
+        parts = "".join(
+            f"<h4>{title}</h4>{found.to_html(float_format='{:.3f}'.format)}" for title, found in self._shown()
+        )
+        return f"<p>{self.room}</p>{parts}"
 
     def __str__(self) -> str:
-        parts = {
-            "Success by layer, at the middle level of KL": self._profile(),
-            "Layer and level chosen on other prompts": self._chosen(),
-            "Area under success over log KL": self._areas(),
-            f"Declared differences (Holm over all; equivalent within {MARGIN:g})": self.differences.set_index("budget"),
-            "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
-            "Picking the layer by one indicator": self._picks(),
-            "Calibrated gain of the flow by layer looked at (nats, median)": self.survival.set_index("layer"),
-        }
-        return "\n\n".join(f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in parts.items())
+        parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
+        return "\n\n".join([self.room, *parts])
 
-    def _profile(self) -> pd.DataFrame:
-        rows = self.layers.loc[self.layers["level"] == middle(self.layers, "kl")].query("budget == 'kl'")
+    def _shown(self) -> list[tuple[str, pd.DataFrame]]:
+        """Titles and tables, those for which something was measured."""
+        steered = self.layers.query("method != 'unsteered'")
+        budget = "kl" if "kl" in set(steered["budget"]) else str(steered["budget"].iloc[0])
+        unit = {"kl": "KL", "angle": "angle", "displacement": "displacement"}[budget]
+        parts = {
+            f"Success by layer, at the middle level of {unit}": self._profile(budget),
+            "Score by layer, at the same level (mean)": self._means(budget, "score"),
+            "Fluency there: log-likelihood of the text under the unsteered model (nats a token, median)":
+                self._means(budget, "log_likelihood"),
+            "Fluency there: share of repeated 4-grams (mean)": self._means(budget, "repetition"),
+            "Fluency there: share of empty texts": self._means(budget, "empty"),
+            "Layer and level chosen on other prompts": self._chosen() if len(self.chosen) else self.chosen,
+            "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
+            f"Declared differences (Holm over all; equivalent within {MARGIN:g})":
+                self.differences.set_index("budget") if len(self.differences) else self.differences,
+            "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
+            "Picking the layer by one indicator": self._picks() if len(self.picks) else self.picks,
+            "Calibrated gain of the flow by layer looked at (nats, median)":
+                self.survival.set_index("layer") if len(self.survival) else self.survival,
+        }  # fmt: skip
+        return [(title, found) for title, found in parts.items() if len(found)]
+
+    def _profile(self, budget: str) -> pd.DataFrame:
+        """Arms × layers, unsteered first, which is the same at every layer."""
         names = {"method": "label", "success_low": "low", "success_high": "high"}
-        return _wide(rows.rename(columns=names), "success")
+        wide = _wide(self._middle(budget).rename(columns=names), "success")
+        plain = self.layers.query("method == 'unsteered'").rename(columns=names)
+        if not len(plain):
+            return wide
+        first = pd.DataFrame(_intervals(plain, "success", "low", "high") * wide.shape[1], index=list(wide)).T
+        return pd.concat([first.set_axis(["unsteered"]), wide]).rename_axis("label")
+
+    def _means(self, budget: str, name: str) -> pd.DataFrame:
+        """A column of the profile, arms × layers, unsteered first; empty where it was not measured."""
+        if name not in self.layers:
+            return pd.DataFrame()
+        rows = self._middle(budget)
+        wide = rows.pivot(index="method", columns="layer", values=name).loc[list(dict.fromkeys(rows["method"]))]
+        for value in self.layers.query("method == 'unsteered'")[name]:
+            wide = pd.concat([pd.DataFrame(value, index=["unsteered"], columns=wide.columns), wide])
+        return wide.rename(columns=lambda layer: f"layer {layer}").rename_axis("label")
+
+    def _middle(self, budget: str) -> pd.DataFrame:
+        """The steered rows at the middle level of a budget."""
+        rows = self.layers.query("budget == @budget and method != 'unsteered'")
+        return rows.loc[rows["level"] == middle(rows, budget)]
 
     def _chosen(self) -> pd.DataFrame:
         rows = self.chosen
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
-        return pd.DataFrame({
+        chosen = pd.DataFrame({
             "arm": rows["label"], "budget": rows["budget"], "layer": rows["layer"], "level": rows["level"],
             "success and parses, on test": _intervals(rows, "success", "low", "high"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"], "naive layer": rows["naive_layer"], "N": rows["n"],
         }).set_index("arm")  # fmt: skip
+        plain = self.layers.query("method == 'unsteered'")
+        shown = _intervals(plain, "success", "success_low", "success_high")
+        first = pd.DataFrame(
+            {"success and parses, on test": shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain)
+        )
+        return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("arm")
 
     def _areas(self) -> pd.DataFrame:
         return _wide(self.areas, "area")
@@ -122,6 +192,8 @@ class LayerReport:
 def differences(contrasts: pd.DataFrame) -> pd.DataFrame:
     """A row a budget and pair of arms: range and median of the differences over layers and levels, and how many cells
     are significant after Holm's correction and how many equivalent."""
+    if not len(contrasts):
+        return pd.DataFrame()
     rows = contrasts.assign(significant=contrasts["p_holm"] < 0.05)
     found = rows.groupby(["budget", "first", "second"], sort=False).agg(
         cells=("n", "size"), least=("difference", "min"), median=("difference", "median"),
@@ -134,6 +206,12 @@ def middle(table: pd.DataFrame, budget: str) -> float:
     """The middle level of a budget (the lower of two)."""
     levels = sorted(float(level) for level in set(table.query("budget == @budget")["level"]))
     return levels[(len(levels) - 1) // 2]
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; empty where there is none."""
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
 def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:

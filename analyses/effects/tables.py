@@ -17,20 +17,27 @@ from odesteer_tl import stats
 
 CELL = ["layer", "label", "budget", "level"]
 #: summarised over a cell's prompts by the median, and by the mean
-MEDIANS = ("kl", "kl_all_positions", "kl_neutral", "nbf", "perplexity", "angle", "displacement", "norm_ratio", "gain",
+MEDIANS = ("kl", "kl_all_positions", "kl_neutral", "nbf", "perplexity", "log_likelihood",
+           "angle", "displacement", "norm_ratio", "gain",
            "efficiency", "ceiling_share", "slack", "curvature_angle", "log_positive_change", "log_ratio_change",
            "gain_all_positions")  # fmt: skip
 #: what a share, and an area under one, can be
 UNIT = (0.0, 1.0)
-SHARES = ("reached", "parses", "outside", "certified")
+SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "score")
+#: of the layer, the same in all its rows
+PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
+UNSTEERED = "unsteered"
+#: columns of `contrasts`
+CONTRAST = ("layer", "level", "first", "second", "difference", "low", "high", "p", "equivalence_p", "equivalent", "n")
 
 
 def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """One row an arm × layer × budget × level: success with its exact interval, and medians over prompts.
 
     Returns:
-        `CELL`, `success`, `success_low`, `success_high`, `n`; `parses` (share, where the outcome says so); medians of
-        cost and geometry; `reached` (share of prompts that could spend the budget); the probe's figures.
+        `CELL`, `success`, `success_low`, `success_high`, `n`; means of `score`, and of texts' `repetition` and the
+        share that is `empty`; `parses` (share, where the outcome says so); medians of cost and geometry; `reached`
+        (share of prompts that could spend the budget); the probe's figures. What was not measured is left out.
     """
     rows: list[dict[str, Any]] = []
     for key, cell in _groups(table.query("split == @split"), CELL):
@@ -42,20 +49,28 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
                 "success": success.value, "success_low": success.low, "success_high": success.high, "n": success.n,
                 **{name: cell[name].astype(float).mean() for name in SHARES if name in cell},
                 **{name: cell[name].median() for name in [*MEDIANS, *last] if name in cell},
-                **{name: cell[name].iloc[0] for name in ("probe_auc", "probe_log_loss", "probe_slope")},
+                **{name: cell[name].iloc[0] for name in PROBE if name in cell},
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def frontier(table: pd.DataFrame, concept: str) -> pd.DataFrame:
-    """`profile` of the steered test prompts with `method`, `concept`, and the median KL with its exact interval."""
+    """`profile` of the test prompts with `method`, `concept`, and the median KL with its exact interval.
+
+    Unsteered stands first, with a KL of 0.
+    """
     steered = table.query("label != 'unsteered'")
     cells = steered.query("split == 'test'").groupby(CELL, sort=False)["kl"]
     kl = [stats.median(values) for _, values in cells]
     found = profile(steered).rename(columns={"label": "method"})
     spent = {"kl": [e.value for e in kl], "kl_low": [e.low for e in kl], "kl_high": [e.high for e in kl]}
-    return found.assign(concept=concept, **spent)
+    found = found.assign(concept=concept, **spent)
+    plain = table.query("label == @UNSTEERED")
+    if not len(plain):
+        return found
+    first = profile(plain).rename(columns={"label": "method"}).assign(concept=concept, kl=0.0, kl_low=0.0, kl_high=0.0)
+    return pd.concat([first, found], ignore_index=True)
 
 
 def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -109,6 +124,9 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
     """
     rows = table.query("split == 'test' and budget == 'kl' and layer == @layer")
     by_arm = {str(label): _area(arm) for (label,), arm in _groups(rows, ["label"])}
+    plain = table.query("split == 'test' and label == @UNSTEERED").sort_values("prompt")
+    if len(plain):
+        by_arm = {UNSTEERED: plain["success"].to_numpy(dtype=float), **by_arm}
     if reference not in by_arm:
         raise ValueError(f"reference={reference!r} is not an arm of this table; choose one of {', '.join(by_arm)}")
     found: list[dict[str, Any]] = []
@@ -154,6 +172,35 @@ def anti_steerable(table: pd.DataFrame, budget: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def room(table: pd.DataFrame) -> str:
+    """What unsteered texts leave to be gained, as a sentence or two; it belongs in the first line of every report.
+
+    A share stands at the floor or the ceiling where it is no further from it than from the other end of its interval.
+    """
+    rows = table.query("split == 'test'")
+    plain = rows.query("label == @UNSTEERED")
+    if not len(plain):
+        return "Unsteered was not measured: what is achieved below may have been there before."
+    share = stats.share(plain["success"])
+    said = f"Unsteered succeeds on {share.value:.3f} [{share.low:.3f}, {share.high:.3f}] of {share.n} test prompts"
+    end = _end(share)
+    if end:
+        said = (
+            f"WARNING, no room {'above' if end == 'ceiling' else 'below'}: {said}, which is at the {end} of the outcome"
+        )
+    arms = [_end(stats.share(cell["success"])) for _, cell in _groups(rows.query("label != @UNSTEERED"), CELL)]
+    if arms and all(arms) and len(set(arms)) == 1:
+        said = f"{said}. WARNING: every arm is at the {arms[0]} too, and nothing can be told apart"
+    return f"{said}."
+
+
+def _end(share: stats.Estimate) -> str:
+    """The end of the scale at which a share stands, if it does."""
+    if 1 - share.value <= share.value - share.low:
+        return "ceiling"
+    return "floor" if share.value <= share.high - share.value else ""
+
+
 def survival(table: pd.DataFrame, label: str, budget: str, level: float) -> pd.DataFrame:
     """Median calibrated gain by layer steered (rows) and layer looked at (columns), nats; test prompts."""
     rows = table.query("split == 'test' and label == @label and budget == @budget and level == @level")
@@ -165,6 +212,8 @@ def survival(table: pd.DataFrame, label: str, budget: str, level: float) -> pd.D
 def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]], margin: float = 0.05) -> pd.DataFrame:
     """Declared differences in success between arms, at every layer and level, paired by test prompt.
 
+    Pairs of which the table has no arm are left out.
+
     Returns:
         A row a pair × layer × level: `difference` (first − second) with its exact interval, the exact McNemar p value
         with Holm's correction over the rows returned, and the exact equivalence test within `margin`.
@@ -173,7 +222,7 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     found: list[dict[str, Any]] = []
     for (layer, level), cell in _groups(rows, ["layer", "level"]):
         wide = cell.pivot(index="prompt", columns="label", values="success")
-        for first, second in pairs:
+        for first, second in (pair for pair in pairs if {*pair} <= set(wide)):
             a, b = (wide[name].to_numpy(dtype=float) for name in (first, second))
             difference, test = stats.paired_difference(a, b), stats.equivalence(a, b, margin)
             better, worse = int((a > b).sum()), int((a < b).sum())
@@ -182,6 +231,8 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
                           "difference": difference.value, "low": difference.low, "high": difference.high,
                           "p": p, "equivalence_p": test.pvalue, "equivalent": test.equivalent,
                           "n": difference.n})  # fmt: skip
+    if not found:
+        return pd.DataFrame(columns=[*CONTRAST, "p_holm"])
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"]))
 

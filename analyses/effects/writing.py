@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
 from odesteer_tl import _tokens
-from odesteer_tl.generation import decode, generate_tokens
+from odesteer_tl.generation import Generated, decode
 from odesteer_tl.indicators import branching_factor, divergence
 
-#: prompts a generated batch, and numbers of logits held at once when texts are read again
-BATCH, LOGITS = 250, 2**25
-
-#: what steers some of the prompts, with a strength a row
-SteererFor = Callable[[slice | list[int]], ode.Steerer | ode.Composition]
+#: prompts a generated batch, and numbers of next-token logits held at once
+BATCH, LOGITS = 250, 2**24
 
 
 class Sampling(Protocol):
@@ -36,12 +33,20 @@ class Sampling(Protocol):
     def seed(self) -> int: ...
 
 
+class Steering(Protocol):
+    """What steers some of the prompts, with a strength a row (`effects.steer.Steer`)."""
+
+    @property
+    def untouched(self) -> int: ...
+    def steerer_for(self, rows: slice | list[int]) -> ode.Steerer | ode.Composition: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Written:
     """What was written behind every prompt.
 
     Attributes:
-        texts: prompt and continuation.
+        texts: prompt and continuation. continuations: what was written alone.
         tokens: the generated ones, 0 behind the last.
         kept: which generated tokens belong to the text (its end token and what follows do not).
         kl: KL of the steered next-token distribution to the unsteered one, at every generated token, nats.
@@ -50,6 +55,7 @@ class Written:
     """
 
     texts: list[str]
+    continuations: list[str]
     tokens: Int[Tensor, "n tokens"]
     kept: Bool[Tensor, "n tokens"]
     kl: Float[Tensor, "n tokens"]
@@ -58,11 +64,16 @@ class Written:
     log_likelihood: Float[Tensor, "n tokens"]
 
     @property
-    def perplexity(self) -> Float[np.ndarray, " n"]:
-        """Of each continuation under the unsteered model; NaN where it is empty."""
-        length = self.kept.sum(1)
-        mean = torch.where(self.kept, self.log_likelihood, 0.0).sum(1) / length
-        return torch.where(length > 0, (-mean).exp(), torch.nan).numpy()
+    def counted(self) -> Bool[Tensor, "n tokens"]:
+        """The tokens of a text, and of one that is empty the token that ended it, so that all have some."""
+        first = torch.zeros_like(self.kept)
+        first[:, 0] = True
+        return torch.where(self.kept.any(1, keepdim=True), self.kept, first)
+
+    @property
+    def mean_log_likelihood(self) -> Float[np.ndarray, " n"]:
+        """Of each continuation under the unsteered model, nats a counted token."""
+        return (torch.where(self.counted, self.log_likelihood, 0.0).sum(1) / self.counted.sum(1)).numpy()
 
 
 def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[Tensor, "n pos"], Int[Tensor, "n pos"]]:
@@ -70,67 +81,78 @@ def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[T
     return _tokens.left_padded(model, _tokens.tokens_of(model, "prompts", prompts))
 
 
-def write(
-    model: TransformerBridge, prompts: Sequence[str], steerer_for: SteererFor | None, sampling: Sampling
-) -> Written:
-    """Continue every prompt, then read the texts again, steered and not, for the distributions along them.
+@torch.no_grad()
+def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> Written:
+    """Continue every prompt from its keys and values, recording the distributions as each token is drawn.
+
+    The tokens are those of `ode.generate`, draw for draw. At each of them the unsteered distribution is that of the
+    blocks behind the steered one, run on the stream before the steer: the text is the same, and so is what lies before.
 
     Args:
-        steerer_for: the steerer of a slice of the prompts, whose flow may hold a strength a row; None does not steer.
+        prompt: of all prompts, from their last token on.
+        steering: None does not steer.
     """
-    starts = count(0, BATCH)
-
-    def hooks_for(length: int) -> list[tuple[str, ode.hooks.HookFn]]:
-        first = next(starts)
-        assert steerer_for is not None
-        return steerer_for(slice(first, first + BATCH)).hooks(length)
-
-    batches = generate_tokens(
-        model, prompts, None if steerer_for is None else hooks_for, batch_size=BATCH, temperature=sampling.temperature,
-        max_new_tokens=sampling.max_new_tokens, seed=sampling.seed,
-    )  # fmt: skip
-    rows = max(1, LOGITS // (int(model.cfg.d_vocab) * (batches[0].tokens.shape[1] + 1)))
-    texts: list[str] = []
-    generated: list[Tensor] = []
-    parts: list[tuple[Tensor, ...]] = []
-    done = 0
-    for batch in batches:
-        texts += decode(model, batch)
-        generated.append(_padded(batch.tokens[:, batch.prompt_length :].cpu(), sampling.max_new_tokens))
-        real = (torch.arange(batch.prompt_length) >= torch.tensor(batch.starts)[:, None]).long()
-        for first in range(0, len(batch.tokens), rows):
-            at = slice(first, first + rows)
-            of = slice(done + first, done + min(first + rows, len(batch.tokens)))
-            hooks = [] if steerer_for is None else steerer_for(of).hooks(batch.prompt_length)
-            parts.append(_read(model, batch.tokens[at], real[at], batch.prompt_length, hooks, sampling.max_new_tokens))
-        done += len(batch.tokens)
-    kept = torch.zeros(len(texts), sampling.max_new_tokens, dtype=torch.bool)
-    ends = [end - batch.prompt_length for batch in batches for end in batch.ends]
-    for i, end in enumerate(ends):
-        kept[i, :end] = True
-    return Written(texts, torch.cat(generated), kept, *(torch.cat(series) for series in zip(*parts, strict=True)))
+    n = len(prompt.tokens)
+    size = min(BATCH, max(1, LOGITS // int(prompt.model.cfg.d_vocab)))
+    parts: list[Written] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(sampling.seed)
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            batch = prompt if size >= n else prompt.rows(rows)
+            hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
+            parts.append(_write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
+    texts = [text for part in parts for text in part.texts]
+    continuations = [text for part in parts for text in part.continuations]
+    series = [torch.cat([getattr(part, name) for part in parts])
+              for name in ("tokens", "kept", "kl", "branching", "normalised", "log_likelihood")]  # fmt: skip
+    return Written(texts, continuations, *series)
 
 
-@torch.no_grad()
-def _read(
-    model: TransformerBridge, tokens: Tensor, real: Tensor, length: int, hooks: list[tuple[str, ode.hooks.HookFn]],
-    width: int,
-) -> tuple[Float[Tensor, "n tokens"], ...]:  # fmt: skip
-    """KL, BF, NBF and unsteered log-likelihood at every generated token, zeros up to `width`."""
-    mask = torch.cat([real, torch.ones(len(tokens), tokens.shape[1] - length, dtype=real.dtype)], dim=1)
-    mask = mask.to(tokens.device)
-    plain = model(tokens, attention_mask=mask)[:, length - 1 : -1].float().cpu()
-    if hooks:
-        with model.hooks(fwd_hooks=hooks):
-            steered = model(tokens, attention_mask=mask)[:, length - 1 : -1].float().cpu()
-    else:
-        steered = plain
+def _write_batch(
+    prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]], untouched: int, sampling: Sampling
+) -> Written:
+    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered."""
+    model, n = prompt.model, len(prompt.tokens)
+    eos = int(model.tokenizer.eos_token_id)  # pyright: ignore[reportOptionalMemberAccess]
+    ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
+    last, plain = prompt.decoder(), prompt.decoder()
+    token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
+    for _ in range(sampling.max_new_tokens):
+        before: list[Tensor] = []
+        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook, found=before: found.append(x))]
+        with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
+            logits = last.step(token)
+        reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
+        settings: dict[str, Any] = {"temperature": sampling.temperature}
+        found = sample_logits(logits, **settings)
+        found[ended] = eos
+        ended |= found == eos
+        recorded.append(_statistics(logits, reference, found))
+        token = found[:, None]
+        drawn.append(found)
+        if bool(ended.all()):
+            break
+    return _written(prompt, torch.stack(drawn, dim=1), [torch.stack(x, dim=1) for x in zip(*recorded, strict=True)],
+                    eos, sampling.max_new_tokens)  # fmt: skip
+
+
+def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor) -> tuple[Tensor, ...]:
+    """KL, BF, NBF and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
     branching = branching_factor(steered)
-    chosen = plain.double().log_softmax(-1).gather(-1, tokens[:, length:, None].cpu()).squeeze(-1)
-    series = (divergence(steered, plain), branching, branching / branching_factor(plain), chosen)
-    return tuple(_padded(x, width) for x in series)
+    before = branching if plain is steered else branching_factor(plain)
+    chosen = plain.double().log_softmax(-1).gather(-1, drawn[:, None]).squeeze(-1)
+    return tuple(x.cpu() for x in (divergence(steered, plain), branching, branching / before, chosen))
 
 
-def _padded(x: Shaped[Tensor, "n tokens"], width: int) -> Shaped[Tensor, "n width"]:
-    """Zeros up to `width`, since a batch whose texts all end early is narrower."""
-    return torch.nn.functional.pad(x, (0, width - x.shape[1]))
+def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, width: int) -> Written:
+    """What a batch wrote, zeros up to `width`, since a batch whose texts all end early is narrower."""
+    length = prompt.tokens.shape[1]
+    over = (drawn == eos).int()
+    ends = torch.where(over.any(1), over.argmax(1), drawn.shape[1])
+    starts = (prompt.attention_mask == 0).sum(1)
+    batch = Generated(torch.cat([prompt.tokens, drawn], dim=1), length, starts.tolist(), (ends + length).tolist())
+    kept = torch.arange(width) < ends.cpu()[:, None]
+    padded = [torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (drawn.cpu(), *series)]
+    texts = [decode(prompt.model, batch, completions_only=alone) for alone in (False, True)]
+    return Written(texts[0], texts[1], padded[0], kept, *padded[1:])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,17 +47,6 @@ def finish(study: Study, root: Path, executor: str | Executor = "local", progres
     return directory
 
 
-def print_report(command: Callable[[], tuple[object, Path]]) -> int:
-    """What a study's command line does: run it and print its report and folder; the exit status, 1 if a cell failed."""
-    try:
-        report, directory = command()
-    except IncompleteStudy as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{report}\n\n{directory}")
-    return 0
-
-
 def run(study: Study, root: Path, executor: str | Executor = "local", progress: bool = True) -> Status:
     """Run the cells of a study that are not done, write the table, and say how far the study is.
 
@@ -72,6 +60,7 @@ def run(study: Study, root: Path, executor: str | Executor = "local", progress: 
     Raises:
         StoreError: the results cannot be written.
         WorkersLost: workers died `PATIENCE` rounds in a row without finishing a cell.
+        WillRepeat: a cell failed for a reason that every other cell would meet.
         Exception: whatever making the context raises.
     """
     store = Store.of(study, root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+KIND = re.compile(r"local|processes:0*[1-9]\d*|dask://.+|slurm(:[^=,]+=[^,]*(,[^=,]+=[^,]*)*)?")
 KINDS = "local, processes:N, dask://host:port, slurm or slurm:name=value,name=value"
 
 
@@ -68,6 +70,13 @@ class SubmititExecutor(Executor):
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
+def require_executor(kind: str | Executor) -> None:
+    """Raise `ValueError` unless a string names a kind of executor; whether it can be had is seen when it is opened."""
+    if not isinstance(kind, str) or KIND.fullmatch(kind):
+        return
+    raise ValueError(f"executor={kind!r} is unknown; use {KINDS}")
+
+
 @contextmanager
 def open_executor(kind: str | Executor, folder: Path) -> Generator[Executor]:
     """The executor that `--executor` names; an executor given as such is used and left open.
@@ -80,25 +89,24 @@ def open_executor(kind: str | Executor, folder: Path) -> Generator[Executor]:
     Raises:
         ValueError: another string, or a library that is not installed.
     """
+    require_executor(kind)
     if isinstance(kind, Executor):
         yield kind
         return
     name, _, rest = kind.partition(":")
     if kind == "local":
         executor: Executor = SerialExecutor()
-    elif name == "processes" and rest.isdigit() and int(rest) > 0:
+    elif name == "processes":
         # spawned: a forked copy of a process that has used torch's threads can hang
         spawn = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(int(rest), mp_context=spawn, initializer=_end_with_parent)
-    elif name == "dask" and rest.startswith("//"):
+    elif name == "dask":
         with _dask_client(rest.removeprefix("//")) as client:
             yield client.get_executor()
         return
-    elif name == "slurm" and all("=" in part for part in rest.split(",") if rest):
+    else:
         pairs = [part.partition("=") for part in rest.split(",") if rest]
         executor = SubmititExecutor(folder, parameters={k: int(v) if v.isdigit() else v for k, _, v in pairs})
-    else:
-        raise ValueError(f"executor={kind!r} is unknown; use {KINDS}")
     try:
         yield executor
     finally:

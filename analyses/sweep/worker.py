@@ -19,6 +19,10 @@ _TURN = threading.RLock()
 _CONTEXT: dict[str, Any] = {}
 
 
+class WillRepeat(Exception):
+    """A cell failed for a reason that is not its own: every other would fail like it, so the run ends."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Cells to run one after the other, and all a worker must know to run them."""
@@ -37,6 +41,7 @@ def run_group(group: Group) -> None:
 
     Raises:
         StoreError: a result cannot be written.
+        WillRepeat: a cell says that all would fail like it.
         Exception: whatever the context raises: no cell could run without it.
     """
     for cell in group.cells:
@@ -48,6 +53,9 @@ def run_group(group: Group) -> None:
                 rows = group.function(context, cell.config)
             group.store.save_rows(cell, rows)
         except StoreError:
+            raise
+        except WillRepeat as error:
+            group.store.save_failure(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
             raise
         except Exception as error:
             group.store.save_failure(cell, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -30,6 +30,8 @@ VERDICTS: dict[str, dict[str, Any]] = {
     "refuted: falls somewhere": {"color": COLORS[1], "ls": (0, (2, 1)), "lw": 2.5},
     "neither": {"color": "0.45", "ls": ":", "lw": 2.0},
 }
+#: layers named on an axis, so that no name stands in another
+TICKS = 10
 #: share of the gap between two layers over which the methods stand side by side
 DODGE = 0.3
 #: h is drawn on each step at this many points: between its ends it may fall
@@ -110,7 +112,7 @@ def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
         color, pattern, marker = (cycle[k % len(cycle)] for cycle in (COLORS, PATTERNS, MARKERS))
         ax.plot(layer + beside, value, ls=pattern, marker=marker, ms=5, color=color, label=str(method))
         ax.vlines(layer + beside, low, high, color=color, lw=1.2)
-    ax.set_xticks(layers)
+    ax.set_xticks(layers[:: math.ceil(len(layers) / TICKS)])
     ax.set(xlabel="layer", ylabel=metric.replace("_", " "))
     ax.legend(frameon=False, fontsize="small")
     return ax

@@ -1,0 +1,9 @@
+from . import tables as tables
+from .arms import LAYER_ARMS as LAYER_ARMS
+from .arms import Arm as Arm
+from .cell import measure as measure
+from .material import Material as Material
+from .plan import Given as Given
+from .plan import Plan as Plan
+from .settings import EffectSettings as EffectSettings
+from .study import effect_study as effect_study

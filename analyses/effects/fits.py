@@ -1,0 +1,121 @@
+"""The second stage: what is fitted at a layer, from the contrast's texts alone; no prompt takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.metrics import log_loss
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.effects.arms import Arm
+from analyses.likelihood.referee import candidates
+from odesteer_tl import stats
+from odesteer_tl.sites import BLOCK_OUTPUT
+
+#: the barrier by which every method is measured
+JUDGE = "odesteer_kernel"
+HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
+
+
+class LayerFits:
+    """One layer's fits; each made when it is first asked for.
+
+    Args:
+        parts: of the contrast: for methods and barrier, densities, calibration of both, the probe's report.
+        acts: of the same parts, at this layer.
+        seed: of every fit.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        layer: int,
+        parts: Sequence[ode.ContrastSet],
+        acts: Sequence[ode.LayerActivations],
+        seed: int,
+    ) -> None:
+        self.model, self.layer, self.parts, self.acts, self.seed = model, layer, parts, acts, seed
+        self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._in_turn: dict[tuple[str, int, str], ode.Composition] = {}
+        self._sites: dict[str, ode.LayerActivations] = {}
+
+    def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
+        """A method's field; with another seed or on one half of the pairs, to see what that changes."""
+        key = (method, self.seed if seed is None else seed, half)
+        if key not in self._fields:
+            fit, rows = self._fitting(ode.METHODS[method].site), HALVES[half]
+            self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], key[1])
+        return self._fields[key]
+
+    def _fitting(self, site: str) -> ode.LayerActivations:
+        """The fitting texts' activations where a method acts."""
+        if site == BLOCK_OUTPUT:
+            return self.acts[0]
+        if site not in self._sites:
+            found = ode.collect_activations(self.model, self.parts[0], [self.layer], site=site)
+            self._sites[site] = found[self.layer]
+        return self._sites[site]
+
+    def steerer(self, arm: Arm, seed: int | None = None, half: str = "") -> ode.Steerer | ode.Composition:
+        """The arm's steerer, or one for each layer it is fitted on in turn, at some strength."""
+        flow, site = arm.flow(1.0), ode.METHODS[arm.method].site
+        if not arm.in_turn:
+            return ode.Steerer(self.field(arm.method, seed, half), flow, self.layer, site=site)
+        key = (arm.method, self.seed if seed is None else seed, half)
+        if key not in self._in_turn:
+            texts, rows = self.parts[0], HALVES[half]
+            some = ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
+            layers = range(self.layer + 1)
+            self._in_turn[key] = ode.fit(arm.method, self.model, some, layers, seed=key[1])
+        return self._in_turn[key]
+
+    @cached_property
+    def barrier(self) -> ode.Barrier:
+        """The one h that measures every method: the kernel barrier, calibrated."""
+        field = self.field(JUDGE)
+        assert isinstance(field, ode.BarrierField)
+        return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+
+    @cached_property
+    def ceiling(self) -> float:
+        """The most h can be anywhere."""
+        return float(ode.ceiling(self.barrier.quadratic))
+
+    @cached_property
+    def densities(self) -> ode.DensityPair:
+        """p₊ and p₋ of the activation, fitted on texts that no method saw."""
+        fit, n = self.acts[1], len(self.acts[1].positive)
+        groups = [(part.positive_groups, part.negative_groups) for part in self.parts]
+        pair = ode.DensityPair(candidates(2 * n // 3, fit.positive.shape[1]), folds=3, seed=self.seed)
+        pair = pair.fit(fit.positive, fit.negative, groups[1], [g for side in groups[0] for g in side])
+        return pair.calibrate(self.acts[2].positive, self.acts[2].negative, groups[2])
+
+    @cached_property
+    def probe(self) -> dict[str, float]:
+        """How well h reads the concept from texts that took no part in any fit: AUC, log loss, slope of calibration.
+
+        `probe_auc_low` and `probe_auc_high` are the ends of its interval.
+        """
+        positive, negative = self.acts[3].positive, self.acts[3].negative
+        scores = torch.cat([self.barrier.log_ratio(positive), self.barrier.log_ratio(negative)]).double().cpu()
+        labels = [1] * len(positive) + [0] * len(negative)
+        assert self.barrier.calibration is not None
+        area = stats.auc(scores.numpy(), np.array(labels, dtype=bool))
+        return {
+            "probe_auc": area.value,
+            "probe_auc_low": area.low,
+            "probe_auc_high": area.high,
+            "probe_log_loss": float(log_loss(labels, scores.sigmoid().numpy())),
+            "probe_slope": self.barrier.calibration.slope,
+        }
+
+    @cached_property
+    def mean_difference(self) -> Float[Tensor, " d"]:
+        """μ₊ − μ₋ of the fitting texts."""
+        return (self.acts[0].positive - self.acts[0].negative).double().mean(0)

@@ -1,0 +1,188 @@
+"""The first stage: texts, splits, prompts and judge of a study, checked before any model is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import odesteer_tl as ode
+from analyses.effects.settings import EffectSettings
+from analyses.outcomes import Completions, Outcome, open_outcome
+from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
+from odesteer_tl import organism
+
+#: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
+SPLITS = (0.4, 0.3, 0.15, 0.15)
+#: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
+LEAST = 40
+#: pairs, and folds, of a fit that is calibrated on pairs left out in turn
+LEAST_CROSS, FOLDS = 20, 5
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a notebook has at hand and a command line names: each in the place of the setting of its name.
+
+    Attributes:
+        outcome: an outcome, or a callable `(prompts, texts) → scores`.
+    """
+
+    contrast: ode.ContrastSet | None = None
+    prompts: Sequence[str] | None = None
+    outcome: Outcome | Callable[[Sequence[str], Sequence[str]], Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a study will do, and on what; made without a model.
+
+    Attributes:
+        parts: of the contrast, in the order of `SPLITS`; all of it as a single one under `cross_fit`.
+        prompts: to choose on, then to report on.
+    """
+
+    settings: EffectSettings
+    contrast: ode.ContrastSet
+    parts: tuple[ode.ContrastSet, ...]
+    prompts: tuple[str, ...]
+    outcome: Outcome
+
+    @classmethod
+    def of(cls, settings: EffectSettings, given: Given | None = None) -> Plan:
+        """Read, split, count, and try the judge on one text.
+
+        Raises:
+            ValueError: something of it cannot be had, with the argument that says so.
+        """
+        given = given or Given()
+        if settings.model:
+            layers_of(settings.model)
+        contrast = given.contrast or load_contrast(settings.contrast, settings.pairs, settings.seed)
+        parts = _parts(contrast, settings)
+        spelled = settings.outcome if given.outcome is None else given.outcome
+        outcome = open_outcome(spelled, settings.contrast, settings.threshold)
+        outcome.check()
+        prompts = _prompts(settings, given, outcome, parts[-1])
+        if isinstance(outcome, Completions):
+            outcome.options(prompts)
+        return cls(settings, contrast, parts, tuple(prompts), outcome)
+
+    @property
+    def split(self) -> list[str]:
+        """What each prompt is for."""
+        return ["select"] * self.settings.select + ["test"] * self.settings.test
+
+    @property
+    def writes(self) -> bool:
+        """Whether texts are written at all."""
+        return "text" in self.settings.measures or not isinstance(self.outcome, Completions)
+
+    def described(self) -> dict[str, Any]:
+        """Everything that determines a cell's numbers but model and cell, JSON-able."""
+        # threads do not determine results beyond rounding
+        found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
+        # a path differs from machine to machine, what it holds does not
+        found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
+        return {
+            **found,
+            "measures": list(self.settings.measures),
+            "outcome": self.outcome.name,
+            "outcome_digest": self.outcome.digest,
+            "contrast_digest": self.contrast.digest,
+            "prompts_digest": hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()[:16],
+        }
+
+
+def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.ContrastSet, ...]:
+    """The contrast cut up, or whole.
+
+    Raises:
+        ValueError: too few pairs.
+    """
+    pairs, name = min(len(contrast.positive), len(contrast.negative)), settings.contrast
+    if settings.cross_fit:
+        if pairs < LEAST_CROSS:
+            raise ValueError(f"contrast={name!r} has {pairs} texts a class; cross_fit needs at least {LEAST_CROSS}")
+        return (contrast,)
+    parts = contrast.split(SPLITS, settings.seed)
+    held_out = min(len(parts[2].positive), len(parts[2].negative))
+    if held_out < LEAST:
+        raise ValueError(
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on, and at least {LEAST} are needed; give "
+            f"{math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} are enough"
+        )
+    return parts
+
+
+def _prompts(settings: EffectSettings, given: Given, outcome: Outcome, held_out: ode.ContrastSet) -> list[str]:
+    """The prompts to steer.
+
+    Raises:
+        ValueError: fewer than are asked for, one twice, or held-out ones where nothing is held out.
+    """
+    n, name = settings.select + settings.test, settings.contrast
+    if given.prompts is not None:
+        found, source = list(given.prompts), "prompts"
+    elif settings.prompts:
+        found, source = read_prompts(settings.prompts), f"prompts={settings.prompts!r}"
+    elif isinstance(outcome, Completions) and outcome.prompts:
+        found, source = list(outcome.prompts), f"outcome={outcome.name!r}"
+    elif settings.cross_fit and (given.contrast is not None or Path(name).suffix):
+        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+    else:
+        own = name if given.contrast is None else "given.jsonl"
+        found, source = load_prompts(own, n, settings.seed, held_out), f"contrast={name!r}"
+    if len(found) < n:
+        raise ValueError(
+            f"{source} gives {len(found)} prompts to steer, but select={settings.select} and test={settings.test} ask "
+            f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
+        )
+    blank = [i for i, prompt in enumerate(found) if not str(prompt).strip()]
+    if blank:
+        raise ValueError(f"{source}: prompt {blank[0] + 1} is {found[blank[0]]!r}, which is no text; drop it")
+    return found[:n]
+
+
+def require_grid(
+    settings: EffectSettings, layers: Sequence[int], budgets: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[float, ...]]:
+    """The budgets that have levels, if every layer and every level can be had.
+
+    Raises:
+        ValueError: no level at all, an unknown budget, a level that is not positive or an angle that is out of reach,
+            one twice, or a layer that the model does not have.
+    """
+    found = {name: tuple(float(x) for x in levels) for name, levels in budgets.items() if levels}
+    if not found:
+        raise ValueError(f"budgets={dict(budgets)} has no level; give one of angle, displacement or kl")
+    for name, levels in found.items():
+        if name not in ("angle", "displacement", "kl") or min(levels) <= 0 or not all(map(math.isfinite, levels)):
+            raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
+        if name == "angle" and max(levels) > settings.highest:
+            raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
+    for name, values in ({"layers": layers} | found).items():
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name}={list(values)} names one twice")
+    n = layers_of(settings.model)
+    wrong = [layer for layer in layers if layer < 0 or (n is not None and layer >= n)]
+    if wrong:
+        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which has 0 to {(n or 0) - 1}")
+    return found
+
+
+def model_digest(name: str) -> str:
+    """Hash of a model's files; a hub name is taken at its word."""
+    folder = organism.PATH if name == "organism" else Path(name)
+    if not folder.is_dir():
+        return name
+    found = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")):
+        found.update(file.name.encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:16]

@@ -1,0 +1,74 @@
+"""What an effect study is about, as its command line and its hash have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from odesteer_tl._check import require_one_of
+
+#: groups of columns that a cell may have beside its outcome
+MEASURES = ("geometry", "likelihood", "survival", "cost", "text")
+
+
+@dataclass(frozen=True)
+class EffectSettings:
+    """What is steered, on what, and who judges.
+
+    Args:
+        contrast: the organism's "valence" or "agreement", "stories", or a .csv or .jsonl file of columns `positive`
+            and `negative`.
+        outcome: "grammar" (the organism's exact judge), "endings" (happy against sad endings of a story), a .json or
+            .jsonl file of completions for and against or of multiple-choice questions, "vader", "profanity",
+            "language:CODE", "regex:PATTERN", "classifier:FOLDER[:LABEL]", a measure such as "length", or
+            "module:function", called with prompts and what was written behind each.
+        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the outcome's
+            own, the organism's, or held-out negative texts of the contrast.
+        threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.
+        pairs: of a contrast of the organism.
+        select, test: prompts to choose on and to report on.
+        passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those from
+            which the first eight of the prompt's unsteered continuation were drawn: dearer, and the only fair way for
+            methods that do not act on every token).
+        highest: radians; the largest strength tried when a budget is matched.
+        measures: what is measured beside the outcome: "geometry" (path, certificate, stability of the fit),
+            "likelihood" (under densities of both classes), "survival" (of the gain in later layers), "cost" (of the
+            next token) and "text" (indicators along what is written). Each costs time.
+        cross_fit: fit on all pairs and calibrate on scores of pairs left out in turn, for contrasts too small to be
+            split; without "likelihood", whose densities need texts of their own.
+
+    Raises:
+        ValueError: an unknown passage or measure, or a count or strength out of range.
+    """
+
+    model: str = "organism"
+    contrast: str = "valence"
+    outcome: str = "grammar"
+    prompts: str = ""
+    threshold: float | None = None
+    pairs: int = 600
+    select: int = 100
+    test: int = 250
+    temperature: float = 0.7
+    max_new_tokens: int = 25
+    passage: str = "prompt"
+    highest: float = 1.2
+    measures: tuple[str, ...] = MEASURES
+    cross_fit: bool = False
+    seed: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        require_one_of("passage", self.passage, ("prompt", "text"))
+        for name in self.measures:
+            require_one_of("measures", name, MEASURES)
+        least = {"pairs": 1, "select": 0, "test": 1, "max_new_tokens": 1, "threads": 1}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {smallest}")
+        if self.temperature < 0 or not self.highest > 0:
+            raise ValueError(f"temperature={self.temperature} must be at least 0 and highest={self.highest} above 0")
+        if self.cross_fit and "likelihood" in self.measures:
+            raise ValueError(
+                "cross_fit leaves no texts to fit densities on; leave 'likelihood' out of measures, as in "
+                f"--measures {' '.join(name for name in self.measures if name != 'likelihood')}"
+            )
