@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from odesteer_tl._turn import turn
-from odesteer_tl.plain import PlainModel, hooked
+from odesteer_tl.plain import Model, hooked
 
 #: a block's forward, given the one it replaces
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -27,7 +26,7 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Decoder:
     """One token a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
 
-    model: TransformerBridge | PlainModel
+    model: Model
     attention_mask: Int[Tensor, "batch pos"]
     cache: Cache | None
 
@@ -56,9 +55,7 @@ class Decoder:
 
 
 @torch.no_grad()
-def unembed(
-    model: TransformerBridge | PlainModel, residuals: Float[Tensor, "batch pos d_model"]
-) -> Float[Tensor, "batch pos vocab"]:
+def unembed(model: Model, residuals: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos vocab"]:
     """Logits of the stream after the last block: final norm, unembedding, and whatever the model does with them."""
     n_layers = int(model.cfg.n_layers)
     tokens = torch.zeros(residuals.shape[:2], dtype=torch.long, device=residuals.device)
@@ -83,7 +80,7 @@ class _Enough(Exception):
 
 
 def passed(
-    model: TransformerBridge | PlainModel,
+    model: Model,
     wraps: Mapping[int, Wrap],
     skip: int,
     tokens: Int[Tensor, "batch new"],
@@ -145,7 +142,7 @@ def recording(found: dict[int, Tensor], layer: int) -> Wrap:
 
 
 @contextmanager
-def replaced(model: TransformerBridge | PlainModel, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
+def replaced(model: Model, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
     """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened.
 
     Other threads wait for the model.
