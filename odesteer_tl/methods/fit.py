@@ -26,6 +26,7 @@ def fit(
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Steerer: ...  # fmt: skip
 
@@ -36,6 +37,7 @@ def fit(
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Composition: ...  # fmt: skip
 
@@ -55,6 +57,7 @@ def fit(
     solver: str | None = None,
     position: Pool = "last",
     special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated",
     seed: SupportsIndex = 0,
     site: str | None = None,
@@ -75,9 +78,10 @@ def fit(
         angle, T, relative, multiplier, level: the strength, one of them (see `Flow`), or `level` with `angle` as the
             longest path; without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        position: which tokens of the contrast texts are learned from; a method that holds rows out keeps those of one
-            group of the contrast together.
-        special_tokens: whether BOS and other special tokens are among those of "mean" and "all".
+        position: which tokens of the contrast texts are learned from, as in `collect_activations`; a method that holds
+            rows out keeps those of one group of the contrast together.
+        special_tokens: whether BOS and other special tokens are among those of "mean", "all" and "completion".
+        prepend_bos: of the contrast texts, as in `collect_activations`.
         positions: which tokens are steered.
         seed: of everything random in the fit.
         site: where in the block to read and steer, as in `collect_activations`; by default the method's own, which for
@@ -121,7 +125,7 @@ def fit(
             acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
         else:
             acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=at_site,
-                                       negatives_under=under)  # fmt: skip
+                                       prepend_bos=prepend_bos, negatives_under=under)  # fmt: skip
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
