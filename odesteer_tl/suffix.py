@@ -19,7 +19,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.blocks import Decoder, extensible, forward, keep, recording, replaced, returning
-from odesteer_tl.models import require_local, resid_hook
+from odesteer_tl.models import require_local
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,21 @@ class Prefix:
 
     @torch.no_grad()
     def logits(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], last: int = 1
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], last: int = 1
     ) -> Float[Tensor, "batch last vocab"]:
         """Logits at the `last` last positions when `edited` stands in the place of `residuals[layer]`.
 
         Nothing is kept between calls, so a loop over strengths takes the memory of one.
 
+        Args:
+            layer: a number, a negative one from the end, or a name of the block's output
+                ("blocks.12.hook_resid_post").
+
         Raises:
-            ValueError: no such layer, another shape than `residuals[layer]`, or more positions than were edited.
+            ValueError: no such layer or another place in it than its output, another shape than `residuals[layer]`, or
+                more positions than were edited.
         """
-        self._require(layer, edited)
+        layer = self._require(layer, edited)
         if not 1 <= last <= edited.shape[1]:
             raise ValueError(
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
@@ -65,25 +71,29 @@ class Prefix:
 
     @torch.no_grad()
     def later_residuals(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[int]
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[Layer]
     ) -> dict[int, Float[Tensor, "batch edited d_model"]]:
-        """resid_post of later `layers` when `edited` stands in the place of `residuals[layer]`.
+        """resid_post of later `layers`, by number, when `edited` stands in the place of `residuals[layer]`.
+
+        Args:
+            layer, layers: as in `logits`.
 
         Raises:
             ValueError: no such layer, one of `layers` is not after `layer`, or another shape than `residuals[layer]`.
         """
-        self._require(layer, edited)
-        for other in layers:
-            resid_hook(self.model, other)
-        if not layers or min(layers) <= layer:
+        layer = self._require(layer, edited)
+        if not layers or min(self._layer(other) for other in layers) <= layer:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
+        layers = [self._layer(other) for other in layers]
         found: dict[int, Tensor] = {}
         wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
         with replaced(self.model, wraps, skip=layer):
             forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), 1, max(layers))
         return found
 
-    def final(self, layer: int, edited: Float[Tensor, "batch edited d_model"]) -> Float[Tensor, "batch edited d_model"]:
+    def final(
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"]
+    ) -> Float[Tensor, "batch edited d_model"]:
         """resid_post of the last block when `edited` stands in the place of `residuals[layer]`.
 
         What `unembed` makes logits of, a few rows at a time where all of them would not fit.
@@ -92,8 +102,7 @@ class Prefix:
             ValueError: as `logits` does.
         """
         top = len(self.residuals) - 1
-        if layer == top:
-            self._require(layer, edited)
+        if self._require(layer, edited) == top:
             return edited
         return self.later_residuals(layer, edited, [top])[top]
 
@@ -130,14 +139,26 @@ class Prefix:
             raise ValueError(f"start={self.start} is not the prompts' last column; collect the prefix with start=-1")
         return Decoder(self.model, self.attention_mask[:, :-1], extensible(self.cache))
 
-    def _require(self, layer: int, edited: Tensor) -> None:
-        resid_hook(self.model, layer)
-        stored = self.residuals[layer]
+    def _layer(self, layer: Layer) -> int:
+        """A layer's number; only what a block writes stands between what has run and what is to run."""
+        found = place(layer, model=self.model)
+        if found.site != BLOCK_OUTPUT:
+            raise ValueError(
+                f"layer={layer!r} is not a block's output, and only that is replaced; use {found.layer} or "
+                f"'blocks.{found.layer}.hook_resid_post'"
+            )
+        return found.layer
+
+    def _require(self, layer: Layer, edited: Tensor) -> int:
+        """The layer's number, if `edited` can stand in the place of its output."""
+        number = self._layer(layer)
+        stored = self.residuals[number]
         if edited.shape != stored.shape or edited.dtype != stored.dtype:
             raise ValueError(
-                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{layer}] is {tuple(stored.shape)} "
+                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{number}] is {tuple(stored.shape)} "
                 f"{stored.dtype}; pass one row a prompt and one column a position from start={self.start} on"
             )
+        return number
 
 
 @torch.no_grad()
