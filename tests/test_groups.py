@@ -233,7 +233,7 @@ def test_equal_texts_are_named_as_the_cause_of_too_few_groups(organism):
         ValueError, match=r"has 1 texts \(groups\) in 9 rows \(rows of one text.* equal texts .* are one"
     ):
         ode.KernelBarrier().fit_activations(acts)
-    with pytest.raises(ValueError, match="'anna met misery .' stands 9 times"):
+    with pytest.raises(ValueError, match=r"'anna met misery \.' stands 9 times"):
         contrast.split((0.5, 0.5))
     with pytest.raises(ValueError, match=r"groups hold 1 prompt\(s\) in 9 rows.* equal texts"):
         ode.densities.select_density(acts.positive, acts.groups[0])

@@ -193,3 +193,13 @@ def test_a_method_is_fitted_at_a_position(organism):
 def test_positions_that_are_not_there_are_named(organism, contrast, position, word, unchecked):
     with pytest.raises(ValueError, match=word):
         ode.collect_activations(organism, contrast, [1], position)
+
+
+def test_how_activations_were_read_is_not_asked_for_in_vain(organism):
+    contrast = ode.ContrastSet.from_completions(PROMPTS, GOOD, BAD)
+    acts = ode.collect_activations(organism, contrast, [1], "completion")
+    ode.fit("caa", organism, acts, 1, multiplier=1.0)
+    ode.fit("caa", organism, acts, 1, position="completion", multiplier=1.0)
+    for asked in ({"position": "first"}, {"special_tokens": True}, {"prepend_bos": False}):
+        with pytest.raises(ValueError, match=f"{next(iter(asked))}=.* were read at"):
+            ode.fit("caa", organism, acts, 1, multiplier=1.0, **asked)

@@ -16,6 +16,7 @@ from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
 from odesteer_tl.positions import PositionFn
+from odesteer_tl.reading import position_name, position_of
 from odesteer_tl.sites import HEADS, Layer, places
 from odesteer_tl.steerer import Steerer
 
@@ -122,6 +123,7 @@ def fit(
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
         if isinstance(contrast, Activations):
+            _require_read_so(contrast, position, special_tokens, prepend_bos)
             acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
         else:
             acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=at_site,
@@ -136,6 +138,19 @@ def fit(
 
     steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
     return steerers[0] if several is None else compose(steerers)
+
+
+def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:
+    """Raise where something is asked of how texts are read that activations were not taken by."""
+    asked = {"position": position_name(position_of(position)), "special_tokens": special_tokens,
+             "prepend_bos": prepend_bos}  # fmt: skip
+    unasked = {"position": "last", "special_tokens": False, "prepend_bos": None}
+    for name, value in asked.items():
+        if value != unasked[name] and value != acts.provenance.get(name):
+            raise ValueError(
+                f"{name}={value!r}, but contrast holds activations, which were read at {name}="
+                f"{acts.provenance.get(name)!r}; leave it out, or collect them so"
+            )
 
 
 def _given(
