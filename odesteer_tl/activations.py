@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
@@ -30,6 +31,7 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.norms import NormMeter, warn_of_dominance
+from odesteer_tl.plain import hooked
 from odesteer_tl.reading import (
     OVER_TOKENS,
     POOLS,
@@ -319,6 +321,10 @@ def _warned(acts: Activations) -> Activations:
     return acts
 
 
+class _Enough(Exception):
+    """Raised in a forward pass whose last layer of interest is read."""
+
+
 @dataclass(frozen=True)
 class _Run:
     """Forward passes over a contrast's texts, and what they leave.
@@ -343,33 +349,33 @@ class _Run:
         model, names = self.model, self.names
         pool = POOLS[self.position] if isinstance(self.position, str) else self.position
         batch: list[int] = []
-        ids = real = counted = taken = torch.empty(0)
+        taken = torch.empty(0)
+        last = max(names)
 
         def keep(x: Tensor, hook: Any, layer: int) -> None:
             x = x.detach()
-            norms = torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu()
-            self.meter.add(layer, ids, real, counted, norms)
+            self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
             pooled = pool(x, taken.to(x.device)).float().cpu()
             n = int(taken.sum())
             per_text = taken.sum(1).tolist() if len(pooled) == n and n != len(batch) else [1] * len(batch)
             kept = self.pooled.setdefault(layer, [torch.empty(0)] * len(self.rows))
             for i, part in zip(batch, pooled.split(per_text), strict=True):
                 kept[i] = part
+            if layer == last:
+                raise _Enough  # what comes behind, the unembedding too, is not needed
 
-        hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
-        # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway
-        stop = max(names) + 1
-        until = {} if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
+        hooks = [(name, partial(keep, layer=layer)) for layer, name in sorted(names.items())]
         batches = _batches([len(self.rows[i]) for i in texts], batch_size, mixed=under is None)
         for within in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
             batch = [texts[i] for i in within]
             ids, real = _pad_right([self.rows[i] for i in batch])
             counted, _ = _pad_right([self.counted[i] for i in batch])
             taken = counted if _over_tokens(self.position) else real
+            self.meter.begin(ids, real, counted)
             inputs, mask = ids.to(model.cfg.device), real.to(model.cfg.device).long()
             # ours come last, so that they see what steering has left
-            with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
-                model(inputs, attention_mask=mask, return_type=None, **until)
+            with hooked(model, [*([] if under is None else under(ids.shape[1])), *hooks]) as run, suppress(_Enough):
+                run(input_ids=inputs, attention_mask=mask)
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
-from odesteer_tl._turn import turn
 from odesteer_tl.chats import Prompt, Prompts
+from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import model_name, require_local
+from odesteer_tl.plain import hooked
 
 #: a stop token's id, or a string
 Stop = str | int
@@ -128,26 +130,23 @@ def generate_tokens(
     rows = tokens_of(model, "prompts", given.texts, given.prepend_bos, reserve=max_new_tokens)
     _require_alike(model, rows, batch_size)
     ids, strings = _stops(model, stop)
-    sampling: dict[str, Any] = (
-        {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": top_p}
-    )
-    ends: dict[str, Any] = {"stop_at_eos": bool(ids), "eos_token_id": ids[0] if len(ids) == 1 else ids or None}
+    tokenizer: Any = model.tokenizer
+    pads = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+    choose = partial(sample_logits, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty)
     found: list[Generated] = []
     starts = range(0, len(rows), batch_size)
     # the random state that is seeded is the process's, not the thread's
-    with _SAMPLING, torch.random.fork_rng(), _refusing_broken_logits(model):
+    with _SAMPLING, torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
-            batch, mask = left_padded(model, rows[start : start + batch_size])
+            batch, mask = (x.to(model.cfg.device) for x in left_padded(model, rows[start : start + batch_size]))
             length = batch.shape[1]
-            if strings:
-                ends["stopping_criteria"] = [_ends_at(model, strings, length)]
-            with turn(model), model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
-                tokens = model.generate(
-                    batch, attention_mask=mask, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty,
-                    verbose=False, return_type="tokens", **ends, **sampling,
+            with hooked(model, [] if hooks_for is None else hooks_for(length)) as run:
+                tokens = continued(
+                    run, batch, mask, lambda logits, tokens: choose(logits, tokens=tokens),
+                    _ends_at(model, ids, strings, length), max_new_tokens=max_new_tokens,
+                    fill=next(int(x) for x in pads if x is not None),
                 )  # fmt: skip
-            assert isinstance(tokens, Tensor)
             ended = torch.isin(tokens[:, length:], torch.tensor(ids, device=tokens.device)).int()
             # a row without an end keeps all its tokens
             kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
@@ -192,14 +191,17 @@ def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[
 
 
 def _ends_at(
-    model: TransformerBridge, strings: Sequence[str], prompt_length: int
-) -> Callable[[Int[Tensor, "batch pos"], Any], Bool[Tensor, " batch"]]:
-    """A stopping criterion: a stop string in what was written (that of transformers reads the prompt's end, too)."""
+    model: TransformerBridge, ids: Sequence[int], strings: Sequence[str], prompt_length: int
+) -> Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, " batch"]]:
+    """Which rows are at an end: a stop token, or a stop string in what was written."""
     tokenizer: Any = model.tokenizer
 
-    def ended(tokens: Int[Tensor, "batch pos"], scores: Any, **_: Any) -> Bool[Tensor, " batch"]:
+    def ended(tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        at_end = torch.isin(tokens[:, -1], torch.tensor(ids, device=tokens.device))
+        if not strings:
+            return at_end
         texts = tokenizer.batch_decode(tokens[:, prompt_length:], skip_special_tokens=True)
-        return torch.tensor([any(x in text for x in strings) for text in texts], device=tokens.device)
+        return at_end | torch.tensor([any(x in text for x in strings) for text in texts], device=tokens.device)
 
     return ended
 
@@ -212,24 +214,3 @@ def _require_alike(model: TransformerBridge, rows: Sequence[Tensor], batch_size:
             f"batch_size={batch_size}: {model_name(model)!r} does not mask padding, and the prompts differ in "
             "length; use batch_size=1"
         )
-
-
-@contextmanager
-def _refusing_broken_logits(model: TransformerBridge) -> Generator[None]:
-    """Within the block a pass whose last logits are NaN or infinite raises: the largest of them means nothing."""
-
-    def check(module: Any, inputs: Any, output: Any) -> None:
-        logits: Float[Tensor, "batch pos vocab"] = output[0] if isinstance(output, tuple) else output.logits
-        finite = logits[:, -1].isfinite().all(-1)
-        if not bool(finite.all()):
-            raise ValueError(
-                f"model={model_name(model)!r} gives NaN or infinite logits in {logits.dtype} for "
-                f"{int((~finite).sum())} of {len(finite)} prompts; half precision overflows first: load it with "
-                "dtype='float32' or 'bfloat16', or steer less"
-            )
-
-    handle = model.original_model.register_forward_hook(check)
-    try:
-        yield
-    finally:
-        handle.remove()

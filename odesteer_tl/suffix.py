@@ -7,8 +7,9 @@ method) then costs the blocks after L on the tokens from `start` on: one token f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -18,7 +19,7 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
-from odesteer_tl.blocks import Decoder, extensible, forward, keep, recording, replaced, returning
+from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
 from odesteer_tl.models import require_local
 from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
 
@@ -66,8 +67,7 @@ class Prefix:
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
                 "earlier positions do not change under the edit"
             )
-        with replaced(self.model, {layer: returning(edited)}, skip=layer):
-            return forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), last)
+        return self._passed({layer: returning(edited)}, layer, last).logits[:, -last:]
 
     @torch.no_grad()
     def later_residuals(
@@ -87,8 +87,7 @@ class Prefix:
         layers = [self._layer(other) for other in layers]
         found: dict[int, Tensor] = {}
         wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
-        with replaced(self.model, wraps, skip=layer):
-            forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), 1, max(layers))
+        self._passed(wraps, layer, 1, max(layers))
         return found
 
     def final(
@@ -138,6 +137,10 @@ class Prefix:
         if self.start != self.tokens.shape[1] - 1:
             raise ValueError(f"start={self.start} is not the prompts' last column; collect the prefix with start=-1")
         return Decoder(self.model, self.attention_mask[:, :-1], extensible(self.cache))
+
+    def _passed(self, wraps: Mapping[int, Wrap], skip: int, last: int, until: int | None = None) -> Any:
+        new, cache = self.tokens[:, self.start :], extensible(self.cache)
+        return passed(self.model, wraps, skip, new, self.attention_mask, cache, last, until)
 
     def _layer(self, layer: Layer) -> int:
         """A layer's number; only what a block writes stands between what has run and what is to run."""
@@ -203,8 +206,8 @@ def _run(
     """resid_post of every layer from `start` on, and the logits of the last column."""
     found: dict[int, Tensor] = {}
     n_layers = int(model.cfg.n_layers)
-    with replaced(model, {layer: recording(found, layer) for layer in range(n_layers)}, skip=0):
-        baseline = forward(model, tokens, mask, start, extensible(cache), 1)[:, 0]
+    wraps = {layer: recording(found, layer) for layer in range(n_layers)}
+    baseline = passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache)).logits[:, -1]
     return tuple(found[i] for i in range(n_layers)), baseline
 
 
@@ -212,7 +215,7 @@ def _cache_before(
     model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
 ) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    _, cache = model(tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **keep(model, 1))
+    cache = passed(model, {}, 0, tokens, mask, None).past_key_values
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         raise ValueError(
