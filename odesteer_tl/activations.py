@@ -263,7 +263,7 @@ def collect_activations(
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
-    position = position_of(position)
+    reading = position_of(position)
     wanted, site = places(model, layers, site)
     prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     names = {layer: Place(layer, site).hook_name for layer in wanted}
@@ -271,7 +271,7 @@ def collect_activations(
     provenance = {
         "contrast": contrast.provenance,
         "digest": contrast.digest,
-        "position": position_name(position),
+        "position": position_name(reading),
         "layers": wanted,
         "prepend_bos": prepend_bos,
         "special_tokens": special_tokens,
@@ -279,13 +279,13 @@ def collect_activations(
     }
     rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos)
     file = None
-    if cache is not None and not callable(position) and negatives_under is None and not is_hooked(model):
+    if cache is not None and not callable(reading) and negatives_under is None and not is_hooked(model):
         file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
     if file is not None and file.exists():
         return _warned(Activations.load(file))
 
-    counted = tokens_read(model, contrast, rows, position, special_tokens)
-    run = _Run(model, rows, counted, names, pool_of(position), NormMeter(model))
+    counted = tokens_read(model, contrast, rows, reading, special_tokens)
+    run = _Run(model, rows, counted, names, pool_of(reading), NormMeter(model))
     n = len(contrast.positive)
     parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
     if negatives_under is not None:

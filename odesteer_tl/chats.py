@@ -83,10 +83,11 @@ class Prompts:
         Raises:
             ValueError: both among them, one prompt in the place of several, anything else, or see `render_chat`.
         """
-        listed = isinstance(prompts, Iterable) and not isinstance(prompts, str | bytes | Mapping | set | frozenset)
-        if not listed or hasattr(prompts, "columns"):
-            return cls(require_texts("prompts", prompts), False, prepend_bos)  # which says what is wrong
-        given = list(prompts)
+        asked: Any = prompts  # what a user hands in may be anything
+        listed = isinstance(asked, Iterable) and not isinstance(asked, str | bytes | Mapping | set | frozenset)
+        if not listed or hasattr(asked, "columns"):
+            return cls(require_texts("prompts", asked), False, prepend_bos)  # which says what is wrong
+        given: list[Any] = list(asked)
         if given and all(isinstance(x, Mapping) for x in given):
             raise ValueError("prompts is one chat where a sequence of prompts is meant; pass a list: prompts=[chat]")
         chats = [i for i, x in enumerate(given) if isinstance(x, Sequence) and not isinstance(x, str | bytes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,7 +55,8 @@ def position_of(position: Pool) -> str | int | PoolFn:
     if isinstance(position, str):
         require_one_of("position", position, [*POOLS, *COMPLETIONS, *ALIASES])
         return ALIASES.get(position, position)
-    return position if callable(position) else as_integer("position", position)
+    given: Any = position  # which may be an index and callable to a type checker
+    return given if callable(given) else as_integer("position", given)
 
 
 def position_name(position: str | int | PoolFn) -> str | int:
