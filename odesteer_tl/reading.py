@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,8 +55,7 @@ def position_of(position: Pool) -> str | int | PoolFn:
     if isinstance(position, str):
         require_one_of("position", position, [*POOLS, *COMPLETIONS, *ALIASES])
         return ALIASES.get(position, position)
-    given: Any = position  # which may be an index and callable to a type checker
-    return given if callable(given) else as_integer("position", given)
+    return cast("PoolFn", position) if callable(position) else as_integer("position", position)
 
 
 def position_name(position: str | int | PoolFn) -> str | int:
