@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, SupportsIndex, cast
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,7 +55,9 @@ def position_of(position: Pool) -> str | int | PoolFn:
     if isinstance(position, str):
         require_one_of("position", position, [*POOLS, *COMPLETIONS, *ALIASES])
         return ALIASES.get(position, position)
-    return cast("PoolFn", position) if callable(position) else as_integer("position", position)
+    if callable(position):
+        return position
+    return as_integer("position", position)
 
 
 def position_name(position: str | int | PoolFn) -> str | int:
