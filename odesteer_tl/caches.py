@@ -15,9 +15,10 @@ from torch import Tensor
 from transformer_lens import ActivationCache
 
 from odesteer_tl._check import require_finite, require_one_of
-from odesteer_tl.activations import POOLS, Activations, LayerActivations
+from odesteer_tl.activations import Activations, LayerActivations
 from odesteer_tl.models import ModelIdentity
 from odesteer_tl.plain import Model
+from odesteer_tl.reading import COLUMN_A_TEXT, POOLS
 from odesteer_tl.sites import ALIASES, BLOCK_OUTPUT, SITES, Layer, Place, place, site_of
 
 #: a cache, or its tensors by layer or by the name of a hook point
@@ -82,7 +83,7 @@ def activations_from_caches(
             sides.append(_taken(name, _batched(name, x, at), own, None if mask is None else mask[k]))
             require_finite(f"activations at layer {at.layer} ({name})", sides[-1])
         found[at.layer] = LayerActivations(*sides)
-    rule = "a column a text" if isinstance(position, tuple) else position
+    rule = COLUMN_A_TEXT if isinstance(position, tuple) else position
     taken = {"source": "caches", "position": rule, "layers": list(found), "site": places[0].site}
     return Activations(found, identity, taken)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.chats import Prompt
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
@@ -68,8 +69,8 @@ class Composition(Displayed):
         with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length)):
             yield model
 
-    def generate(self, model: AnyModel, prompts: Sequence[str], **settings: Any) -> list[str]:
-        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+    def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
+        """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 

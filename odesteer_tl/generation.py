@@ -16,6 +16,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
+from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import hosted, model_name
@@ -49,7 +50,7 @@ class Generated:
 
 def generate(
     model: AnyModel,
-    prompts: Iterable[str],
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -60,40 +61,48 @@ def generate(
     batch_size: int = 64,
     prepend_bos: bool | None = None,
     stop: Stop | Sequence[Stop] = (),
-    completions_only: bool = False,
+    completions_only: bool | None = None,
 ) -> list[str]:
     """Continue every prompt; one text a prompt, in order.
 
     A text ends at the tokenizer's EOS, at whatever the model's `generation_config` names as one, and at `stop`.
 
     Args:
+        prompts: texts; or chats, lists of `{"role": …, "content": …}`, which are written by the model's own template,
+            its special tokens once, with what asks for the assistant's turn. A chat that ends with the assistant's
+            turn is gone on with in it.
         hooks_for: the hooks for a prompt length, as `steerer.hooks`; left out, nothing is steered.
         temperature: 0 is greedy.
         seed: of the sampling, which is done in a forked random state: the caller's is left as it was.
         batch_size: prompts a batch; padding is on the left and masked.
-        prepend_bos: as in TransformerLens; a prompt that begins with the BOS token gets no second one.
+        prepend_bos: as in TransformerLens, and False for chats, whose template has written what there should be; a
+            prompt that begins with the BOS token gets no second one.
         stop: further ends: token ids, or strings, which may span tokens. Neither is part of the returned text.
-        completions_only: leave the prompt out of the returned texts.
+        completions_only: leave the prompt out of the returned texts. By default a text is returned with its
+            continuation, and of a chat only what was written to it: its template's marks are no text.
 
     Returns:
         One text a prompt, in order.
 
     Raises:
-        ValueError: no prompts, one string in the place of several, a setting out of range, a prompt that with
-            `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
+        ValueError: no prompts, one prompt in the place of several, texts among chats, no chat template, a setting out
+            of range, a prompt that with `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
     """
     model = hosted(model)
+    given = Prompts.of(model, prompts, prepend_bos)
+    alone = given.chats if completions_only is None else completions_only
     batches = generate_tokens(
-        model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size, prepend_bos=prepend_bos, stop=stop,
+        model, given.texts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size,
+        prepend_bos=given.prepend_bos, stop=stop,
     )  # fmt: skip
-    return [text for batch in batches for text in decode(model, batch, completions_only)]
+    return [text for batch in batches for text in decode(model, batch, alone)]
 
 
 @torch.no_grad()
 def generate_tokens(
     model: AnyModel,
-    prompts: Iterable[str],
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -117,7 +126,8 @@ def generate_tokens(
             f"temperature={temperature} at least 0"
         )
     # before anything is generated; learned positions fail beyond the context, and rotary ones go on untrained
-    rows = tokens_of(model, "prompts", prompts, prepend_bos, reserve=max_new_tokens)
+    given = Prompts.of(model, prompts, prepend_bos)
+    rows = tokens_of(model, "prompts", given.texts, given.prepend_bos, reserve=max_new_tokens)
     _require_alike(model, rows, batch_size)
     ids, strings = _stops(model, stop)
     tokenizer: Any = model.tokenizer

@@ -126,8 +126,8 @@ class PlainModel:
             return bool(ArchitectureAdapterFactory.select_architecture_adapter(known).cfg.default_prepend_bos)
         except (ImportError, ValueError) as error:
             raise ValueError(
-                f"prepend_bos=None, and whether texts of a {type(self.original_model).__name__} begin with a BOS is not "
-                f"known here ({error}); pass prepend_bos=True or False"
+                f"prepend_bos=None, and whether texts of a {type(self.original_model).__name__} begin with a BOS is "
+                f"not known here ({error}); pass prepend_bos=True or False"
             ) from error
 
     def __call__(self, tokens: Tensor, **settings: Any) -> Tensor:

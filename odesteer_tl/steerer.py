@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.chats import Prompt
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
@@ -127,8 +128,8 @@ class Steerer(Displayed):
         with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 
-    def generate(self, model: AnyModel, prompts: Sequence[str], **settings: Any) -> list[str]:
-        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+    def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
+        """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 

@@ -19,8 +19,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
-from odesteer_tl.models import hosted, resid_hook
+from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel, Model
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,21 @@ class Prefix:
 
     @torch.no_grad()
     def logits(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], last: int = 1
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], last: int = 1
     ) -> Float[Tensor, "batch last vocab"]:
         """Logits at the `last` last positions when `edited` stands in the place of `residuals[layer]`.
 
         Nothing is kept between calls, so a loop over strengths takes the memory of one.
 
+        Args:
+            layer: a number, a negative one from the end, or a name of the block's output
+                ("blocks.12.hook_resid_post").
+
         Raises:
-            ValueError: no such layer, another shape than `residuals[layer]`, or more positions than were edited.
+            ValueError: no such layer or another place in it than its output, another shape than `residuals[layer]`, or
+                more positions than were edited.
         """
-        self._require(layer, edited)
+        layer = self._require(layer, edited)
         if not 1 <= last <= edited.shape[1]:
             raise ValueError(
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
@@ -65,24 +71,28 @@ class Prefix:
 
     @torch.no_grad()
     def later_residuals(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[int]
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[Layer]
     ) -> dict[int, Float[Tensor, "batch edited d_model"]]:
-        """resid_post of later `layers` when `edited` stands in the place of `residuals[layer]`.
+        """resid_post of later `layers`, by number, when `edited` stands in the place of `residuals[layer]`.
+
+        Args:
+            layer, layers: as in `logits`.
 
         Raises:
             ValueError: no such layer, one of `layers` is not after `layer`, or another shape than `residuals[layer]`.
         """
-        self._require(layer, edited)
-        for other in layers:
-            resid_hook(self.model, other)
-        if not layers or min(layers) <= layer:
+        layer = self._require(layer, edited)
+        if not layers or min(self._layer(other) for other in layers) <= layer:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
+        layers = [self._layer(other) for other in layers]
         found: dict[int, Tensor] = {}
         wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
         self._passed(wraps, layer, 1, max(layers))
         return found
 
-    def final(self, layer: int, edited: Float[Tensor, "batch edited d_model"]) -> Float[Tensor, "batch edited d_model"]:
+    def final(
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"]
+    ) -> Float[Tensor, "batch edited d_model"]:
         """resid_post of the last block when `edited` stands in the place of `residuals[layer]`.
 
         What `unembed` makes logits of, a few rows at a time where all of them would not fit.
@@ -91,8 +101,7 @@ class Prefix:
             ValueError: as `logits` does.
         """
         top = len(self.residuals) - 1
-        if layer == top:
-            self._require(layer, edited)
+        if self._require(layer, edited) == top:
             return edited
         return self.later_residuals(layer, edited, [top])[top]
 
@@ -133,14 +142,26 @@ class Prefix:
         new, cache = self.tokens[:, self.start :], extensible(self.cache)
         return passed(self.model, wraps, skip, new, self.attention_mask, cache, last, until)
 
-    def _require(self, layer: int, edited: Tensor) -> None:
-        resid_hook(self.model, layer)
-        stored = self.residuals[layer]
+    def _layer(self, layer: Layer) -> int:
+        """A layer's number; only what a block writes stands between what has run and what is to run."""
+        found = place(layer, model=self.model)
+        if found.site != BLOCK_OUTPUT:
+            raise ValueError(
+                f"layer={layer!r} is not a block's output, and only that is replaced; use {found.layer} or "
+                f"'blocks.{found.layer}.hook_resid_post'"
+            )
+        return found.layer
+
+    def _require(self, layer: Layer, edited: Tensor) -> int:
+        """The layer's number, if `edited` can stand in the place of its output."""
+        number = self._layer(layer)
+        stored = self.residuals[number]
         if edited.shape != stored.shape or edited.dtype != stored.dtype:
             raise ValueError(
-                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{layer}] is {tuple(stored.shape)} "
+                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{number}] is {tuple(stored.shape)} "
                 f"{stored.dtype}; pass one row a prompt and one column a position from start={self.start} on"
             )
+        return number
 
 
 @torch.no_grad()
