@@ -14,9 +14,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
+from odesteer_tl.models import model_name
 from odesteer_tl.steerer import Steerer
 
 FORMAT = 1
@@ -64,6 +66,7 @@ class Composition(Displayed):
             ValueError: a member cannot run on this model, or it is in training mode.
         """
         self.check(model)
+        require_precision(model, model_name(model))
         with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length)):
             yield model
 

@@ -17,6 +17,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
+from odesteer_tl.abilities import require_generation
 from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import model_name, require_local
@@ -81,7 +82,8 @@ def generate(
 
     Raises:
         ValueError: no prompts, one string in the place of several, a setting out of range, a prompt that with
-            `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
+            `max_new_tokens` exceeds the context, logits that are NaN or infinite, or a model that does not write from
+            left to right.
     """
     batches = generate_tokens(
         model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
@@ -107,6 +109,7 @@ def generate_tokens(
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
     require_local(model)
+    require_generation(model, model_name(model))
     max_new_tokens, batch_size, seed = (
         as_integer(name, value)
         for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("seed", seed))

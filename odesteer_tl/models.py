@@ -11,6 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
 from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.abilities import require_decoder
 from odesteer_tl.checkpoints import checkpoint
 from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
 from odesteer_tl.passes import listen
@@ -100,8 +101,8 @@ def load_model(
 
     Raises:
         ValueError: an unknown dtype, nothing of that name, a package to be installed first (the command is named), an
-            unreadable or unsupported file, a full disk, or a multimodal checkpoint for which TransformerLens would
-            install torchvision by itself.
+            unreadable or unsupported file, a full disk, a configuration that TransformerLens cannot wrap, or a
+            multimodal checkpoint for which it would install torchvision by itself.
         ImportError: a GGUF file without the extra `gguf`.
     """
     dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
@@ -114,6 +115,13 @@ def load_model(
             f"name={str(name)!r} could not be loaded; pass an existing directory or file, or a name that the hub knows "
             f"and this machine may fetch: {error}"
         ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # weights of a shape that its adapter does not expect
+        raise ValueError(
+            f"name={str(name)!r} cannot be wrapped by TransformerLens, whose adapter for it fails on this "
+            f"configuration ({error}); load another checkpoint of the family"
+        ) from error
     # already so in every release tried; setting it anew on all of a bridge's modules costs a fifteenth of the loading
     if any(part.training for part in model.modules()):
         model.eval()
@@ -124,13 +132,15 @@ def load_model(
 def require_local(model: Any) -> None:
     """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks; from then on listen.
 
-    Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names.
+    Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names. Refused too:
+    a model with an encoder and a decoder.
     """
     if not isinstance(model, TransformerBridge):
         raise ValueError(
             f"model={type(model).__name__} is not a TransformerBridge in this process: it cannot run hook functions "
             "under their canonical names; load it with odesteer_tl.load_model(name)"
         )
+    require_decoder(model.original_model, model_name(model))
     listen(model)
 
 
@@ -146,7 +156,7 @@ def resid_hook(model: TransformerBridge, layer: int) -> str:
     return f"blocks.{layer}.hook_out"
 
 
-def model_name(model: TransformerBridge) -> str:
+def model_name(model: Any) -> str:
     """The hub's name, or a local directory's last part: its path means nothing on another machine."""
     source = Path(str(model.cfg.model_name))
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name

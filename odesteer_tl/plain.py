@@ -18,6 +18,9 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformers import PreTrainedModel
 
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_decoder, require_precision
+from odesteer_tl.models import model_name
+from odesteer_tl.sites import HEADS, site_shape
 
 HookFn = Callable[..., Any]
 #: names of a block's attention and of its output projection, whose input are the heads
@@ -42,8 +45,7 @@ class PlainModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any = None) -> None:
         config: Any = model.config.get_text_config()
-        if config.is_encoder_decoder:
-            raise ValueError(f"model={type(model).__name__} has an encoder; pass a decoder-only language model")
+        require_decoder(model, model.config.name_or_path or type(model).__name__)
         self.original_model, self.tokenizer = model, tokenizer
         self.blocks = decoder_blocks(model)
         heads = int(config.num_attention_heads)
@@ -52,7 +54,10 @@ class PlainModel:
             n_layers=len(self.blocks),
             d_model=int(config.hidden_size),
             n_heads=heads,
-            d_head=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+            # as wide as what a head writes, which latent attention (DeepSeek) names apart from what it compares
+            d_head=int(
+                getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // heads
+            ),
             n_ctx=int(config.max_position_embeddings),
             d_vocab=int(config.vocab_size),
             device=model.device,
@@ -114,8 +119,10 @@ def hooked(model: TransformerBridge | PlainModel, hooks: Sequence[tuple[str, Hoo
             stack.enter_context(model.hooks(hooks))
         elif all(_place(name) is not None for name, _ in hooks) and not bridge_needed(model):
             blocks = stack.enter_context(unbridged(model))
-            stack.enter_context(attached(blocks, hooks, (int(model.cfg.n_heads), _d_head(model))))
+            n_heads, d_head = site_shape(model, HEADS)
+            stack.enter_context(attached(blocks, hooks, (n_heads, d_head)))
         else:
+            require_precision(model, model_name(model))
             stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
         yield model.original_model  # pyright: ignore[reportReturnType]
 
@@ -230,10 +237,6 @@ def _projection(block: nn.Module) -> nn.Module | None:
     found = [getattr(getattr(block, a), p) for a in ATTENTION if hasattr(block, a)
              for p in PROJECTION if hasattr(getattr(block, a), p)]  # fmt: skip
     return found[0] if len(found) == 1 else None
-
-
-def _d_head(model: TransformerBridge) -> int:
-    return int(model.cfg.d_head)
 
 
 def _foreign(hooks: Iterable[Any]) -> bool:

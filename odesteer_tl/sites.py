@@ -12,11 +12,11 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl.models import resid_hook
+from odesteer_tl.models import model_name, resid_hook
 
 #: the residual stream after the block
 BLOCK_OUTPUT = "hook_out"
@@ -155,9 +155,22 @@ def canonical_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
     return str(model.hook_dict[site_hook(model, layer, site)].name)
 
 
+def site_shape(model: TransformerBridge, site: str) -> tuple[int, ...]:
+    """Axes of a site's activations behind [batch, pos]: (d_model,), or (n_heads, d_head) at the heads.
+
+    Heads are as wide as what they write. With latent attention (DeepSeek) that is not what they compare, which is the
+    width that TransformerLens takes for d_head.
+    """
+    axes = {axis: int(getattr(model.cfg, axis)) for axis in SITES[site_of(site)]}
+    if "d_head" in axes:
+        config: Any = model.original_model.config
+        axes["d_head"] = int(getattr(config.get_text_config(), "v_head_dim", None) or axes["d_head"])
+    return tuple(axes.values())
+
+
 def site_width(model: TransformerBridge, site: str) -> int:
     """Width of a site's activations, all axes behind [batch, pos] flattened into one."""
-    return prod(int(getattr(model.cfg, axis)) for axis in SITES[site_of(site)])
+    return prod(site_shape(model, site))
 
 
 def _index(layer: SupportsIndex, n_layers: int | None) -> int:
@@ -192,6 +205,11 @@ def _require_hook(model: TransformerBridge, found: Place) -> None:
         return
     if found.site == "hook_resid_mid":
         why = "its attention and its MLP read the same residual stream, so there is none between them"
+    elif found.site == HEADS:
+        having = [i for i in range(int(model.cfg.n_layers)) if Place(i, HEADS).hook_name in model.hook_dict]
+        why = f"block {found.layer} has no attention heads, " + (
+            f"only layers {having} have; name one of those" if having else "nor has any other"
+        )
     else:
         why = f"it has no {found.hook_name!r}"
-    raise ValueError(f"site={found.site!r} is not on {model.cfg.model_name!r}: {why}; use 'resid_pre' or 'resid_post'")
+    raise ValueError(f"site={found.site!r} is not on {model_name(model)!r}: {why}; use 'resid_pre' or 'resid_post'")

@@ -20,11 +20,12 @@ from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
-from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.models import ModelIdentity, model_name, require_local
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
@@ -123,6 +124,7 @@ class Steerer(Displayed):
                 layer or width.
         """
         self.check(model)
+        require_precision(model, model_name(model))
         with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 

@@ -15,6 +15,7 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
+from odesteer_tl.models import require_local
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.sites import HEADS, Layer, places
 from odesteer_tl.steerer import Steerer
@@ -91,6 +92,7 @@ def fit(
             that would have to be collected again with the layers before them steered.
     """
     require_one_of("method", method, METHODS)
+    require_local(model)
     chosen = METHODS[method]
     if angle is T is relative is multiplier is level is None:
         T = chosen.T
