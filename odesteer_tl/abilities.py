@@ -38,8 +38,9 @@ def require_precision(model: Any, name: str) -> None:
 
 
 def require_generation(model: Any, name: str) -> None:
-    """Raise `ValueError` for a bridge whose model does not write from left to right."""
-    if not model.adapter.supports_generation:
+    """Raise `ValueError` for a model that does not write from left to right."""
+    adapter = getattr(model, "adapter", None)
+    if not (model.original_model.can_generate() if adapter is None else adapter.supports_generation):
         raise ValueError(
             f"model={name!r} is a {type(model.original_model).__name__}, which does not write from left to right; "
             "collect its activations or steer single passes with `steerer.on(model)`, or load a causal language model"

@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import as_integer, require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
@@ -30,9 +29,9 @@ from odesteer_tl._tokens import is_special, tokens_of
 from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
-from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.models import ModelIdentity, hosted
 from odesteer_tl.norms import NormMeter, warn_of_dominance
-from odesteer_tl.plain import hooked
+from odesteer_tl.plain import AnyModel, Model, hooked
 from odesteer_tl.sites import BLOCK_OUTPUT, HEADS, Layer, Place, place, places, site_shape
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
@@ -218,7 +217,7 @@ def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
 
 @torch.no_grad()
 def collect_activations(
-    model: TransformerBridge,
+    model: AnyModel,
     contrast: ContrastSet,
     layers: Layer | Sequence[Layer] = "all",
     position: Pool = "last",
@@ -262,7 +261,7 @@ def collect_activations(
     Warns:
         UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
-    require_local(model)
+    model = hosted(model)
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -356,7 +355,7 @@ class _Run:
         pooled: by layer, one [rows, *width] tensor a text.
     """
 
-    model: TransformerBridge
+    model: Model
     rows: list[Int[Tensor, " _"]]
     counted: list[Bool[Tensor, " _"]]
     names: dict[int, str]

@@ -13,13 +13,12 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.models import model_name
-from odesteer_tl.plain import PlainModel, hooked
+from odesteer_tl.plain import Model, hooked
 
 #: a block's forward, given the one it replaces
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -32,7 +31,7 @@ _BESIDE: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 class Decoder:
     """One token a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
 
-    model: TransformerBridge | PlainModel
+    model: Model
     attention_mask: Int[Tensor, "batch pos"]
     cache: Cache | None
 
@@ -61,9 +60,7 @@ class Decoder:
 
 
 @torch.no_grad()
-def unembed(
-    model: TransformerBridge | PlainModel, residuals: Float[Tensor, "batch pos d_model"]
-) -> Float[Tensor, "batch pos vocab"]:
+def unembed(model: Model, residuals: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos vocab"]:
     """Logits of the stream after the last block: final norm, unembedding, and whatever the model does with them."""
     n_layers = int(model.cfg.n_layers)
     tokens = torch.zeros(residuals.shape[:2], dtype=torch.long, device=residuals.device)
@@ -90,7 +87,7 @@ class _Enough(Exception):
 
 
 def passed(
-    model: TransformerBridge | PlainModel,
+    model: Model,
     wraps: Mapping[int, Wrap],
     skip: int,
     tokens: Int[Tensor, "batch new"],
@@ -130,17 +127,17 @@ def _ending(wrap: Wrap | None) -> Wrap:
     return ending
 
 
-def returning(model: TransformerBridge | PlainModel, edited: Tensor) -> Wrap:
+def returning(model: Model, edited: Tensor) -> Wrap:
     """A block of a model of which one has run, that returns what it is told to."""
     return lambda forward: lambda hidden_states, *args, **kwargs: _returned(model, edited)
 
 
-def _returned(model: TransformerBridge | PlainModel, stream: Tensor) -> Any:
+def _returned(model: Model, stream: Tensor) -> Any:
     beside = _BESIDE.get(model.original_model)
     return stream if beside is None else (stream, *[None] * beside)
 
 
-def recording(model: TransformerBridge | PlainModel, found: dict[int, Tensor], layer: int) -> Wrap:
+def recording(model: Model, found: dict[int, Tensor], layer: int) -> Wrap:
     """A block that runs and leaves the stream behind it in `found`."""
 
     def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -162,7 +159,7 @@ def recording(model: TransformerBridge | PlainModel, found: dict[int, Tensor], l
 
 
 @contextmanager
-def replaced(model: TransformerBridge | PlainModel, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
+def replaced(model: Model, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
     """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened.
 
     Other threads wait for the model.

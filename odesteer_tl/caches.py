@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens import ActivationCache
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl.activations import POOLS, Activations, LayerActivations
 from odesteer_tl.models import ModelIdentity
+from odesteer_tl.plain import Model
 from odesteer_tl.sites import ALIASES, BLOCK_OUTPUT, SITES, Layer, Place, place, site_of
 
 #: a cache, or its tensors by layer or by the name of a hook point
@@ -36,7 +36,7 @@ def activations_from_caches(
     *,
     mask: Masks | None = None,
     site: str | None = None,
-    model: TransformerBridge | ModelIdentity | None = None,
+    model: Model | ModelIdentity | None = None,
 ) -> Activations:
     """Activations of two classes from what `run_with_cache` returned, or from the tensors of it.
 
@@ -87,7 +87,7 @@ def activations_from_caches(
     return Activations(found, identity, taken)
 
 
-def _identity(positive: Cached, negative: Cached, model: TransformerBridge | ModelIdentity | None) -> ModelIdentity:
+def _identity(positive: Cached, negative: Cached, model: Model | ModelIdentity | None) -> ModelIdentity:
     """What the caches came from: said, or known to them."""
     known = [model] if model is not None else [x.model for x in (positive, negative) if isinstance(x, ActivationCache)]
     found = [x if isinstance(x, ModelIdentity) else ModelIdentity.of(x) for x in known if x is not None]  # pyright: ignore

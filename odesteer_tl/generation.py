@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
@@ -20,8 +19,8 @@ from odesteer_tl._tokens import left_padded, tokens_of
 from odesteer_tl.abilities import require_generation
 from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
-from odesteer_tl.models import model_name, require_local
-from odesteer_tl.plain import hooked
+from odesteer_tl.models import hosted, model_name
+from odesteer_tl.plain import AnyModel, Model, hooked
 
 #: a stop token's id, or a string
 Stop = str | int
@@ -50,7 +49,7 @@ class Generated:
 
 
 def generate(
-    model: TransformerBridge,
+    model: AnyModel,
     prompts: Iterable[str],
     hooks_for: HooksFor | None = None,
     *,
@@ -85,6 +84,7 @@ def generate(
             `max_new_tokens` exceeds the context, logits that are NaN or infinite, or a model that does not write from
             left to right.
     """
+    model = hosted(model)
     batches = generate_tokens(
         model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
         repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size, prepend_bos=prepend_bos, stop=stop,
@@ -94,7 +94,7 @@ def generate(
 
 @torch.no_grad()
 def generate_tokens(
-    model: TransformerBridge,
+    model: AnyModel,
     prompts: Iterable[str],
     hooks_for: HooksFor | None = None,
     *,
@@ -108,7 +108,7 @@ def generate_tokens(
     stop: Stop | Sequence[Stop] = (),
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
-    require_local(model)
+    model = hosted(model)
     require_generation(model, model_name(model))
     max_new_tokens, batch_size, seed = (
         as_integer(name, value)
@@ -147,7 +147,7 @@ def generate_tokens(
     return found
 
 
-def decode(model: TransformerBridge, batch: Generated, completions_only: bool = False) -> list[str]:
+def decode(model: Model, batch: Generated, completions_only: bool = False) -> list[str]:
     """Texts without padding and BOS, cut at the first generated EOS (which not every tokenizer calls special) and at
     the first stop string."""
     tokenizer: Any = model.tokenizer
@@ -166,7 +166,7 @@ def _behind_stop(text: str, stop: Sequence[str]) -> int:
     return len(text) - min((at for at in map(text.find, stop) if at >= 0), default=len(text))
 
 
-def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
+def _stops(model: Model, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
     """The tokens and the strings at which a text ends: the tokenizer's, the model's own and the caller's."""
     given = [stop] if isinstance(stop, str) or not isinstance(stop, Sequence) else list(stop)
     tokenizer: Any = model.tokenizer
@@ -184,7 +184,7 @@ def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[
 
 
 def _ends_at(
-    model: TransformerBridge, ids: Sequence[int], strings: Sequence[str], prompt_length: int
+    model: Model, ids: Sequence[int], strings: Sequence[str], prompt_length: int
 ) -> Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, " batch"]]:
     """Which rows are at an end: a stop token, or a stop string in what was written."""
     tokenizer: Any = model.tokenizer
@@ -199,10 +199,10 @@ def _ends_at(
     return ended
 
 
-def _require_alike(model: TransformerBridge, rows: Sequence[Tensor], batch_size: int) -> None:
+def _require_alike(model: Model, rows: Sequence[Tensor], batch_size: int) -> None:
     """Raise where a batch would be padded for a model that cannot mask padding."""
     alike = batch_size == 1 or len({len(row) for row in rows}) == 1
-    if not alike and not getattr(model.adapter, "supports_batched_generation", True):
+    if not alike and not getattr(getattr(model, "adapter", None), "supports_batched_generation", True):
         raise ValueError(
             f"batch_size={batch_size}: {model_name(model)!r} does not mask padding, and the prompts differ in "
             "length; use batch_size=1"

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
-from odesteer_tl.models import model_name, require_local, resid_hook
+from odesteer_tl.models import hosted, model_name, resid_hook
+from odesteer_tl.plain import AnyModel, Model
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Prefix:
         baseline: the unedited logits at the last position.
     """
 
-    model: TransformerBridge
+    model: Model
     tokens: Int[Tensor, "batch pos"]
     attention_mask: Int[Tensor, "batch pos"]
     start: int
@@ -147,7 +147,7 @@ class Prefix:
 
 @torch.no_grad()
 def collect_prefix(
-    model: TransformerBridge,
+    model: AnyModel,
     tokens: Int[Tensor, "batch pos"],
     attention_mask: Int[Tensor, "batch pos"] | None = None,
     start: int = 0,
@@ -168,7 +168,7 @@ def collect_prefix(
             cache, or its blocks exchange more than the residual stream (shared keys and values), so that none can be
             skipped.
     """
-    require_local(model)
+    model = hosted(model)
     n_positions = tokens.shape[1]
     if not -n_positions <= start < n_positions:
         raise ValueError(f"start={start} is out of range; the prompts have columns 0 to {n_positions - 1}")
@@ -182,7 +182,7 @@ def collect_prefix(
 
 
 def _run(
-    model: TransformerBridge, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
+    model: Model, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """resid_post of every layer from `start` on, and the logits of the last column."""
     found: dict[int, Tensor] = {}
@@ -192,9 +192,7 @@ def _run(
     return tuple(found[i] for i in range(n_layers)), baseline
 
 
-def _cache_before(
-    model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
-) -> Cache:
+def _cache_before(model: Model, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]) -> Cache:
     """Keys and values of the positions before the edited ones."""
     cache: Any = getattr(passed(model, {}, 0, tokens, mask, None), "past_key_values", None)
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}

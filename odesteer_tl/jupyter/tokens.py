@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from matplotlib.colors import to_hex
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.generation import generate_tokens
 from odesteer_tl.hooks import HookFn, HooksFor
+from odesteer_tl.plain import Model
 from odesteer_tl.steerer import Steerer
 
 #: from dark to bright with h: told apart in grey and by every kind of colour vision
@@ -109,7 +109,7 @@ class ColoredTokens:
 
 @torch.no_grad()
 def color_tokens(
-    model: TransformerBridge,
+    model: Model,
     steerer: Steerer,
     barrier: Barrier,
     prompts: Sequence[str],
@@ -160,7 +160,7 @@ def color_tokens(
 
 
 def _texts(
-    model: TransformerBridge,
+    model: Model,
     prompts: Sequence[str],
     hooks_for: HooksFor | None,
     max_new_tokens: int,
@@ -177,7 +177,7 @@ def _texts(
 
 
 def _states(
-    model: TransformerBridge, tokens: Int[Tensor, " pos"], hook_name: str, hooks: list[tuple[str, HookFn]]
+    model: Model, tokens: Int[Tensor, " pos"], hook_name: str, hooks: list[tuple[str, HookFn]]
 ) -> list[Float[Tensor, "pos d"]]:
     """The residual stream of one text at the hook point, before and after `hooks`."""
     seen: list[Tensor] = []
@@ -191,7 +191,7 @@ def _states(
     return seen
 
 
-def _pieces(model: TransformerBridge, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
+def _pieces(model: Model, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
     """The text of each token as it stands in the whole: tokenizers decode a token alone without its space."""
     tokenizer: Any = model.tokenizer
     heads = [tokenizer.decode(tokens[:i]) if i else "" for i in range(len(tokens) + 1)]

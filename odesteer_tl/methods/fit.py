@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, SupportsIndex, overload
 
-from transformer_lens.model_bridge import TransformerBridge
-
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
@@ -15,7 +13,8 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
-from odesteer_tl.models import require_local
+from odesteer_tl.models import hosted
+from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.sites import HEADS, Layer, places
 from odesteer_tl.steerer import Steerer
@@ -23,7 +22,7 @@ from odesteer_tl.steerer import Steerer
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Layer, *,
+    method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Layer, *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
@@ -33,7 +32,7 @@ def fit(
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
+    method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
@@ -43,7 +42,7 @@ def fit(
 
 def fit(
     method: str,
-    model: TransformerBridge,
+    model: AnyModel,
     contrast: ContrastSet | Activations,
     layer: Layer | Sequence[Layer],
     *,
@@ -92,7 +91,7 @@ def fit(
             that would have to be collected again with the layers before them steered.
     """
     require_one_of("method", method, METHODS)
-    require_local(model)
+    model = hosted(model)
     chosen = METHODS[method]
     if angle is T is relative is multiplier is level is None:
         T = chosen.T
@@ -136,9 +135,7 @@ def fit(
     return steerers[0] if several is None else compose(steerers)
 
 
-def _given(
-    acts: Activations, model: TransformerBridge, wanted: Sequence[int], site: str, *, steered: bool
-) -> Activations:
+def _given(acts: Activations, model: Model, wanted: Sequence[int], site: str, *, steered: bool) -> Activations:
     """Activations that were collected before, if they are of this model, these layers and this site."""
     acts.model.require(model)
     if steered:
