@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from odesteer_tl.reading import (
     position_of,
     tokens_read,
 )
-from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, place, places
+from odesteer_tl.sites import BLOCK_OUTPUT, HEADS, Layer, Place, place, places, site_shape
 
 #: of what is cached: raised when the same arguments give another result
 FORMAT = 2
@@ -284,7 +285,8 @@ def collect_activations(
         return _warned(Activations.load(file))
 
     counted = tokens_read(model, contrast, rows, reading, special_tokens)
-    run = _Run(model, rows, counted, names, pool_of(reading), NormMeter(model))
+    heads = site_shape(model, site) if site == HEADS else None
+    run = _Run(model, rows, counted, names, pool_of(reading), NormMeter(model), heads)
     n = len(contrast.positive)
     parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
     if negatives_under is not None:
@@ -332,6 +334,7 @@ class _Run:
         rows: the tokens of every text.
         counted: which of them a pool over tokens takes.
         names: the hook point of every layer.
+        heads: their number and width, where heads are collected.
         pooled: by layer, one [rows, *width] tensor a text.
     """
 
@@ -341,6 +344,7 @@ class _Run:
     names: dict[int, str]
     position: str | PoolFn
     meter: NormMeter
+    heads: tuple[int, ...] | None = None
     pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
     def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
@@ -352,7 +356,7 @@ class _Run:
         last = max(names)
 
         def keep(x: Tensor, hook: Any, layer: int) -> None:
-            x = x.detach()
+            x = x.detach() if self.heads is None else _split(x.detach(), self.heads, names[layer])
             self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
             pooled = pool(x, taken.to(x.device)).float().cpu()
             n = int(taken.sum())
@@ -375,6 +379,17 @@ class _Run:
             # ours come last, so that they see what steering has left
             with hooked(model, [*([] if under is None else under(ids.shape[1])), *hooks]) as run, suppress(_Enough):
                 run(input_ids=inputs, attention_mask=mask)
+
+
+def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str) -> Float[Tensor, "batch pos h d_head"]:
+    """What heads write, by head; a bridge's own split goes by the width of what they compare."""
+    flat = x.flatten(2)
+    if flat.shape[-1] != prod(heads):
+        raise ValueError(
+            f"{name!r} is {flat.shape[-1]} wide, but the configuration says {heads[0]} heads of {heads[1]}: this "
+            "model's heads differ from layer to layer; collect another site, such as 'attn_out'"
+        )
+    return flat.unflatten(-1, heads)
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

@@ -8,18 +8,23 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from odesteer_tl._turn import turn
+from odesteer_tl.models import model_name
 from odesteer_tl.plain import Model, hooked
 
 #: a block's forward, given the one it replaces
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+#: by model: what its blocks return beside the stream, such as attention weights, which no model's later blocks read;
+#: None where they return the stream alone
+_BESIDE: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Decoder:
         if self.cache is None:
             self.cache = DynamicCache()
         known = None if self.cache.get_seq_length() == 0 else edited
-        wraps, skip = ({}, 0) if known is None else ({layer: returning(known)}, layer)
+        wraps, skip = ({}, 0) if known is None else ({layer: returning(self.model, known)}, layer)
         logits = passed(self.model, wraps, skip, tokens, self.attention_mask, self.cache).logits[:, -1]
         # a block that did not run has no keys for the token, which nobody will ask for; their number is asked for
         for kept in () if known is None else self.cache.layers[: layer + 1]:
@@ -59,7 +64,9 @@ def unembed(model: Model, residuals: Float[Tensor, "batch pos d_model"]) -> Floa
     """Logits of the stream after the last block: final norm, unembedding, and whatever the model does with them."""
     n_layers = int(model.cfg.n_layers)
     tokens = torch.zeros(residuals.shape[:2], dtype=torch.long, device=residuals.device)
-    wraps = {n_layers - 1: returning(residuals)}
+    if model.original_model not in _BESIDE:
+        passed(model, {0: recording(model, {}, 0)}, 0, tokens[:1, :1], torch.ones_like(tokens[:1, :1]), None, until=0)
+    wraps = {n_layers - 1: returning(model, residuals)}
     return passed(model, wraps, n_layers - 1, tokens, torch.ones_like(tokens), None, residuals.shape[1]).logits
 
 
@@ -120,20 +127,30 @@ def _ending(wrap: Wrap | None) -> Wrap:
     return ending
 
 
-def returning(edited: Tensor) -> Wrap:
-    return lambda forward: lambda hidden_states, *args, **kwargs: edited
+def returning(model: Model, edited: Tensor) -> Wrap:
+    """A block of a model of which one has run, that returns what it is told to."""
+    return lambda forward: lambda hidden_states, *args, **kwargs: _returned(model, edited)
 
 
-def recording(found: dict[int, Tensor], layer: int) -> Wrap:
+def _returned(model: Model, stream: Tensor) -> Any:
+    beside = _BESIDE.get(model.original_model)
+    return stream if beside is None else (stream, *[None] * beside)
+
+
+def recording(model: Model, found: dict[int, Tensor], layer: int) -> Wrap:
+    """A block that runs and leaves the stream behind it in `found`."""
+
     def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
         def record(*args: Any, **kwargs: Any) -> Any:
             out = forward(*args, **kwargs)
-            if not isinstance(out, Tensor):
+            stream = out[0] if isinstance(out, tuple) and out else out
+            if not isinstance(stream, Tensor):
                 raise ValueError(
-                    f"model: block {layer} returns a {type(out).__name__}, not the residual stream alone, and cannot "
-                    "be replaced; run full passes with hooks instead"
+                    f"model={model_name(model)!r}: block {layer} returns a {type(stream).__name__} where the residual "
+                    "stream is expected, and cannot be replaced; run full passes with hooks instead"
                 )
-            found[layer] = out
+            _BESIDE[model.original_model] = len(out) - 1 if isinstance(out, tuple) else None
+            found[layer] = stream
             return out
 
         return record
@@ -148,8 +165,9 @@ def replaced(model: Model, wraps: Mapping[int, Wrap], skip: int) -> Generator[No
     Other threads wait for the model.
     """
     blocks: Any = model.blocks
-    identities: dict[int, Wrap] = {i: (lambda forward: lambda hidden_states, *args, **kwargs: hidden_states)
-                                   for i in range(skip)}  # fmt: skip
+    identities: dict[int, Wrap] = {
+        i: (lambda forward: lambda hidden_states, *args, **kwargs: _returned(model, hidden_states)) for i in range(skip)
+    }
     with turn(model):
         before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
         try:

@@ -82,7 +82,7 @@ def activations_from_caches(
             own = position[k] if isinstance(position, tuple) else position
             sides.append(_taken(name, _batched(name, x, at), own, None if mask is None else mask[k]))
             require_finite(f"activations at layer {at.layer} ({name})", sides[-1])
-        found[at.layer] = LayerActivations(*sides)
+        found[at.layer] = LayerActivations(sides[0], sides[1])
     rule = COLUMN_A_TEXT if isinstance(position, tuple) else position
     taken = {"source": "caches", "position": rule, "layers": list(found), "site": places[0].site}
     return Activations(found, identity, taken)

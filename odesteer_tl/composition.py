@@ -12,11 +12,12 @@ from typing import Any
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
 from odesteer_tl.chats import Prompt
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
-from odesteer_tl.models import hosted
+from odesteer_tl.models import hosted, model_name
 from odesteer_tl.plain import AnyModel
 from odesteer_tl.steerer import Steerer
 
@@ -66,6 +67,7 @@ class Composition(Displayed):
         """
         host = hosted(model)
         self.check(host)
+        require_precision(host, model_name(host))
         with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length)):
             yield model
 

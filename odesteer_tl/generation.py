@@ -16,6 +16,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
+from odesteer_tl.abilities import require_generation
 from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
@@ -86,7 +87,8 @@ def generate(
 
     Raises:
         ValueError: no prompts, one prompt in the place of several, texts among chats, no chat template, a setting out
-            of range, a prompt that with `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
+            of range, a prompt that with `max_new_tokens` exceeds the context, logits that are NaN or infinite, or a
+            model that does not write from left to right.
     """
     model = hosted(model)
     given = Prompts.of(model, prompts, prepend_bos)
@@ -116,6 +118,7 @@ def generate_tokens(
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
     model = hosted(model)
+    require_generation(model, model_name(model))
     max_new_tokens, batch_size, seed = (
         as_integer(name, value)
         for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("seed", seed))

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from odesteer_tl import organism
 from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.abilities import require_decoder
 from odesteer_tl.checkpoints import checkpoint
 from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
 from odesteer_tl.passes import listen
@@ -103,8 +104,8 @@ def load_model(
 
     Raises:
         ValueError: an unknown dtype, nothing of that name, a package to be installed first (the command is named), an
-            unreadable or unsupported file, a full disk, or a multimodal checkpoint for which TransformerLens would
-            install torchvision by itself.
+            unreadable or unsupported file, a full disk, a configuration that TransformerLens cannot wrap, or a
+            multimodal checkpoint for which it would install torchvision by itself.
         ImportError: a GGUF file without the extra `gguf`.
     """
     dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
@@ -116,6 +117,13 @@ def load_model(
         raise ValueError(
             f"name={str(name)!r} could not be loaded; pass an existing directory or file, or a name that the hub knows "
             f"and this machine may fetch: {error}"
+        ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # weights of a shape that its adapter does not expect
+        raise ValueError(
+            f"name={str(name)!r} cannot be wrapped by TransformerLens, whose adapter for it fails on this "
+            f"configuration ({error}); load another checkpoint of the family"
         ) from error
     # already so in every release tried; setting it anew on all of a bridge's modules costs a fifteenth of the loading
     if any(part.training for part in model.modules()):
@@ -129,7 +137,8 @@ def hosted(model: Any) -> Model:
 
     Raises:
         ValueError: something else, such as a remote bridge (vLLM, inspect), which calls no Python hooks, or a
-            `HookedTransformer`, whose hook points bear other names.
+            `HookedTransformer`, whose hook points bear other names;
+            or a model with an encoder beside its decoder.
     """
     if isinstance(model, PreTrainedModel):
         model = PlainModel(model)
@@ -138,6 +147,7 @@ def hosted(model: Any) -> Model:
             f"model={type(model).__name__} is neither a TransformerBridge in this process nor a transformers model: it "
             "cannot run hook functions under their canonical names; load it with odesteer_tl.load_model(name)"
         )
+    require_decoder(model.original_model, model_name(model))
     listen(model)
     return model
 

@@ -5,6 +5,9 @@ loops of generating and collecting, where no hook of the user's is set) runs the
 same functions attached to the same places.
 """
 
+# torch has no public list of a module's hooks, nor another way to put one module in another's place
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -21,6 +24,7 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_decoder, require_precision
 
 HookFn = Callable[..., Any]
 #: names of a block's attention and of its output projection, whose input are the heads
@@ -45,8 +49,7 @@ class PlainModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any = None) -> None:
         config: Any = model.config.get_text_config()
-        if config.is_encoder_decoder:
-            raise ValueError(f"model={type(model).__name__} has an encoder; pass a decoder-only language model")
+        require_decoder(model, model.config.name_or_path or type(model).__name__)
         self.original_model, self.tokenizer = model, tokenizer
         self.blocks = decoder_blocks(model)
         heads = int(config.num_attention_heads)
@@ -55,7 +58,10 @@ class PlainModel:
             n_layers=len(self.blocks),
             d_model=int(config.hidden_size),
             n_heads=heads,
-            d_head=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+            # as wide as what a head writes, which latent attention (DeepSeek) names apart from what it compares
+            d_head=int(
+                getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // heads
+            ),
             n_ctx=int(config.max_position_embeddings),
             d_vocab=int(config.vocab_size),
             device=model.device,
@@ -76,7 +82,7 @@ class PlainModel:
         number = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype)
         target = checkpoint(name, number)
         model = AutoModelForCausalLM.from_pretrained(target, dtype=number).eval()
-        return cls(model if device is None else model.to(device), AutoTokenizer.from_pretrained(target))
+        return cls(model if device is None else model.to(device), AutoTokenizer.from_pretrained(target))  # pyright: ignore[reportArgumentType]
 
     @property
     def hook_dict(self) -> dict[str, nn.Module]:
@@ -91,7 +97,7 @@ class PlainModel:
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[tuple[str, HookFn]]) -> Generator[PlainModel]:
         """Attach functions `fn(x, hook=None)` to hook points; leaving the block removes them."""
-        with attached(self.blocks, fwd_hooks, (self.cfg.n_heads, self.cfg.d_head)):
+        with attached(self.blocks, fwd_hooks, head_shape(self)):
             yield self
 
     def to_tokens(
@@ -141,7 +147,16 @@ Model = TransformerBridge | PlainModel
 AnyModel = TransformerBridge | PlainModel | PreTrainedModel
 
 
-def decoder_blocks(model: nn.Module) -> list[nn.Module]:
+def head_shape(model: Model) -> tuple[int, int]:
+    """How many heads a block has, and how wide each is in what it writes.
+
+    With latent attention (DeepSeek) that is not what heads compare, which is the width TransformerLens calls d_head.
+    """
+    written = getattr(model.original_model.config.get_text_config(), "v_head_dim", None)
+    return int(model.cfg.n_heads), int(written or model.cfg.d_head)
+
+
+def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
     """The blocks of a language model, in order.
 
     Raises:
@@ -175,8 +190,9 @@ def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTr
             stack.enter_context(model.hooks(hooks))
         elif all(_place(name) is not None for name, _ in hooks) and not bridge_needed(model):
             blocks = stack.enter_context(unbridged(model))
-            stack.enter_context(attached(blocks, hooks, (int(model.cfg.n_heads), _d_head(model))))
+            stack.enter_context(attached(blocks, hooks, head_shape(model)))
         else:
+            require_precision(model, Path(str(model.cfg.model_name)).name)
             stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
         yield model.original_model  # pyright: ignore[reportReturnType]
 
@@ -210,7 +226,7 @@ def unbridged(model: TransformerBridge) -> Generator[list[nn.Module]]:
     swap(model.original_model)
     try:
         for module, name, child in swapped:
-            module._modules[name] = child.original_component
+            module._modules[name] = child.original_component  # pyright: ignore[reportArgumentType]
         yield list(model.blocks)  # the list is the transformers model's own
     finally:
         for module, name, child in swapped:
@@ -291,10 +307,6 @@ def _projection(block: nn.Module) -> nn.Module | None:
     found = [getattr(getattr(block, a), p) for a in ATTENTION if hasattr(block, a)
              for p in PROJECTION if hasattr(getattr(block, a), p)]  # fmt: skip
     return found[0] if len(found) == 1 else None
-
-
-def _d_head(model: TransformerBridge) -> int:
-    return int(model.cfg.d_head)
 
 
 def _foreign(hooks: Iterable[Any]) -> bool:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from odesteer_tl.models import resid_hook
-from odesteer_tl.plain import Model
+from odesteer_tl.models import model_name, resid_hook
+from odesteer_tl.plain import Model, head_shape
 
 #: the residual stream after the block
 BLOCK_OUTPUT = "hook_out"
@@ -128,7 +128,7 @@ def places(model: Model, layers: Layer | Sequence[Layer], site: str | None = Non
         wanted: Sequence[Layer] = range(int(model.cfg.n_layers))
     else:
         one = isinstance(layers, str) or not isinstance(layers, Iterable) or getattr(layers, "ndim", 1) == 0
-        wanted = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType]
+        wanted = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType, reportAssignmentType]
     if not len(wanted):
         raise ValueError(f"layers={layers!r} is empty; name at least one")
     found = list(dict.fromkeys(place(layer, site, model=model) for layer in wanted))
@@ -152,9 +152,14 @@ def canonical_hook(model: Model, layer: Layer, site: str) -> str:
     return str(model.hook_dict[site_hook(model, layer, site)].name)
 
 
+def site_shape(model: Model, site: str) -> tuple[int, ...]:
+    """Axes of a site's activations behind [batch, pos]: (d_model,), or (n_heads, d_head) at the heads."""
+    return head_shape(model) if site_of(site) == HEADS else (int(model.cfg.d_model),)
+
+
 def site_width(model: Model, site: str) -> int:
     """Width of a site's activations, all axes behind [batch, pos] flattened into one."""
-    return prod(int(getattr(model.cfg, axis)) for axis in SITES[site_of(site)])
+    return prod(site_shape(model, site))
 
 
 def _index(layer: SupportsIndex, n_layers: int | None) -> int:
@@ -189,6 +194,11 @@ def _require_hook(model: Model, found: Place) -> None:
         return
     if found.site == "hook_resid_mid":
         why = "its attention and its MLP read the same residual stream, so there is none between them"
+    elif found.site == HEADS:
+        having = [i for i in range(int(model.cfg.n_layers)) if Place(i, HEADS).hook_name in model.hook_dict]
+        why = f"block {found.layer} has no attention heads, " + (
+            f"only layers {having} have; name one of those" if having else "nor has any other"
+        )
     else:
         why = f"it has no {found.hook_name!r}"
-    raise ValueError(f"site={found.site!r} is not on {model.cfg.model_name!r}: {why}; use 'resid_pre' or 'resid_post'")
+    raise ValueError(f"site={found.site!r} is not on {model_name(model)!r}: {why}; use 'resid_pre' or 'resid_post'")

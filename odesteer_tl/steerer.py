@@ -19,12 +19,13 @@ from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
 from odesteer_tl.chats import Prompt
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
-from odesteer_tl.models import ModelIdentity, hosted
+from odesteer_tl.models import ModelIdentity, hosted, model_name
 from odesteer_tl.plain import AnyModel
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
@@ -125,6 +126,7 @@ class Steerer(Displayed):
         """
         host = hosted(model)
         self.check(host)
+        require_precision(host, model_name(host))
         with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 

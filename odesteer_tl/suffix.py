@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
-from odesteer_tl.models import hosted
+from odesteer_tl.models import hosted, model_name
 from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
 
@@ -67,7 +67,7 @@ class Prefix:
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
                 "earlier positions do not change under the edit"
             )
-        return self._passed({layer: returning(edited)}, layer, last).logits[:, -last:]
+        return self._passed({layer: returning(self.model, edited)}, layer, last).logits[:, -last:]
 
     @torch.no_grad()
     def later_residuals(
@@ -86,7 +86,9 @@ class Prefix:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
         layers = [self._layer(other) for other in layers]
         found: dict[int, Tensor] = {}
-        wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
+        wraps = {layer: returning(self.model, edited)} | {
+            other: recording(self.model, found, other) for other in layers
+        }
         self._passed(wraps, layer, 1, max(layers))
         return found
 
@@ -206,20 +208,22 @@ def _run(
     """resid_post of every layer from `start` on, and the logits of the last column."""
     found: dict[int, Tensor] = {}
     n_layers = int(model.cfg.n_layers)
-    wraps = {layer: recording(found, layer) for layer in range(n_layers)}
+    wraps = {layer: recording(model, found, layer) for layer in range(n_layers)}
     baseline = passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache)).logits[:, -1]
     return tuple(found[i] for i in range(n_layers)), baseline
 
 
 def _cache_before(model: Model, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    cache = passed(model, {}, 0, tokens, mask, None).past_key_values
+    cache: Any = getattr(passed(model, {}, 0, tokens, mask, None), "past_key_values", None)
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
-        raise ValueError(
-            f"model={model.cfg.model_name!r} keeps its cache as {sorted(kind.__name__ for kind in kinds)}, which "
-            "cannot be shared between evaluations; use start=0, which needs no cache"
+        how = (
+            "has no cache of keys and values"
+            if cache is None
+            else f"keeps its cache as {sorted(kind.__name__ for kind in kinds)}, which cannot be shared by evaluations"
         )
+        raise ValueError(f"model={model_name(model)!r} {how}; use start=0, which needs no cache")
     return cache
 
 
@@ -231,6 +235,6 @@ def _require_skippable(prefix: Prefix) -> None:
     error = float((again - prefix.baseline).abs().max())
     if not error <= torch.finfo(prefix.residuals[layer].dtype).eps ** 0.5 * scale:
         raise ValueError(
-            f"model={prefix.model.cfg.model_name!r}: leaving the blocks before the last out changes its logits by "
+            f"model={model_name(prefix.model)!r}: leaving the blocks before the last out changes its logits by "
             f"{error:.1e}; its blocks exchange more than the residual stream, so run full passes with hooks instead"
         )

@@ -149,6 +149,7 @@ def attended_rfm(
     Raises:
         ValueError: see `collect_attended`.
     """
+    model = hosted(model)
     wanted = range(1, int(model.cfg.n_layers)) if layers is None else layers
     attended = collect_attended(model, statements, concept, wanted, last=last)
     provenance = {
