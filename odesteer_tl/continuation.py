@@ -55,7 +55,7 @@ def continued(
         if caches:
             cache, cached = out.past_key_values, tokens.shape[1]
         logits = out.logits[:, -1]
-        _require_finite(logits)
+        _require_finite(run, logits)
         following = pick(logits, tokens).to(tokens.device).masked_fill(done, fill)
         tokens = torch.cat([tokens, following[:, None]], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
@@ -65,10 +65,11 @@ def continued(
     return tokens
 
 
-def _require_finite(logits: Float[Tensor, "batch vocab"]) -> None:
+def _require_finite(run: Any, logits: Float[Tensor, "batch vocab"]) -> None:
     finite: Bool[Tensor, " batch"] = logits.isfinite().all(-1)
     if not bool(finite.all()):
         raise ValueError(
-            f"model gives NaN or infinite logits in {logits.dtype} for {int((~finite).sum())} of {len(finite)} "
-            "prompts; half precision overflows first: load it with dtype='float32' or 'bfloat16', or steer less"
+            f"model={type(run).__name__} gives NaN or infinite logits in {logits.dtype} for {int((~finite).sum())} of "
+            f"{len(finite)} prompts; half precision overflows first: load it with dtype='float32' or 'bfloat16', or "
+            "steer less"
         )

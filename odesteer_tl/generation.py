@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
-from odesteer_tl._turn import turn
+from odesteer_tl.chats import Prompt, Prompts
+from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
-from odesteer_tl.models import model_name, require_local
+from odesteer_tl.models import hosted, model_name
+from odesteer_tl.plain import AnyModel, Model, hooked
 
 #: a stop token's id, or a string
 Stop = str | int
@@ -47,8 +49,8 @@ class Generated:
 
 
 def generate(
-    model: TransformerBridge,
-    prompts: Iterable[str],
+    model: AnyModel,
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -59,39 +61,48 @@ def generate(
     batch_size: int = 64,
     prepend_bos: bool | None = None,
     stop: Stop | Sequence[Stop] = (),
-    completions_only: bool = False,
+    completions_only: bool | None = None,
 ) -> list[str]:
     """Continue every prompt; one text a prompt, in order.
 
     A text ends at the tokenizer's EOS, at whatever the model's `generation_config` names as one, and at `stop`.
 
     Args:
+        prompts: texts; or chats, lists of `{"role": …, "content": …}`, which are written by the model's own template,
+            its special tokens once, with what asks for the assistant's turn. A chat that ends with the assistant's
+            turn is gone on with in it.
         hooks_for: the hooks for a prompt length, as `steerer.hooks`; left out, nothing is steered.
         temperature: 0 is greedy.
         seed: of the sampling, which is done in a forked random state: the caller's is left as it was.
         batch_size: prompts a batch; padding is on the left and masked.
-        prepend_bos: as in TransformerLens; a prompt that begins with the BOS token gets no second one.
+        prepend_bos: as in TransformerLens, and False for chats, whose template has written what there should be; a
+            prompt that begins with the BOS token gets no second one.
         stop: further ends: token ids, or strings, which may span tokens. Neither is part of the returned text.
-        completions_only: leave the prompt out of the returned texts.
+        completions_only: leave the prompt out of the returned texts. By default a text is returned with its
+            continuation, and of a chat only what was written to it: its template's marks are no text.
 
     Returns:
         One text a prompt, in order.
 
     Raises:
-        ValueError: no prompts, one string in the place of several, a setting out of range, a prompt that with
-            `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
+        ValueError: no prompts, one prompt in the place of several, texts among chats, no chat template, a setting out
+            of range, a prompt that with `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
     """
+    model = hosted(model)
+    given = Prompts.of(model, prompts, prepend_bos)
+    alone = given.chats if completions_only is None else completions_only
     batches = generate_tokens(
-        model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size, prepend_bos=prepend_bos, stop=stop,
+        model, given.texts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size,
+        prepend_bos=given.prepend_bos, stop=stop,
     )  # fmt: skip
-    return [text for batch in batches for text in decode(model, batch, completions_only)]
+    return [text for batch in batches for text in decode(model, batch, alone)]
 
 
 @torch.no_grad()
 def generate_tokens(
-    model: TransformerBridge,
-    prompts: Iterable[str],
+    model: AnyModel,
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -104,7 +115,7 @@ def generate_tokens(
     stop: Stop | Sequence[Stop] = (),
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
-    require_local(model)
+    model = hosted(model)
     max_new_tokens, batch_size, seed = (
         as_integer(name, value)
         for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("seed", seed))
@@ -115,29 +126,27 @@ def generate_tokens(
             f"temperature={temperature} at least 0"
         )
     # before anything is generated; learned positions fail beyond the context, and rotary ones go on untrained
-    rows = tokens_of(model, "prompts", prompts, prepend_bos, reserve=max_new_tokens)
+    given = Prompts.of(model, prompts, prepend_bos)
+    rows = tokens_of(model, "prompts", given.texts, given.prepend_bos, reserve=max_new_tokens)
     _require_alike(model, rows, batch_size)
     ids, strings = _stops(model, stop)
-    sampling: dict[str, Any] = (
-        {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": top_p}
-    )
-    ends: dict[str, Any] = {"stop_at_eos": bool(ids), "eos_token_id": ids[0] if len(ids) == 1 else ids or None}
+    tokenizer: Any = model.tokenizer
+    pads = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+    choose = partial(sample_logits, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty)
     found: list[Generated] = []
     starts = range(0, len(rows), batch_size)
     # the random state that is seeded is the process's, not the thread's
-    with _SAMPLING, torch.random.fork_rng(), _refusing_broken_logits(model):
+    with _SAMPLING, torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in tqdm(starts, desc="generating", disable=len(starts) < 4, leave=False):
-            batch, mask = left_padded(model, rows[start : start + batch_size])
+            batch, mask = (x.to(model.cfg.device) for x in left_padded(model, rows[start : start + batch_size]))
             length = batch.shape[1]
-            if strings:
-                ends["stopping_criteria"] = [_ends_at(model, strings, length)]
-            with turn(model), model.hooks(fwd_hooks=[] if hooks_for is None else hooks_for(length)):
-                tokens = model.generate(
-                    batch, attention_mask=mask, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty,
-                    verbose=False, return_type="tokens", **ends, **sampling,
+            with hooked(model, [] if hooks_for is None else hooks_for(length)) as run:
+                tokens = continued(
+                    run, batch, mask, lambda logits, tokens: choose(logits, tokens=tokens),
+                    _ends_at(model, ids, strings, length), max_new_tokens=max_new_tokens,
+                    fill=next(int(x) for x in pads if x is not None),
                 )  # fmt: skip
-            assert isinstance(tokens, Tensor)
             ended = torch.isin(tokens[:, length:], torch.tensor(ids, device=tokens.device)).int()
             # a row without an end keeps all its tokens
             kept = torch.where(ended.any(1), ended.argmax(1), tokens.shape[1] - length) + length
@@ -145,7 +154,7 @@ def generate_tokens(
     return found
 
 
-def decode(model: TransformerBridge, batch: Generated, completions_only: bool = False) -> list[str]:
+def decode(model: Model, batch: Generated, completions_only: bool = False) -> list[str]:
     """Texts without padding and BOS, cut at the first generated EOS (which not every tokenizer calls special) and at
     the first stop string."""
     tokenizer: Any = model.tokenizer
@@ -164,7 +173,7 @@ def _behind_stop(text: str, stop: Sequence[str]) -> int:
     return len(text) - min((at for at in map(text.find, stop) if at >= 0), default=len(text))
 
 
-def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
+def _stops(model: Model, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
     """The tokens and the strings at which a text ends: the tokenizer's, the model's own and the caller's."""
     given = [stop] if isinstance(stop, str) or not isinstance(stop, Sequence) else list(stop)
     tokenizer: Any = model.tokenizer
@@ -182,44 +191,26 @@ def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[
 
 
 def _ends_at(
-    model: TransformerBridge, strings: Sequence[str], prompt_length: int
-) -> Callable[[Int[Tensor, "batch pos"], Any], Bool[Tensor, " batch"]]:
-    """A stopping criterion: a stop string in what was written (that of transformers reads the prompt's end, too)."""
+    model: Model, ids: Sequence[int], strings: Sequence[str], prompt_length: int
+) -> Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, " batch"]]:
+    """Which rows are at an end: a stop token, or a stop string in what was written."""
     tokenizer: Any = model.tokenizer
 
-    def ended(tokens: Int[Tensor, "batch pos"], scores: Any, **_: Any) -> Bool[Tensor, " batch"]:
+    def ended(tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, " batch"]:
+        at_end = torch.isin(tokens[:, -1], torch.tensor(ids, device=tokens.device))
+        if not strings:
+            return at_end
         texts = tokenizer.batch_decode(tokens[:, prompt_length:], skip_special_tokens=True)
-        return torch.tensor([any(x in text for x in strings) for text in texts], device=tokens.device)
+        return at_end | torch.tensor([any(x in text for x in strings) for text in texts], device=tokens.device)
 
     return ended
 
 
-def _require_alike(model: TransformerBridge, rows: Sequence[Tensor], batch_size: int) -> None:
+def _require_alike(model: Model, rows: Sequence[Tensor], batch_size: int) -> None:
     """Raise where a batch would be padded for a model that cannot mask padding."""
     alike = batch_size == 1 or len({len(row) for row in rows}) == 1
-    if not alike and not getattr(model.adapter, "supports_batched_generation", True):
+    if not alike and not getattr(getattr(model, "adapter", None), "supports_batched_generation", True):
         raise ValueError(
             f"batch_size={batch_size}: {model_name(model)!r} does not mask padding, and the prompts differ in "
             "length; use batch_size=1"
         )
-
-
-@contextmanager
-def _refusing_broken_logits(model: TransformerBridge) -> Generator[None]:
-    """Within the block a pass whose last logits are NaN or infinite raises: the largest of them means nothing."""
-
-    def check(module: Any, inputs: Any, output: Any) -> None:
-        logits: Float[Tensor, "batch pos vocab"] = output[0] if isinstance(output, tuple) else output.logits
-        finite = logits[:, -1].isfinite().all(-1)
-        if not bool(finite.all()):
-            raise ValueError(
-                f"model={model_name(model)!r} gives NaN or infinite logits in {logits.dtype} for "
-                f"{int((~finite).sum())} of {len(finite)} prompts; half precision overflows first: load it with "
-                "dtype='float32' or 'bfloat16', or steer less"
-            )
-
-    handle = model.original_model.register_forward_hook(check)
-    try:
-        yield
-    finally:
-        handle.remove()

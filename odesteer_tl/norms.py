@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import warn
 from odesteer_tl._tokens import is_special
+from odesteer_tl.plain import Model
 
 #: norm of a text's largest token over that of its median one, from which on a mean is about that token
 DOMINATES = 10.0
@@ -25,20 +25,18 @@ class NormMeter:
         model: whose tokenizer names the tokens.
     """
 
-    def __init__(self, model: TransformerBridge) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: Any = model.tokenizer
         self._found: dict[int, dict[str, list[np.ndarray[Any, Any]]]] = {}
 
-    def add(
+    def begin(
         self,
-        layer: int,
         tokens: Int[Tensor, "batch pos"],
         real: Bool[Tensor, "batch pos"],
         counted: Bool[Tensor, "batch pos"],
-        norms: Float[Tensor, "batch pos"],
     ) -> None:
-        """The norms of a batch's tokens at one layer.
+        """A batch, whose norms layer by layer are to follow.
 
         Args:
             real: which tokens are no padding.
@@ -46,20 +44,18 @@ class NormMeter:
         """
         text = real & ~is_special(self._model, tokens)
         first = text & (text.cumsum(1) == 1)
-        largest = norms.masked_fill(~counted, -torch.inf).argmax(1, keepdim=True)
         bos = torch.zeros_like(text)
         if self._tokenizer.bos_token_id is not None:
             bos[:, 0] = tokens[:, 0] == self._tokenizer.bos_token_id
-        columns = {
-            "bos": _median(norms, bos),
-            "first": _median(norms, first),
-            "other": _median(norms, text & ~first),
-            # ∞/∞, in half precision, is not a small factor
-            "factor": (norms.gather(1, largest)[:, 0] / _median(norms, counted)).nan_to_num(
-                nan=torch.inf, posinf=torch.inf
-            ),
-            "token": tokens.gather(1, largest)[:, 0],
-        }
+        self._tokens, self._kinds = tokens, {"bos": bos, "first": first, "other": text & ~first, "counted": counted}
+
+    def add(self, layer: int, norms: Float[Tensor, "batch pos"]) -> None:
+        """The norms of the batch's tokens at one layer."""
+        medians = {name: _median(norms, where) for name, where in self._kinds.items()}
+        largest = norms.masked_fill(~self._kinds["counted"], -torch.inf).argmax(1, keepdim=True)
+        # ∞/∞, in half precision, is not a small factor
+        factor = (norms.gather(1, largest)[:, 0] / medians.pop("counted")).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        columns = {**medians, "factor": factor, "token": self._tokens.gather(1, largest)[:, 0]}
         for name, x in columns.items():
             self._found.setdefault(layer, {}).setdefault(name, []).append(x.numpy())
 

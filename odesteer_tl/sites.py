@@ -14,9 +14,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from transformer_lens.model_bridge import TransformerBridge
-
 from odesteer_tl.models import resid_hook
+from odesteer_tl.plain import Model
 
 #: the residual stream after the block
 BLOCK_OUTPUT = "hook_out"
@@ -68,9 +67,7 @@ class Place(NamedTuple):
         return f"blocks.{self.layer}.{self.site}"
 
 
-def place(
-    layer: Layer, site: str | None = None, n_layers: int | None = None, model: TransformerBridge | None = None
-) -> Place:
+def place(layer: Layer, site: str | None = None, n_layers: int | None = None, model: Model | None = None) -> Place:
     """What `layer=` and `site=` mean, whichever of their names was typed.
 
     Args:
@@ -121,7 +118,7 @@ def site_of(site: str) -> str:
     return ALIASES[site]
 
 
-def places(model: TransformerBridge, layers: Layer | Sequence[Layer], site: str | None = None) -> tuple[list[int], str]:
+def places(model: Model, layers: Layer | Sequence[Layer], site: str | None = None) -> tuple[list[int], str]:
     """The layers and the one site that `layers=` and `site=` mean on a model; `"all"` is every layer.
 
     Raises:
@@ -141,7 +138,7 @@ def places(model: TransformerBridge, layers: Layer | Sequence[Layer], site: str 
     return [each.layer for each in found], sites.pop()
 
 
-def site_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
+def site_hook(model: Model, layer: Layer, site: str) -> str:
     """The name of a block's hook point on this model.
 
     Raises:
@@ -150,12 +147,12 @@ def site_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
     return place(layer, site, model=model).hook_name
 
 
-def canonical_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
+def canonical_hook(model: Model, layer: Layer, site: str) -> str:
     """The hook point's own name on this model, such as `blocks.3.ln2.hook_in` for `hook_resid_mid`."""
     return str(model.hook_dict[site_hook(model, layer, site)].name)
 
 
-def site_width(model: TransformerBridge, site: str) -> int:
+def site_width(model: Model, site: str) -> int:
     """Width of a site's activations, all axes behind [batch, pos] flattened into one."""
     return prod(int(getattr(model.cfg, axis)) for axis in SITES[site_of(site)])
 
@@ -175,7 +172,7 @@ def _index(layer: SupportsIndex, n_layers: int | None) -> int:
     return number + n_layers if number >= -n_layers else number
 
 
-def _site(name: str, layer: int, model: TransformerBridge | None) -> str:
+def _site(name: str, layer: int, model: Model | None) -> str:
     """A site from a name within its block, which may be a model's own name for it."""
     if name not in ALIASES and model is not None:
         hooks = model.hook_dict
@@ -186,7 +183,7 @@ def _site(name: str, layer: int, model: TransformerBridge | None) -> str:
     return site_of(name)
 
 
-def _require_hook(model: TransformerBridge, found: Place) -> None:
+def _require_hook(model: Model, found: Place) -> None:
     resid_hook(model, found.layer)
     if found.hook_name in model.hook_dict:
         return
