@@ -162,7 +162,8 @@ def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
     Raises:
         ValueError: no list of modules, or more than one, has the length that the configuration names.
     """
-    n_layers = int(model.config.get_text_config().num_hidden_layers)
+    config: Any = model.config
+    n_layers = int(config.get_text_config().num_hidden_layers)
     lists = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList)]
     # the blocks are the outermost ones: experts and towers of the same length lie inside
     found = [(name, part) for name, part in lists if len(part) == n_layers]
