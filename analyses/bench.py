@@ -25,6 +25,7 @@ import odesteer_tl as ode
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
 from analyses.cost.published_form import REAL, published_euler
+from analyses.cost.real_model import real_model_rows
 from analyses.cost.suffix import SuffixCostConfig, suffix_rows
 from analyses.cost.sweep import SweepCostConfig, sweep_rows
 from analyses.cost.timing import interleaved, peak_memory
@@ -172,6 +173,11 @@ def methods() -> Iterator[Row]:
     yield from method_rows(gpt2_small())
 
 
+def real_model() -> Iterator[Row]:
+    """SmolLM2 here and in transformers; needs its package (see `make test`)."""
+    yield from real_model_rows()
+
+
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
@@ -180,7 +186,7 @@ def sweeps() -> Iterator[Row]:
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
-    "methods": methods, "sweeps": sweeps,
+    "methods": methods, "sweeps": sweeps, "real": real_model,
 }  # fmt: skip
 
 
