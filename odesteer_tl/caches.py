@@ -43,7 +43,7 @@ def activations_from_caches(
 
     Args:
         positive, negative: an `ActivationCache`, or a dict from a layer's number or a hook point's name to a tensor
-            [batch, pos, *width].
+            `[batch, pos, *width]`.
         layers: "all" that both hold, or as in `collect_activations`.
         position: "last", "mean" or "all" of the real tokens, one column for all texts (−1 is the last one, whatever
             stands there), or a column a text for either class.

@@ -84,7 +84,7 @@ def reversals(points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> Bool[Ten
     Uncapped Euler steps chatter like this around a maximum of h.
 
     Args:
-        points: a path solved with `record=True`, or realised points [steps + 1, *batch, d] with a batch axis.
+        points: a path solved with `record=True`, or realised points `[steps + 1, *batch, d]` with a batch axis.
 
     Returns:
         One flag for every inner point of every path.

@@ -54,7 +54,7 @@ def certify_level(
 
     Args:
         barrier: a polynomial of the direction.
-        points: a path solved with `record=True`, or realised points [steps + 1, *batch, d] with a batch axis.
+        points: a path solved with `record=True`, or realised points `[steps + 1, *batch, d]` with a batch axis.
         level: one for all paths; left out, each path's own start h(a₀).
 
     Returns:

@@ -81,8 +81,8 @@ def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *b
 
     Args:
         barrier: any polynomial of the direction (linear, sketch, kernel, quadratic; exact) or a Fourier barrier.
-        points: a path solved with `record=True`, or realised points in any dtype, [steps + 1, *batch, d] with at least
-            one batch axis; arithmetic is float64 with rounding accounted for.
+        points: a path solved with `record=True`, or realised points in any dtype, `[steps + 1, *batch, d]` with at
+            least one batch axis; arithmetic is float64 with rounding accounted for.
 
     Returns:
         A verdict for every step of every path, with where it first falls and how much room it had.
