@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import tyro
 
 import odesteer_tl as ode
@@ -22,7 +21,7 @@ from analyses.command import command
 from analyses.effects.plan import Given, Plan, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import finish, require_executor
+from analyses.sweep import Store, finish, require_executor
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.report import LayerReport
@@ -82,7 +81,7 @@ def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tup
     layers, name = config.layers or tuple(range(n)), Path(config.effect.contrast).stem
     study = effect_study(name, config.effect, layers, arms, {"angle": config.angle, "kl": config.kl}, given=given)
     directory = finish(study, config.out, config.executor)
-    table = pd.read_parquet(directory / "table.parquet")
+    table = Store(directory).table(study)
     report = LayerReport.of(table, name)
     report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(table)})
     return report, directory

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import tyro
 
 import odesteer_tl as ode
@@ -22,7 +21,7 @@ from analyses.effects.arms import Arm
 from analyses.effects.plan import Given, Plan, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import finish, require_executor
+from analyses.sweep import Store, finish, require_executor
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.comparison import ComparisonReport
@@ -93,7 +92,7 @@ def method_comparison(config: ComparisonConfig, given: Given | None = None) -> t
         group="label", given=given,
     )  # fmt: skip
     directory = finish(study, config.out, config.executor)
-    report = ComparisonReport.of(pd.read_parquet(directory / "table.parquet"), study.name)
+    report = ComparisonReport.of(Store(directory).table(study), study.name)
     report.save(directory / "report", {**study.settings, "layer": layer})
     return report, directory
 

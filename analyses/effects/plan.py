@@ -20,8 +20,8 @@ from odesteer_tl import organism
 SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
 LEAST = 40
-#: pairs, and folds, of a fit that is calibrated on pairs left out in turn
-LEAST_CROSS, FOLDS = 20, 5
+#: pairs of a fit that is calibrated on pairs left out in turn
+LEAST_CROSS = 20
 
 
 @dataclass(frozen=True, eq=False)

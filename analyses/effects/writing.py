@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ class Sampling(Protocol):
     def max_new_tokens(self) -> int: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def measures(self) -> tuple[str, ...]: ...
 
 
 class Steering(Protocol):
@@ -118,7 +120,7 @@ def _write_batch(
     model, n = prompt.model, len(prompt.tokens)
     eos = int(model.tokenizer.eos_token_id)  # pyright: ignore[reportOptionalMemberAccess]
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
-    last, plain = prompt.decoder(), prompt.decoder()
+    last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
     for _ in range(sampling.max_new_tokens):
         before: list[Tensor] = []
@@ -126,11 +128,10 @@ def _write_batch(
         with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
         reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
-        settings: dict[str, Any] = {"temperature": sampling.temperature}
-        found = sample_logits(logits, **settings)
+        found = sample_logits(logits, temperature=sampling.temperature)
         found[ended] = eos
         ended |= found == eos
-        recorded.append(_statistics(logits, reference, found))
+        recorded.append(_statistics(logits, reference, found, indicators))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
@@ -139,12 +140,17 @@ def _write_batch(
                     eos, sampling.max_new_tokens)  # fmt: skip
 
 
-def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor) -> tuple[Tensor, ...]:
-    """KL, BF, NBF and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
+def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
+    """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
+    chosen = plain.gather(-1, drawn[:, None]).squeeze(-1).double() - plain.double().logsumexp(-1)
+    if not indicators:
+        nothing = torch.zeros_like(chosen)
+        return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))
     branching = branching_factor(steered)
-    before = branching if plain is steered else branching_factor(plain)
-    chosen = plain.double().log_softmax(-1).gather(-1, drawn[:, None]).squeeze(-1)
-    return tuple(x.cpu() for x in (divergence(steered, plain), branching, branching / before, chosen))
+    if plain is steered:
+        return tuple(x.cpu() for x in (torch.zeros_like(chosen), branching, torch.ones_like(branching), chosen))
+    kl, before = divergence(steered, plain), branching_factor(plain)
+    return tuple(x.cpu() for x in (kl, branching, branching / before, chosen))
 
 
 def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, width: int) -> Written:
