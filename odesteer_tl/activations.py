@@ -23,6 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from odesteer_tl._check import require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
 from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl.blocks import unembed_last
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
@@ -241,9 +242,9 @@ def _forward(
             rows[layer][i] = part
 
     hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
-    # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway
+    # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway, so of one position
     stop = max(names) + 1
-    until = {} if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
+    until = unembed_last(model, 1) if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
     batches = _batches([len(row) for row in tokens], batch_size, mixed=under is None)
     for batch in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
         ids, mask = _pad_right([tokens[i] for i in batch])

@@ -86,12 +86,12 @@ def forward(
 ) -> Float[Tensor, "batch last vocab"]:
     """Logits at the last positions; the tokens before `start` are in the cache. `until` is the last block needed."""
     stops = until is not None and until + 1 < int(model.cfg.n_layers)
-    end: dict[str, Any] = {"stop_at_layer": until + 1} if stops and until is not None else keep(model, last)
+    end: dict[str, Any] = {"stop_at_layer": until + 1} if stops and until is not None else unembed_last(model, last)
     out = model(tokens[:, start:], attention_mask=mask, past_key_values=cache, **end)
     return out[:, -last:]
 
 
-def keep(model: TransformerBridge, last: int) -> dict[str, int]:
+def unembed_last(model: TransformerBridge, last: int) -> dict[str, int]:
     """The argument that unembeds the last positions alone, where the model has it."""
     known = inspect.signature(type(model.original_model).forward).parameters
     return {"logits_to_keep": last} if "logits_to_keep" in known else {}

@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from odesteer_tl.blocks import Decoder, extensible, forward, keep, recording, replaced, returning
+from odesteer_tl.blocks import Decoder, extensible, forward, recording, replaced, returning, unembed_last
 from odesteer_tl.models import require_local, resid_hook
 
 
@@ -188,7 +188,9 @@ def _cache_before(
     model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
 ) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    _, cache = model(tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **keep(model, 1))
+    _, cache = model(
+        tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **unembed_last(model, 1)
+    )
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         raise ValueError(

@@ -238,7 +238,7 @@ def test_too_few_prompts_are_refused(tmp_path):
     texts = {side: [f"the {side} {i}" for i in range(300)] for side in ("positive", "negative")}
     pd.DataFrame(texts).to_csv(file)
     with pytest.raises(ValueError, match="ask for 350; lower them or give more pairs"):
-        Material(EffectSettings(contrast=str(file)))
+        Material(EffectSettings(contrast=str(file), outcome="length"))
     with pytest.raises(ValueError, match=r"leaves 9 texts a class to calibrate on.*give 267 pairs or more"):
         Material(EffectSettings(pairs=60))
 

@@ -104,7 +104,7 @@ class LayerFits:
         found = [torch.empty(len(side), dtype=torch.float64) for side in sides]
         for k in range(FOLDS):
             kept = [side[fold[labels] != k] for side, labels in zip(sides, groups, strict=True)]
-            field = ode.METHODS[JUDGE].fit(*kept, self.seed)
+            field = ode.METHODS[JUDGE].fit(kept[0], kept[1], self.seed)
             assert isinstance(field, ode.BarrierField)
             for side, labels, scores in zip(sides, groups, found, strict=True):
                 scores[fold[labels] == k] = field.barrier.value(side[fold[labels] == k].double())

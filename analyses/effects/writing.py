@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -162,5 +162,8 @@ def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, 
     batch = Generated(torch.cat([prompt.tokens, drawn], dim=1), length, starts.tolist(), (ends + length).tolist())
     kept = torch.arange(width) < ends.cpu()[:, None]
     padded = [torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (drawn.cpu(), *series)]
-    texts = [decode(prompt.model, batch, completions_only=alone) for alone in (False, True)]
-    return Written(texts[0], texts[1], padded[0], kept, *padded[1:])
+    texts, heads = decode(prompt.model, batch), decode(prompt.model, replace(batch, ends=[length] * len(ends)))
+    # what follows the prompt in the whole text: decoded alone, a text loses the space that it begins with
+    behind = [text[len(head) :] if text.startswith(head) else own for text, head, own in
+              zip(texts, heads, decode(prompt.model, batch, completions_only=True), strict=True)]  # fmt: skip
+    return Written(texts, behind, padded[0], kept, *padded[1:])

@@ -41,11 +41,14 @@ def finish(study: Study, root: Path, executor: str | Executor = "local", progres
         IncompleteStudy: a cell failed.
         Exception: whatever `run` raises.
     """
-    status, directory = run(study, root, executor, progress), Store.of(study, root).directory
+    status, store = run(study, root, executor, progress), Store.of(study, root)
+    directory = store.directory
     if not status.complete:
+        first = next((cell.key for cell in study.keyed if cell.key in store.failed()), None)
+        error = f", the first with {store.failure(first)['error']}" if first else ""
         raise IncompleteStudy(
-            f"{status}; see `python -m analyses.sweep status {directory}` for the errors, and run again: finished "
-            "cells are kept"
+            f"{status}{error}; see `python -m analyses.sweep status {directory}` for the errors, and run again: "
+            "finished cells are kept"
         )
     return directory
 
