@@ -44,6 +44,16 @@ def test_layers_are_collected_from_one_forward_pass_per_batch(organism):
     assert len(calls) == 2
 
 
+def test_no_logits_are_made_that_nobody_uses(organism):
+    """All layers are wanted, so the pass goes to its end: one position a text is unembedded."""
+    shapes = []
+    watch = ("unembed.hook_out", lambda x, hook: shapes.append(tuple(x.shape)))
+    with organism.hooks(fwd_hooks=[watch]):
+        ode.collect_activations(organism, TEXTS, "all", batch_size=26)
+    assert shapes
+    assert all(positions == 1 for _, positions, _ in shapes)
+
+
 def test_hooks_and_grad_mode_are_left_as_they_were(organism):
     count = lambda: sum(len(p.fwd_hooks) for p in organism.hook_dict.values())  # noqa: E731
     before = count()
