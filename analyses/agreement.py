@@ -43,7 +43,7 @@ class AgreementConfig:
 
 
 def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
-    """AUC by layer and barrier on texts that took no part in the fit; bootstrap over texts."""
+    """AUC by layer and barrier on texts that took no part in the fit, with its interval over texts."""
     n = len(test.positive)
 
     def row(layer: int, barrier: str, scores: np.ndarray, **chosen: float) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: o
     rows = [row(-1, "Bayes ceiling", organism.judge([*test.positive, *test.negative])["agreement"].to_numpy())]
     for layer in acts:
         for kind, degree in (("linear", 1), ("quadratic", 2)):
-            barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit(*both(acts, layer))
+            barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit_activations(acts[layer])
             scores = barrier.value(torch.cat(both(held_out, layer)).double()).numpy()
             chosen = barrier.chosen
             rows.append(row(layer, kind, scores, chosen_gamma=chosen["gamma"], chosen_C=chosen["C"]))
@@ -66,11 +66,11 @@ def both(acts: ode.Activations, layer: int) -> tuple[torch.Tensor, torch.Tensor]
     return acts[layer].positive, acts[layer].negative
 
 
-def field_of(label: str, positive: torch.Tensor, negative: torch.Tensor, seed: int) -> ode.VectorField:
+def field_of(label: str, acts: ode.LayerActivations, seed: int) -> ode.VectorField:
     """The field of a method, or of the linear barrier that shares everything with the quadratic but its degree."""
     if label == "linear barrier":
-        return ode.BarrierField(ode.KernelBarrier(degree=1, gamma="cv", seed=seed).fit(positive, negative))
-    return ode.METHODS[label].fit(positive, negative, seed)
+        return ode.BarrierField(ode.KernelBarrier(degree=1, gamma="cv", seed=seed).fit_activations(acts))
+    return ode.METHODS[label].fit_activations(acts, seed)
 
 
 def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConfig) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConf
                                 "max_new_tokens": config.max_new_tokens}  # fmt: skip
     rows = [{"model": name, "method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}]
     for label in config.methods:
-        fields = {layer: field_of(label, *both(acts, layer), config.seed) for layer in (1, 2, 3)}
+        fields = {layer: field_of(label, acts[layer], config.seed) for layer in (1, 2, 3)}
         for angle in config.angles:
             # geodesic for all: the angle asked for is the angle turned
             flow = ode.Flow(angle=angle, steps=10, method="geodesic")

@@ -25,7 +25,7 @@ from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import organism
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import require_one_of, require_texts
 from odesteer_tl.certify import conformal_lower, landscape, rate_bound
 from odesteer_tl.sites import BLOCK_OUTPUT
 
@@ -137,14 +137,14 @@ def certify_steering(
     settings = settings or CertificationSettings()
     parts = dict(zip(SPLITS, contrast.split(tuple(SPLITS.values()), settings.seed), strict=True))
     layers = list(range(model.cfg.n_layers)) if layers is None else list(layers)
-    prompts = list(parts["test"].negative if prompts is None else prompts)
+    prompts = require_texts("prompts", parts["test"].negative if prompts is None else prompts)
     acts = {name: ode.collect_activations(model, part) for name, part in parts.items()}
     # every later layer's own barrier audits the earlier ones
     judges: dict[int, ode.Barrier] = {}
     for layer in tqdm(range(min(layers), model.cfg.n_layers), desc="fitting every layer's barrier"):
         both, held = audits.joined(acts["half"][layer], acts["other half"][layer]), acts["calibrate"][layer]
-        judges[layer] = ode.KernelBarrier(gamma="cv").fit(both.positive, both.negative)
-        judges[layer].calibrate(held.positive, held.negative)
+        judges[layer] = ode.KernelBarrier(gamma="cv").fit_activations(both)
+        judges[layer].calibrate_activations(held)
     unsteered = ode.generate(model, prompts, **_sampling(settings))
     found: list[dict[str, pd.DataFrame]] = []
     bounds: dict[int, dict[str, Any]] = {}
@@ -176,10 +176,10 @@ def _one_layer(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:  # fmt: skip
     """All tables of one layer, and the bounds for the population of prompts."""
     both = audits.joined(acts["half"], acts["other half"])
-    fitted = ode.METHODS[settings.method].fit(both.positive, both.negative, settings.seed)
+    fitted = ode.METHODS[settings.method].fit_activations(both, settings.seed)
     own = isinstance(fitted, ode.BarrierField)
     barrier = fitted.barrier if own else judges[layer]
-    barrier.calibrate(acts["calibrate"].positive, acts["calibrate"].negative)
+    barrier.calibrate_activations(acts["calibrate"])
     steerer = ode.Steerer(fitted, settings.flow(), layer, provenance={"method": settings.method}).bound_to(model)
     recording = record(model, steerer, prompts, **_sampling(settings))
     start = recording.at_prompt_end()[0].double()
@@ -230,7 +230,7 @@ def _one_layer(
 
 def _refit(barrier: ode.Barrier, settings: CertificationSettings) -> audits.Fit:
     """The same barrier on other data."""
-    return lambda positive, negative: type(barrier)(**barrier.config()).fit(positive, negative)
+    return lambda acts: type(barrier)(**barrier.config()).fit_activations(acts)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def candidates(acts: ode.Activations, config: DemoConfig, method: str) -> list[o
     """One steerer a layer and angle; each layer's field is fitted once."""
     chosen, found = ode.METHODS[method], list[ode.Steerer]()
     for layer in config.layers:
-        field = chosen.fit(acts[layer].positive, acts[layer].negative, config.seed)
+        field = chosen.fit_activations(acts[layer], config.seed)
         for angle in config.angles:
             flow = ode.Flow(angle=angle, steps=chosen.steps, method=chosen.solver)
             found.append(ode.Steerer(field, flow, layer, model=acts.model))
@@ -90,7 +90,7 @@ def run(config: DemoConfig) -> pd.DataFrame:
         tried += [{"method": label, **row} for row in rows]
 
     # one h for every method's certificate: the kernel barrier of the layer at which the method steers
-    judges = {layer: ode.KernelBarrier(gamma="cv").fit(acts[layer].positive, acts[layer].negative)
+    judges = {layer: ode.KernelBarrier(gamma="cv").fit_activations(acts[layer])
               for layer in {s.layer for s in chosen.values() if s}}  # fmt: skip
     table: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {}

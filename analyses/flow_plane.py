@@ -110,7 +110,7 @@ def grid_table(quadratic: ode.QuadraticBarrier, plane: Slice, extent: float, n: 
 
 def path_table(barrier: ode.Barrier, plane: Slice, label: str, points: Float[Tensor, "steps_plus_1 d"]) -> pd.DataFrame:
     """One path: `POINTS` points with h, the angle from the start, and what is proved of the step."""
-    proof = ode.certify_path(barrier, points)
+    proof = ode.certify_path(barrier, points[:, None])
     rows: list[dict[str, Any]] = []
     share = torch.linspace(0, 1, POINTS // (len(points) - 1) + 1, dtype=torch.float64)[:, None]
     for step in range(len(points) - 1):
@@ -146,13 +146,13 @@ def main(config: FlowPlaneConfig) -> None:
     model = ode.load_model(config.model)
     contrast = load_contrast(config.contrast, config.pairs, config.seed)
     acts = ode.collect_activations(model, contrast, [config.layer])
-    classes = (acts[config.layer].positive, acts[config.layer].negative)
-    barrier = ode.KernelBarrier(gamma="cv").fit(*classes)
+    here = acts[config.layer]
+    barrier = ode.KernelBarrier(gamma="cv").fit_activations(here)
     prompts = load_prompts(config.contrast, config.prompts, config.seed + 1, contrast)
     starts = last_activations(model, prompts, config.layer).double()
     start = starts[barrier.value(starts).argsort()[len(starts) // 2]]
     plane, field = Slice.through(barrier.quadratic, start), ode.BarrierField(barrier)
-    caa = ode.METHODS["caa"].fit(*classes, config.seed)
+    caa = ode.METHODS["caa"].fit_activations(here, config.seed)
     paths: list[pd.DataFrame] = []
     for label, along, method, steps in (
         ("Euler", field, "euler", config.steps), ("geodesic", field, "geodesic", config.steps),

@@ -18,7 +18,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
-from analyses.effects.plan import Given, Plan, require_grid
+from analyses.effects.plan import Given, Plan, layers_meant, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
 from analyses.sweep import Study, require_executor
@@ -33,7 +33,7 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        layers: 0-based; left out, all of them.
+        layers: 0-based, negative ones from the end; left out, all of them.
         arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
             The placebo and the unsteered model are always there.
         angle: levels of the angle turned, radians. kl: of the next token's KL to unsteered, nats.
@@ -79,7 +79,8 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
     if model is None and not config.layers and layers_of(config.effect.model) is None:
         model = ode.load_model(config.effect.model)
     n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
-    layers, name = config.layers or tuple(range(n or 0)), Path(config.effect.contrast).stem
+    layers = layers_meant(config.effect, config.layers or range(n or 0), given)
+    name = Path(config.effect.contrast).stem
     budgets = {"angle": config.angle, "kl": config.kl}
     return effect_study(name, config.effect, layers, arms, budgets, given=given), layers
 

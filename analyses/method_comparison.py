@@ -18,7 +18,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import Arm
-from analyses.effects.plan import Given, Plan, require_grid
+from analyses.effects.plan import Given, Plan, layers_meant, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
 from analyses.sweep import Study, require_executor
@@ -41,7 +41,7 @@ class ComparisonConfig:
     """Settings of the comparison.
 
     Args:
-        layer: 0-based; left out, the middle one.
+        layer: 0-based, negative ones from the end; left out, the middle one.
         methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
         angle, displacement, kl: levels of each budget (radians; share of the norm; nats).
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
@@ -89,7 +89,7 @@ def comparison_study(config: ComparisonConfig, given: Given | None = None) -> tu
     if model is None and config.layer is None and layers_of(config.effect.model) is None:
         model = ode.load_model(config.effect.model)
     n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
-    layer = (n or 0) // 2 if config.layer is None else config.layer
+    layer = (n or 0) // 2 if config.layer is None else layers_meant(config.effect, [config.layer], given)[0]
     name, arms = Path(config.effect.contrast).stem, compared_arms(config.methods)
     return effect_study(name, config.effect, [layer], arms, budgets, group="label", given=given), layer
 

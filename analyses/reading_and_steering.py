@@ -60,7 +60,8 @@ def _areas(
     have been chosen to leave them nothing.
     """
     labels, truth = (np.repeat([1, 0], len(u) // 2) for u in (fit, test))
-    found = {f"agreement, degree {k}": stats.auc(lp.read(fit, labels, test, k), truth == 1) for k in (1, 2)}
+    groups = np.array([*states.fit.positive_groups, *states.fit.negative_groups])
+    found = {f"agreement, degree {k}": stats.auc(lp.read(fit, labels, test, k, groups), truth == 1) for k in (1, 2)}
     judged = np.arange(len(truth)) % 2 == 1
     for latent, odds in zip(lp.LATENTS, states.test_odds.T, strict=True):
         learned = lp.probe(test[~judged], odds[~judged])

@@ -61,12 +61,11 @@ def record(model: TransformerBridge, steerer: ode.Steerer, prompts: Sequence[str
     where: list[tuple[int, int]] = []
     texts: list[str] = []
     for calls, batch in zip(seen, batches, strict=True):
-        for step, (path, positions) in enumerate(calls):
-            # under the KV cache every pass after the first is one new token
-            behind = [batch.prompt_length + step - 1] if step else positions.tolist()
-            for column, position in enumerate(behind):
-                # the token at `position` is the text's own unless the text ended before it
-                rows = [row for row, end in enumerate(batch.ends) if position < end]
+        for path, positions in calls:
+            for column, position in enumerate(positions.tolist()):
+                # the token at `position` is the text's own unless the text ended before it, or begins behind it
+                steered = path[0, :, column].isfinite().all(-1).tolist()
+                rows = [row for row, end in enumerate(batch.ends) if position < end and steered[row]]
                 points.append(path[:, rows, column])
                 where += [(len(texts) + row, position - batch.prompt_length) for row in rows]
         texts += decode(model, batch)

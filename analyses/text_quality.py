@@ -11,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._check import require_texts
+from odesteer_tl._tokens import text_tokens
+
 BATCH = 64
 
 
@@ -53,7 +56,7 @@ def sequence_log_likelihood(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Log-probability of every text's tokens behind the first (nats), and how many these are."""
     sums, counts = torch.zeros(len(texts), dtype=torch.float64), torch.zeros(len(texts), dtype=torch.float64)
-    tokens = [model.to_tokens(text)[0].cpu() for text in texts]
+    tokens = [text_tokens(model, text) for text in require_texts("texts", texts)]
     order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]

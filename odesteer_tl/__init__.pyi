@@ -39,6 +39,7 @@ from .certify import cap_bound as cap_bound
 from .certify import ceiling as ceiling
 from .certify import certify_level as certify_level
 from .certify import certify_path as certify_path
+from .certify import certify_written as certify_written
 from .certify import landscape as landscape
 from .composition import Composition as Composition
 from .composition import compose as compose

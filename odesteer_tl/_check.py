@@ -1,8 +1,14 @@
 """Argument checks whose messages name the argument, the value and the remedy."""
 
-from collections.abc import Iterable
+import inspect
+import operator
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import SupportsFloat, SupportsIndex
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
@@ -50,3 +56,84 @@ def require_classes(positive: Tensor, negative: Tensor) -> None:
         require_finite(name, x)
         require_nonzero_rows(name, x.norm(dim=-1))
     require_width("negative", negative, positive.shape[-1])
+
+
+def require_texts(name: str, texts: Iterable[str]) -> list[str]:
+    """The texts as a list.
+
+    Raises:
+        ValueError: one string, whose characters would be taken for texts; something without an order or with columns;
+            or an item that is no string.
+    """
+    if isinstance(texts, str | bytes):
+        raise ValueError(
+            f"{name}={texts!r} is one text where a sequence of texts is meant, and its characters are not; "
+            f"pass a list: {name}=[{texts!r}]"
+        )
+    ordered = isinstance(texts, Iterable) and not isinstance(texts, Mapping | set | frozenset)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not ordered or hasattr(texts, "columns"):
+        raise ValueError(f"{name} is a {type(texts).__name__}, not a sequence of texts; pass a list of strings")
+    found = list(texts)
+    for i, text in enumerate(found):
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(
+                f"{name}[{i}]={text!r} is not a text but a {type(text).__name__}; drop it or make it a string"
+            )
+    return found
+
+
+def as_integer(name: str, value: SupportsIndex) -> int:
+    """A Python integer from anything that is one: NumPy's and torch's integers too, no float and no boolean.
+
+    Raises:
+        ValueError: it is none.
+    """
+    kind = str(getattr(value, "dtype", type(value).__name__))
+    try:
+        if "bool" in kind:
+            raise TypeError
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r} is not an integer; pass an int, such as int({name})") from error
+
+
+def as_integers(name: str, values: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+    """Python integers from a sequence of integers, an array of them, or one.
+
+    Raises:
+        ValueError: there are none, or one of them is no integer.
+    """
+    if isinstance(values, str) or not (isinstance(values, Iterable) and getattr(values, "ndim", 1)):
+        return [as_integer(name, values)]  # pyright: ignore[reportArgumentType]
+    found = [as_integer(f"{name}[{i}]", value) for i, value in enumerate(values)]
+    if not found:
+        raise ValueError(f"{name}={values!r} is empty; name at least one")
+    return found
+
+
+def as_strength(name: str, value: SupportsFloat | ArrayLike) -> float | Tensor:
+    """A Python number, or a tensor of several, from a number of any library, an array or a list.
+
+    A tensor that a gradient flows through stays what it is.
+
+    Raises:
+        ValueError: it is no real number, or one of them is none.
+    """
+    if isinstance(value, float) and type(value) is float:
+        return value
+    try:
+        found = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r} is not a number; pass a float, or a tensor with one a row") from error
+    if found.dtype == torch.bool or found.is_complex():
+        raise ValueError(f"{name}={value!r} is of type {found.dtype}; pass a float, or a tensor with one a row")
+    return found if found.ndim or found.requires_grad else float(found)
+
+
+def warn(message: str) -> None:
+    """A `UserWarning` at the line of whoever called the package, whatever stands between."""
+    level, frame = 1, inspect.currentframe()
+    inside = ("odesteer_tl", "torch", "contextlib", "jaxtyping", "beartype")
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

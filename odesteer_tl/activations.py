@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_finite, require_one_of
+from odesteer_tl._check import as_integer, require_finite, require_one_of
 from odesteer_tl._display import Displayed, spread
-from odesteer_tl._tokens import fitting_tokens
-from odesteer_tl.blocks import unembed_last
+from odesteer_tl._folder import new_file
+from odesteer_tl._groups import remember_several_rows_a_text
+from odesteer_tl._key import is_hooked, key_of
+from odesteer_tl._tokens import is_special, tokens_of
+from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import ModelIdentity, require_local
-from odesteer_tl.sites import BLOCK_OUTPUT, site_hook
+from odesteer_tl.norms import NormMeter, warn_of_dominance
+from odesteer_tl.plain import hooked
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, place, places
 
 PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
 Pool = Literal["last", "mean", "all"] | PoolFn
@@ -48,6 +53,10 @@ def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) 
 
 
 POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
+#: the pools over tokens, which leave special ones out
+OVER_TOKENS = ("mean", "all")
+#: of what is cached: raised when the same arguments give another result
+FORMAT = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,15 +66,46 @@ class LayerActivations(Displayed):
     Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
 
     Attributes:
-        positive, negative: one row a text.
+        positive, negative: one row a text, or one a token for position="all".
+        positive_groups, negative_groups: the contrast's group of each row's text, one label a row. None where nobody
+            said: every row is then taken as a text of its own, and rows of equal index in equally long classes as a
+            pair.
+
+    Raises:
+        ValueError: only one class has groups, or they are not one label a row.
     """
 
     positive: Float[Tensor, "n_positive *width"]
     negative: Float[Tensor, "n_negative *width"]
+    positive_groups: tuple[int, ...] | None = None
+    negative_groups: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.positive_groups is None) != (self.negative_groups is None):
+            raise ValueError("positive_groups and negative_groups belong together; give both or neither")
+        for name, rows, labels in (
+            ("positive_groups", self.positive, self.positive_groups),
+            ("negative_groups", self.negative, self.negative_groups),
+        ):
+            if labels is not None and len(labels) != len(rows):
+                raise ValueError(f"{name} has {len(labels)} labels for {len(rows)} rows; give one label a row")
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The labels of both classes, for `groups=` of every fit; None where they are not known."""
+        if self.positive_groups is None or self.negative_groups is None:
+            return None
+        return self.positive_groups, self.negative_groups
 
     def _facts(self) -> dict[str, object]:
         norms = torch.cat([self.positive, self.negative]).flatten(1).norm(dim=-1)
-        return {"positive": self.positive, "negative": self.negative, "norm": spread(norms)}
+        known = None if self.groups is None else len({*self.groups[0], *self.groups[1]})
+        return {
+            "positive": self.positive,
+            "negative": self.negative,
+            "groups": known or "not known: every row a text",
+            "norm": spread(norms),
+        }
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,11 +116,23 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
         layers: by layer number.
         model: what they came from.
         provenance: the contrast's, and how the activations were taken.
+        norms: one row a layer, with medians over the texts of the norms of BOS (`bos`), of the first token of text
+            (`first`) and of the later ones (`other`), and which token is `largest` of those that "mean" and "all" take,
+            by what `factor` over the text's median one (in one text of ten, or more).
     """
 
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
+    norms: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        if self.provenance.get("position") in ("last", "mean"):
+            return
+        for acts in self.layers.values():
+            # one row a text repeats a label only where texts were grouped; then this errs to the safe side
+            if acts.groups is None or any(len(set(labels)) < len(labels) for labels in acts.groups):
+                remember_several_rows_a_text(acts.positive, acts.negative)
 
     def _facts(self) -> dict[str, object]:
         first = next(iter(self.layers.values()))
@@ -92,16 +144,33 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             "position": self.provenance.get("position"),
         }
 
-    def __getitem__(self, layer: int) -> LayerActivations:
-        if layer not in self.layers:
-            raise KeyError(f"layer={layer} was not collected; these were: {sorted(self.layers)}")
-        return self.layers[layer]
+    def __getitem__(self, layer: Layer) -> LayerActivations:
+        """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""
+        try:
+            return self.layers[place(layer, self.site, self.model.n_layers).layer]
+        except (KeyError, ValueError) as error:
+            at = f"site {self.site!r} of layers {sorted(self.layers)}"
+            raise KeyError(f"layer={layer} was not collected; these were: {at}") from error
+
+    @property
+    def site(self) -> str:
+        """Where in the block they were taken, a key of `odesteer_tl.sites.SITES`."""
+        return str(self.provenance.get("site", BLOCK_OUTPUT))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
+
+    @classmethod
+    def from_caches(
+        cls, positive: Any, negative: Any, layers: Any = "all", position: Any = "last", **how: Any
+    ) -> Activations:
+        """From two `ActivationCache`s, or dicts of tensors; see `odesteer_tl.caches.activations_from_caches`."""
+        from odesteer_tl.caches import activations_from_caches  # which needs this class
+
+        return activations_from_caches(positive, negative, layers, position, **how)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically; the metadata holds the model and the provenance."""
@@ -110,16 +179,21 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             for layer, acts in self.layers.items()
             for side in ("positive", "negative")
         }
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        metadata = {"model": json.dumps(asdict(self.model)), "provenance": json.dumps(self.provenance)}
-        save_file(tensors, part, metadata=metadata)
-        part.replace(path)
+        for layer, acts in self.layers.items():
+            if acts.groups is not None:
+                for side, labels in zip(("positive", "negative"), acts.groups, strict=True):
+                    tensors[f"{layer}.{side}_groups"] = torch.tensor(labels, dtype=torch.int64)
+        metadata = {
+            "model": json.dumps(asdict(self.model)),
+            "provenance": json.dumps(self.provenance),
+            "norms": json.dumps(self.norms.to_dict("list")),
+        }
+        with new_file(path) as part:
+            save_file(tensors, part, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Activations:
-        """Read what `save` wrote.
+        """Read what `save` wrote; a file written before groups were kept has none (see `LayerActivations`).
 
         Raises:
             ValueError: the file is truncated or not one of ours.
@@ -128,58 +202,74 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             with safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            layers = {
-                int(key.split(".")[0]): LayerActivations(tensors[key], tensors[key.replace("positive", "negative")])
-                for key in sorted(tensors, key=lambda k: int(k.split(".")[0]))
-                if key.endswith("positive")
-            }
-            return cls(layers, ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"]))
+            layers = {layer: _read_layer(tensors, layer) for layer in sorted({int(k.split(".")[0]) for k in tensors})}
+            model, provenance = ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"])
+            return cls(layers, model, provenance, pd.DataFrame(json.loads(metadata.get("norms", "{}"))))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable activation cache ({error}); delete it") from error
+
+
+def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
+    labels = [tensors.get(f"{layer}.{side}_groups") for side in ("positive", "negative")]
+    groups = [None if x is None else tuple(int(g) for g in x) for x in labels]
+    return LayerActivations(tensors[f"{layer}.positive"], tensors[f"{layer}.negative"], *groups)
 
 
 @torch.no_grad()
 def collect_activations(
     model: TransformerBridge,
     contrast: ContrastSet,
-    layers: Literal["all"] | Sequence[int] = "all",
+    layers: Layer | Sequence[Layer] = "all",
     position: Pool = "last",
     *,
     batch_size: int = 32,
     prepend_bos: bool | None = None,
+    special_tokens: bool = False,
     cache: str | Path | None = None,
-    site: str = BLOCK_OUTPUT,
+    site: str | None = None,
     negatives_under: HooksFor | None = None,
 ) -> Activations:
-    """Residual-stream activations after each block (`resid_post`), every layer from one forward pass.
+    """Activations at a site of each block (by default `resid_post`), every layer from one forward pass.
 
     Args:
-        layers: `"all"` or the 0-based layers wanted.
+        layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
+            (`"blocks.12.hook_resid_mid"`); one, or a sequence.
         position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
-            `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`.
+            `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`, whose mask holds every token of
+            the text.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
-        prepend_bos: as in TransformerLens; False for chat-templated text that carries its own.
+        prepend_bos: as in TransformerLens, unless the contrast knows better (texts of `ContrastSet.from_chat` carry
+            their own); a text that begins with the BOS token gets no second one.
+        special_tokens: whether "mean" and "all" take BOS and other special tokens, too. A BOS is an attention sink:
+            its norm may be a hundred times that of a word, and a mean with it is about nothing else.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
-            position or `negatives_under` has no such hash and is not cached.
-        site: where in the block: "hook_out", its output, or "attn.hook_z", its heads.
+            position, `negatives_under`, or hooks that stand on the model have no such hash: then nothing is cached.
+        site: where in the block: "resid_post" (its output, unless a layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", its heads; under these or TransformerLens's longer names.
         negatives_under: the hooks under which the negative texts are run, such as `steerer.hooks`: how far from the
             positives steering leaves them. Each text is a prompt of its own, so that the position rule "all" steers
-            all of its tokens and "generated" its last one; texts of equal length share a pass.
+            all of its tokens but the BOS, and "generated" its last one; texts of equal length share a pass.
 
     Returns:
-        Float32 CPU tensors by layer, in the order of the contrast's texts.
+        Float32 CPU tensors by layer, in the order of the contrast's texts, with the group of every row and the norms by
+        position.
 
     Raises:
-        ValueError: a layer, position or site is unknown, a text is longer than the model's context, or an activation is
-            NaN or infinite (the layer is named).
+        ValueError: a layer, position or site is unknown, a text is longer than the model's context, a pool over tokens
+            has none to take, or an activation is NaN or infinite (the layer is named).
+
+    Warns:
+        UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
     require_local(model)
+    batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if isinstance(position, str):
         require_one_of("position", position, POOLS)
-    wanted = list(range(int(model.cfg.n_layers))) if layers == "all" else [int(layer) for layer in layers]
-    names = {layer: site_hook(model, layer, site) for layer in wanted}
+    wanted, site = places(model, layers, site)
+    prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
+    names = {layer: Place(layer, site).hook_name for layer in wanted}
     identity = ModelIdentity.of(model)
     provenance = {
         "contrast": contrast.provenance,
@@ -187,71 +277,122 @@ def collect_activations(
         "position": position if isinstance(position, str) else getattr(position, "__name__", "callable"),
         "layers": wanted,
         "prepend_bos": prepend_bos,
+        "special_tokens": special_tokens,
         "site": site,
     }
-    hashable = isinstance(position, str) and negatives_under is None
-    file = _cache_file(cache, identity, provenance) if cache is not None and hashable else None
+    rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos)
+    file = None
+    if cache is not None and isinstance(position, str) and negatives_under is None and not is_hooked(model):
+        file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
     if file is not None and file.exists():
-        return Activations.load(file)
+        return _warned(Activations.load(file))
 
-    pool = POOLS[position] if isinstance(position, str) else position
-    groups: list[tuple[Sequence[str], HooksFor | None]] = [((*contrast.positive, *contrast.negative), None)]
-    if negatives_under is not None:
-        groups = [(contrast.positive, None), (contrast.negative, negatives_under)]
-    passes = [_forward(model, texts, names, pool, batch_size, prepend_bos, under) for texts, under in groups]
+    counted = [torch.ones_like(row, dtype=torch.bool) if special_tokens else ~is_special(model, row) for row in rows]
+    if _over_tokens(position):
+        _require_counted(contrast, counted, position)
+    run = _Run(model, rows, counted, names, position, NormMeter(model))
     n = len(contrast.positive)
+    parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
+    if negatives_under is not None:
+        parts = [(range(n), None), (range(n, len(rows)), negatives_under)]
+    with turn(model):
+        for texts, under in parts:
+            run.forward(texts, batch_size, under)
     found: dict[int, LayerActivations] = {}
-    for layer in wanted:
-        chunks = [chunk for rows in passes for chunk in rows[layer]]
-        found[layer] = LayerActivations(torch.cat(chunks[:n]), torch.cat(chunks[n:]))
-    for layer, acts in found.items():
-        require_finite(f"activations at layer {layer} (positive)", acts.positive)
-        require_finite(f"activations at layer {layer} (negative)", acts.negative)
-    result = Activations(found, identity, provenance)
+    for layer, pooled in run.pooled.items():
+        labels = [_repeated(contrast.positive_groups, pooled[:n]), _repeated(contrast.negative_groups, pooled[n:])]
+        found[layer] = LayerActivations(torch.cat(pooled[:n]), torch.cat(pooled[n:]), *labels)
+        require_finite(f"activations at layer {layer} (positive)", found[layer].positive)
+        require_finite(f"activations at layer {layer} (negative)", found[layer].negative)
+    result = _warned(Activations(found, identity, provenance, run.meter.report()))
     if file is not None:
         result.save(file)
     return result
 
 
-def _cache_file(cache: str | Path, identity: ModelIdentity, provenance: dict[str, Any]) -> Path:
-    """Where a result is kept: a name hashed from all that determines it."""
-    key = json.dumps([asdict(identity), provenance], sort_keys=True)
-    return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+def _repeated(groups: Sequence[int], chunks: Sequence[Tensor]) -> tuple[int, ...]:
+    """The group of every row, from that of every text."""
+    return tuple(int(g) for g, chunk in zip(groups, chunks, strict=True) for _ in range(len(chunk)))
 
 
-def _forward(
-    model: TransformerBridge,
-    texts: Sequence[str],
-    names: dict[int, str],
-    pool: PoolFn,
-    batch_size: int,
-    prepend_bos: bool | None,
-    under: HooksFor | None,
-) -> dict[int, list[Tensor]]:
-    """Pooled rows of every text at every layer: `{layer: [one [rows, *width] tensor a text]}`."""
-    tokens = [fitting_tokens(model, text, prepend_bos) for text in texts]
-    rows: dict[int, list[Tensor]] = {layer: [torch.empty(0)] * len(texts) for layer in names}
-    batch: list[int] = []
-    mask = torch.empty(0)
+def _over_tokens(position: object) -> bool:
+    return position in OVER_TOKENS
 
-    def keep(x: Tensor, hook: Any, layer: int) -> None:
-        real = mask.to(x.device)
-        pooled = pool(x, real).detach().float().cpu()
-        per_text = real.sum(1).tolist() if len(pooled) == int(real.sum()) and len(pooled) != len(batch) else None
-        for i, part in zip(batch, pooled.split(per_text or [1] * len(batch)), strict=True):
-            rows[layer][i] = part
 
-    hooks = [(name, partial(keep, layer=layer)) for layer, name in names.items()]
-    # nothing past the last wanted block is needed; stopping at n_layers would return logits anyway, so of one position
-    stop = max(names) + 1
-    until = unembed_last(model, 1) if stop == int(model.cfg.n_layers) else {"stop_at_layer": stop}
-    batches = _batches([len(row) for row in tokens], batch_size, mixed=under is None)
-    for batch in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
-        ids, mask = _pad_right([tokens[i] for i in batch])
-        # ours come last, so that they see what steering has left
-        with model.hooks(fwd_hooks=[*([] if under is None else under(ids.shape[1])), *hooks]):
-            model(ids.to(model.cfg.device), attention_mask=mask.to(model.cfg.device).long(), return_type=None, **until)
-    return rows
+def _warned(acts: Activations) -> Activations:
+    position = acts.provenance["position"]
+    if _over_tokens(position):
+        warn_of_dominance(acts.norms, position)
+    return acts
+
+
+def _require_counted(contrast: ContrastSet, counted: Sequence[Bool[Tensor, " _"]], position: object) -> None:
+    """Raise for a text of special tokens alone, of which a pool over the others has nothing."""
+    for i, taken in enumerate(counted):
+        if not bool(taken.any()):
+            n = len(contrast.positive)
+            name, texts, at = ("positive", contrast.positive, i) if i < n else ("negative", contrast.negative, i - n)
+            raise ValueError(
+                f"position={position!r}: {name}[{at}]={texts[at]!r} has special tokens only, which are left out; pass "
+                "special_tokens=True, or drop the text"
+            )
+
+
+class _Enough(Exception):
+    """Raised in a forward pass whose last layer of interest is read."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Forward passes over a contrast's texts, and what they leave.
+
+    Attributes:
+        rows: the tokens of every text.
+        counted: which of them a pool over tokens takes.
+        names: the hook point of every layer.
+        pooled: by layer, one [rows, *width] tensor a text.
+    """
+
+    model: TransformerBridge
+    rows: list[Int[Tensor, " _"]]
+    counted: list[Bool[Tensor, " _"]]
+    names: dict[int, str]
+    position: str | PoolFn
+    meter: NormMeter
+    pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
+
+    def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
+        """Run these texts, with hooks under them."""
+        model, names = self.model, self.names
+        pool = POOLS[self.position] if isinstance(self.position, str) else self.position
+        batch: list[int] = []
+        taken = torch.empty(0)
+        last = max(names)
+
+        def keep(x: Tensor, hook: Any, layer: int) -> None:
+            x = x.detach()
+            self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
+            pooled = pool(x, taken.to(x.device)).float().cpu()
+            n = int(taken.sum())
+            per_text = taken.sum(1).tolist() if len(pooled) == n and n != len(batch) else [1] * len(batch)
+            kept = self.pooled.setdefault(layer, [torch.empty(0)] * len(self.rows))
+            for i, part in zip(batch, pooled.split(per_text), strict=True):
+                kept[i] = part
+            if layer == last:
+                raise _Enough  # what comes behind, the unembedding too, is not needed
+
+        hooks = [(name, partial(keep, layer=layer)) for layer, name in sorted(names.items())]
+        batches = _batches([len(self.rows[i]) for i in texts], batch_size, mixed=under is None)
+        for within in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
+            batch = [texts[i] for i in within]
+            ids, real = _pad_right([self.rows[i] for i in batch])
+            counted, _ = _pad_right([self.counted[i] for i in batch])
+            taken = counted if _over_tokens(self.position) else real
+            self.meter.begin(ids, real, counted)
+            inputs, mask = ids.to(model.cfg.device), real.to(model.cfg.device).long()
+            # ours come last, so that they see what steering has left
+            with hooked(model, [*([] if under is None else under(ids.shape[1])), *hooks]) as run, suppress(_Enough):
+                run(input_ids=inputs, attention_mask=mask)
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

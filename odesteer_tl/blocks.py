@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from odesteer_tl._turn import turn
+from odesteer_tl.plain import PlainModel, hooked
+
 #: a block's forward, given the one it replaces
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -24,7 +27,7 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Decoder:
     """One token a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
 
-    model: TransformerBridge
+    model: TransformerBridge | PlainModel
     attention_mask: Int[Tensor, "batch pos"]
     cache: Cache | None
 
@@ -41,8 +44,8 @@ class Decoder:
         if self.cache is None:
             self.cache = DynamicCache()
         known = None if self.cache.get_seq_length() == 0 else edited
-        with replaced(self.model, {} if known is None else {layer: returning(known)}, 0 if known is None else layer):
-            logits = self.model(tokens, attention_mask=self.attention_mask, past_key_values=self.cache)[:, -1]
+        wraps, skip = ({}, 0) if known is None else ({layer: returning(known)}, layer)
+        logits = passed(self.model, wraps, skip, tokens, self.attention_mask, self.cache).logits[:, -1]
         # a block that did not run has no keys for the token, which nobody will ask for; their number is asked for
         for kept in () if known is None else self.cache.layers[: layer + 1]:
             assert isinstance(kept, DynamicLayer)
@@ -54,13 +57,13 @@ class Decoder:
 
 @torch.no_grad()
 def unembed(
-    model: TransformerBridge, residuals: Float[Tensor, "batch pos d_model"]
+    model: TransformerBridge | PlainModel, residuals: Float[Tensor, "batch pos d_model"]
 ) -> Float[Tensor, "batch pos vocab"]:
     """Logits of the stream after the last block: final norm, unembedding, and whatever the model does with them."""
     n_layers = int(model.cfg.n_layers)
     tokens = torch.zeros(residuals.shape[:2], dtype=torch.long, device=residuals.device)
-    with replaced(model, {n_layers - 1: returning(residuals)}, skip=n_layers - 1):
-        return model(tokens)
+    wraps = {n_layers - 1: returning(residuals)}
+    return passed(model, wraps, n_layers - 1, tokens, torch.ones_like(tokens), None, residuals.shape[1]).logits
 
 
 def extensible(cache: Cache | None) -> Cache | None:
@@ -75,26 +78,49 @@ def extensible(cache: Cache | None) -> Cache | None:
     return own
 
 
-def forward(
-    model: TransformerBridge,
-    tokens: Int[Tensor, "batch pos"],
+class _Enough(Exception):
+    """Raised in a forward pass behind the last block that is needed."""
+
+
+def passed(
+    model: TransformerBridge | PlainModel,
+    wraps: Mapping[int, Wrap],
+    skip: int,
+    tokens: Int[Tensor, "batch new"],
     mask: Int[Tensor, "batch pos"],
-    start: int,
     cache: Cache | None,
-    last: int,
+    last: int = 1,
     until: int | None = None,
-) -> Float[Tensor, "batch last vocab"]:
-    """Logits at the last positions; the tokens before `start` are in the cache. `until` is the last block needed."""
-    stops = until is not None and until + 1 < int(model.cfg.n_layers)
-    end: dict[str, Any] = {"stop_at_layer": until + 1} if stops and until is not None else unembed_last(model, last)
-    out = model(tokens[:, start:], attention_mask=mask, past_key_values=cache, **end)
-    return out[:, -last:]
+) -> Any:
+    """What the transformers model returns of a pass in which blocks are wrapped and those before `skip` left out.
+
+    Args:
+        tokens, mask: those behind the cached ones, and a mask of both.
+        last: how many positions are unembedded, at least.
+        until: the last block needed; behind it the pass ends, and None is returned.
+    """
+    if until is not None:
+        wraps = {**wraps, until: _ending(wraps.get(until))}
+    with hooked(model, []) as run, replaced(model, wraps, skip), suppress(_Enough):
+        known = inspect.signature(run.forward).parameters
+        told: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in known else {}
+        if "position_ids" in known:
+            told["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)[:, mask.shape[1] - tokens.shape[1] :]
+        return run(input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, **told)
+    return None
 
 
-def unembed_last(model: TransformerBridge, last: int) -> dict[str, int]:
-    """The argument that unembeds the last positions alone, where the model has it."""
-    known = inspect.signature(type(model.original_model).forward).parameters
-    return {"logits_to_keep": last} if "logits_to_keep" in known else {}
+def _ending(wrap: Wrap | None) -> Wrap:
+    def ending(forward: Callable[..., Any]) -> Callable[..., Any]:
+        inner = forward if wrap is None else wrap(forward)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            inner(*args, **kwargs)
+            raise _Enough
+
+        return run
+
+    return ending
 
 
 def returning(edited: Tensor) -> Wrap:
@@ -119,19 +145,23 @@ def recording(found: dict[int, Tensor], layer: int) -> Wrap:
 
 
 @contextmanager
-def replaced(model: TransformerBridge, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
-    """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened."""
+def replaced(model: TransformerBridge | PlainModel, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
+    """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened.
+
+    Other threads wait for the model.
+    """
     blocks: Any = model.blocks
     identities: dict[int, Wrap] = {i: (lambda forward: lambda hidden_states, *args, **kwargs: hidden_states)
                                    for i in range(skip)}  # fmt: skip
-    before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
-    try:
-        for i, wrap in {**identities, **wraps}.items():
-            blocks[i].__dict__["forward"] = wrap(blocks[i].forward)
-        yield
-    finally:
-        for i, forward in before.items():
-            if forward is None:
-                blocks[i].__dict__.pop("forward", None)
-            else:
-                blocks[i].__dict__["forward"] = forward
+    with turn(model):
+        before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
+        try:
+            for i, wrap in {**identities, **wraps}.items():
+                blocks[i].__dict__["forward"] = wrap(blocks[i].forward)
+            yield
+        finally:
+            for i, forward in before.items():
+                if forward is None:
+                    blocks[i].__dict__.pop("forward", None)
+                else:
+                    blocks[i].__dict__["forward"] = forward

@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
+from odesteer_tl._turn import turn
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
@@ -57,11 +58,13 @@ class Composition(Displayed):
     def on(self, model: TransformerBridge, prompt_length: int | None = None) -> Generator[TransformerBridge]:
         """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
 
+        Other threads that are to steer, generate from or collect from the model wait until the block is left.
+
         Raises:
-            ValueError: a member cannot run on this model.
+            ValueError: a member cannot run on this model, or it is in training mode.
         """
         self.check(model)
-        with model.hooks(fwd_hooks=self.hooks(prompt_length)):
+        with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length)):
             yield model
 
     def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:

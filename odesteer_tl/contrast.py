@@ -14,9 +14,10 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from odesteer_tl._check import require_texts, warn
 from odesteer_tl._display import Displayed
-
-Record = Mapping[str, Any]
+from odesteer_tl.chats import Messages, Turns, render_chat
+from odesteer_tl.records import Record, is_chat, joined_turns, read_records
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class ContrastSet(Displayed):
         positive_groups, negative_groups: one label a text; texts that share a label stay on one side of a split.
             By default equal-length classes are paired by index and identical texts are joined.
         provenance: where the texts came from and which splits were taken, as JSON-able values.
+        positive_prompts, negative_prompts: how many characters at the beginning of each text are its prompt, the rest
+            being the completion; None where nothing is known of that.
+        prepend_bos: what reading the texts does about a BOS unless it is told otherwise: False for chats, whose
+            template has written every special token; None as TransformerLens does.
 
     Example:
         >>> import odesteer_tl as ode
@@ -44,8 +49,25 @@ class ContrastSet(Displayed):
     positive_groups: tuple[int, ...]
     negative_groups: tuple[int, ...]
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+    positive_prompts: tuple[int, ...] | None = None
+    negative_prompts: tuple[int, ...] | None = None
+    prepend_bos: bool | None = None
 
     def __post_init__(self) -> None:
+        for name, texts, prompts in (
+            ("positive_prompts", self.positive, self.positive_prompts),
+            ("negative_prompts", self.negative, self.negative_prompts),
+        ):
+            if prompts is None:
+                continue
+            if len(prompts) != len(texts):
+                raise ValueError(f"{name} has {len(prompts)} lengths for {len(texts)} texts; give one a text")
+            for i, (text, characters) in enumerate(zip(texts, prompts, strict=True)):
+                if not 0 <= characters < len(text):
+                    raise ValueError(
+                        f"{name}[{i}]={characters} leaves no completion in a text of {len(text)} characters; "
+                        "a prompt must be shorter than its text"
+                    )
         for name, texts in (("positive", self.positive), ("negative", self.negative)):
             if not texts:
                 raise ValueError(f"{name} is empty; a contrast needs at least one text on each side")
@@ -69,9 +91,12 @@ class ContrastSet(Displayed):
                 always share a group, so that a split can never leak one.
 
         Raises:
-            ValueError: a class is empty, a text is blank, or `groups` does not match the texts.
+            ValueError: a class is empty or one string, a text is blank or no string, or `groups` does not match them.
+
+        Warns:
+            UserWarning: a text that stands many times joins most of the texts into one group.
         """
-        pos, neg = tuple(positive), tuple(negative)
+        pos, neg = tuple(require_texts("positive", positive)), tuple(require_texts("negative", negative))
         if groups is None:
             start = 0 if len(pos) == len(neg) else len(pos)
             groups = (range(len(pos)), range(start, start + len(neg)))
@@ -81,7 +106,85 @@ class ContrastSet(Displayed):
                 "give one label a text"
             )
         joined = _join_groups([*groups[0], *groups[1]], [*pos, *neg])
-        return cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+        contrast = cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+        if contrast._one_group_rules() and (cause := contrast._repetition()):
+            warn(f"{cause}: a split keeps them together, and folds and intervals take them for one")
+        return contrast
+
+    @classmethod
+    def from_completions(
+        cls,
+        prompts: str | Iterable[str],
+        positive: Iterable[str],
+        negative: Iterable[str],
+        groups: tuple[Sequence[object], Sequence[object]] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> ContrastSet:
+        """Build a contrast from prompts with two completions each; where a completion begins is remembered.
+
+        A text is `prompt + completion`, with nothing put between: let one of them have the space.
+
+        Args:
+            prompts: one a row, or one for all.
+            positive, negative: the completions.
+            groups: as in `from_texts`; by default rows of equal prompts share a group, unless all have the same one.
+
+        Raises:
+            ValueError: there are not as many prompts and completions, a completion is blank, or see `from_texts`.
+
+        Example:
+            >>> import odesteer_tl as ode
+            >>> contrast = ode.ContrastSet.from_completions(["I feel", "It was"], [" fine", " fun"], [" ill", " dull"])
+            >>> contrast.negative[0], contrast.negative[0][contrast.negative_prompts[0] :]
+            ('I feel ill', ' ill')
+        """
+        good, bad = require_texts("positive", positive), require_texts("negative", negative)
+        asked = [prompts] * len(good) if isinstance(prompts, str) else require_texts("prompts", prompts)
+        if not len(asked) == len(good) == len(bad):
+            raise ValueError(
+                f"prompts, positive and negative have {len(asked)}, {len(good)} and {len(bad)} rows; give every prompt "
+                "one completion of each"
+            )
+        for name, rows in (("prompts", asked), ("positive", good), ("negative", bad)):
+            for i, row in enumerate(rows):
+                if name != "prompts" and not row.strip():
+                    raise ValueError(f"{name}[{i}]={row!r} is not a text; drop the row or fix its column")
+        if groups is None and len(set(asked)) > 1:
+            groups = (asked, asked)
+        texts = [[prompt + end for prompt, end in zip(asked, ends, strict=True)] for ends in (good, bad)]
+        contrast = cls.from_texts(*texts, groups=groups, provenance=provenance or {"source": "completions"})
+        lengths = tuple(len(prompt) for prompt in asked)
+        return replace(contrast, positive_prompts=lengths, negative_prompts=lengths)
+
+    @classmethod
+    def from_chat(
+        cls,
+        model: Any,
+        positive: Iterable[Messages],
+        negative: Iterable[Messages],
+        groups: tuple[Sequence[object], Sequence[object]] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> ContrastSet:
+        """Build a contrast from chats, written as the model's own template writes them.
+
+        A chat that ends with the assistant's turn is left open behind its content, which is the completion: its last
+        token is the text's. Any other is followed by what asks for the assistant's turn. The template writes the
+        special tokens, the BOS among them; none is to be added when the texts are read.
+
+        Args:
+            model: a bridge, or a tokenizer, with a chat template.
+            positive, negative: lists of `{"role": …, "content": …}`.
+            groups: as in `from_texts`.
+
+        Raises:
+            ValueError: there is no chat template, a chat is empty or not a list of messages, or the template does not
+                write a chat as the continuation of the chat before its last turn.
+        """
+        sides = [[render_chat(model, chat) for chat in chats] for chats in (positive, negative)]
+        texts = [[turns.text for turns in side] for side in sides]
+        contrast = cls.from_texts(*texts, groups=groups, provenance=provenance or {"source": "chats"})
+        starts = [_prompt_lengths(side) for side in sides]
+        return replace(contrast, positive_prompts=starts[0], negative_prompts=starts[1], prepend_bos=False)
 
     @classmethod
     def from_records(
@@ -90,11 +193,13 @@ class ContrastSet(Displayed):
         *,
         text: str | None = None,
         label: str | None = None,
-        positive: object,
-        negative: object,
+        positive: object = "positive",
+        negative: object = "negative",
+        prompt: str | None = None,
         group: str | None = None,
         template: str | Callable[[Record, str], str] = "{text}",
         provenance: dict[str, Any] | None = None,
+        model: Any = None,
     ) -> ContrastSet:
         """Build a contrast from rows, in one of two layouts.
 
@@ -102,48 +207,108 @@ class ContrastSet(Displayed):
         two values. Paired rows: leave `text` and `label` out; `positive` and `negative` name the two columns.
 
         Args:
+            prompt: of paired rows, the column of what both completions follow (see `from_completions`).
+            model: whose chat template writes message lists as texts (see `from_chat`); of a row with a prompt, prompt
+                and completion are the turns of one chat, a plain text being the user's and the assistant's.
             group: a column whose equal values are kept on one side of a split; paired rows are groups anyway.
             template: how a row becomes a text: a format string over the row's columns and `{text}`, or a callable
                 `(row, text) -> str`.
 
         Raises:
-            ValueError: a column is missing, only one of `text` and `label` is given, or a class is empty.
+            ValueError: a column is missing, only one of `text` and `label` is given, a class is empty, or a row has
+                something else than a string where its text is meant (row and column are named).
         """
+        if isinstance(records, str | bytes | Mapping) or hasattr(records, "columns"):
+            raise ValueError(
+                f"records is a {type(records).__name__}, not a sequence of rows; pass a list of dicts, such as "
+                "frame.to_dict('records')"
+            )
         rows = list(records)
+        for i, row in enumerate(rows):
+            if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"row {i} is a {type(row).__name__}, not a mapping of columns; pass a list of dicts")
         if (text is None) != (label is None):
             raise ValueError(f"text={text!r}, label={label!r}: give both (labelled rows) or neither (paired columns)")
         needed = [str(positive), str(negative)] if text is None else [text, str(label)]
-        for name in needed + ([group] if group else []):
+        for name in needed + [name for name in (group, prompt) if name]:
             if not rows or name not in rows[0]:
                 columns = sorted(rows[0]) if rows else []
                 raise ValueError(f"column {name!r} is missing; the rows have {columns}")
 
-        def render(row: Record, value: str) -> str:
+        provenance = provenance or {"source": "records"}
+        turns = [*needed, *([prompt] if prompt else [])]
+        if text is None and any(is_chat(row[name]) for row in rows for name in turns):
+            if model is None:
+                raise ValueError(
+                    f"column {positive!r}, {negative!r} or {prompt!r} holds message lists; pass model=, whose chat "
+                    "template writes them as texts"
+                )
+            chats = [[joined_turns(row[prompt] if prompt else [], row[name]) for row in rows] for name in needed]
+            labels = [row[group] for row in rows] if group else range(len(rows))
+            return cls.from_chat(model, *chats, groups=(labels, labels), provenance=provenance)
+
+        def text_of(i: int, column: str) -> str:
+            value = rows[i][column]
+            if not isinstance(value, str):
+                raise ValueError(
+                    f"row {i}, column {column!r}: {value!r} is not a text but a {type(value).__name__}; drop the row, "
+                    "or make the column strings"
+                )
+            return value
+
+        if prompt is not None:
+            if text is not None or template != "{text}":
+                raise ValueError(f"prompt={prompt!r} goes with paired columns alone, without text, label or template")
+            labels = [row[group] for row in rows] if group else None
+            return cls.from_completions(
+                *([text_of(i, name) for i in range(len(rows))] for name in (prompt, *needed)),
+                groups=None if labels is None else (labels, labels),
+                provenance=provenance,
+            )
+
+        def render(i: int, column: str) -> str:
+            row, value = rows[i], text_of(i, column)
             return template(row, value) if callable(template) else template.format(**{**row, "text": value})
 
         sides: tuple[list[str], list[str]] = ([], [])
-        labels: tuple[list[object], list[object]] = ([], [])
+        grouped: tuple[list[object], list[object]] = ([], [])
         for i, row in enumerate(rows):
             for side, wanted in enumerate((positive, negative)):
                 if text is None or str(row[str(label)]) == str(wanted):
-                    sides[side].append(render(row, str(row[text or str(wanted)])))
-                    labels[side].append(row[group] if group else i)
-        return cls.from_texts(*sides, groups=labels, provenance=provenance or {"source": "records"})
+                    sides[side].append(render(i, text or str(wanted)))
+                    grouped[side].append(row[group] if group else i)
+        return cls.from_texts(*sides, groups=grouped, provenance=provenance)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **layout: Any) -> ContrastSet:
+        """Read a `.csv`, `.jsonl`, `.json` (an array of objects) or `.parquet` file.
+
+        Args:
+            layout: that of `from_records`; left out, the columns "positive" and "negative", behind "prompt" where
+                there is such a column. A column may hold message lists (in CSV as JSON), which need `model=`.
+
+        Raises:
+            ValueError: another ending, or see `from_records`.
+        """
+        rows = read_records(path)
+        if not layout.keys() - {"group", "model"} and rows and "prompt" in rows[0]:
+            layout["prompt"] = "prompt"
+        return cls.from_records(rows, provenance=_file_provenance(path), **layout)
 
     @classmethod
     def from_csv(cls, path: str | Path, **layout: Any) -> ContrastSet:
-        """Read a CSV file; `layout` is that of `from_records`."""
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-        return cls.from_records(rows, provenance=_file_provenance(path), **layout)  # pyright: ignore[reportArgumentType]
+        """Read a CSV file; see `from_file`."""
+        return cls.from_file(path, **layout)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **layout: Any) -> ContrastSet:
-        """Read a JSON-lines file (or one JSON array of objects); `layout` is that of `from_records`."""
-        content = Path(path).read_text(encoding="utf-8").strip()
-        # not splitlines, which also breaks at U+2028 and U+0085, and JSON strings may hold both
-        lines = content.split("\n")
-        rows = json.loads(content) if content.startswith("[") else [json.loads(line) for line in lines if line.strip()]
-        return cls.from_records(rows, provenance=_file_provenance(path), **layout)
+        """Read a JSON-lines file (or one JSON array of objects); see `from_file`."""
+        return cls.from_file(path, **layout)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, **layout: Any) -> ContrastSet:
+        """Read a Parquet file; see `from_file`."""
+        return cls.from_file(path, **layout)
 
     @classmethod
     def from_hub(cls, name: str, *, revision: str | None, split: str = "train", **layout: Any) -> ContrastSet:
@@ -191,7 +356,17 @@ class ContrastSet(Displayed):
             keep = set(shuffled[bounds[k] : bounds[k + 1]].tolist())
             cut = {"fractions": list(fractions), "seed": seed, "part": k, "groups": len(keep)}
             parts.append(self._select(keep, cut))
+        self._warn_of_shares(fractions, parts)
         return tuple(parts)
+
+    def _warn_of_shares(self, fractions: Sequence[float], parts: Sequence[ContrastSet]) -> None:
+        """Warn where repeated texts make the parts other than asked."""
+        n = [len(part.positive) + len(part.negative) for part in parts]
+        shares = [x / sum(n) for x in n]
+        off = max(abs(share - fraction) for share, fraction in zip(shares, fractions, strict=True))
+        if off > 0.1 and self._one_group_rules() and (cause := self._repetition()):
+            got = ", ".join(f"{share:.2f}" for share in shares)
+            warn(f"fractions={tuple(fractions)}: the parts hold shares of {got} of the texts; {cause}")
 
     def _select(self, keep: set[int], cut: dict[str, Any]) -> ContrastSet:
         """The texts whose group is in `keep`."""
@@ -200,7 +375,7 @@ class ContrastSet(Displayed):
         if not pos or not neg:
             raise ValueError(
                 f"fractions={cut['fractions']}: part {cut['part']} would hold {len(pos)} positive and {len(neg)} "
-                "negative texts; use fewer or larger parts, or more texts"
+                f"negative texts; {self._repetition() or 'use fewer or larger parts, or more texts'}"
             )
         return replace(
             self,
@@ -208,7 +383,30 @@ class ContrastSet(Displayed):
             negative=tuple(self.negative[i] for i in neg),
             positive_groups=tuple(self.positive_groups[i] for i in pos),
             negative_groups=tuple(self.negative_groups[i] for i in neg),
+            positive_prompts=None if self.positive_prompts is None else tuple(self.positive_prompts[i] for i in pos),
+            negative_prompts=None if self.negative_prompts is None else tuple(self.negative_prompts[i] for i in neg),
             provenance={**self.provenance, "splits": [*self.provenance.get("splits", []), cut]},
+        )
+
+    def _repetition(self) -> str | None:
+        """What a text that stands three times or more does to the groups, for messages."""
+        labels = np.asarray([*self.positive_groups, *self.negative_groups])
+        texts = pd.Series([*self.positive, *self.negative])
+        counts = texts.value_counts()
+        if counts.iloc[0] < 3:
+            return None
+        group = labels[int((texts == counts.index[0]).to_numpy().argmax())]
+        return (
+            f"the text {str(counts.index[0])[:60]!r} stands {counts.iloc[0]} times, and equal texts share a group with "
+            f"whatever they are paired with, so that {int((labels == group).sum())} of {len(texts)} texts are one "
+            "group; drop its repetitions"
+        )
+
+    def _one_group_rules(self) -> bool:
+        """Whether one group holds more than half of a class."""
+        return any(
+            2 * pd.Series(groups).value_counts().iloc[0] > max(len(groups), 2)
+            for groups in (self.positive_groups, self.negative_groups)
         )
 
     @property
@@ -218,9 +416,11 @@ class ContrastSet(Displayed):
 
     @property
     def digest(self) -> str:
-        """A hash of the texts of both classes, in order."""
-        payload = json.dumps([self.positive, self.negative]).encode()
-        return hashlib.sha256(payload).hexdigest()[:16]
+        """A hash of the texts of both classes, in order, and of where their completions begin."""
+        content: list[object] = [self.positive, self.negative]
+        if self.positive_prompts is not None or self.negative_prompts is not None:
+            content += [self.positive_prompts, self.negative_prompts]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -246,6 +446,12 @@ def _join_groups(labels: Sequence[object], texts: Sequence[str]) -> tuple[int, .
     graph = coo_array((np.ones(len(group)), (group, text)), shape=(size, size))
     _, component = connected_components(graph, directed=False)
     return tuple(int(c) for c in component[group])
+
+
+def _prompt_lengths(side: Sequence[Turns]) -> tuple[int, ...] | None:
+    """Where the completions of one class begin, if every chat has one."""
+    starts = tuple(turns.start for turns in side if turns.start is not None)
+    return starts if len(starts) == len(side) else None
 
 
 def _file_provenance(path: str | Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import LogitsProcessor
 
+from odesteer_tl._check import require_texts
+
 #: `tokens so far [batch, pos] → marked tokens [vocab] or [batch, vocab]`: what a rule engine says of the next token
 Rule = Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "*batch vocab"]]
 
@@ -78,6 +80,7 @@ def stem_rule(model: TransformerBridge, stems: Sequence[str]) -> Rule:
     Raises:
         ValueError: no stems, or one that begins no token of this vocabulary.
     """
+    stems = require_texts("stems", stems)
     tokenizer: Any = model.tokenizer
     # the logits may be wider than the tokenizer (padded for speed) or narrower (tokens added without new weights)
     n = min(len(tokenizer), int(model.cfg.d_vocab))

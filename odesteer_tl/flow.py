@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl._check import require_nonzero_rows, require_one_of, require_width
-from odesteer_tl._display import Displayed, of
+from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, require_one_of, require_width
+from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
+from odesteer_tl.certify.written import hold_back
 from odesteer_tl.extrapolation import extrapolated_end
-from odesteer_tl.fields.barrier import BarrierField, DiagonalField
+from odesteer_tl.fields.barrier import BarrierField, DiagonalField, TransformField
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
-
-
-@dataclass(frozen=True, repr=False)
-class Path(Displayed):
-    """What a solve returns.
-
-    Attributes:
-        end: the end points, in the dtype of the activations.
-        points: all points of the path if it was recorded, in the dtype that was integrated in.
-        n_evaluations: evaluations of the field per activation (fewer than the steps where these are extrapolated).
-        stationary: where the path ended at a numerical fixed point of the field.
-    """
-
-    end: Float[Tensor, "*batch d"]
-    points: Float[Tensor, "steps_plus_1 *batch d"] | None
-    n_evaluations: int
-    stationary: Bool[Tensor, "*batch"]
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "end": self.end,
-            "points": "not recorded" if self.points is None else self.points,
-            "evaluations of the field": self.n_evaluations,
-            "ended at a fixed point": of(int(self.stationary.sum()), self.stationary.numel()),
-        }
-
+from odesteer_tl.levels import climb, level_of, quantile_share
+from odesteer_tl.path import Path as Path
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
+#: the units a strength is given in
+UNITS = ("angle", "T", "relative", "multiplier")
 #: from this many unrecorded steps on, the end point is extrapolated from coarser integrations (extrapolation.py)
 EXTRAPOLATE_FROM = 100
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How far and how to integrate. Give the strength in exactly one of three units.
+    """How far and how to integrate. Give the strength in exactly one of four units, or the `level` h is to reach.
 
-    A strength is one number, or a tensor with one for every row, of a shape that broadcasts to that of the
+    A strength is one number, or a tensor (or array) with one for every row, of a shape that broadcasts to that of the
     activations without their width: `angle=torch.tensor([[0.1], [0.3]])` for two prompts of any length.
 
     `angle` and `relative` are lengths of path whatever the field: one of its own speed is then followed at unit speed,
@@ -63,11 +43,21 @@ class Flow:
         T: integration time. For a unit-speed field the length of the path, in activation units (the paper's); a field
             of its own speed is followed for that time, so that T = 1 in one Euler step applies a map T(a) = a + v(a).
         relative: fraction of the median norm of the fitting activations, T = relative · median.
-        steps: N ≥ 1.
-        method: "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
+        multiplier: in the method's own unit, α of `a + α·v` with v as the method learned it, not normalised: a setting
+            of a paper, of steering-vectors or of repeng, as it is. T is α · `field.length` for a `ConstantField`, and α
+            for a field of its own speed, where 1 is the whole of the map.
+        steps: N ≥ 1; by default 10, and 1 with `multiplier`.
+        method: by default "geodesic"; "euler" with `multiplier`, which then adds; "certified" with `level`.
+            "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
-            orders 1 and 2), "certified" (geodesic steps cut where h would stop rising), or "optimal" (the maximum of
-            h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+            orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
+            until, rounded to the dtype of the activations, it is proved no lower than the start), or "optimal" (the
+            maximum of h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+        level: follow a barrier's flow until h is this: a number, one a row, or "median", "q75", …: that quantile of h
+            over the positives the barrier was fitted on (those it was calibrated on, once it was). `angle`, by
+            default π, is then the longest path allowed, and N steps share the rise of h, all proved to raise it
+            throughout, the last ending on the level. A row that is there already rests; one that cannot get there
+            ends at its best, and `Path.reached` says so.
 
     Raises:
         ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
@@ -85,29 +75,64 @@ class Flow:
     angle: Strength | None = None
     T: Strength | None = None
     relative: Strength | None = None
-    steps: int = 10
-    method: str = "geodesic"
+    steps: int = cast(int, None)
+    method: str = cast(str, None)
+    multiplier: Strength | None = None
+    level: Strength | str | None = None
+
+    if TYPE_CHECKING:  # steps and method may be left to the unit; the attributes are what was chosen
+
+        def __init__(
+            self, angle: Strength | None = None, T: Strength | None = None, relative: Strength | None = None,
+            steps: int | None = None, method: str | None = None, multiplier: Strength | None = None,
+            level: Strength | str | None = None,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in (("angle", self.angle), ("T", self.T), ("relative", self.relative)) if v is not None}
-        if len(given) != 1:
-            raise ValueError(f"strength given as {given or 'nothing'}; give exactly one of angle, T and relative")
+        given = {name: value for name in (*UNITS, "level") if (value := getattr(self, name)) is not None}
+        if len(given) != 1 and set(given) != {"level", "angle"}:
+            raise ValueError(
+                f"strength given as {given or 'nothing'}; give exactly one of {', '.join(UNITS)}, or level and, if "
+                "it should go no further, angle"
+            )
+        if self.method is None:  # pyright: ignore[reportUnnecessaryComparison]
+            chosen = {"multiplier": "euler", "level": "certified"}.get(self.unit, "geodesic")
+            object.__setattr__(self, "method", chosen)
+        if self.steps is None:  # pyright: ignore[reportUnnecessaryComparison]
+            object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
         require_one_of("method", self.method, INTEGRATORS)
+        # Python's own numbers, so that what was given can be saved
+        given = {name: x if isinstance(x, str) else as_strength(name, x) for name, x in given.items()}
+        for name, value in {**given, "steps": as_integer("steps", self.steps)}.items():
+            object.__setattr__(self, name, value)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1; for no steering use a strength of 0")
-        ((name, value),) = given.items()
-        if not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+        for name, value in given.items():
+            if isinstance(value, str):
+                quantile_share(value)
+            elif not bool(torch.as_tensor(value, dtype=torch.float32).isfinite().all()):
+                raise ValueError(
+                    f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
+                    "smaller strength (an angle of 2π is a whole turn)"
+                )
+        strength = self.angle if self.level is not None else self.strength
+        forward = INTEGRATORS[self.method].needs_quadratic and strength is not None
+        if forward and bool(torch.as_tensor(strength).lt(0).any()):
             raise ValueError(
-                f"{name}={value} must be finite in float32, so below {torch.finfo(torch.float32).max:.1e}; use a "
-                "smaller strength (an angle of 2π is a whole turn)"
+                f"{next(iter(given))}={strength} is negative, but method={self.method!r} has no inverse; use 'geodesic'"
             )
-        if bool(torch.as_tensor(value).lt(0).any()) and INTEGRATORS[self.method].needs_quadratic:
-            raise ValueError(f"{name}={value} is negative, but method={self.method!r} has no inverse; use 'geodesic'")
+        if self.level is not None and self.method != "certified":
+            raise ValueError(f"level={self.level} with method={self.method!r}: only 'certified' meets a level")
 
     @property
-    def strength(self) -> Strength:
+    def unit(self) -> str:
+        """The name of the strength that was given: one of `UNITS`, or "level"."""
+        return "level" if self.level is not None else next(x for x in UNITS if getattr(self, x) is not None)
+
+    @property
+    def strength(self) -> Strength | str:
         """What was given, in its unit."""
-        return next(v for v in (self.angle, self.T, self.relative) if v is not None)
+        return cast("Strength | str", getattr(self, self.unit))
 
     def config(self) -> dict[str, float | int | str | None]:
         """The constructor's arguments, JSON-able.
@@ -115,11 +140,12 @@ class Flow:
         Raises:
             ValueError: the strength is one of every row, which means nothing without those rows.
         """
-        if isinstance(self.strength, Tensor):
-            raise ValueError(
-                f"strength holds one number for each of {tuple(self.strength.shape)} rows and cannot be saved; "
-                "use one number"
-            )
+        for value in (self.strength, self.angle):
+            if isinstance(value, Tensor):
+                raise ValueError(
+                    f"strength holds one number for each of {tuple(value.shape)} rows and cannot be saved; "
+                    "use one number"
+                )
         return asdict(self)
 
     def length(self, field: VectorField, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 1"]:
@@ -129,18 +155,15 @@ class Flow:
             ValueError: a tensor of strengths that does not fit the rows, `relative` without a median norm, or a length
                 that is no finite number.
         """
-        strength = torch.as_tensor(self.strength, dtype=norms.dtype, device=norms.device)
-        try:
-            each = strength.expand(norms.shape[:-1]).unsqueeze(-1)
-        except RuntimeError as error:
-            raise ValueError(
-                f"strength has shape {tuple(strength.shape)}, which does not broadcast to the "
-                f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
-            ) from error
+        if self.level is not None:
+            raise ValueError(f"level={self.level}: how far a level is depends on where a row starts; use solve")
+        each = _one_a_row(cast(Strength, self.strength), norms).unsqueeze(-1)
         if self.angle is not None:
             T = each * norms
         elif self.T is not None:
             T = each
+        elif self.multiplier is not None:
+            T = each * field.own_length
         elif field.median_norm is not None:
             T = each * field.median_norm
         else:
@@ -152,9 +175,10 @@ class Flow:
             )
         return T
 
-    @torch.no_grad()
     def solve(self, field: VectorField, a: Float[Tensor, "*batch d"], record: bool = False) -> Path:
         """Integrate from every row of `a` on its own; rows never influence each other.
+
+        Where gradients are enabled they pass through, to the activations and to the field's own tensors.
 
         Args:
             field: the velocity; in float32 (float64 for float64 activations and for `certified` and `optimal`).
@@ -162,51 +186,94 @@ class Flow:
             record: keep all N + 1 points.
 
         Raises:
-            ValueError: wrong width, a zero or non-finite activation, or a method the field does not allow.
+            ValueError: wrong width, or one in which nothing turns, a zero or non-finite activation, or a method the
+                field does not allow; in the backward pass, a gradient asked of "certified" or "optimal", which have
+                none.
         """
+        if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.method].needs_quadratic:
+            path = self.solve(field, a.detach(), record)
+            return replace(path, end=NoGradient.apply(a, path.end, self.method))
         require_width("a", a, field.d_model)
         method = INTEGRATORS[self.method]
-        quadratic = field.quadratic if isinstance(field, BarrierField) else None
+        quadratic = field.quadratic if method.needs_quadratic and isinstance(field, BarrierField) else None
         if method.needs_quadratic and quadratic is None:
             raise ValueError(f"method={self.method!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
         exact = a.dtype == torch.float64 or method.needs_quadratic
         x = a.double() if exact else a.float()
-        norms = x.norm(dim=-1, keepdim=True)
+        norms = row_norms(x).unsqueeze(-1)
         require_nonzero_rows("a", norms)
+        if self.level is not None:
+            return self._to_level(field, a, x, norms, record)
         T = self.length(field, norms)
-        chart = field.chart(x)
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
-            return Path(a.clone(), points, 0, torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device))
+            still = torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device)
+            return Path(a.clone(), points, 0, still, still.clone() if self.method == "certified" else None)
+        if a.shape[-1] == 1 and (method.tangent or method.needs_quadratic or field.tangent):
+            raise ValueError(
+                f"a has width 1, where a sphere is two points and method={self.method!r} has nowhere to turn; use "
+                "method='euler' with a field that is no barrier's, or activations of more dimensions"
+            )
         if self.method == "optimal":
-            assert isinstance(chart.field, DiagonalField)
-            end = optimal_point(chart.field.values, chart.field.loads, chart.start, (T / norms).squeeze(-1))
-            coordinates, evaluations = [chart.start, end], 1
+            assert quadratic is not None
+            end = optimal_point(quadratic, x, (T / norms).squeeze(-1))
+            points = torch.stack([x, end]) if record else None
+            return Path(end.to(a.dtype), points, 1, (end == x).all(-1))
+        # a quadratic sees the direction alone: in a scale where no square of a tiny or a huge norm is lost
+        taken = exponents(x) if method.needs_quadratic else None
+        y0 = x if taken is None else times_power(x, -taken)
+        length = T if taken is None else times_power(T, -taken)
+        chart = field.eigenchart(y0) if quadratic is not None and isinstance(field, BarrierField) else field.chart(y0)
+        velocity, step = self._at_pace(method, field, chart.field)
+        many = method.smooth and self.steps >= EXTRAPOLATE_FROM and not record and not chart.start.requires_grad
+        if many and isinstance(chart.field, DiagonalField | TransformField):
+            coordinates, evaluations = self._extrapolate(method, chart.field, chart, length)
         else:
-            velocity, step = self._at_pace(method, field, chart.field)
-            if (
-                method.smooth
-                and self.steps >= EXTRAPOLATE_FROM
-                and isinstance(chart.field, DiagonalField)
-                and not record
-            ):
-                coordinates, evaluations = self._extrapolate(method, chart.field, chart, T)
-            else:
-                on_sphere = norms if method.project and field.tangent else None
-                coordinates = self._integrate(step, velocity, chart, T, on_sphere, record)
-                evaluations = method.evaluations * self.steps
+            on_sphere = norms if method.project and field.tangent else None
+            coordinates = self._integrate(step, velocity, chart, length, on_sphere, record)
+            evaluations = method.evaluations * self.steps
         end = coordinates[-1]
         still = (end == coordinates[-2]).all(-1)
-        points = torch.stack([x] + [chart.leave(y) for y in coordinates[1:]]) if record else None
-        final = points[-1] if points is not None else chart.leave(end)
+        left = [chart.leave(y) for y in (coordinates[1:] if record else coordinates[-1:])]
+        left = left if taken is None else [times_power(y, taken) for y in left]
+        points, final = torch.stack([x, *left]) if record else None, left[-1]
         if isinstance(self.strength, Tensor):  # a row of strength 0 among others stays what it is, bitwise
             final = torch.where(T == 0, x, final)
             points = None if points is None else torch.where(T == 0, x, points)
             still = still | (T == 0).squeeze(-1)
-        return Path(final.to(a.dtype), points, evaluations, still)
+        if self.method != "certified":
+            return Path(final.to(a.dtype), points, evaluations, still)
+        assert quadratic is not None
+        written, held = hold_back(quadratic, a, final)
+        return Path(written, points, evaluations, still, held)
+
+    def _to_level(
+        self,
+        field: VectorField,
+        a: Float[Tensor, "*batch d"],
+        x: Float[Tensor, "*batch d"],
+        norms: Float[Tensor, "*batch 1"],
+        record: bool,
+    ) -> Path:
+        """Up the flow of a quadratic barrier to a level of h; rows that stay are what they were, bitwise."""
+        assert isinstance(field, BarrierField)  # `solve` has refused others by now
+        assert field.quadratic is not None
+        assert self.level is not None
+        level = _one_a_row(level_of(field.barrier, self.level), norms) - field.quadratic.c
+        cap = _one_a_row(torch.pi if self.angle is None else self.angle, norms)
+        chart = field.eigenchart(x)
+        assert isinstance(chart.field, DiagonalField)
+        path = climb(chart.field, chart.start / norms, level, cap, self.steps)
+        end, *_ = left = [
+            torch.where((y == path.points[0]).all(-1, keepdim=True), x, chart.leave(y * norms))
+            for y in (path.points[::-1] if record else path.points[-1:])
+        ]
+        points = torch.stack(left[::-1]) if record else None
+        written, held = hold_back(field.quadratic, a, end)
+        return Path(written, points, len(path.points) - 1, path.stationary, held, path.reached & ~held)
 
     def _extrapolate(
-        self, method: Integrator, field: DiagonalField, chart: Chart, T: Tensor
+        self, method: Integrator, field: DiagonalField | TransformField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
         """Start and end of many steps, from few of them, in float64 coordinates."""
         exact = field.double()
@@ -231,7 +298,7 @@ class Flow:
         """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
         if field.unit_speed:
             return (velocity if field.tangent or not method.tangent else projected(velocity)), method.step
-        if self.T is None:
+        if self.T is None and self.multiplier is None:
             return (projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
         return (velocity if method.timed is None else tangent_part(velocity)), method.timed or method.step
 
@@ -243,11 +310,54 @@ class Flow:
         Args:
             norms: put every point back on the sphere of these, if given.
         """
+        k = chart.start.shape[-1]
+        if record or chart.rows is None or chart.start.numel() <= chart.rows * k:
+            return self._steps(step, velocity, chart.start, T, norms, record)
+        # rows do not know of each other: each block goes all its way before the next begins
+        starts, lengths = (x.reshape(-1, x.shape[-1]).split(chart.rows) for x in (chart.start, T))
+        spheres = [None] * len(starts) if norms is None else norms.reshape(-1, 1).split(chart.rows)
+        blocks = [self._steps(step, velocity, *x, record) for x in zip(starts, lengths, spheres, strict=True)]
+        return [torch.cat(points).reshape(chart.start.shape) for points in zip(*blocks, strict=True)]
+
+    def _steps(
+        self, step: Step, velocity: Velocity, start: Tensor, T: Tensor, norms: Tensor | None, record: bool
+    ) -> list[Tensor]:
+        """`_integrate` for one block of rows."""
         eta = T / self.steps
-        points = [chart.start]
+        points = [start]
         for _ in range(self.steps):
             y = step(velocity, points[-1], eta)
             if norms is not None:
                 y = y * (norms / y.norm(dim=-1, keepdim=True))
             points = [*points, y] if record else [points[-1], y]
         return points
+
+
+class NoGradient(torch.autograd.Function):
+    """An end point that was chosen rather than computed: whoever asks for its gradient is told that there is none."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, end: Tensor, method: str) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """`end`, depending on `a`."""
+        ctx.method = method
+        return end.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Refuse."""
+        raise ValueError(
+            f"method={ctx.method!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
+            "torch.no_grad()"
+        )
+
+
+def _one_a_row(strength: Strength, norms: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch"]:
+    """One number for every row, in the dtype and on the device of `norms`."""
+    given = torch.as_tensor(strength, dtype=norms.dtype, device=norms.device)
+    try:
+        return given.expand(norms.shape[:-1])
+    except RuntimeError as error:
+        raise ValueError(
+            f"strength has shape {tuple(given.shape)}, which does not broadcast to the "
+            f"{tuple(norms.shape[:-1])} rows; pass one number, or one a row"
+        ) from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl.fields.base import VectorField
 from odesteer_tl.flow import Flow, Path
+from odesteer_tl.passes import running_pass
 from odesteer_tl.positions import PositionRule
 
 HookFn = Callable[..., Any]
@@ -28,52 +31,56 @@ def steering_hooks(
 ) -> list[tuple[str, HookFn]]:
     """The hooks that steer one hook point.
 
-    Where the rule must know how many tokens a KV cache already holds, a second hook reads it off the attention
-    pattern of the same block, whose key axis is as much longer than its query axis: nothing is counted between
-    calls, so the hooks may be used for any number of passes.
+    Nothing is counted between calls, so the hooks may be used for any number of passes: where its tokens stand is read
+    off what the model is told in each of them. Gradients pass through where they are enabled.
 
     Where a hook point has more axes than [batch, pos, width], such as heads, the field sees them flattened into one.
 
     Args:
-        observe: called with every `Path` and the positions steered, so that nothing needs a second forward pass.
-            Positions are absolute in a pass over the prompt; where the rule does not ask for the length of the KV
-            cache, a later token is reported as the first one behind the prompt.
+        observe: called with every `Path` and the columns steered in any row, counted from the start of the padded
+            prompt, so that nothing needs a second forward pass. A row not steered at a column is NaN there.
     """
-    offset: list[int] = []
 
-    def read_offset(pattern: Float[Tensor, "batch head query key"], hook: Any) -> None:
-        offset[:] = [pattern.shape[-1] - pattern.shape[-2]]
-
-    def steer(x: Float[Tensor, "batch pos *width"], hook: Any) -> Float[Tensor, "batch pos *width"]:
-        if rule.needs_offset:
-            if not offset:
-                raise ValueError(
-                    f"positions={rule.name!r} must know the length of the KV cache, but {pattern_hook(hook_name)!r} "
-                    "did not fire on this model; use positions='generated' or 'all'"
-                )
-            start = offset.pop()
-        else:
-            start = 0 if prompt_length is None or x.shape[1] >= prompt_length else prompt_length
-        mask = rule.mask(x.shape[1], start, prompt_length)
-        if not bool(mask.any()):
+    def steer(x: Float[Tensor, "batch pos *width"], hook: Any = None) -> Float[Tensor, "batch pos *width"]:
+        told = running_pass()
+        mask = rule.mask(told, prompt_length)
+        if mask.shape != x.shape[:2]:
+            raise ValueError(
+                f"{hook_name!r} carries {tuple(x.shape)}, but the pass has {told.batch} rows of {told.length} tokens; "
+                "steer a hook point of shape [batch, pos, …] with no axis removed"
+            )
+        columns = mask.any(0).nonzero().squeeze(1)
+        if not len(columns):
             return x
-        chosen = mask.nonzero().squeeze(1).to(x.device)
-        path = flow.solve(field, x[:, chosen].flatten(2), record=observe is not None)
+        chosen, at = mask[:, columns].to(x.device), columns.to(x.device)
+        whole = len(columns) == x.shape[1]
+        before = x if whole else x[:, at]
+        path = _solve(flow, field, before.flatten(2), chosen, observe is not None)
         if observe is not None:
-            observe(path, chosen + start)
-        end = path.end.unflatten(-1, x.shape[2:])
-        if len(chosen) == x.shape[1]:
-            return end
-        steered = x.clone()
-        steered[:, chosen] = end
-        return steered
+            observe(path, at + told.cached)
+        end = torch.where(_like(chosen, before), path.end.unflatten(-1, x.shape[2:]), before)
+        return end if whole else x.index_copy(1, at, end)
 
-    pairs: list[tuple[str, HookFn]] = [(hook_name, steer)]
-    return [(pattern_hook(hook_name), read_offset), *pairs] if rule.needs_offset else pairs
+    return [(hook_name, steer)]
+
+
+def _solve(
+    flow: Flow, field: VectorField, a: Float[Tensor, "batch pos d"], chosen: Bool[Tensor, "batch pos"], record: bool
+) -> Path:
+    """The flow from every activation that is chosen; NaN where one is not."""
+    if bool(chosen.all()):
+        return flow.solve(field, a, record=record)
+    # padding holds what no text holds, and may not even be finite: a chosen activation goes through in its place
+    path = flow.solve(field, torch.where(chosen[..., None], a, a[chosen][0]), record=record)
+    keep = chosen[..., None]
+    points = None if path.points is None else torch.where(keep, path.points, torch.nan)
+    return replace(path, end=torch.where(keep, path.end, torch.nan), points=points)
+
+
+def _like(chosen: Bool[Tensor, "batch pos"], x: Tensor) -> Tensor:
+    return chosen.reshape(*chosen.shape, *[1] * (x.ndim - 2))
 
 
 def pattern_hook(hook_name: str) -> str:
-    """The attention pattern of the block a hook belongs to (of the first block for a hook outside the blocks)."""
-    parts = hook_name.split(".")
-    block = parts[1] if parts[0] == "blocks" else "0"
-    return f"blocks.{block}.attn.hook_pattern"
+    """The attention pattern of the block a hook belongs to."""
+    return f"blocks.{hook_name.split('.')[1]}.attn.hook_pattern"

@@ -11,9 +11,10 @@ is added, not where it was measured, is what a file says, and what is read here.
 
 Strength. Readers compute `a + α·direction.N` with one α for the whole file. Written is the push itself,
 `T·v = (T/length)·given`, so α = 1 does what the steerers do; read is a field whose `length` is the direction's own, so
-that α is `Flow(T=α·field.length, steps=1, method="euler")`. A direction read and written again at α = 1 keeps its bits.
+that α is `Flow(multiplier=α)`. A direction read and written again at α = 1 keeps its bits.
 
-Not in a file: positions (repeng and llama.cpp add at every one: `positions="all"`), and which weights it belongs to.
+Not in a file: positions (repeng and llama.cpp add at every one: `positions="all_and_bos"`), and which weights it
+belongs to.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._extras import gguf_package
+from odesteer_tl._folder import new_file
 from odesteer_tl.fields import ConstantField
 from odesteer_tl.flow import INTEGRATORS
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -49,7 +50,7 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
             no place for), two steerers on one layer, or directions of different widths or beyond float32.
         ImportError: the `gguf` package is not installed.
     """
-    gguf, path = _gguf(), Path(path)
+    gguf, path = gguf_package("control vectors"), Path(path)
     if path.exists():
         raise ValueError(f"path={str(path)!r} exists and is not overwritten; remove it or choose another name")
     if not model_hint:
@@ -64,25 +65,21 @@ def write_control_vector(path: str | Path, steerers: Sequence[Steerer], model_hi
     widths = {len(x) for x in directions.values()}
     if len(widths) > 1:
         raise ValueError(f"steerers have widths {sorted(widths)}; a file belongs to one model: write one file each")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as part:
-        file = Path(part) / path.name
-        with closing(gguf.GGUFWriter(file, ARCHITECTURE)) as writer:
-            writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
-            writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(directions))
-            for layer, direction in sorted(directions.items()):
-                writer.add_tensor(f"direction.{layer}", direction.numpy())
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
-            writer.write_tensors_to_file()
-        file.rename(path)
+    with new_file(path) as part, closing(gguf.GGUFWriter(part, ARCHITECTURE)) as writer:
+        writer.add_string(f"{ARCHITECTURE}.model_hint", model_hint)
+        writer.add_uint32(f"{ARCHITECTURE}.layer_count", len(directions))
+        for layer, direction in sorted(directions.items()):
+            writer.add_tensor(f"direction.{layer}", direction.numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
 
 
 def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
     """The constant field of every layer, in order of the layers; `layer` is 0-based and means `resid_post`.
 
-    A file's α is `Steerer(field, Flow(T=α·field.length, steps=1, method="euler"), layer, positions="all")`. A zero
-    direction steers nothing and is left out.
+    A file's α is `Steerer(field, Flow(multiplier=α), layer, positions="all_and_bos")`. A zero direction steers nothing
+    and is left out.
 
     Args:
         path: a GGUF file.
@@ -95,7 +92,7 @@ def read_control_vector(path: str | Path) -> dict[int, ConstantField]:
             directions of one width. GGUF has no checksum: altered numbers go unnoticed.
         ImportError: the `gguf` package is not installed.
     """
-    gguf, path = _gguf(), Path(path)
+    gguf, path = gguf_package("control vectors"), Path(path)
     try:
         reader = gguf.GGUFReader(path)
         architecture = reader.get_field("general.architecture")
@@ -138,7 +135,7 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
     if flow.angle is not None or integrator.tangent or integrator.needs_quadratic:
         raise ValueError(
             f"flow={flow} of layer {steerer.layer} depends on the activation, and a control vector is added to all "
-            "alike; use Flow(T=…, steps=1, method='euler')"
+            "alike; use Flow(multiplier=…) or Flow(T=…, steps=1, method='euler')"
         )
     if steerer.layer == 0:
         raise ValueError("layer=0 has no place in a control vector: llama.cpp refuses direction.0; use a later one")
@@ -147,11 +144,3 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
     if not bool(direction.any()) or not bool(direction.isfinite().all()):
         raise ValueError(f"flow={flow} of layer {steerer.layer} makes a direction of 0 or beyond float32; change it")
     return direction
-
-
-def _gguf() -> ModuleType:
-    try:
-        import gguf
-    except ImportError as error:
-        raise ImportError("control vectors need the gguf package; pip install 'odesteer_tl[gguf]'") from error
-    return gguf

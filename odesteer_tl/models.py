@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import align_module_device
-from jaxtyping import Float
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl import organism
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.checkpoints import checkpoint
+from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
+from odesteer_tl.passes import listen
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -24,13 +22,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class ModelIdentity:
     """What a fitted artefact must find again: the same weights, in the same basis and precision.
 
-    `fingerprint` hashes the embedding matrix; `compatibility_mode` changes the residual basis of LayerNorm models.
+    `fingerprint` hashes elements of every parameter; `compatibility_mode` changes the basis of LayerNorm models.
 
     Attributes:
         name: for people; not compared.
         d_model, n_layers, dtype: sizes and precision.
         compatibility_mode: whether LayerNorm and biases are folded in, which changes the residual basis.
-        fingerprint: a hash of rows of the embedding.
+        fingerprint: a hash of elements of every parameter, "2:…"; without that beginning, as earlier versions wrote
+            it, of rows of the embedding alone.
     """
 
     name: str
@@ -42,25 +41,31 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, model: TransformerBridge) -> ModelIdentity:
-        """Read the identity of a loaded model, its embedding from disk where it was offloaded.
+        """Read the identity of a loaded model, its weights from disk where they were offloaded.
+
+        Read anew at every call, in milliseconds: training in place makes another model.
 
         Raises:
             ValueError: a remote model, or one loaded without its weights.
         """
         require_local(model)
-        rows = _embedding_rows(model)
         return cls(
-            name=_name(Path(str(model.cfg.model_name))),
+            name=model_name(model),
             d_model=int(model.cfg.d_model),
             n_layers=int(model.cfg.n_layers),
-            dtype=str(rows.dtype).removeprefix("torch."),
+            dtype=str(embedding_rows(model).dtype).removeprefix("torch."),
             compatibility_mode=bool(model.compatibility_mode),
-            fingerprint=hashlib.sha256(rows.float().numpy().tobytes()).hexdigest()[:16],
+            fingerprint=fingerprint(model),
         )
 
     def require(self, model: TransformerBridge) -> None:
-        """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not)."""
+        """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not).
+
+        An identity of the earlier kind is compared by the embedding, and warns that the blocks are not.
+        """
         found = ModelIdentity.of(model)
+        if not self.fingerprint.startswith(PREFIX):
+            found = replace(found, fingerprint=embedding_fingerprint(model))
         for key in ("d_model", "n_layers", "compatibility_mode", "dtype", "fingerprint"):
             mine, other = getattr(self, key), getattr(found, key)
             if mine != other:
@@ -69,15 +74,24 @@ class ModelIdentity:
                     f"{key}={other!r}; load the original model, fit again, or say `steerer.bound_to(model)` "
                     "if you mean to carry it over"
                 )
+        if not self.fingerprint.startswith(PREFIX):
+            warn(
+                f"model: this steerer was saved when a model was told by its embedding alone, so blocks that were "
+                f"trained since are not noticed; if {found.name!r} is the model it was fitted on, save "
+                "`steerer.bound_to(model)`"
+            )
 
 
 def load_model(
-    name: str | Path = "organism", *, dtype: str = "float32", device: str | None = None
+    name: str | Path = "organism", *, dtype: str | torch.dtype = "float32", device: str | None = None
 ) -> TransformerBridge:
     """Load a model as a TransformerLens bridge, in evaluation mode and raw (non-compatibility) basis.
 
     Args:
-        name: `"organism"` for the embedded model, a local Hugging Face directory, or a hub name such as `"gpt2"`.
+        name: `"organism"` for the embedded model; `"smollm2"` or `"gemma-3-270m"` for one that the package index
+            ships; a local Hugging Face directory; a `.gguf` file of an architecture that transformers reads; or a hub
+            name such as `"gpt2"`. GGUF weights are dequantised once and kept in the folder `ODESTEER_CACHE` (by default
+            the platform's for caches).
         dtype: one of float32, bfloat16, float16, float64.
         device: a torch device; by default TransformerLens chooses.
 
@@ -85,20 +99,30 @@ def load_model(
         The bridge; any other `TransformerBridge` serves as well.
 
     Raises:
-        ValueError: an unknown dtype, or a local directory without a `config.json`.
+        ValueError: an unknown dtype, nothing of that name, a package to be installed first (the command is named), an
+            unreadable or unsupported file, a full disk, or a multimodal checkpoint for which TransformerLens would
+            install torchvision by itself.
+        ImportError: a GGUF file without the extra `gguf`.
     """
+    dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
     require_one_of("dtype", dtype, DTYPES)
-    source = organism.PATH if str(name) == "organism" else Path(name)
-    if source.is_dir() and not (source / "config.json").is_file():
-        raise ValueError(f"name={str(name)!r} is a directory without config.json; pass a Hugging Face model directory")
-    target = str(source) if source.is_dir() else str(name)
-    model = TransformerBridge.boot_transformers(target, dtype=DTYPES[dtype], device=device)
-    model.eval()
+    target = checkpoint(name, DTYPES[dtype])
+    try:
+        model = TransformerBridge.boot_transformers(target, dtype=DTYPES[dtype], device=device)
+    except OSError as error:
+        raise ValueError(
+            f"name={str(name)!r} could not be loaded; pass an existing directory or file, or a name that the hub knows "
+            f"and this machine may fetch: {error}"
+        ) from error
+    # already so in every release tried; setting it anew on all of a bridge's modules costs a fifteenth of the loading
+    if any(part.training for part in model.modules()):
+        model.eval()
+    listen(model)
     return model
 
 
 def require_local(model: Any) -> None:
-    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks.
+    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks; from then on listen.
 
     Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names.
     """
@@ -107,6 +131,7 @@ def require_local(model: Any) -> None:
             f"model={type(model).__name__} is not a TransformerBridge in this process: it cannot run hook functions "
             "under their canonical names; load it with odesteer_tl.load_model(name)"
         )
+    listen(model)
 
 
 def resid_hook(model: TransformerBridge, layer: int) -> str:
@@ -115,29 +140,13 @@ def resid_hook(model: TransformerBridge, layer: int) -> str:
     Raises:
         ValueError: `layer` is not in 0 … n_layers − 1.
     """
-    n_layers = int(model.cfg.n_layers)
+    layer, n_layers = as_integer("layer", layer), int(model.cfg.n_layers)
     if not 0 <= layer < n_layers:
-        raise ValueError(f"layer={layer} is out of range; {model.cfg.model_name!r} has layers 0 to {n_layers - 1}")
+        raise ValueError(f"layer={layer} is out of range; {model_name(model)!r} has layers 0 to {n_layers - 1}")
     return f"blocks.{layer}.hook_out"
 
 
-def _name(source: Path) -> str:
-    # a local directory is named by its last part: its path means nothing on another machine
+def model_name(model: TransformerBridge) -> str:
+    """The hub's name, or a local directory's last part: its path means nothing on another machine."""
+    source = Path(str(model.cfg.model_name))
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name
-
-
-def _embedding_rows(model: TransformerBridge) -> Float[Tensor, "rows d_model"]:
-    """Every so many rows of the input embedding, the one weight every language model has, in its own dtype."""
-    module: Any = model.original_model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    with ExitStack() as stack:
-        # an offloaded weight is a meta tensor until it is used; the bridge wraps the module that owns it
-        for part in module.modules():
-            stack.enter_context(align_module_device(part))
-        weight: Tensor = module.weight
-        if weight.is_meta:
-            raise ValueError(
-                f"model={model.cfg.model_name!r} has no weights to tell it by, its embedding is a meta tensor; "
-                "load it with its weights"
-            )
-        # 64 rows tell two trainings apart, and stay cheap on a vocabulary of 256,000
-        return weight[:: max(1, weight.shape[0] // 64)].detach().cpu().contiguous()

@@ -1,11 +1,12 @@
-"""Position rules: which tokens of a forward pass are steered, the same with and without a KV cache.
+"""Position rules: which tokens are steered, each told by where it stands in its own text.
 
-Under generation a hook sees the whole prompt once and then one token at a time (with a cache), or ever longer
-sequences (without). A rule is therefore stated in absolute positions, counted from the start of the padded prompt.
+A rule sees every row's own positions, whatever the padding, the cache and the way the prompt is cut into passes; where
+the rows begin is what the model itself is told (`odesteer_tl.passes`).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,52 +15,84 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl.passes import Pass, Tokens
 
-PositionFn = Callable[[Int[Tensor, " pos"], int | None], Bool[Tensor, " pos"]]
+#: `(positions [batch, pos], prompt lengths [batch, 1] or None) → mask`, and if it takes a third argument: which tokens
+#: are special
+PositionFn = Callable[..., Bool[Tensor, "batch pos"]]
 
 
 @dataclass(frozen=True)
 class PositionRule:
-    """Which absolute positions to steer.
+    """Which tokens to steer.
 
     Attributes:
         name: as given to `Steerer(positions=…)`.
-        select: `(absolute positions, prompt length) → mask`.
+        select: `tokens → mask`; padding is left out whatever it says.
         needs_prompt: whether the prompt length must be known.
-        needs_offset: whether the number of cached tokens must be known. "generated" does without: a pass at least as
-            long as the prompt starts at its beginning, and in a shorter one every token is a generated one.
     """
 
     name: str
-    select: PositionFn
+    select: Callable[[Tokens], Bool[Tensor, "batch pos"]]
     needs_prompt: bool
-    needs_offset: bool
 
-    def mask(self, length: int, offset: int, prompt_length: int | None) -> Bool[Tensor, " pos"]:
-        """The mask over a forward pass of `length` tokens after `offset` cached ones."""
-        return self.select(torch.arange(offset, offset + length), prompt_length)
+    def mask(self, told: Pass, prompt_length: int | None) -> Bool[Tensor, "batch pos"]:
+        """The mask over the tokens of a forward pass, on the CPU.
+
+        Raises:
+            ValueError: a callable returned something else than a mask of that shape.
+        """
+        tokens = told.tokens(prompt_length)
+        mask = self.select(tokens)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != tokens.position.shape:  # pyright: ignore[reportUnnecessaryIsInstance]
+            what = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(
+                f"positions={self.name} returned {what}; return a boolean mask of the positions' own shape, "
+                f"{tuple(tokens.position.shape)}"
+            )
+        return mask & (tokens.position >= 0)
 
 
-def _known(prompt_length: int | None) -> int:
-    assert prompt_length is not None  # `Steerer.hooks` has refused by now
-    return prompt_length
+def _prompt(tokens: Tokens) -> Int[Tensor, "batch 1"]:
+    assert tokens.prompt is not None  # `Steerer.hooks` has refused by now
+    return tokens.prompt
 
 
 RULES: dict[str, PositionRule] = {
-    # every token: prompt and generated
-    "all": PositionRule("all", lambda at, _: torch.ones_like(at, dtype=torch.bool), False, False),
+    # every token, prompt and generated, but for the BOS: it is an attention sink, whose state is that of no text
+    "all": PositionRule("all", lambda t: ~(t.special & (t.position == 0)), False),
+    # and the BOS too
+    "all_and_bos": PositionRule("all_and_bos", lambda t: t.position >= 0, False),
     # the last prompt token and every generated one (the paper's rule)
-    "generated": PositionRule("generated", lambda at, p: at >= _known(p) - 1, True, False),
+    "generated": PositionRule("generated", lambda t: t.position >= _prompt(t) - 1, True),
     # the prompt alone
-    "prompt": PositionRule("prompt", lambda at, p: at < _known(p), True, True),
+    "prompt": PositionRule("prompt", lambda t: t.position < _prompt(t), True),
     # the last prompt token alone
-    "last": PositionRule("last", lambda at, p: at == _known(p) - 1, True, True),
+    "last": PositionRule("last", lambda t: t.position == _prompt(t) - 1, True),
 }
 
 
 def position_rule(positions: str | PositionFn) -> PositionRule:
-    """The rule of a name, or of a callable `(absolute positions, prompt length or None) → mask`."""
-    if not isinstance(positions, str):
-        return PositionRule(getattr(positions, "__name__", "callable"), positions, False, True)
-    require_one_of("positions", positions, RULES)
-    return RULES[positions]
+    """The rule of a name, or of a callable.
+
+    Args:
+        positions: a name in `RULES`, or `(positions, prompt lengths) → mask`, of tensors [batch, pos] and [batch, 1]
+            (None where no prompt length was given): each row's own positions from 0 on, −1 for padding, which is never
+            steered. A callable with a third argument is also given which tokens are special, [batch, pos].
+    """
+    if isinstance(positions, str):
+        require_one_of("positions", positions, RULES)
+        return RULES[positions]
+    name, wants_special = getattr(positions, "__name__", "callable"), _arguments(positions) > 2
+
+    def select(tokens: Tokens) -> Bool[Tensor, "batch pos"]:
+        return positions(tokens.position, tokens.prompt, *([tokens.special] if wants_special else []))
+
+    return PositionRule(name, select, False)
+
+
+def _arguments(function: PositionFn) -> int:
+    """How many arguments without a default a callable takes by position."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    found = inspect.signature(function).parameters.values()
+    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in found)

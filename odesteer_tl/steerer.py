@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,16 +19,17 @@ from transformer_lens.model_bridge import TransformerBridge
 from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
+from odesteer_tl._turn import turn
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
-from odesteer_tl.hooks import HookFn, Observer, pattern_hook, steering_hooks
+from odesteer_tl.hooks import HookFn, Observer, steering_hooks
 from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn, position_rule
-from odesteer_tl.sites import BLOCK_OUTPUT, SITES, site_hook, site_width
+from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
-#: format 1 knew one site only: its readers would not notice another, but nothing in its files reads differently now
-FORMAT, READABLE = 2, (1, 2)
+#: format 1 knew one site only; until 2 "all" meant every token, the BOS too
+FORMAT, READABLE = 3, (1, 2, 3)
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,34 +38,46 @@ class Steerer(Displayed):
 
     Args:
         field, flow: the velocity and how far to follow it.
-        layer: the 0-based block that is steered.
-        positions: "generated" (the last prompt token and every generated one, as in the paper), "all", "prompt",
-            "last" (the last prompt token alone), or a callable `(absolute positions, prompt length or None) → mask`.
+        layer: the 0-based block that is steered; or the full name of a hook point ("blocks.12.hook_resid_mid"), or,
+            where `model` is known, a negative number, counted from the end.
+        positions: "generated" (the last prompt token and every generated one, as in the paper), "all" (every token
+            but the BOS, an attention sink), "all_and_bos", "prompt", "last" (the last prompt token alone), or a
+            callable of each row's own positions (see `odesteer_tl.positions.position_rule`).
         model: the model this was fitted for; another one is then refused. `ode.fit` sets it.
         provenance: anything worth keeping of how it came to be, JSON-able.
-        site: where in the block: "hook_out", its output (`resid_post`), or "attn.hook_z", what its attention heads
-            write, for a field on the heads flattened to [n_heads · d_head].
+        site: where in the block: "resid_post", its output (unless the layer's name says otherwise), "resid_pre",
+            "resid_mid", "attn_out", "mlp_out", or "z", what its attention heads write, for a field on the heads
+            flattened to [n_heads · d_head]. Kept as a key of `odesteer_tl.sites.SITES`.
+
+    Raises:
+        ValueError: an unknown layer, site or position rule.
     """
 
     field: VectorField
     flow: Flow
-    layer: int
+    layer: GivenLayer
     positions: str | PositionFn = "generated"
     model: ModelIdentity | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    site: str = BLOCK_OUTPUT
+    site: str = ""
+
+    if TYPE_CHECKING:  # what may be given, where the attributes are what was meant
+
+        def __init__(
+            self, field: VectorField, flow: Flow, layer: Layer, positions: str | PositionFn = "generated",
+            model: ModelIdentity | None = None, provenance: dict[str, Any] = ..., site: str = "",
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         position_rule(self.positions)
-        require_one_of("site", self.site, SITES)
-        if self.layer < 0:
-            raise ValueError(f"layer={self.layer} must be 0 or more")
+        found = place(self.layer, self.site or None, None if self.model is None else self.model.n_layers)
+        object.__setattr__(self, "layer", found.layer)
+        object.__setattr__(self, "site", found.site)
 
     def _facts(self) -> dict[str, object]:
-        unit = next(name for name in ("angle", "T", "relative") if getattr(self.flow, name) is not None)
         return {
             "field": getattr(self.field, "barrier", type(self.field).__name__),
-            f"strength ({unit})": self.flow.strength,
+            f"strength ({self.flow.unit})": self.flow.strength,
             "steps": f"{self.flow.steps}, {self.flow.method}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
@@ -74,14 +87,15 @@ class Steerer(Displayed):
     @property
     def hook_name(self) -> str:
         """The hook point steered."""
-        return f"blocks.{self.layer}.{self.site}"
+        return Place(self.layer, self.site).hook_name
 
     def hooks(self, prompt_length: int | None = None, observe: Observer | None = None) -> list[tuple[str, HookFn]]:
         """`[(hook_name, hook_fn), …]` for `run_with_hooks` or `model.hooks`.
 
         Args:
-            prompt_length: length of the (padded) prompt in tokens, BOS included. Rules other than "all" need it.
-            observe: called with every solved `Path` and its positions (see `steering_hooks`).
+            prompt_length: columns of the (padded) prompt, BOS included, in a chat all turns so far. Rules other than
+                "all" need it.
+            observe: called with every solved `Path` and its columns (see `steering_hooks`).
 
         Raises:
             ValueError: the rule needs the prompt length and is not given it.
@@ -102,11 +116,14 @@ class Steerer(Displayed):
     ) -> Generator[TransformerBridge]:
         """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
 
+        Other threads that are to steer, generate from or collect from the model wait until the block is left.
+
         Raises:
-            ValueError: the model is remote, is not the one this was fitted for, or has no such layer or width.
+            ValueError: the model is remote or in training mode, is not the one this was fitted for, or has no such
+                layer or width.
         """
         self.check(model)
-        with model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
+        with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 
     def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
@@ -123,11 +140,6 @@ class Steerer(Displayed):
             raise ValueError(
                 f"model has {'·'.join(SITES[self.site])}={width} at {self.hook_name!r} but this steerer's field has "
                 f"{self.field.d_model}; fit it on this model's activations"
-            )
-        if position_rule(self.positions).needs_offset and pattern_hook(self.hook_name) not in model.hook_dict:
-            raise ValueError(
-                f"positions={self.positions!r} needs {pattern_hook(self.hook_name)!r}, which this model lacks; "
-                "use positions='generated' or 'all'"
             )
         if self.model is not None:
             self.model.require(model)
@@ -187,10 +199,15 @@ class Steerer(Displayed):
                 field=FIELDS[content["field"]].load(content["settings"], load_file(file)),
                 flow=Flow(**content["flow"]),
                 layer=content["layer"],
-                positions=content["positions"],
+                positions=content["positions"] if content["format"] > 2 else _meant(content["positions"]),
                 model=None if content["model"] is None else ModelIdentity(**content["model"]),
                 provenance=content["provenance"],
                 site=content["hook_name"].removeprefix(f"blocks.{content['layer']}."),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable steerer: {error}; save it again") from error
+
+
+def _meant(positions: str) -> str:
+    """What a rule of a file of format 1 or 2 is called now."""
+    return {"all": "all_and_bos"}.get(positions, positions)

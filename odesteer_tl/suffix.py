@@ -7,8 +7,9 @@ method) then costs the blocks after L on the tokens from `start` on: one token f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +18,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from odesteer_tl.blocks import Decoder, extensible, forward, recording, replaced, returning, unembed_last
+from odesteer_tl._turn import turn
+from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
 from odesteer_tl.models import require_local, resid_hook
 
 
@@ -25,8 +27,8 @@ from odesteer_tl.models import require_local, resid_hook
 class Prefix:
     """A batch of prompts up to every layer, from which edits are evaluated; made by `collect_prefix`.
 
-    While an evaluation runs, blocks of the model are replaced: one thread at a time. Hooks on later blocks act as they
-    would in a full pass; hooks on skipped ones do not run.
+    While an evaluation runs, blocks of the model are replaced, and other threads wait for it. Hooks on later blocks
+    act as they would in a full pass; hooks on skipped ones do not run.
 
     Attributes:
         start: the first position that may be edited, in columns of the padded batch.
@@ -59,8 +61,7 @@ class Prefix:
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
                 "earlier positions do not change under the edit"
             )
-        with replaced(self.model, {layer: returning(edited)}, skip=layer):
-            return forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), last)
+        return self._passed({layer: returning(edited)}, layer, last).logits[:, -last:]
 
     @torch.no_grad()
     def later_residuals(
@@ -78,8 +79,7 @@ class Prefix:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
         found: dict[int, Tensor] = {}
         wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
-        with replaced(self.model, wraps, skip=layer):
-            forward(self.model, self.tokens, self.attention_mask, self.start, extensible(self.cache), 1, max(layers))
+        self._passed(wraps, layer, 1, max(layers))
         return found
 
     def final(self, layer: int, edited: Float[Tensor, "batch edited d_model"]) -> Float[Tensor, "batch edited d_model"]:
@@ -129,6 +129,10 @@ class Prefix:
             raise ValueError(f"start={self.start} is not the prompts' last column; collect the prefix with start=-1")
         return Decoder(self.model, self.attention_mask[:, :-1], extensible(self.cache))
 
+    def _passed(self, wraps: Mapping[int, Wrap], skip: int, last: int, until: int | None = None) -> Any:
+        new, cache = self.tokens[:, self.start :], extensible(self.cache)
+        return passed(self.model, wraps, skip, new, self.attention_mask, cache, last, until)
+
     def _require(self, layer: int, edited: Tensor) -> None:
         resid_hook(self.model, layer)
         stored = self.residuals[layer]
@@ -158,8 +162,9 @@ def collect_prefix(
         What `Prefix.logits` and `Prefix.later_residuals` start from.
 
     Raises:
-        ValueError: `start` is out of range, the model is remote, its cache is not a plain key-value cache, or its
-            blocks exchange more than the residual stream (shared keys and values), so that none can be skipped.
+        ValueError: `start` is out of range, the model is remote or in training mode, its cache is not a plain key-value
+            cache, or its blocks exchange more than the residual stream (shared keys and values), so that none can be
+            skipped.
     """
     require_local(model)
     n_positions = tokens.shape[1]
@@ -167,9 +172,10 @@ def collect_prefix(
         raise ValueError(f"start={start} is out of range; the prompts have columns 0 to {n_positions - 1}")
     mask = torch.ones_like(tokens) if attention_mask is None else attention_mask
     tokens, mask, start = tokens.to(model.cfg.device), mask.to(model.cfg.device), start % n_positions
-    cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
-    prefix = Prefix(model, tokens, mask, start, *_run(model, tokens, mask, start, cache), cache)
-    _require_skippable(prefix)
+    with turn(model):
+        cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
+        prefix = Prefix(model, tokens, mask, start, *_run(model, tokens, mask, start, cache), cache)
+        _require_skippable(prefix)
     return prefix
 
 
@@ -179,8 +185,8 @@ def _run(
     """resid_post of every layer from `start` on, and the logits of the last column."""
     found: dict[int, Tensor] = {}
     n_layers = int(model.cfg.n_layers)
-    with replaced(model, {layer: recording(found, layer) for layer in range(n_layers)}, skip=0):
-        baseline = forward(model, tokens, mask, start, extensible(cache), 1)[:, 0]
+    wraps = {layer: recording(found, layer) for layer in range(n_layers)}
+    baseline = passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache)).logits[:, -1]
     return tuple(found[i] for i in range(n_layers)), baseline
 
 
@@ -188,9 +194,7 @@ def _cache_before(
     model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
 ) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    _, cache = model(
-        tokens, attention_mask=mask, return_type="logits_and_cache", use_cache=True, **unembed_last(model, 1)
-    )
+    cache = passed(model, {}, 0, tokens, mask, None).past_key_values
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         raise ValueError(

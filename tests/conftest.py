@@ -1,11 +1,15 @@
 """Shared fixtures: threads set once, a tiny real GPT-2 beside the organism, and the machine's own inputs."""
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 
+# no test needs the hub; the libraries read this when they are first imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # tiny models and many processes: two threads mostly wait for each other
 torch.set_num_threads(1)
 
@@ -33,6 +37,17 @@ def tinystories(shared):
     from odesteer_tl import load_model
 
     return load_model(shared / "models" / "TinyStories-656K")
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """A real language model: SmolLM2-135M-Instruct, dequantised by the first session and kept."""
+    from odesteer_tl import load_model
+    from odesteer_tl.packaged import PACKAGED
+
+    if any(find_spec(package.replace("-", "_")) is None for package in PACKAGED["smollm2"].parts):
+        pytest.skip(f"SmolLM2 is not installed: {PACKAGED['smollm2'].command} (`make test` does)")
+    return load_model("smollm2")
 
 
 @pytest.fixture(scope="session")

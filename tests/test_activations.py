@@ -19,9 +19,16 @@ def one_by_one(model, text, layer):
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
     model = request.getfixturevalue(name)
-    pools = {"last": lambda x: x[-1:], "mean": lambda x: x.mean(0, keepdim=True), "all": lambda x: x}
-    for position, reduce in pools.items():
-        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size)
+    # BOS is left out of what is pooled over tokens, unless it is asked for
+    cases = {
+        ("last", False): lambda x: x[-1:],
+        ("mean", False): lambda x: x[1:].mean(0, keepdim=True),
+        ("all", False): lambda x: x[1:],
+        ("mean", True): lambda x: x.mean(0, keepdim=True),
+        ("all", True): lambda x: x,
+    }
+    for (position, special), reduce in cases.items():
+        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size, special_tokens=special)
         assert sorted(acts) == list(range(model.cfg.n_layers))
         for layer in acts:
             expected = torch.cat([reduce(one_by_one(model, text, layer)) for text in TEXTS.negative])
@@ -36,7 +43,7 @@ def test_a_callable_position(organism):
 
 def test_layers_are_collected_from_one_forward_pass_per_batch(organism):
     calls = []
-    handle = organism.original_model.register_forward_hook(lambda *_: calls.append(1))
+    handle = organism.original_model.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
         ode.collect_activations(organism, TEXTS, "all", batch_size=13)
     finally:
@@ -45,13 +52,15 @@ def test_layers_are_collected_from_one_forward_pass_per_batch(organism):
 
 
 def test_no_logits_are_made_that_nobody_uses(organism):
-    """All layers are wanted, so the pass goes to its end: one position a text is unembedded."""
+    """All layers are wanted, and behind the last the pass is over: nothing is unembedded."""
     shapes = []
-    watch = ("unembed.hook_out", lambda x, hook: shapes.append(tuple(x.shape)))
-    with organism.hooks(fwd_hooks=[watch]):
+    head = organism.original_model.get_output_embeddings()
+    watch = head.register_forward_hook(lambda module, x, out: shapes.append(tuple(out.shape)))
+    try:
         ode.collect_activations(organism, TEXTS, "all", batch_size=26)
-    assert shapes
-    assert all(positions == 1 for _, positions, _ in shapes)
+    finally:
+        watch.remove()
+    assert shapes == []
 
 
 def test_hooks_and_grad_mode_are_left_as_they_were(organism):
@@ -104,7 +113,7 @@ def test_a_text_longer_than_the_context_is_refused_and_one_that_fills_it_is_whol
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"layers": [5]}, "layer=5"), ({"layers": [-1]}, "layer=-1"), ({"position": "first"}, "position='first'"),
+    [({"layers": [5]}, "layer=5"), ({"layers": [-6]}, "layer=-6"), ({"position": "first"}, "position='first'"),
      ({"batch_size": 0}, "batch_size=0")],
 )  # fmt: skip
 def test_bad_input_names_the_argument_and_the_value(organism, settings, word, unchecked):

@@ -11,6 +11,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.barrier_certification import CertificationConfig, CertificationSettings, certify_steering, main
 from analyses.certification.audits import later_layers
+from analyses.certification.findings import of_steps
 from analyses.certification.tables import direction_table, strength_table
 from analyses.recording import record
 from analyses.sources import load_contrast, load_prompts
@@ -33,6 +34,19 @@ def test_the_published_path_is_certified_at_half_a_radian(result):
     assert finding(result, "prompts with every step certified")["value"] == 1
     assert finding(result, "prompts with a refuted step")["n"] == 20
     assert finding(result, "prompts certified to keep {h ≥ h(a₀)}")["value"] == 1
+
+
+def test_certified_stationary_undecided_and_refuted_are_counted_apart(result):
+    verdicts = result.steps[["certified", "stationary", "undecided", "refuted"]]
+    assert (verdicts.sum(axis=1) == 1).all()
+    assert finding(result, "prompts with an undecided step")["n"] == 20
+    steps, tokens = result.steps.copy(), result.tokens
+    steps.loc[steps["prompt"] == 3, ["certified", "stationary"]] = [False, True]
+    steps.loc[steps["prompt"] == 4, ["certified", "undecided"]] = [False, True]
+    counted = of_steps(steps, tokens).set_index("what")["value"]
+    assert counted["prompts with every step certified"] == pytest.approx(18 / 20)
+    assert counted["prompts with a stationary step"] == pytest.approx(1 / 20)
+    assert counted["prompts with an undecided step"] == pytest.approx(1 / 20)
 
 
 def test_every_share_and_median_carries_its_interval_and_n(result):

@@ -144,6 +144,18 @@ def test_cross_validation_chooses_on_held_out_loss():
     torch.testing.assert_close(again.state["alpha"], first.state["alpha"], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e4])
+def test_the_calibrated_log_ratio_does_not_hang_on_the_scores_unit(scale):
+    """Scores of 1e-6 were left uncalibrated: the loss is flat there, and the solver stopped where it started."""
+    fit, held_out = gaussian_classes(200, 6), gaussian_classes(200, 6, seed=1)
+    barrier = ode.LinearBarrier().fit(*fit).calibrate(*held_out)
+    weights = {name: scale * x for name, x in barrier.state.items()}
+    small = ode.LinearBarrier().restore(weights, None)
+    small.calibrate(*held_out)
+    assert small.calibration.slope * scale == pytest.approx(barrier.calibration.slope, rel=1e-3)
+    assert small.calibration.intercept == pytest.approx(barrier.calibration.intercept, abs=1e-3)
+
+
 def test_calibration_recovers_a_planted_slope():
     pair = ode.organism.SyntheticPair.linear(d=8, seed=0)
     fit, held_out = pair.sample(3000, seed=1), pair.sample(20000, seed=2)
@@ -214,3 +226,16 @@ def test_mixed_precision_ends_at_the_same_optimum(monkeypatch):
     exact = ode.KernelBarrier(C=100.0).fit(positive, negative)
     a = activations(50, D)
     torch.testing.assert_close(rough.value(a), exact.value(a), rtol=1e-5, atol=1e-5)
+
+
+def test_the_median_bandwidth_is_the_authors():
+    """σ = m/√2, so frequencies are normal with standard deviation √2/m; m over all pairs, written out."""
+    classes = gaussian_classes(20, 6)
+    rows = torch.cat(classes).double()
+    distances = sorted(float((x - y).norm()) for i, x in enumerate(rows) for y in rows[:i])
+    middle = len(distances) // 2
+    m = (distances[middle - 1] + distances[middle]) / 2
+    sigma = m / 2**0.5
+    expected = np.random.RandomState(3).normal(size=(6, 50)) / sigma
+    found = ode.FourierBarrier(n_components=50, seed=3).fit(*classes).state["frequencies"]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)

@@ -19,7 +19,7 @@ from analyses.benchmarks.questions import Question, load_questions
 from analyses.benchmarks.records import load_records
 from analyses.benchmarks.splits import cross_folds
 from analyses.benchmarks.study import Settings, run_benchmark
-from analyses.benchmarks.task import GenerationTask, failed, mean, summary
+from analyses.benchmarks.task import GenerationTask, failed, summary
 from analyses.benchmarks.truthfulqa import TruthfulQAChoice, choice
 from odesteer_tl import organism as grammar
 
@@ -86,15 +86,6 @@ def test_folds_test_every_unit_once_and_keep_groups_together(n, folds, validatio
         parts = [{groups[i] for i in part} for part in (fold.fit, fold.validation, fold.test)]
         assert len(set.union(*parts)) == sum(map(len, parts)) == len(set(groups))
         assert all(parts)
-
-
-def test_a_mean_is_its_bootstrap():
-    x = np.random.default_rng(0).exponential(size=300)
-    found = mean(x)
-    assert found.value == pytest.approx(x.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.96 * x.std() / np.sqrt(300), rel=0.15)
-    assert vars(mean(np.ones(4))) == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 4}
-    assert np.isnan(mean(np.ones(1)).low)
 
 
 def test_empty_is_what_holds_no_letter_and_no_digit():

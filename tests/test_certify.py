@@ -235,7 +235,7 @@ def test_a_quadratic_whose_factors_cancel_is_given_no_certificate():
     weights = torch.tensor([1e16, 1, -1e16, 0], dtype=torch.float64)
     b, c = torch.tensor([0, 1e-3, 0, 0, 0], dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     q = QuadraticBarrier.from_factors(X, weights, b, c)
-    points = torch.tensor([[1, 0.2, 0, 0, 0], [0.9, 0.3, 0, 0, 0]], dtype=torch.float64)
+    points = torch.tensor([[1, 0.2, 0, 0, 0], [0.9, 0.3, 0, 0, 0]], dtype=torch.float64)[:, None]
     assert not ode.certify_path(q, points).certified.any()
     assert not ode.certify_level(q, points).certified.any()
 
@@ -255,7 +255,7 @@ def test_a_move_through_the_origin_says_nothing_of_a_level():
         torch.diag(torch.tensor([1.0, 2.0]).double()), torch.zeros(2).double(), 0.0
     )  # h ≥ 1 everywhere
     for end in ([-1.0, 0.0], [-1.0, 1e-16], [-1.0, 1e-15]):
-        points = torch.tensor([[1.0, 0.0], end], dtype=torch.float64)
+        points = torch.tensor([[1.0, 0.0], end], dtype=torch.float64)[:, None]
         for level in (None, 0.5, 1.0):
             assert not ode.certify_level(q, points, level).refuted
 

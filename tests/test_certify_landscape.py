@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mpmath import mp
 
 import odesteer_tl as ode
 from odesteer_tl.certify import landscape
@@ -150,3 +151,42 @@ def test_a_centre_inside_a_reduced_span_keeps_its_point():
             torch.testing.assert_close(found.point.norm(dim=-1), a.norm(dim=-1))
             assert (found.value <= found.bound).all()
             assert (adversarial_ascent(q, a, angle) <= found.bound).all()
+
+
+def exact_index(q, mu, y):
+    """Ascending directions at the stationary point next to (y, μ), by Newton's method and eigenvalues in 60 digits."""
+    with mp.workdps(60):
+        level, b = ([mp.mpf(float(x)) for x in v] for v in (q.spectrum.eigenvalues, q.spectrum.linear))
+        d, u, m = len(level), [mp.mpf(float(x)) for x in y], mp.mpf(float(mu))
+        for _ in range(30):
+            slope, rest = mp.matrix(d + 1, d + 1), mp.matrix(d + 1, 1)
+            for i in range(d):
+                rest[i] = 2 * (level[i] - m) * u[i] + b[i]
+                slope[i, i], slope[i, d], slope[d, i] = 2 * (level[i] - m), -2 * u[i], 2 * u[i]
+            rest[d] = sum(x * x for x in u) - 1
+            step = mp.lu_solve(slope, -rest)
+            u, m = [u[i] + step[i] for i in range(d)], m + step[d]
+        P = mp.matrix(d, d)
+        for i in range(d):
+            for j in range(d):
+                P[i, j] = (i == j) - u[i] * u[j]
+        curvatures = mp.eigsy(P * mp.diag([x - m for x in level]) * P, eigvals_only=True)
+        return sum(1 for x in curvatures if x > mp.mpf(10) ** -30)
+
+
+def test_an_index_that_hangs_on_a_tiny_load_is_called_degenerate():
+    generator, told, untold = torch.Generator().manual_seed(0), 0, 0
+    for trial in range(30):
+        values, b = (torch.randn(4, generator=generator).double() for _ in range(2))
+        b[trial % 4] *= (1e-12, 1e-11, 1e-10, 1e-8, 1e-3)[trial % 5]
+        if trial % 2:
+            b[(trial + 1) % 4] *= 1e-12
+        q = ode.QuadraticBarrier(torch.diag(values), b)
+        found = landscape(q)
+        for i in (~found.degenerate).nonzero().flatten().tolist():
+            assert int(found.ascending[i]) == exact_index(q, found.multipliers[i], found.coordinates[i])
+        told, untold = told + int((~found.degenerate).sum()), untold + int(found.degenerate.sum())
+    assert untold > 10
+    assert told > 5 * untold / 2
+    assert not landscape(random_quadratic(5, 0)).degenerate.any()
+    assert "degenerate" in str(found)

@@ -106,7 +106,7 @@ def test_truthfulqa_pairs(shared):
         (lambda: ode.ContrastSet.from_texts(["a"], []), "negative is empty"),
         (lambda: ode.ContrastSet.from_texts(["a", " "], ["b", "c"]), r"positive\[1\]=' '"),
         (lambda: ode.ContrastSet.from_texts(["a"], ["b"], groups=([1], [1, 2])), "groups has lengths"),
-        (lambda: ode.ContrastSet.from_texts("abc", "def").split((0.5, 0.6)), "sum to 1"),
+        (lambda: ode.ContrastSet.from_texts(list("abc"), list("def")).split((0.5, 0.6)), "sum to 1"),
         (lambda: ode.ContrastSet.from_texts(["a"], ["b"]).split((0.5, 0.5)), "would hold"),
         (lambda: ode.ContrastSet.from_records([{"x": 1}], positive="y", negative="x"), "column 'y' is missing"),
         (lambda: ode.ContrastSet.from_records([{"x": 1}], positive=1, negative=0, text="x"), "give both"),

@@ -98,7 +98,7 @@ def test_calibration_of_the_truth_is_perfect_and_of_an_overconfident_pair_is_men
 
 
 def test_slope_and_intercept_are_those_of_barrier_calibration():
-    """The same Platt fit as a barrier's, by another optimiser."""
+    """The same Platt fit as a barrier's; `test_calibration` has the oracle."""
     truth = GaussianPair.draw(16, separation=2.0, tied=True, seed=2)
     x = truth.sample(300, 1)
     density = DensityPair([ShrunkGaussian()], tied=True).fit(*x, groups(0, 300))
@@ -181,6 +181,23 @@ def test_turning_points_are_those_of_the_truth(d, n):
     mean = float(truth.positive.log_prob(points).mean(1).argmax())
     assert population.low - 0.5 <= mean <= population.high + 0.5
     assert abs(population.value - mean) <= 1.0
+
+
+def test_several_paths_of_a_prompt_are_one_unit_of_the_populations_peak(pair, line):
+    once = score_path(pair, line[:, :30], range(9000, 9030)).population_peak()
+    copies = score_path(pair, line[:, :30].repeat_interleave(10, dim=1), [9000 + i // 10 for i in range(300)])
+    found = copies.population_peak()
+    assert (found.value, found.n) == (pytest.approx(once.value), 30)
+    assert (found.low, found.high) == (once.low, once.high)
+    with pytest.raises(ValueError, match="1 independent units"):
+        score_path(pair, line[:, :30], [9000] * 30).population_peak()
+
+
+def test_few_prompts_do_not_calibrate_however_many_rows_they_have(truth):
+    x = truth.sample(60, 1)
+    pair = DensityPair([PPCA(2)]).fit(*x, groups(0, 60))
+    with pytest.raises(ValueError, match="60 rows of 3 prompts"):
+        pair.calibrate(*x, ([100 + i // 20 for i in range(60)],) * 2)
 
 
 @pytest.mark.parametrize(("d", "n", "tied"), [(32, 250, True), (32, 250, False), (128, 500, True), (512, 500, False)])

@@ -99,7 +99,7 @@ def test_a_cell_says_what_full_passes_say(material, arm):
     strength = torch.tensor(rows["strength"].to_numpy())
     steer = Steer(here, arm, strength)
     tokens, mask = left_padded(material.model, material.plan.prompts)
-    everywhere = steer.steerer_for(slice(None), "all")
+    everywhere = steer.steerer_for(slice(None), "all_and_bos")
     with torch.no_grad():
         plain, found = material.model.run_with_cache(tokens, attention_mask=mask)
         with everywhere.on(material.model):
@@ -160,7 +160,7 @@ def test_a_prompts_own_batch_writes_what_generation_writes(material):
 
 @pytest.mark.parametrize("passage", ["prompt", "text"])
 def test_the_numbers_are_those_that_the_study_always_gave(request, passage):
-    """Of cells of every kind, as they were when one object held all stages."""
+    """Of cells that ask no barrier, as they were when one object held all stages; barriers are chosen anew since."""
     material = request.getfixturevalue("material" if passage == "prompt" else "along")
     kept = pd.read_csv(Path(__file__).with_name("effects_table.csv")).query("passage == @passage")
     arms = {arm.label: arm for arm in (*LAYER_ARMS, *KINDS)}

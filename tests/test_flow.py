@@ -324,3 +324,33 @@ def test_strengths_that_do_not_fit_the_rows_are_refused(kernel_field, tmp_path, 
     with pytest.raises(ValueError, match="cannot be saved"):
         ode.Steerer(field, flow, 0).save(tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_flow_in_float32_leaves_out_only_what_h_cannot_feel():
+    """Directions of decaying variance: the proved bound on h, checked where it is worst, and the same end points."""
+    d, n = 120, 50
+    scale = torch.logspace(0, -4, d)
+    noise = torch.randn(2, n, d, generator=torch.Generator().manual_seed(0)) * scale
+    barrier = ode.KernelBarrier(gamma=1.0, C=10.0).fit(noise[0] + 0.3 * scale + 0.2, noise[1] - 0.3 * scale + 0.2)
+    whole = barrier.quadratic.spectrum
+    brief = whole.brief
+    assert brief.basis.shape[1] < 0.8 * whole.basis.shape[1]
+    eye = torch.eye(brief.basis.shape[1]).double()
+    torch.testing.assert_close(brief.basis.mT @ brief.basis, eye, rtol=0, atol=1e-9)
+    torch.testing.assert_close(brief.basis @ brief.linear, whole.basis @ whole.linear, rtol=1e-9, atol=1e-12)
+    without = ode.QuadraticBarrier((brief.basis * brief.eigenvalues) @ brief.basis.mT, brief.basis @ brief.linear,
+                                   barrier.quadratic.c)  # fmt: skip
+    u, h = torch.cat([whole.basis.mT, activations(2000, d)]), barrier.quadratic
+    span = float(ode.ceiling(h)) + float(ode.ceiling(h.negated()))
+    assert 0 < float((without.value(u) - h.value(u)).abs().max()) <= 1e-6 * span
+    a, flow, field = activations(9, d), ode.Flow(angle=0.5), ode.BarrierField(barrier)
+    exact = flow.solve(field, a).end
+    torch.testing.assert_close(flow.solve(field, a.float()).end.double(), exact, rtol=0, atol=2e-5 * float(a[0].norm()))
+    assert field.chart(a).start.shape[-1] == field.eigenchart(a.float()).start.shape[-1] == whole.values.shape[0]
+
+
+def test_a_kernel_of_degree_1_is_followed_in_its_one_direction():
+    field = ode.BarrierField(ode.KernelBarrier(degree=1, C=1.0).fit(*gaussian_classes(20, 60)))
+    a, flow = activations(9, 60), ode.Flow(angle=0.5)
+    assert field.chart(a.float()).start.shape[-1] == 2  # along b, and the rest of a
+    torch.testing.assert_close(flow.solve(field, a.float()).end.double(), flow.solve(field, a).end, rtol=0, atol=1e-5)

@@ -144,7 +144,7 @@ def drawn_verdicts(ax):
 def test_a_path_is_drawn_as_the_certificate_has_it():
     q = random_quadratic(8, 3)
     path = ode.Flow(angle=3.0, steps=6, method="euler").solve(ode.BarrierField(q), activations(3, 8), record=True)
-    proof = ode.certify_path(q, path.points[:, 2])
+    proof = ode.certify_path(q, path.points[:, 2:3])
     assert proof.refuted.any()
     assert proof.certified.any()
     ax = plot_path(q, path, row=2)
@@ -153,7 +153,7 @@ def test_a_path_is_drawn_as_the_certificate_has_it():
     assert counts["refuted: falls somewhere"] == int(proof.refuted.sum())
     vertices = next(line for line in ax.lines if line.get_marker() == "o")
     np.testing.assert_allclose(vertices.get_ydata(), q.value(path.points[:, 2]), rtol=1e-12)
-    np.testing.assert_allclose(vertices.get_xdata()[1:], proof.angle.cumsum(0), rtol=1e-12)
+    np.testing.assert_allclose(vertices.get_xdata()[1:], proof.angle[:, 0].cumsum(0), rtol=1e-12)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert len(labels) == 4  # nothing is neither here
     # no line passes the bound drawn, nor the ceiling
@@ -258,7 +258,9 @@ def test_h_is_that_of_the_states(organism, barrier, colored):
         assert (plain.label, before.label[:15], after.label[:14]) == ("unsteered", "steered, before", "steered, after")
         for row in (plain, before):  # nothing upstream is steered: a state before the hook is a function of the text
             text = "".join(row.tokens).removeprefix("<bos>").strip()
-            states = ode.collect_activations(organism, ode.ContrastSet.from_texts([text], ["x"]), [LAYER], "all")
+            states = ode.collect_activations(
+                organism, ode.ContrastSet.from_texts([text], ["leo was"]), [LAYER], "all", special_tokens=True
+            )
             expected = barrier.log_ratio(states[LAYER].positive.double())
             torch.testing.assert_close(torch.tensor(row.h).double(), expected, rtol=1e-4, atol=1e-4)
         start = before.generated_from - 1

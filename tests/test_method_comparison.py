@@ -45,8 +45,8 @@ def test_the_declared_contrasts_are_corrected_together(compared):
     _, report, _ = compared
     assert len(report.primary) == 2 * len(PRIMARY)
     assert (report.primary["p_holm"] >= report.primary["p"]).all()
-    same = report.primary.query("difference == 0 and low == 0 and high == 0")
-    assert same["equivalent"].all()
+    # that twelve prompts fare alike is no evidence that 1 in 20 would not
+    assert not report.primary["equivalent"].any()
     caa = report.methods.query("method == 'caa'")
     assert (caa["p"] == 1).all()
     assert (caa["difference"] == 0).all()
@@ -78,13 +78,13 @@ def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred(
     for label in ("caa", "gated", "good", "Euler-10", "one geodesic step", "optimal_cap"):
         for budget in ("angle", "kl"):
             rows.append(pd.DataFrame({
-                "prompt": range(40), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
+                "prompt": range(60), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
                 "success": label != "caa", "reached": True, "certified": 1.0, "angle": 0.1, "kl": 0.1,
                 "acts": 1.0, "displacement": 0.1, "text_kl_mean": 0.1,
                 "efficiency": 0.9, "typicality": 0.5, "probe_auc": 0.9, "probe_log_loss": 0.1, "probe_slope": 1.0,
             }))  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
-    table.loc[(table["label"] == "gated") & (table["prompt"] < 20), "reached"] = False
+    table.loc[(table["label"] == "gated") & (table["prompt"] < 30), "reached"] = False
     report = ComparisonReport.of(table, "made up")
     paper = report.for_paper()
     # half of its prompts could not spend the budget: shown last, marked, not tested

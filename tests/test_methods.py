@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from scipy.linalg import sqrtm
+from scipy.optimize import minimize
 from scipy.stats import special_ortho_group
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 import odesteer_tl as ode
 from odesteer_tl import methods
+from odesteer_tl.fields import AffineField
 from tests.problems import activations, gaussian_classes
 
 D = 24
@@ -56,12 +58,29 @@ def test_repe_finds_a_planted_direction_with_its_sign(sign):
     assert cosine(methods.repe(positive, negative).direction, planted) > 0.99
 
 
-def test_iti_is_scikit_learns_probe():
-    positive, negative = gaussian_classes(60, D)
+def probe_by_scipy(positive, negative, C=1.0):
+    """The weight that minimises `C Σ log(1 + exp(−yf)) + ½‖w‖²`, `f = w·x + c`, by scipy from its formula."""
+    X, y = torch.cat([positive, negative]).double().numpy(), np.repeat([1.0, -1.0], [len(positive), len(negative)])
+
+    def loss(theta):
+        margin = y * (X @ theta[:-1] + theta[-1])
+        pull = -C * y / (1 + np.exp(margin))
+        value = C * np.logaddexp(0, -margin).sum() + theta[:-1] @ theta[:-1] / 2
+        return value, np.append(X.T @ pull + theta[:-1], pull.sum())
+
+    found = minimize(loss, np.zeros(X.shape[1] + 1), jac=True, method="BFGS", options={"gtol": 1e-8})
+    return torch.from_numpy(found.x[:-1])
+
+
+@pytest.mark.parametrize("C", [1.0, 0.01])
+def test_iti_is_the_probe_on_the_activations_as_they_are(C):
+    """As its authors fit it; over the median norm it is another probe, which has a name of its own."""
+    positive, negative = (6 * x for x in gaussian_classes(60, D))
     norm = float(torch.cat([positive, negative]).norm(dim=-1).median())
-    X, y = torch.cat([positive, negative]).double().numpy() / norm, [1] * 60 + [0] * 60
-    weight = LogisticRegression(C=1.0, max_iter=10_000).fit(X, y).coef_[0]
-    assert cosine(methods.iti(positive, negative).direction, torch.from_numpy(weight)) > 1 - 1e-6
+    raw, scaled = probe_by_scipy(positive, negative, C), probe_by_scipy(positive / norm, negative / norm, C)
+    assert cosine(raw, scaled) < 0.995
+    assert cosine(methods.iti(positive, negative, C=C).direction, raw) > 1 - 1e-6
+    assert cosine(methods.iti_rescaled(positive, negative, C=C).direction, scaled) > 1 - 1e-6
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -167,6 +186,34 @@ def test_linear_act_is_least_squares_on_sorted_pairs():
         slope, intercept = np.polyfit(np.sort(x[:, j].numpy()), np.sort(y[:, j].numpy()), 1)
         assert float(field.tensors["weight"][j]) == pytest.approx(slope, abs=1e-10)
         assert float(field.tensors["bias"][j]) == pytest.approx(intercept, abs=1e-10)
+
+
+def test_linear_act_leaves_a_neuron_outside_the_sources_range_alone():
+    """Neuron by neuron in plain Python, from the paper: sort, least squares, map what lies in [min x, max x]."""
+    negative, positive, a = draw(40, 5).exp(), draw(40, 5, seed=1) * 2 + 1, 3 * draw(30, 5, seed=2)
+    ends = {name: apply(ode.METHODS[name].fit(positive, negative, 0), a, T=0.7)
+            for name in ("linear_act", "linear_act_extrapolated")}  # fmt: skip
+    outside = 0
+    for j in range(5):
+        x, y = sorted(negative[:, j].tolist()), sorted(positive[:, j].tolist())
+        mx, my = sum(x) / 40, sum(y) / 40
+        w = sum((p - mx) * (q - my) for p, q in zip(x, y, strict=True)) / sum((p - mx) ** 2 for p in x)
+        for i, z in enumerate(a[:, j].tolist()):
+            mapped = 0.7 * (w * z + my - w * mx) + 0.3 * z
+            inside = x[0] <= z <= x[-1]
+            outside += not inside
+            assert float(ends["linear_act"][i, j]) == pytest.approx(mapped if inside else z, abs=1e-10)
+            assert float(ends["linear_act_extrapolated"][i, j]) == pytest.approx(mapped, abs=1e-10)
+    assert 30 < outside < 120
+
+
+def test_a_support_is_refused_where_it_means_nothing(unchecked):
+    one, square = torch.ones(3), torch.eye(3)
+    for weight, support in ((square, torch.stack([-one, one])), (one, torch.stack([one, -one])), (one, square)):
+        with pytest.raises(ValueError, match="support has shape"):
+            AffineField(weight, one, None, support)
+    with pytest.raises(ValueError, match="not additive"):
+        methods.additive.added(AffineField(one, one, None, torch.stack([-one, one])))
 
 
 def test_linear_act_with_unequal_classes_and_a_dead_neuron():

@@ -178,3 +178,41 @@ def test_no_strength_and_a_gate_that_never_opens_leave_the_models_logits_bitwise
     ):
         with replace(steerer, positions="all").on(organism):
             assert torch.equal(organism(tokens), plain)
+
+
+def moves_smoothly(flow, field, a, along, eps):
+    """Whether the path bends as a smooth one: no gate or threshold is crossed within `eps`."""
+    ends = [flow.solve(field, a + k * eps * along).end for k in (-2, -1, 0, 1, 2)]
+    first, second = (ends[3] - ends[1]) / 2, (ends[4] - ends[0]) / 4
+    return (first - second).abs().max(-1).values <= 1e-3 * first.abs().max(-1).values
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_pass_as_finite_differences_say(name, fitted, texts):
+    method = ode.METHODS[name]
+    solver = "geodesic" if INTEGRATORS[method.solver].needs_quadratic else method.solver
+    field, a = fitted(name), texts(name)[::7].double()
+    eps = 1e-5 * float(a.norm(dim=-1).median())
+    along = torch.nn.functional.normalize(
+        torch.randn(a.shape, generator=torch.Generator().manual_seed(0)).double(), dim=-1
+    )
+    for flow in (replace(f, method=solver, steps=min(f.steps, 3)) for f in flows(name)):
+        smooth = moves_smoothly(flow, field, a, along, eps)
+        assert smooth.float().mean() > 0.5
+        weights = torch.randn(a.shape[-1], generator=torch.Generator().manual_seed(1)).double()
+        x = a.clone().requires_grad_(True)
+        (flow.solve(field, x).end @ weights).sum().backward()
+        found = (x.grad * along).sum(-1)
+        there, back = (flow.solve(field, a + s * eps * along).end @ weights for s in (1, -1))
+        expected = (there - back) / (2 * eps)
+        scale = expected.abs().clamp_min(1.0)
+        assert ((found - expected).abs() / scale)[smooth].max() < 1e-4
+
+
+@pytest.mark.parametrize("solver", [name for name in INTEGRATORS if INTEGRATORS[name].needs_quadratic])
+def test_a_gradient_that_does_not_exist_is_refused(solver, fitted, texts):
+    a = texts("odesteer_kernel").requires_grad_(True)
+    path = ode.Flow(angle=0.1, method=solver).solve(fitted("odesteer_kernel"), a)
+    assert torch.equal(path.end, ode.Flow(angle=0.1, method=solver).solve(fitted("odesteer_kernel"), a.detach()).end)
+    with pytest.raises(ValueError, match="has no gradient"):
+        path.end.sum().backward()

@@ -137,8 +137,8 @@ def test_a_contrast_that_is_none_names_its_row(tmp_path, kind):
 
 
 WRONG = {
-    "layer": ({"layers": (30,)}, {}, "has 0 to 4"), "negative layer": ({"layers": (-1,)}, {}, "layers=.-1. are none"),
-    "layer twice": ({"layers": (1, 1)}, {}, "names one twice"), "no level": ({"angle": (), "kl": ()}, {}, "no level"),
+    "layer": ({"layers": (30,)}, {}, "has 0 to 4"), "negative layer": ({"layers": (-6,)}, {}, "layers=.-6. are none"),
+    "layer twice": ({"layers": (4, -1)}, {}, "names one twice"), "no level": ({"angle": (), "kl": ()}, {}, "no level"),
     "level": ({"kl": (0.0,)}, {}, "positive levels"), "far": ({"angle": (2.0,)}, {}, "above highest"),
     "executor": ({"executor": "procesess:2"}, {}, "is unknown; use local"),
     "model": ({}, {"model": "./smolm2"}, "is no folder"), "deep model": ({}, {"model": "a/b/c"}, "is no folder"),

@@ -83,3 +83,27 @@ def test_what_the_guide_names_exists():
     rooms = {path.name for path in (ROOT / "odesteer_tl").iterdir() if (path / "__init__.py").exists()}
     described = set(re.findall(r"\| `odesteer_tl/(\w+)/` \|", GUIDE))
     assert described == rooms
+
+
+CELL = """
+from odesteer_tl.methods import caa, register
+
+@register("mine", solver="euler", steps={steps}, source="a notebook")
+def {name}(positive, negative, seed=0):
+    return caa(positive, negative, seed)
+"""
+
+
+def test_a_notebooks_cell_may_be_run_again_and_no_other_methods_name_taken(registry):
+    def run(**settings):
+        exec(CELL.format(**{"steps": 1, "name": "mine", **settings}), {"__name__": "__main__"})
+
+    run()
+    run(steps=2)
+    assert registry["mine"].steps == 2
+    with pytest.raises(ValueError, match=r"name='mine' is already a method \(__main__\.mine\)"):
+        run(name="another")
+    before = registry["caa"]
+    with pytest.raises(ValueError, match=r"name='caa' is already a method \(odesteer_tl\.methods\.caa\.caa\)"):
+        exec(CELL.format(steps=3, name="caa").replace('"mine"', '"caa"'), {"__name__": "__main__"})
+    assert registry["caa"] is before

@@ -127,7 +127,7 @@ def test_the_unedited_residual_gives_the_baseline(model, start):
 
 def test_earlier_blocks_really_do_not_run(organism):
     runs = []
-    handles = [block.original_component.register_forward_hook(lambda *_, i=i: runs.append(i))
+    handles = [block.mlp.original_component.register_forward_hook(lambda *_, i=i: runs.append(i))
                for i, block in enumerate(organism.blocks)]  # fmt: skip
     try:
         prefix = collect_prefix(organism, *prompts(), start=-1)

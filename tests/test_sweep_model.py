@@ -1,6 +1,7 @@
 """The engine and suffix evaluation together: a layer sweep of a real model, equal to full passes with hooks."""
 
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -67,3 +68,39 @@ def test_a_layer_sweep_equals_full_passes_and_is_the_same_from_another_process(s
     assert run(study, tmp_path / "there", "processes:1", progress=False).complete
     there = Store.of(study, tmp_path / "there").directory / "table.parquet"
     assert there.read_bytes() == here.read_bytes()
+
+
+def load_model():
+    torch.set_num_threads(1)
+    return ode.load_model("organism")
+
+
+def by_hooks(model, config):
+    """Log-probabilities of a pass with hooks that other passes of this model would share."""
+
+    def push(x, hook):
+        return x + 40 * config["angle"] * torch.ones_like(x) / x.shape[-1] ** 0.5
+
+    with torch.no_grad(), model.hooks(fwd_hooks=[(f"blocks.{config['layer']}.hook_out", push)]):
+        found = [model(prompts()[0])[:, -1].log_softmax(-1)[:, 7] for _ in range(4)][-1]
+    return require_numbers(pd.DataFrame({"prompt": range(len(found)), "log_prob": found.double().numpy()}), config)
+
+
+@pytest.mark.parametrize("where", ["thread pool", "dask worker"])
+def test_two_threads_of_one_process_give_what_one_gives(where, study, tmp_path):
+    from distributed import LocalCluster
+
+    cells = tuple({"layer": layer, "angle": angle} for layer in range(5) for angle in (0.2, 0.4, 0.6))
+    hooked = replace(study, function=by_hooks, context=load_model, cells=cells, group="")
+    assert run(hooked, tmp_path / "alone", progress=False).complete
+    if where == "thread pool":
+        with ThreadPoolExecutor(2) as pool:
+            assert run(hooked, tmp_path / "two", pool, progress=False).complete
+    else:
+        with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
+            address = cluster.scheduler_address.removeprefix("tcp:")
+            assert run(hooked, tmp_path / "two", f"dask:{address}", progress=False).complete
+    alone, two = (
+        pd.read_parquet(Store.of(hooked, tmp_path / name).directory / "table.parquet") for name in ("alone", "two")
+    )
+    pd.testing.assert_frame_equal(alone, two)

@@ -11,11 +11,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from odesteer_tl._tokens import text_tokens
 
 
 def token_ids(model: TransformerBridge, text: str) -> Int[Tensor, " pos"]:
     """The tokens of a text, BOS first where the model has one, and none cut off."""
-    return model.to_tokens(text, truncate=False)[0].cpu()
+    return text_tokens(model, text)
 
 
 def clip_left(model: TransformerBridge, text: str, reserve: int = 0) -> str:

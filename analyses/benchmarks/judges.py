@@ -18,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from analyses.benchmarks.scoring import option_scores
+from odesteer_tl._check import require_texts
 
 #: the prompts of TruthfulQA's judges (Lin et al. 2022), continued with " yes" or " no"; the rows that
 #: allenai/truthfulqa-truth-judge-llama2-7B and -info-judge-llama2-7B were tuned on read like this (their repository is
@@ -83,6 +84,7 @@ class SequenceClassifier:
     @torch.no_grad()
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Float[Tensor, "n labels"]:
         """One row a text, or a pair of texts, cut at the model's length."""
+        texts = require_texts("texts", texts)
         found: list[Tensor] = []
         size = 1 if self.padding is None else self.batch_size
         starts = range(0, len(texts), size)

@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left, token_ids
+from odesteer_tl._check import require_texts
 from odesteer_tl.hooks import HookFn
 
 #: what steers the prompts of these indices, with a strength a row
@@ -48,6 +49,8 @@ def option_scores(
     """
     if isinstance(steerer, ode.Steerer):
         steerer.check(model)
+    prompts = require_texts("prompts", prompts)
+    options = [require_texts(f"options[{i}]", each) for i, each in enumerate(options)]
     rows = [row for i, (p, o) in enumerate(zip(prompts, options, strict=True)) for row in tokenised(model, i, p, o)]
     order = sorted(range(len(rows)), key=lambda k: (rows[k][2], len(rows[k][3])))
     sums = torch.zeros(len(rows), dtype=torch.float64)

@@ -14,8 +14,9 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.benchmarks.context import clipped
 from analyses.benchmarks.splits import Fold
-from analyses.benchmarks.task import Task, mean, summary
+from analyses.benchmarks.task import Task, summary
 from analyses.runs import save_run
+from odesteer_tl import stats
 from odesteer_tl._check import require_one_of
 
 Unit = Literal["T", "angle", "relative"]
@@ -57,7 +58,7 @@ class BenchmarkResult:
     Attributes:
         outcomes: a row a method × test unit.
         summary: a row a method × metric, with its 95 % interval over units and their number.
-        differences: method − unsteered on the same units, bootstrapped over them.
+        differences: method − unsteered on the same units, with intervals over them.
         selection: what was tried on validation units, and `chosen`.
         baselines: what no model at all would reach.
         run: settings, model and splits.
@@ -150,7 +151,7 @@ def _choose(
             "method": method,
             "layer": [option.layer for option in options],
             "strength": [option.flow.strength for option in options],
-            "unit": [next(u for u in ("T", "angle", "relative") if getattr(o.flow, u) is not None) for o in options],
+            "unit": [option.flow.unit for option in options],
             task.criterion: values,
             "chosen": [i == best for i in range(len(options))],
         }
@@ -160,8 +161,8 @@ def _choose(
 
 def _steerers(acts: ode.Activations, name: str, layer: int, settings: Settings) -> list[ode.Steerer]:
     """One fit, at every strength; a method with a strength of its own is used at that."""
-    method, here = ode.METHODS[name], acts[layer]
-    field = method.fit(here.positive, here.negative, settings.seed)
+    method = ode.METHODS[name]
+    field = method.fit_activations(acts[layer], settings.seed)
     strengths = [{settings.unit: s} for s in settings.strengths] if method.T is None else [{"T": method.T}]
     flows = [ode.Flow(steps=method.steps, method=method.solver, **strength) for strength in strengths]
     provenance = {"method": name, "contrast": acts.provenance}
@@ -170,14 +171,19 @@ def _steerers(acts: ode.Activations, name: str, layer: int, settings: Settings) 
 
 
 def _differences(outcomes: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Method − unsteered of every share and mean, paired by unit; units that lack the figure in either are left out."""
+    """Method − unsteered of every share and mean, paired by unit.
+
+    Units that lack the figure in either are left out, and figures that fewer than five units have in both.
+    """
     numbers = outcomes.set_index(["method", "unit"]).select_dtypes(["bool", "number"])
     numbers = numbers.drop(columns="fold").astype(float)
     rows: list[dict[str, Any]] = []
     for method in methods:
-        pairs = (numbers.loc[method] - numbers.loc["unsteered"]).drop(columns="perplexity", errors="ignore")
-        rows += [{"method": method, "metric": metric, **vars(mean(known.to_numpy()))}
-                 for metric, column in pairs.items() if len(known := column.dropna())]  # fmt: skip
+        for metric in numbers.columns.drop("perplexity", errors="ignore"):
+            known = pd.DataFrame({name: numbers.loc[name][metric] for name in (method, "unsteered")}).dropna()
+            if len(known) >= stats.LEAST:
+                found = stats.paired_difference(known[method], known["unsteered"])
+                rows.append({"method": method, "metric": metric, **vars(found)})
     return pd.DataFrame(rows)
 
 

@@ -6,9 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
-import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
@@ -111,7 +109,7 @@ def failed(continuation: str) -> bool:
 
 
 def summary(task: Task, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """A row a figure: `metric`, `value`, `low`, `high`, `n`. Shares are exact, means bootstrapped over units.
+    """A row a figure: `metric`, `value`, `low`, `high`, `n`. Shares are exact, means studentised.
 
     Perplexity is a median: a handful of texts would carry its mean. A figure a unit does not have (the 4-grams of a
     text of three words) is a mean over those that have it, as n says.
@@ -121,17 +119,6 @@ def summary(task: Task, outcomes: pd.DataFrame) -> pd.DataFrame:
         if column.dtype == bool:
             found[str(name)] = stats.share(column)
         elif (known := column.dropna().to_numpy(dtype=float)).size:
-            found[str(name)] = stats.median(known) if name == "perplexity" else mean(known)
+            found[str(name)] = stats.median(known) if name == "perplexity" else stats.mean(known)
     rows = [{"metric": name, **vars(estimate)} for name, estimate in (found | task.headlines(outcomes)).items()]
     return pd.DataFrame(rows)
-
-
-def mean(values: np.ndarray) -> stats.Estimate:
-    """A mean with its percentile-bootstrap interval over units; of one unit the interval is NaN."""
-    value, n = float(values.mean()), len(values)
-    if n < 2 or np.ptp(values) == 0:
-        end = value if n > 1 else float("nan")
-        return stats.Estimate(value, end, end, n)
-    found = bootstrap((values,), np.mean, n_resamples=2000, method="percentile", vectorized=True, batch=200,
-                      rng=np.random.default_rng(0)).confidence_interval  # fmt: skip
-    return stats.Estimate(value, float(found.low), float(found.high), n)

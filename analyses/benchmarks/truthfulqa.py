@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
-from scipy.stats import bootstrap
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
@@ -16,7 +15,7 @@ from analyses.benchmarks.judges import YesNoJudge
 from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.questions import TEMPLATE, Question, paired_answers
 from analyses.benchmarks.scoring import option_scores
-from analyses.benchmarks.task import GenerationTask, Task, failed, mean
+from analyses.benchmarks.task import GenerationTask, Task, failed
 from odesteer_tl import stats
 
 #: put before the question by Ouyang et al. (2022, figure 17), honest_llama (Li et al. 2023) and ODESteer's authors
@@ -83,7 +82,10 @@ class TruthfulQAChoice(Task):
         chance = [stats.Estimate(float(expected[i]), float(low[i]), float(high[i]), len(questions)) for i in (0, 1)]
         lengths = zip(questions, unsteered["tokens"], strict=True)
         short = pd.DataFrame([choice(question, -tokens.astype(float)) for question, tokens in lengths])
-        found = {"labels permuted": chance, "1/e a token": [stats.share(short["mc1"]), mean(short["mc2"].to_numpy())]}
+        found = {
+            "labels permuted": chance,
+            "1/e a token": [stats.share(short["mc1"]), stats.mean(short["mc2"].to_numpy())],
+        }
         rows = [{"baseline": name, "metric": metric, **vars(estimate)} for name, both in found.items()
                 for metric, estimate in zip(("mc1", "mc2"), both, strict=True)]  # fmt: skip
         return pd.DataFrame(rows)
@@ -166,9 +168,18 @@ class TruthfulQAGeneration(GenerationTask):
 
 
 def product_of_shares(first: np.ndarray, second: np.ndarray) -> stats.Estimate:
-    """mean(first) · mean(second) with a bootstrap interval over units."""
-    found = bootstrap(
-        (first, second), lambda x, y, axis: x.mean(axis=axis) * y.mean(axis=axis), paired=True, vectorized=True,
-        n_resamples=2000, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return stats.Estimate(float(first.mean() * second.mean()), float(found.low), float(found.high), len(first))
+    """mean(first) · mean(second) with an interval that adds up what the exact ones of both shares leave open.
+
+    Squares are added (Zou and Donner 2008, Statistics in Medicine 27, 1693), with the correlation of the two; where
+    one does not vary its correlation is not known, and counts as 1.
+    """
+    a, b = stats.share(first), stats.share(second)
+    varies = 0 < a.value < 1 and 0 < b.value < 1
+    r = float(np.corrcoef(np.asarray(first, dtype=float), np.asarray(second, dtype=float))[0, 1]) if varies else 1.0
+    value = a.value * b.value
+
+    def reach(x: float, y: float) -> float:
+        steps = (x - a.value) * b.value, (y - b.value) * a.value
+        return float(np.sqrt(steps[0] ** 2 + steps[1] ** 2 + 2 * r * steps[0] * steps[1]))
+
+    return stats.Estimate(value, max(0.0, value - reach(a.low, b.low)), min(1.0, value + reach(a.high, b.high)), a.n)

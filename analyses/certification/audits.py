@@ -4,35 +4,39 @@ and, on the organism, the grammar itself."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy.stats import bootstrap, rankdata
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from odesteer_tl import organism, stats
+from odesteer_tl._tokens import left_padded, tokens_of
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.suffix import collect_prefix
 
-Fit = Callable[[Tensor, Tensor], ode.Barrier]
+Fit = Callable[[LayerActivations], ode.Barrier]
 
 
 def joined(*parts: LayerActivations) -> LayerActivations:
     """Several parts of one layer as one."""
-    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]))
+    groups = [p.groups for p in parts]
+    labels = [[g[side] for g in groups if g is not None] for side in (0, 1)] if None not in groups else None
+    of_rows = [None, None] if labels is None else [tuple(chain(*side)) for side in labels]
+    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]), *of_rows)
 
 
 def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
-    """Area under the ROC curve of h on texts that took no part in the fit; bootstrap over texts."""
+    """Area under the ROC curve of h on texts that took no part in the fit."""
     h = torch.cat([barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double())]).numpy()
     truth = np.repeat([True, False], [len(held_out.positive), len(held_out.negative)])
-    return stats.auc(h, truth, resamples=500)
+    return stats.auc(h, truth)
 
 
 def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> stats.Estimate:
@@ -51,9 +55,9 @@ def cross_fit(
     angle: float, steps: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Steer by a barrier fitted on one half, audit by one fitted on the other, in calibrated units. Units: prompts."""
-    steering, auditing = (fit(x.positive, x.negative) for x in (half, other))
+    steering, auditing = (fit(x) for x in (half, other))
     for barrier in (steering, auditing):
-        barrier.calibrate(calibrate.positive, calibrate.negative)
+        barrier.calibrate_activations(calibrate)
     points = ode.Flow(angle=angle, steps=steps).solve(ode.BarrierField(steering), a.double(), record=True).points
     assert points is not None
     own, audited = (b.log_ratio(points[-1]) - b.log_ratio(points[0]) for b in (steering, auditing))
@@ -86,11 +90,7 @@ def later_layers(
     """
     if steerer.site != BLOCK_OUTPUT:
         raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
-    tokens = model.to_tokens(list(prompts), padding_side="left")
-    tokenizer: Any = model.tokenizer
-    lengths = [model.to_tokens(p).shape[1] for p in prompts]
-    mask = (torch.arange(tokens.shape[1]) >= tokens.shape[1] - torch.tensor(lengths)[:, None]).long()
-    assert tokenizer.pad_token_id is not None
+    tokens, mask = left_padded(model, tokens_of(model, "prompts", prompts))
     frames: list[pd.DataFrame] = []
     for rows in torch.arange(len(tokens)).split(128):
         prefix = collect_prefix(model, tokens[rows], mask[rows], start=-1)
@@ -108,11 +108,6 @@ def later_layers(
     return pd.concat(frames, ignore_index=True)
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's."""
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-
-
 def against_the_grammar(
     concept: str, unsteered: Sequence[str], steered: Sequence[str], gain: Float[Tensor, " n"]
 ) -> pd.DataFrame:
@@ -120,10 +115,7 @@ def against_the_grammar(
     before, after = (organism.judge(list(texts))[concept].to_numpy() for texts in (unsteered, steered))
     logit = [np.log(np.clip(p, 1e-9, 1)) - np.log(np.clip(1 - p, 1e-9, 1)) for p in (before, after)]
     change = logit[1] - logit[0]
-    found = bootstrap((gain.numpy(), change), rank_correlation, paired=True, vectorized=False,
-                      n_resamples=2000, method="percentile", rng=np.random.default_rng(0))  # fmt: skip
-    interval = found.confidence_interval
-    rank = stats.Estimate(rank_correlation(gain.numpy(), change), interval.low, interval.high, len(change))
+    rank = stats.rank_correlation(gain.numpy(), change)
     return pd.DataFrame(
         [
             row("texts judged positive, unsteered", stats.share(before > 0.5)),

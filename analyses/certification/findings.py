@@ -26,9 +26,10 @@ def middle(what: str, values: Any) -> dict[str, Any]:
 def of_steps(steps: pd.DataFrame, tokens: pd.DataFrame) -> pd.DataFrame:
     """What is proved of the paths. A prompt's value is over all its tokens and steps."""
     prompts, by_token = steps.groupby("prompt"), tokens.groupby("prompt")
-    certified = (steps["certified"] | steps["stationary"]).groupby(steps["prompt"]).all()
     rows = [
-        share("prompts with every step certified", certified),
+        share("prompts with every step certified", prompts["certified"].all()),
+        share("prompts with a stationary step", prompts["stationary"].any()),
+        share("prompts with an undecided step", prompts["undecided"].any()),
         share("prompts with a refuted step", prompts["refuted"].any()),
         middle("smallest slack of a prompt, rad", prompts["slack"].min()),
         middle("angle turned, rad", by_token["angle"].median()),

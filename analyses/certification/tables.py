@@ -35,6 +35,7 @@ def step_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
         "certified": found.certified,
         "refuted": found.refuted,
         "stationary": found.stationary,
+        "undecided": found.undecided,
         "first_violation": found.first_violation,
         "angle": found.angle,
         "slack": found.slack,
@@ -131,6 +132,8 @@ def direction_table(barrier: ode.Barrier, ways: Mapping[str, Float[Tensor, "step
                     "starts_up": (found.first_violation[0].nan_to_num(torch.inf) > 0).numpy(),
                     "certified": all_certified.numpy(),
                     "certified_steps": found.certified.double().mean(0).numpy(),
+                    "stationary_steps": found.stationary.double().mean(0).numpy(),
+                    "undecided_steps": found.undecided.double().mean(0).numpy(),
                     "refuted": found.refuted.any(0).numpy(),
                     "admissible_angle": (proved + torch.where(all_certified, 0.0, rest)).numpy(),
                     "gain": (barrier.value(points[-1]) - barrier.value(points[0])).numpy(),
@@ -158,7 +161,9 @@ def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequen
             rows.append(
                 {"integrator": method, "angle": angle, "violating": violated.value, "violating_low": violated.low,
                  "violating_high": violated.high, "steps_refuted": float(found.refuted.double().mean()),
-                 "steps_undecided": float(found.undecided.double().mean()), "saturation": middle,
+                 "steps_undecided": float(found.undecided.double().mean()),
+                 "steps_certified": float(found.certified.double().mean()),
+                 "steps_stationary": float(found.stationary.double().mean()), "saturation": middle,
                  "saturation_low": low, "saturation_high": high, "norm_ratio": float(ratio.median()),
                  "reversals": float(certify.reversals(points).double().mean()), "n": len(a)}
             )  # fmt: skip

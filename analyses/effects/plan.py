@@ -200,15 +200,29 @@ def require_grid(
             raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
         if name == "angle" and max(levels) > settings.highest:
             raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
-    for name, values in ({"layers": layers} | found).items():
+    for name, values in ({"layers": layers_meant(settings, layers, given)} | found).items():
         if len(set(values)) < len(values):
             raise ValueError(f"{name}={list(values)} names one twice")
+    return found
+
+
+def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given | None = None) -> tuple[int, ...]:
+    """The layers, negative ones counted from the end.
+
+    Raises:
+        ValueError: one that the model does not have, or a negative one of a model that is not at hand.
+    """
     model = None if given is None else given.model
     n = layers_of(settings.model) if model is None else int(model.cfg.n_layers)
-    wrong = [layer for layer in layers if layer < 0 or (n is not None and layer >= n)]
+    if n is None:
+        wrong = [layer for layer in layers if layer < 0]
+        has = "is not at hand to count from its end"
+    else:
+        wrong = [layer for layer in layers if not -n <= layer < n]
+        has = f"has 0 to {n - 1}"
     if wrong:
-        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which has 0 to {(n or 0) - 1}")
-    return found
+        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which {has}")
+    return tuple(layer if layer >= 0 else layer + (n or 0) for layer in layers)
 
 
 def model_digest(name: str) -> str:

@@ -67,7 +67,7 @@ class Steer:
             field = self.fits.field(self.arm.method, self.seed, self.half)
             return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.layer]).end
         found: list[Tensor] = []
-        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all")
+        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all_and_bos")
         look = (f"blocks.{self.layer}.{BLOCK_OUTPUT}", lambda x, hook: found.append(x))
         with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.start + 1), look]):
             # looked at below the unembedding, whose logits at every position nobody needs

@@ -10,7 +10,7 @@ import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
 from analyses.effects.material import Material
-from analyses.effects.plan import Given, Plan, model_digest, require_grid
+from analyses.effects.plan import Given, Plan, layers_meant, model_digest, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sweep import Study
 
@@ -40,7 +40,7 @@ def effect_study(
     Raises:
         ValueError: what `require_grid` and `Plan.of` refuse.
     """
-    budgets = require_grid(settings, layers, budgets, given)
+    budgets, layers = require_grid(settings, layers, budgets, given), layers_meant(settings, layers, given)
     cells = [UNSTEERED] + [
         {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
          "budget": budget, "level": float(level), **({"in_turn": True} if arm.in_turn else {})}

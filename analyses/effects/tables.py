@@ -21,6 +21,8 @@ MEDIANS = ("kl", "kl_all_positions", "kl_neutral", "nbf", "perplexity", "log_lik
            "angle", "displacement", "norm_ratio", "gain",
            "efficiency", "ceiling_share", "slack", "curvature_angle", "log_positive_change", "log_ratio_change",
            "gain_all_positions")  # fmt: skip
+#: what a share, and an area under one, can be
+UNIT = (0.0, 1.0)
 SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "score")
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
@@ -117,8 +119,8 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
         margin: of the equivalence test, in units of success; declared before looking.
 
     Returns:
-        A row an arm: `area` (mean success over the range, with a t interval), `difference` to the reference with its
-        bootstrap interval, `equivalence_p` and whether it is `equivalent` within the margin.
+        A row an arm: `area` (mean success over the range), `difference` to the reference, both with intervals that
+        hold for any numbers in [0, 1], `equivalence_p` and whether it is `equivalent` within the margin.
     """
     rows = table.query("split == 'test' and budget == 'kl' and layer == @layer")
     by_arm = {str(label): _area(arm) for (label,), arm in _groups(rows, ["label"])}
@@ -129,12 +131,12 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
         raise ValueError(f"reference={reference!r} is not an arm of this table; choose one of {', '.join(by_arm)}")
     found: list[dict[str, Any]] = []
     for label, area in by_arm.items():
-        difference = stats.paired_difference(area, by_arm[reference])
-        band = stats.mean_band(area[:, None])
-        row: dict[str, Any] = {"label": label, "area": float(area.mean()), "low": float(band.low[0]),
-                               "high": float(band.high[0]), "n": len(area)}  # fmt: skip
+        difference = stats.paired_difference(area, by_arm[reference], bounds=UNIT)
+        value = stats.mean(area, bounds=UNIT)
+        row: dict[str, Any] = {"label": label, "area": value.value, "low": value.low, "high": value.high,
+                               "n": value.n}  # fmt: skip
         if label != reference:
-            test = stats.equivalence(area, by_arm[reference], margin)
+            test = stats.equivalence(area, by_arm[reference], margin, bounds=UNIT)
             row |= {"difference": difference.value, "difference_low": difference.low,
                     "difference_high": difference.high, "equivalence_p": test.pvalue,
                     "equivalent": test.equivalent}  # fmt: skip
@@ -213,8 +215,8 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     Pairs of which the table has no arm are left out.
 
     Returns:
-        A row a pair × layer × level: `difference` (first − second) with its bootstrap interval, the exact McNemar p
-        value with Holm's correction over the rows returned, and the equivalence test within `margin`.
+        A row a pair × layer × level: `difference` (first − second) with its exact interval, the exact McNemar p value
+        with Holm's correction over the rows returned, and the exact equivalence test within `margin`.
     """
     rows = table.query("split == 'test' and budget == @budget")
     found: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
+from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode
 from odesteer_tl.indicators import branching_factor, divergence
 
@@ -79,10 +80,7 @@ class Written:
 
 def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[Tensor, "n pos"], Int[Tensor, "n pos"]]:
     """Tokens padded on the left, and 1 where one is real."""
-    tokens = model.to_tokens(list(prompts), padding_side="left")
-    lengths = torch.tensor([model.to_tokens(prompt).shape[1] for prompt in prompts])
-    mask = (torch.arange(tokens.shape[1]) >= tokens.shape[1] - lengths[:, None]).long()
-    return tokens.cpu(), mask
+    return _tokens.left_padded(model, _tokens.tokens_of(model, "prompts", prompts))
 
 
 @torch.no_grad()

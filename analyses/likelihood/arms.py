@@ -62,4 +62,4 @@ def groups(part: ode.ContrastSet) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def fitted_fields(acts: ode.LayerActivations, seed: int) -> dict[str, ode.VectorField]:
     """The field of every method in `ARMS`, each fitted once."""
     names = dict.fromkeys(arm.method for arm in ARMS)
-    return {name: ode.METHODS[name].fit(acts.positive, acts.negative, seed) for name in names}
+    return {name: ode.METHODS[name].fit_activations(acts, seed) for name in names}

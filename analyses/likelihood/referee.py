@@ -69,7 +69,7 @@ class Referee:
             .calibrate(held_out.positive, held_out.negative, groups(parts[2]))
             for name, (families, tied) in wanted.items()
         }
-        return cls(barrier.calibrate(held_out.positive, held_out.negative), pairs)
+        return cls(barrier.calibrate_activations(held_out), pairs)
 
     def score(self, points: Float[Tensor, "steps_plus_1 n d"], labels: Sequence[int]) -> dict[str, PathScore]:
         """The path under every pair; prompts seen in a fit are refused."""
@@ -79,9 +79,10 @@ class Referee:
     def frame(self, scores: dict[str, PathScore]) -> pd.DataFrame:
         """One row a step and prompt: the ambient score, h calibrated, and the two directional ones."""
         assert self.barrier.calibration is not None
-        rows = scores["ambient"].frame()
-        slope, intercept = self.barrier.calibration.slope, self.barrier.calibration.intercept
-        columns = {"h_calibrated": slope * rows["h"] + intercept}
+        score = scores["ambient"]
+        assert score.h is not None
+        rows = score.frame()
+        columns = {"h_calibrated": pd.Series(self.barrier.calibration(score.h).flatten().numpy())}
         for column in ("gain_per_radian", "gain_per_displacement"):
             columns[column] = pd.Series(getattr(scores["ambient"], column).flatten().numpy())
         for name in ("directional", "tied"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import permutation_test
 
 from odesteer_tl import stats
 from odesteer_tl.barriers import Calibration
@@ -26,16 +26,11 @@ def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def mean(values: ArrayLike, seed: int = 0, resamples: int = 2000) -> stats.Estimate:
-    """A mean over prompts with its percentile-bootstrap interval; NaN rows (no value) are left out of n."""
+def mean(values: ArrayLike, seed: int = 0) -> stats.Estimate:
+    """A mean over prompts with its interval; rows without a value (NaN) are left out of n."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
-    if len(x) < 2 or np.ptp(x) == 0:
-        value = float(x.mean()) if len(x) else float("nan")
-        return stats.Estimate(value, value, value, len(x))
-    found = bootstrap((x,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed))
-    interval = found.confidence_interval
-    return stats.Estimate(float(x.mean()), float(interval.low), float(interval.high), len(x))
+    return stats.mean(x, seed=seed) if len(x) else stats.Estimate(np.nan, -np.inf, np.inf, 0)
 
 
 def curves(paths: pd.DataFrame) -> pd.DataFrame:
@@ -139,8 +134,8 @@ def agreements(scores: Scores, calibration: Calibration, grid: float) -> pd.Data
             score = found[pair]
             assert score.h is not None
             # where log p₊ falls while h rises is asked of the density of the activation
-            h = calibration.slope * score.h + calibration.intercept
-            result = agreement(h, score.log_ratio, found["ambient"].over_steering)
+            h = calibration(score.h)
+            result = agreement(h, score.log_ratio, found["ambient"].over_steering, groups=score.groups)
             parting = None if result.parting_step is None else grid * result.parting_step
             row: dict[str, Any] = {"pair": pair, "method": method, "parting": parting,
                                    "gap_at_end": result.gap.center[-1], "gap_at_end_low": result.gap.low[-1],

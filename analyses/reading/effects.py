@@ -62,7 +62,7 @@ class ReadOuts:
     def __init__(self, states: AgreementStates, layer: int) -> None:
         acts = states.fit_acts[layer]
         u, _ = states.rows(acts)
-        self._barrier = ode.KernelBarrier(degree=1).fit(acts.positive, acts.negative)
+        self._barrier = ode.KernelBarrier(degree=1).fit_activations(acts)
         self._probes = [lp.probe(u, odds) for odds in states.fit_odds.T]
         self._scale = self._raw(states.rows(states.test_acts[layer])[0]).std(axis=0)
 

@@ -90,18 +90,24 @@ def part(u: Float[Tensor, "*batch d"], basis: Float[Tensor, "d k"], inside: bool
 
 
 def read(
-    fit: Float[Tensor, "n d"], labels: Int[np.ndarray, " n"], test: Float[Tensor, "m d"], degree: int
+    fit: Float[Tensor, "n d"],
+    labels: Int[np.ndarray, " n"],
+    test: Float[Tensor, "m d"],
+    degree: int,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> Float[np.ndarray, " m"]:
     """Scores of `KernelBarrier(degree, gamma=1, C="cv")` on parts of directions, which it is not to normalise again.
 
     Rows are measured in the root mean square of the fitting rows about their mean, so that γ = 1 is one scale for
-    every part.
+    every part. Rows of one group (by default every row is one) are held out together in choosing C.
     """
     centre = fit.mean(0)
     scale = (fit - centre).square().sum(-1).mean().sqrt()
     x, y = (fit - centre) / scale, torch.from_numpy(labels).double()
     kernel = (x @ x.T + 1) ** degree
-    _, C = cross_validate(lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0)
+    _, C = cross_validate(
+        lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0, groups=np.arange(len(fit)) if groups is None else groups
+    )
     alpha, intercept = fit_dual(kernel, y, C)
     return ((((test - centre) / scale) @ x.T + 1) ** degree @ alpha + intercept).numpy()
 
@@ -135,4 +141,4 @@ class PartField(WrappedField):
 def barriers(acts: ode.LayerActivations) -> dict[str, ode.KernelBarrier]:
     """The linear and the quadratic barrier of *Agreement*, which differ in their degree alone."""
     kinds = (("linear", 1), ("quadratic", 2))
-    return {name: ode.KernelBarrier(degree=degree).fit(acts.positive, acts.negative) for name, degree in kinds}
+    return {name: ode.KernelBarrier(degree=degree).fit_activations(acts) for name, degree in kinds}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analyses.sweep.study import Cell, Study
+from odesteer_tl._folder import new_file
 
 
 class StoreError(Exception):
@@ -172,18 +172,10 @@ class Store:
             StoreError: the disk is full, the folder read-only, …
         """
         path = self.directory / name
-        with _explained(path.parent):
-            handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(part, 0o644)
-                os.replace(part, path)
-            except BaseException:
-                Path(part).unlink(missing_ok=True)
-                raise
+        with _explained(path.parent), new_file(path) as part, part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _read(self, cell: Cell) -> pa.Table:
         path = self.directory / "cells" / f"{cell.key}.parquet"

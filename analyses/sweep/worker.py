@@ -14,6 +14,8 @@ from analyses.sweep.store import Store, StoreError
 from analyses.sweep.study import Cell, Config
 
 _LOCK = threading.Lock()
+#: a context holds a model, whose hooks every thread's passes would share
+_TURN = threading.RLock()
 _CONTEXT: dict[str, Any] = {}
 
 
@@ -35,6 +37,8 @@ class Group:
 def run_group(group: Group) -> None:
     """Run the cells that are not done yet and write each as it ends; one that raises is recorded and passed over.
 
+    Cells of one process run one after the other, whatever threads it has: they share its context.
+
     Raises:
         StoreError: a result cannot be written.
         WillRepeat: a cell says that all would fail like it.
@@ -45,7 +49,9 @@ def run_group(group: Group) -> None:
             continue
         context = shared_context(group.digest, group.context)
         try:
-            group.store.save_rows(cell, group.function(context, cell.config))
+            with _TURN:
+                rows = group.function(context, cell.config)
+            group.store.save_rows(cell, rows)
         except StoreError:
             raise
         except WillRepeat as error:

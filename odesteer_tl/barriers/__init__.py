@@ -1,7 +1,7 @@
 """Barriers: scores h ≈ log p₊/p₋ on the residual stream."""
 
 from odesteer_tl.barriers.base import Barrier as Barrier
-from odesteer_tl.barriers.base import Calibration as Calibration
+from odesteer_tl.barriers.calibration import Calibration as Calibration
 from odesteer_tl.barriers.fourier import FourierBarrier as FourierBarrier
 from odesteer_tl.barriers.kernel import KernelBarrier as KernelBarrier
 from odesteer_tl.barriers.linear import LinearBarrier as LinearBarrier

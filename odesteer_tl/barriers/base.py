@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from scipy.optimize import minimize
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl._check import require_classes, require_width
+from odesteer_tl._difference import require_different
 from odesteer_tl._display import Displayed
+from odesteer_tl._groups import GroupedRows, Groups, count_groups, row_labels
+from odesteer_tl._scale import directions, row_norms
+from odesteer_tl.barriers.calibration import Calibration
 
 if TYPE_CHECKING:
     from odesteer_tl.barriers.quadratic import QuadraticBarrier
-
-
-@dataclass(frozen=True, repr=False)
-class Calibration(Displayed):
-    """The affine map from a barrier's score to a log-ratio: `slope · h + intercept` (Platt, held-out data).
-
-    Attributes:
-        slope, intercept: of the map.
-        n_positive, n_negative: the held-out rows behind it.
-    """
-
-    slope: float
-    intercept: float
-    n_positive: int
-    n_negative: int
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "slope (ideally 1)": self.slope,
-            "intercept (nats)": self.intercept,
-            "held-out positives": self.n_positive,
-            "held-out negatives": self.n_negative,
-        }
+    from odesteer_tl.barriers.transforms import SketchTransforms
 
 
 # not typing.Self: beartype, which enforces the shapes in the tests, knows that only on decorated classes
@@ -76,16 +59,81 @@ class Barrier(Displayed, ABC):
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a) with respect to the activation itself, in units of 1/activation."""
 
-    def fit(self: BarrierT, positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> BarrierT:
+    def _fit_by_groups(
+        self, positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], labels: Int[np.ndarray, " rows"]
+    ) -> dict[str, Tensor]:
+        """The same with the group of every row, called where `cross_validated`."""
+        raise NotImplementedError
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the fit holds rows out, so that it must know which of them come from one text."""
+        return False
+
+    def fit(
+        self: BarrierT,
+        positive: Float[Tensor, "n d"],
+        negative: Float[Tensor, "m d"],
+        groups: Groups | None = None,
+    ) -> BarrierT:
         """Learn h from activations of positive and negative texts.
 
+        Args:
+            groups: labels of the positive and of the negative rows (`acts[layer].groups`); rows of one label are held
+                out together by a barrier that cross-validates, and no other needs them. Without, every row is taken as
+                a text of its own, and rows of equal index in equally long classes as a pair.
+
         Raises:
-            ValueError: a class is empty, an activation is NaN, infinite or zero, or the widths differ.
+            ValueError: a class is empty, an activation is NaN, infinite or zero, the widths differ, the classes
+                coincide within rounding, `groups` is not one label a row, or it is missing where a barrier that
+                cross-validates is given activations with several rows a text.
         """
         require_classes(positive, negative)
+        labels = row_labels(positive, negative, groups) if self.cross_validated or groups is not None else None
         pos, neg = positive.detach().cpu().double(), negative.detach().cpu().double()
-        norm = torch.cat([pos, neg]).norm(dim=-1).median()
-        return self.restore({**self._fit(pos, neg), "median_norm": norm}, None)
+        norms = torch.cat([pos, neg]).norm(dim=-1)
+        if self.spherical:
+            require_different(pos / pos.norm(dim=-1, keepdim=True), neg / neg.norm(dim=-1, keepdim=True))
+        else:
+            require_different(pos, neg)
+        state = (
+            self._fit_by_groups(pos, neg, labels)
+            if self.cross_validated and labels is not None
+            else self._fit(pos, neg)
+        )
+        self.restore({**state, "median_norm": norms.median()}, None)
+        self._remember(pos)
+        return self
+
+    def fit_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:
+        """`fit(acts.positive, acts.negative, groups=acts.groups)`, for one layer's activations."""
+        return self.fit(acts.positive, acts.negative, groups=acts.groups)
+
+    def _remember(self, positive: Float[Tensor, "n d"]) -> None:
+        """Keep the percentiles of h over positives."""
+        self.state["positive_percentiles"] = torch.quantile(
+            self.value(positive.double()).cpu(), torch.linspace(0, 1, 101, dtype=torch.float64)
+        )
+        self._cast.clear()  # float64 copies that steering has no use for
+
+    def positive_quantile(self, share: float) -> float:
+        """The value of h below which this share of the positives lies, to the percentile.
+
+        The positives are those of `fit`, whose h is higher than that of others, or of `calibrate` once it was called.
+
+        Raises:
+            ValueError: a share that is no whole percentage, or a barrier that was not fitted on positives: given by
+                its coefficients, or saved before it kept this.
+        """
+        percent = round(100 * share)
+        if not 0 <= percent <= 100 or abs(percent - 100 * share) > 1e-9:
+            raise ValueError(f"share={share} must be a whole percentage between 0 and 1, such as 0.75")
+        if "positive_percentiles" not in self.state:
+            raise ValueError(
+                f"{type(self).__name__} does not know h of its positives, so level='median' and other quantiles mean "
+                "nothing; fit it again, calibrate it, or give the level as a number"
+            )
+        return float(self.state["positive_percentiles"][percent])
 
     @property
     @abstractmethod
@@ -126,18 +174,49 @@ class Barrier(Displayed, ABC):
         """
         raise ValueError(f"{type(self).__name__} with {self.config()} is not a quadratic on the sphere; use degree ≤ 2")
 
-    def calibrate(self: BarrierT, positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> BarrierT:
-        """Fit `slope · h + intercept` to be a log-ratio, on data that took no part in `fit`.
+    @property
+    def transforms(self) -> SketchTransforms | None:
+        """The slope of `quadratic` by Fourier transforms, where that is cheaper than its eigenbasis; else None."""
+        return None
 
-        Logistic loss with the classes weighted equally, so that the intercept is a log-ratio of densities and not of
-        class sizes; targets are smoothed (Platt 1999), so that separable data give a finite slope.
+    def calibrate(
+        self: BarrierT,
+        positive: Float[Tensor, "n d"],
+        negative: Float[Tensor, "m d"],
+        groups: Groups | None = None,
+    ) -> BarrierT:
+        """Fit `slope · h + intercept` to be a log-ratio, on data that took no part in `fit` (see `Calibration.of`).
+
+        From then on `positive_quantile` speaks of these positives, whose h is not raised by having been fitted.
+
+        Args:
+            groups: as in `fit`; what the data can show is counted in groups.
+
+        Raises:
+            ValueError: a class is not usable, h is the same for all rows, or groups are missing where there are
+                several rows a text.
+
+        Warns:
+            UserWarning: the held-out texts are separated, so that the data bound the log-ratio from one side only.
         """
         require_classes(positive, negative)
-        scores = [self.value(x.double()).cpu().numpy() for x in (positive, negative)]
-        result = minimize(_platt_loss, np.array([1.0, 0.0]), args=tuple(scores), jac=True, method="L-BFGS-B")
-        slope, intercept = (float(x) for x in result.x)
-        self.calibration = Calibration(slope, intercept, len(positive), len(negative))
+        labels = row_labels(positive, negative, groups)
+        scores = [self.value(x.double()) for x in (positive, negative)]
+        found = Calibration.of(scores[0], scores[1], count_groups(labels, len(positive)))
+        if found.bound is not None:
+            warnings.warn(
+                f"the {found.n_positive} + {found.n_negative} held-out texts are separated: they say only how large "
+                f"the log-ratio is at least, so its slope is Platt's smoothing and no more than {found.bound:.1f} nats "
+                "are claimed either way; calibrate on more texts",
+                stacklevel=_callers_level(),
+            )
+        self.calibration = found
+        self._remember(positive)
         return self
+
+    def calibrate_activations(self: BarrierT, acts: GroupedRows) -> BarrierT:
+        """`calibrate(acts.positive, acts.negative, groups=acts.groups)`, for one layer's held-out activations."""
+        return self.calibrate(acts.positive, acts.negative, groups=acts.groups)
 
     def log_ratio(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """Calibrated estimate of log p₊(a)/p₋(a), in nats.
@@ -149,7 +228,7 @@ class Barrier(Displayed, ABC):
             raise ValueError(
                 "this barrier is not calibrated; call calibrate(positive, negative) on held-out data first"
             )
-        return self.calibration.slope * self.value(a) + self.calibration.intercept
+        return self.calibration(self.value(a))
 
     def fitted(self, name: str) -> Tensor:
         """A tensor of the fitted state, or an error that says what to do."""
@@ -159,11 +238,26 @@ class Barrier(Displayed, ABC):
 
     def restore(self: BarrierT, state: dict[str, Tensor], calibration: Calibration | None) -> BarrierT:
         """Take over a fitted state; whatever was derived from an earlier one is dropped."""
-        self.state: dict[str, Tensor] = state
+        self.state = state
         self.calibration: Calibration | None = calibration
+        return self
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The fitted tensors by name. Replace it whole: that drops what was derived from the earlier one."""
+        return self._state
+
+    @state.setter
+    def state(self, state: dict[str, Tensor]) -> None:
+        self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
-        return self
+        self._transforms: SketchTransforms | None = None
+        derived = (
+            name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
+        )
+        for name in derived:
+            vars(self).pop(name, None)
 
     def _prepare(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The activation in the dtype we compute in, width checked."""
@@ -195,21 +289,16 @@ class Barrier(Displayed, ABC):
         return f"{type(self).__name__}({inside})" + ("" if self.state else " (not fitted)")
 
 
+def _callers_level() -> int:
+    """The `stacklevel` that names the first line outside the package (and outside what checks shapes in its tests)."""
+    level, frame = 1, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    inside = ("odesteer_tl", "beartype", "jaxtyping")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def pull_back(a: Float[Tensor, "*batch d"], g: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
     """∇ₐ q(a/‖a‖) = P g / ‖a‖ from g = ∇q at u = a/‖a‖, with P the projection orthogonal to u."""
-    norm = a.norm(dim=-1, keepdim=True)
-    u = a / norm
-    return (g - (g * u).sum(-1, keepdim=True) * u) / norm
-
-
-def _platt_loss(theta: Any, positive: Any, negative: Any) -> tuple[float, Any]:
-    """Class-balanced logistic loss of `theta = (slope, intercept)` and its gradient."""
-    loss, gradient = 0.0, np.zeros(2)
-    for scores, high in ((positive, True), (negative, False)):
-        n = len(scores)
-        target = (n + 1) / (n + 2) if high else 1 / (n + 2)
-        z = theta[0] * scores + theta[1]
-        loss += float(np.mean(np.logaddexp(0, z) - target * z))
-        residual = 1 / (1 + np.exp(-np.clip(z, -700, 700))) - target
-        gradient += np.array([np.mean(residual * scores), np.mean(residual)])
-    return loss, gradient
+    u = directions(a)
+    return (g - (g * u).sum(-1, keepdim=True) * u) / row_norms(a).unsqueeze(-1)

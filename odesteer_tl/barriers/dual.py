@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
-from sklearn.model_selection import StratifiedKFold
+from jaxtyping import Float, Int
+from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 MAX_NEWTON_STEPS = 200
@@ -90,6 +91,20 @@ def _objective(Ka: Tensor, alpha: Tensor, w0: Tensor, labels: Tensor, C: float) 
     return C * (torch.nn.functional.softplus(f) - labels * f).sum() + 0.5 * (alpha @ Ka)
 
 
+def require_mean_difference(K: Float[Tensor, "n n"], labels: Float[Tensor, " n"]) -> None:
+    """Raise `ValueError` if both classes have one mean in the kernel's feature space within rounding.
+
+    The optimum is then α with Kα = 0 (the loss's gradient there is the difference of the means), and what Newton's
+    method returns is rounding noise. The square of the difference is `vᵀKv`, v = 1/n₊ and −1/n₋.
+    """
+    v = labels / labels.sum() - (1 - labels) / (1 - labels).sum()
+    if float(v @ K @ v) <= 64 * torch.finfo(K.dtype).eps * float(K.diagonal().mean()):
+        raise ValueError(
+            f"positive ({int(labels.sum())} rows) and negative ({int((1 - labels).sum())} rows) have the same mean "
+            "features within rounding: this kernel has nothing to learn from them; use another degree, layer or texts"
+        )
+
+
 def cross_validate(
     kernel: Callable[[float], Float[Tensor, "n n"]],
     labels: Float[Tensor, " n"],
@@ -97,15 +112,29 @@ def cross_validate(
     Cs: Sequence[float],
     folds: int,
     seed: int,
+    groups: Int[np.ndarray, " n"],
 ) -> tuple[float, float]:
-    """The (γ, C) with the least mean held-out logistic loss; ties go to the smaller C.
+    """The (γ, C) with the least held-out logistic loss, averaged over all samples; ties go to the smaller C.
+
+    Args:
+        groups: of each sample; a group is held out as a whole, for a near copy of a sample would tell its label.
 
     Raises:
-        ValueError: a class has fewer samples than there are folds.
+        ValueError: a class has fewer groups than there are folds, or the groups leave a class out of a training part.
     """
-    if min(int(labels.sum()), int((1 - labels).sum())) < folds:
-        raise ValueError(f"folds={folds} but the smaller class has fewer samples; give C a number or use fewer folds")
-    cuts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels.numpy(), labels.numpy()))
+    classes = labels.numpy()
+    least = min(len(np.unique(groups[classes == k])) for k in (0, 1))
+    if least < folds:
+        raise ValueError(
+            f"folds={folds} but the smaller class has {least} texts (groups); give C and gamma numbers or use fewer "
+            "folds"
+        )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    cuts = list(splitter.split(classes, classes, groups))
+    if any(len(np.unique(classes[train])) < 2 for train, _ in cuts):
+        raise ValueError(
+            f"folds={folds}: without one of its groups a class is empty; give C and gamma numbers, or more groups"
+        )
     loss: dict[tuple[float, float], float] = {}
     for gamma in gammas:
         K = kernel(gamma)
@@ -115,6 +144,6 @@ def cross_validate(
             for C in sorted(Cs):
                 alpha, w0 = start = fit_dual(inner, labels[train], C, start)  # each C starts from the last
                 f = across @ alpha + w0
-                held_out = (torch.nn.functional.softplus(f) - labels[test] * f).mean()
+                held_out = (torch.nn.functional.softplus(f) - labels[test] * f).sum() / len(labels)
                 loss[gamma, C] = loss.get((gamma, C), 0.0) + float(held_out)
     return min(loss, key=lambda pair: (loss[pair], pair[1]))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl.barriers.base import Barrier
-from odesteer_tl.barriers.linear import fit_logistic
+from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference
 
 MEDIAN_SAMPLE = 1000
 
@@ -24,7 +24,9 @@ class FourierBarrier(Barrier):
     ODESteer's RFF variant. It sees the activation itself, norm included, so the flow need not stay on a sphere.
 
     Args:
-        gamma: of `exp(−γ‖x−y‖²)`, or "median": 1/(2m²) with m the median distance between fitting activations.
+        gamma: of `exp(−γ‖x−y‖²)`, or "median": 1/m² with m the median distance between fitting activations, which is
+            a bandwidth of σ = m/√2 in `γ = 1/(2σ²)`, ODESteer's. Most texts mean σ = m by the median heuristic,
+            half of this γ.
         n_components: features.
         C: inverse regularisation strength.
         seed: of the features.
@@ -52,11 +54,12 @@ class FourierBarrier(Barrier):
         if isinstance(gamma, str):
             both = torch.cat([positive, negative]).numpy()
             rows = np.random.default_rng(self.seed).permutation(len(both))[:MEDIAN_SAMPLE]
-            gamma = float(1 / (2 * np.median(pdist(both[rows])) ** 2))
+            gamma = float(1 / np.median(pdist(both[rows])) ** 2)
         sampler = RBFSampler(gamma=gamma, n_components=self.n_components, random_state=self.seed)
         sampler.fit(positive.numpy())
-        features = [sampler.transform(x.numpy()) for x in (positive, negative)]
-        weight, intercept = fit_logistic(*(torch.from_numpy(np.asarray(x)) for x in features), C=self.C)
+        features = [torch.from_numpy(np.asarray(sampler.transform(x.numpy()))) for x in (positive, negative)]
+        require_mean_difference(features[0], features[1])
+        weight, intercept = fit_logistic(features[0], features[1], C=self.C)
         return {
             "frequencies": torch.from_numpy(np.asarray(sampler.random_weights_)),
             "phases": torch.from_numpy(np.asarray(sampler.random_offset_)),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl._groups import row_labels
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
-from odesteer_tl.barriers.dual import cross_validate, fit_dual
+from odesteer_tl.barriers.dual import cross_validate, fit_dual, require_mean_difference
 from odesteer_tl.barriers.linear import unit_rows
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
@@ -30,7 +33,8 @@ class KernelBarrier(Barrier):
         gamma: γ, or "cv".
         coef0: c₀ ≥ 0.
         C: inverse regularisation strength, or "cv": the value (with γ's, if that is "cv") with the least held-out
-            logistic loss in `folds`-fold cross-validation over `C_GRID` and `GAMMA_GRID`.
+            logistic loss in `folds`-fold cross-validation over `C_GRID` and `GAMMA_GRID`. Rows of one group (see
+            `fit`) are held out together.
         folds: of the cross-validation.
         seed: of its shuffle.
 
@@ -71,19 +75,28 @@ class KernelBarrier(Barrier):
         names = ("degree", "gamma", "coef0", "C", "folds", "seed")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def cross_validated(self) -> bool:
+        """Whether γ or C is chosen on held-out rows."""
+        return isinstance(self.gamma, str) or isinstance(self.C, str)
+
     def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        return self._fit_by_groups(positive, negative, row_labels(positive, negative, None))
+
+    def _fit_by_groups(self, positive: Tensor, negative: Tensor, labels: Int[np.ndarray, " rows"]) -> dict[str, Tensor]:
         X = torch.cat(unit_rows(positive, negative))
-        labels = torch.zeros(len(X), dtype=torch.float64)
-        labels[: len(positive)] = 1
+        classes = torch.zeros(len(X), dtype=torch.float64)
+        classes[: len(positive)] = 1
         gram = X @ X.mT
         gammas = GAMMA_GRID if isinstance(self.gamma, str) else (self.gamma,)
         Cs = C_GRID if isinstance(self.C, str) else (self.C,)
         gamma, C = gammas[0], Cs[0]
-        if len(gammas) * len(Cs) > 1:
+        require_mean_difference((gamma * gram + self.coef0) ** self.degree, classes)
+        if self.cross_validated:
             gamma, C = cross_validate(
-                lambda g: (g * gram + self.coef0) ** self.degree, labels, gammas, Cs, self.folds, self.seed
+                lambda g: (g * gram + self.coef0) ** self.degree, classes, gammas, Cs, self.folds, self.seed, labels
             )
-        alpha, intercept = fit_dual((gamma * gram + self.coef0) ** self.degree, labels, C)
+        alpha, intercept = fit_dual((gamma * gram + self.coef0) ** self.degree, classes, C)
         shift = math.log(len(negative) / len(positive))
         return {
             "X": X,
@@ -132,9 +145,9 @@ class KernelBarrier(Barrier):
             constant = self.fitted("intercept") + self.coef0**self.degree * alpha.sum()
             curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
             slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
-            self._collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
             # sums over samples whose weights may nearly cancel
-            self._collapsed.collapse_error = 4 * self.value_error
+            collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
+            self._collapsed = collapsed.with_collapse_error(4 * self.value_error)
         return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
@@ -150,4 +163,4 @@ class KernelBarrier(Barrier):
 
     def _base(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch n"]:
         """γ xᵢ·u + c₀ for every sample."""
-        return self.chosen["gamma"] * (a @ self._on("X", a).mT) / a.norm(dim=-1, keepdim=True) + self.coef0
+        return self.chosen["gamma"] * (directions(a) @ self._on("X", a).mT) + self.coef0

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
 
@@ -32,7 +33,9 @@ class LinearBarrier(Barrier):
         return {"C": self.C}
 
     def _fit(self, positive: Tensor, negative: Tensor) -> dict[str, Tensor]:
-        weight, intercept = fit_logistic(*unit_rows(positive, negative), C=self.C)
+        pos, neg = unit_rows(positive, negative)
+        require_mean_difference(pos, neg)
+        weight, intercept = fit_logistic(pos, neg, C=self.C)
         return {"b": weight, "c": intercept}
 
     @property
@@ -47,13 +50,15 @@ class LinearBarrier(Barrier):
     @property
     def quadratic(self) -> QuadraticBarrier:
         """The same h with A = 0."""
-        b = self.fitted("b")
-        return QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        if self._collapsed is None:
+            b = self.fitted("b")
+            self._collapsed = QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
+        return self._collapsed
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
         a = self._prepare(a)
-        return a @ self._on("b", a) / a.norm(dim=-1) + self._on("c", a)
+        return directions(a) @ self._on("b", a) + self._on("c", a)
 
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a) = Pw/‖a‖."""
@@ -64,6 +69,21 @@ class LinearBarrier(Barrier):
 def unit_rows(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
     """Both classes as directions, for `fit_logistic`."""
     return tuple(x / x.norm(dim=-1, keepdim=True) for x in (positive, negative))  # pyright: ignore[reportReturnType]
+
+
+def require_mean_difference(positive: Float[Tensor, "n k"], negative: Float[Tensor, "m k"]) -> None:
+    """Raise `ValueError` if the features have one mean in both classes within rounding.
+
+    A logistic loss is then least at weights of 0 (its gradient there is the difference of the means), and a solver
+    returns rounding noise.
+    """
+    difference = (positive.mean(0) - negative.mean(0)).norm()
+    size = torch.cat([positive, negative]).norm(dim=-1).mean()
+    if float(difference) <= 64 * torch.finfo(positive.dtype).eps * float(size):
+        raise ValueError(
+            f"positive ({len(positive)} rows) and negative ({len(negative)} rows) have the same mean features within "
+            "rounding: this classifier has nothing to learn from them; use another barrier, layer or texts"
+        )
 
 
 def fit_logistic(

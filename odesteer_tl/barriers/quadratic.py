@@ -10,8 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import require_finite
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.spectrum import Spectrum
+
+#: what of the state changes its sign with h
+SIGNED = ("A", "weights", "b", "c")
 
 
 class QuadraticBarrier(Barrier):
@@ -34,13 +38,17 @@ class QuadraticBarrier(Barrier):
         for name, x in (("A", A), ("b", b), ("c", c)):
             require_finite(name, x)
         A = A.detach().double().cpu()
-        self.state = {"A": (A + A.mT) / 2, "b": b.detach().double().cpu(), "c": c.detach().cpu()}
+        # clones: what the caller does to its tensors later changes nothing here
+        self.state = {"A": (A + A.mT) / 2, "b": b.detach().double().cpu().clone(), "c": c.detach().cpu().clone()}
 
     @classmethod
     def from_factors(
         cls, X: Float[Tensor, "n d"], weights: Float[Tensor, " n"], b: Float[Tensor, " d"], c: Tensor
     ) -> QuadraticBarrier:
-        """`A = Xᵀ diag(weights) X`, never formed where n < d; b must lie in the row span of X."""
+        """`A = Xᵀ diag(weights) X`, never formed where n < d; b must lie in the row span of X.
+
+        X, shared where n < d, is not to be changed in place.
+        """
         if X.shape[0] >= X.shape[1]:
             return cls((X.mT * weights) @ X, b, c)
         self = cls.__new__(cls)
@@ -48,8 +56,15 @@ class QuadraticBarrier(Barrier):
         self.state = {"X": X, "weights": weights, "b": b, "c": c}
         return self
 
-    #: bound on what rounding made h, or its slope, differ from the barrier that was collapsed to this quadratic
-    collapse_error: float = 0.0
+    def with_collapse_error(self, error: float) -> QuadraticBarrier:
+        """This quadratic, which came of another barrier by a collapse that rounding may have changed by `error`."""
+        self.state = {**self.state, "collapse_error": torch.tensor(error, dtype=torch.float64)}
+        return self
+
+    @property
+    def collapse_error(self) -> float:
+        """Bound on what rounding made h, or its slope, differ from the barrier that was collapsed to this quadratic."""
+        return float(self.state["collapse_error"]) if "collapse_error" in self.state else 0.0
 
     def config(self) -> dict[str, Any]:
         return {}
@@ -107,22 +122,19 @@ class QuadraticBarrier(Barrier):
         """−h: its ceilings are h's floors."""
         other = QuadraticBarrier.__new__(QuadraticBarrier)
         Barrier.__init__(other)
-        other.state = {name: x if name == "X" else -x for name, x in self.state.items()}
-        other.collapse_error = self.collapse_error
+        other.state = {name: -x if name in SIGNED else x for name, x in self.state.items()}
         vars(other)["spectrum"] = self.spectrum.negated()  # A is diagonalised once
         return other
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
-        a = self._prepare(a)
-        u = a / a.norm(dim=-1, keepdim=True)
-        return (u * self.product(u)).sum(-1) + u @ self._on("b", a) + self._on("c", a)
+        u = directions(self._prepare(a))
+        return (u * self.product(u)).sum(-1) + u @ self._on("b", u) + self._on("c", u)
 
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a) = P(2Au + b)/‖a‖."""
         a = self._prepare(a)
-        u = a / a.norm(dim=-1, keepdim=True)
-        return pull_back(a, 2 * self.product(u) + self._on("b", a))
+        return pull_back(a, 2 * self.product(directions(a)) + self._on("b", a))
 
     @cached_property
     def spectral_error(self) -> float:

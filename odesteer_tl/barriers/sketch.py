@@ -11,9 +11,11 @@ from jaxtyping import Float
 from sklearn.kernel_approximation import PolynomialCountSketch
 from torch import Tensor
 
+from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
-from odesteer_tl.barriers.linear import fit_logistic, unit_rows
+from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference, unit_rows
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
+from odesteer_tl.barriers.transforms import SketchTransforms
 
 
 class SketchBarrier(Barrier):
@@ -60,6 +62,7 @@ class SketchBarrier(Barrier):
         pos, neg = unit_rows(positive, negative)
         sketch.fit(pos.numpy())
         features = [torch.from_numpy(np.asarray(sketch.transform(x.numpy()))) for x in (pos, neg)]
+        require_mean_difference(features[0], features[1])
         weight, intercept = fit_logistic(features[0], features[1], C=self.C)
         return {
             "hashes": torch.from_numpy(np.asarray(sketch.indexHash_, dtype=np.int64)),
@@ -106,6 +109,16 @@ class SketchBarrier(Barrier):
             self._collapsed = self._collapse()
         return self._collapsed
 
+    @property
+    def transforms(self) -> SketchTransforms | None:
+        """Of a wide barrier of degree 2: two transforms a step where the published form takes nine."""
+        if self.degree != 2 or not SketchTransforms.worth(self.d_model, self.n_components):
+            return None
+        if self._transforms is None:
+            hashes, signs, weight, intercept = map(self.fitted, ("hashes", "signs", "weight", "intercept"))
+            self._transforms = SketchTransforms(hashes, signs, weight, intercept, self.gamma, self.coef0)
+        return self._transforms
+
     def _collapse(self) -> QuadraticBarrier:
         """Read the score's coefficients off the hashes: feature (h₁(i) + h₂(j)) mod n holds ±xᵢxⱼ."""
         hashes, signs, weight = self.fitted("hashes"), self.fitted("signs"), self.fitted("weight")
@@ -120,24 +133,29 @@ class SketchBarrier(Barrier):
         M = (signs[0] * scale)[:, None] * (signs[1] * scale)[None, :] * weight[index]
         M = (M + M.mT) / 2
         collapsed = QuadraticBarrier(M[:d, :d], 2 * M[:d, d:].sum(1), c + M[d:, d:].sum())
-        collapsed.collapse_error = 32 * 2.0**-53 * (float(M.norm()) + abs(float(c)))  # a few roundings an entry
-        return collapsed
+        # a few roundings an entry
+        return collapsed.with_collapse_error(32 * 2.0**-53 * (float(M.norm()) + abs(float(c))))
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""
-        if self.degree <= 2:
+        if self.degree <= 2 and self.transforms is None:
             return self.quadratic.value(a)
         a = self._prepare(a)
-        return self._score(a / a.norm(dim=-1, keepdim=True))
+        u = directions(a)
+        return self._score(u) if self.transforms is None else self.transforms.value(u)
 
     def gradient(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """∇h(a), exact for degree ≤ 2, by automatic differentiation of the sketch above."""
-        if self.degree <= 2:
+        if self.degree <= 2 and self.transforms is None:
             return self.quadratic.gradient(a)
         a = self._prepare(a)
+        if self.transforms is not None:
+            return pull_back(a, self.transforms.slope(directions(a)))
+        traced = torch.is_grad_enabled() and a.requires_grad
         with torch.enable_grad():
-            u = (a / a.norm(dim=-1, keepdim=True)).detach().requires_grad_(True)
-            (g,) = torch.autograd.grad(self._score(u).sum(), u)
+            u = directions(a)
+            u = u if traced else u.detach().requires_grad_(True)
+            (g,) = torch.autograd.grad(self._score(u).sum(), u, create_graph=traced)
         return pull_back(a, g)
 
     def _score(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+#: eigenvalues of at most this share of h's range are left out of flows in float32
+NEGLIGIBLE = 1e-6
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -40,7 +43,8 @@ class Spectrum:
         """From `A = Xᵀ diag(weights) X` with b in the row span of X and n < d: an (at most) n-dimensional span."""
         q, r = torch.linalg.qr(X.mT)  # X.mT = q r, so A = q (r diag(w) rᵀ) qᵀ
         eigenvalues, vectors = torch.linalg.eigh((r * weights) @ r.mT)
-        basis = q @ vectors
+        # one direction after the other in memory, which is how a few rows are rotated fastest, in and out
+        basis = (vectors.mT @ q.mT).mT
         return cls(basis, eigenvalues, basis.mT @ b)
 
     def negated(self) -> Spectrum:
@@ -62,6 +66,26 @@ class Spectrum:
     def reduced(self) -> bool:
         """Whether V spans less than the whole space."""
         return self.basis.shape[1] < self.basis.shape[0]
+
+    @cached_property
+    def brief(self) -> Spectrum:
+        """Without the directions that h can do without: for flows in float32, never for proofs.
+
+        Dropped are eigenvalues of size at most `NEGLIGIBLE` · max(2‖b‖, λmax − λmin). That is no more than this share
+        of h's range: h(u) − h(−u) = 2b·u, and the mean of h(u) and h(−u) ranges over λmax − λmin. What b has along them
+        is kept as one direction, so that h changes by their greatest size at most, anywhere on the sphere.
+        """
+        spread = float(self.values.max() - self.values.min())
+        small = self.eigenvalues.abs() <= NEGLIGIBLE * max(2 * float(self.linear.norm()), spread)
+        rest = self.basis[:, small] @ self.linear[small]
+        norm = rest.norm()
+        if int(small.sum()) <= len(small) // 10 + 1 or not (bool(norm) or bool((~small).any())):
+            return self  # too few to be worth another basis, or nothing would be left
+        last = (rest / norm)[:, None] if bool(norm) else rest[:, None][:, :0]
+        basis = torch.cat([self.basis[:, ~small], last], dim=1)
+        tail = norm.expand(last.shape[1])
+        eigenvalues = torch.cat([self.eigenvalues[~small], torch.zeros_like(tail)])
+        return Spectrum(basis.mT.contiguous().mT, eigenvalues, torch.cat([self.linear[~small], tail]))
 
     @cached_property
     def values(self) -> Float[Tensor, " k"]:

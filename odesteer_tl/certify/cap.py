@@ -10,12 +10,16 @@ from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
 from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.boundary import Boundary
-from odesteer_tl.certify.landscape import local_maxima
+from odesteer_tl.certify.landscape import lifted, local_maxima
+from odesteer_tl.certify.sphere import sphere_maximum
 
 #: 55 nats of range halved to one rounding of log μ
 BISECTIONS = 60
+#: a cap whose edge is a circle of less than this radius is a point or the whole sphere
+LEAST_EDGE = 1e-9
 #: a bound this close to a point's value, relative to max(1, |bound|), is called reached
 TIGHT = 1e-8
 
@@ -85,68 +89,99 @@ def cap_bound(
     """
     require_width("a", a, quadratic.d_model)
     x = a.double()
-    require_nonzero_rows("a", x.norm(dim=-1))
+    require_nonzero_rows("a", row_norms(x))
     theta = torch.as_tensor(angle, dtype=torch.float64, device=x.device).expand(x.shape[:-1])
     if not bool(((theta >= 0) & (theta <= torch.pi)).all()):
         raise ValueError(f"angle={angle} must lie between 0 and π radians")
-    spectrum = quadratic.spectrum.like(x)
-    start = spectrum.enter(x)
-    values, loads = spectrum.values, spectrum.loads
-    bound, y, dual_gap = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1))
-    point = _inside(spectrum.leave(x, start, y.reshape(start.shape)), x, theta)
+    bound, point, dual_gap = _best(quadratic, x, theta)
+    values, loads = quadratic.spectrum.values, quadratic.spectrum.loads
     size = float(values.abs().max() + loads.norm()) + abs(quadratic.c)
     rounding = 64 * len(values) * 2.0**-53 * size + 4 * quadratic.spectral_error
-    bound = bound.reshape(theta.shape) + quadratic.c + rounding
-    return CapBound(bound, quadratic.value(point), point, dual_gap.reshape(theta.shape))
+    return CapBound(bound + quadratic.c + rounding, quadratic.value(point), point, dual_gap)
 
 
-def _inside(
-    point: Float[Tensor, "*batch d"], a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch d"]:
-    """The point where it lies in the cap with the norm of a; a itself where degenerate coordinates lost it."""
-    norm = a.norm(dim=-1)
-    turned = torch.atan2((point - (point * a).sum(-1, keepdim=True) * a / norm.unsqueeze(-1) ** 2).norm(dim=-1),
-                         (point * a).sum(-1) / norm)  # fmt: skip
-    kept = ((point.norm(dim=-1) / norm - 1).abs() < 1e-9) & (turned <= theta + 1e-12)
-    return torch.where(kept.unsqueeze(-1), point, a)
-
-
+@torch.no_grad()
 def optimal_point(
-    values: Float[Tensor, " k"],
-    loads: Float[Tensor, " k"],
-    start: Float[Tensor, "*batch k"],
-    theta: Float[Tensor, "*batch"],
-) -> Float[Tensor, "*batch k"]:
-    """The best point of the cap in eigenbasis coordinates: the optimal steer at an angle, with no ODE."""
-    _, y, _ = _maximise(values, loads, start.reshape(-1, start.shape[-1]), theta.reshape(-1).clamp_max(torch.pi))
-    return torch.where(y.isfinite().all(-1, keepdim=True), y, start.reshape(y.shape)).reshape(start.shape)
+    quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch d"]:
+    """The best point of each cap with the norm of its centre: the optimal steer at an angle, with no ODE.
+
+    Args:
+        a: float64.
+        theta: radians; from π on the whole sphere.
+    """
+    return _best(quadratic, a, theta.clamp_max(torch.pi))[1]
+
+
+def _best(
+    quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"], Float[Tensor, "*batch"]]:
+    """Bound without c, best activation, and the dual's gap."""
+    flat, angle = a.reshape(-1, a.shape[-1]), theta.reshape(-1)
+    u0 = directions(flat)
+    spectrum = quadratic.spectrum.like(flat)
+    start = spectrum.enter(u0)
+    bound, y, gap = _maximise(spectrum.values, spectrum.loads, start / start.norm(dim=1, keepdim=True), angle)
+    best = _inside(lifted(spectrum, y, u0), u0, angle)
+    # never lower than where it began, not by rounding either
+    better = quadratic.value(best) > quadratic.value(u0)
+    point = torch.where(better.unsqueeze(-1), best * row_norms(flat).unsqueeze(-1), flat)
+    return bound.reshape(theta.shape), point.reshape(a.shape), gap.reshape(theta.shape)
+
+
+def _inside(u: Float[Tensor, "n d"], u0: Float[Tensor, "n d"], theta: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """Unit points, turned back onto the cap's edge where they lie outside it."""
+    if u.shape[1] == 1:  # two points, and no way between them
+        return torch.where(theta[:, None] >= torch.pi, u, u0)
+    along = (u * u0).sum(-1, keepdim=True)
+    across = _off(u - along * u0, u0)
+    width = across.norm(dim=-1, keepdim=True)
+    # opposite the centre every way leads back: some way is taken
+    axis = torch.zeros_like(u0).scatter_(-1, u0.abs().argmin(-1, keepdim=True), 1.0)
+    across = torch.where((width < 1e-14) & (along < 0), _off(axis, u0), across)
+    side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    # by the angle itself: its cosine cannot tell small angles apart
+    turned = torch.minimum(torch.atan2(width, along).squeeze(-1), theta).unsqueeze(-1)
+    inside = turned.cos() * u0 + turned.sin() * side
+    return inside / inside.norm(dim=-1, keepdim=True)
+
+
+def _off(x: Float[Tensor, "n d"], u0: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return x - (x * u0).sum(-1, keepdim=True) * u0
 
 
 def _maximise(
-    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], start: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y0: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"], Float[Tensor, " n"]]:
-    """Bound (without c), best point with the norm of its start, and the dual's gap."""
-    norm = start.norm(dim=1, keepdim=True)
-    y0 = start / norm
+    """Bound (without c), best unit point, and the dual's gap."""
     shift = _minimise_dual(values, loads, y0, theta)
     bound, u = _dual(values, loads, y0, theta, shift)
     bound = bound + 64 * len(values) * 2.0**-53 * shift
     # a small cap needs a μ too large for float64; there the slope and the curvature bound say more
     start_slope = 2 * values * y0 + loads
-    slope = (start_slope - (start_slope * y0).sum(1, keepdim=True) * y0).norm(dim=1)
+    slope = start_slope - (start_slope * y0).sum(1, keepdim=True) * y0
     bend = 2 * (values.max() - values.min()) + loads.norm()
-    bound = torch.minimum(bound, _value(values, loads, y0) + theta * slope + theta.square() / 2 * bend)
-    u = _primal(u, y0, theta)
+    at_start = _value(values, loads, y0)
+    bound = torch.fmin(bound, at_start + theta * slope.norm(dim=1) + theta.square() / 2 * bend)
+    u = _inside(u / u.norm(dim=1, keepdim=True), y0, theta)
     gap = bound - _value(values, loads, u)
-    # on a point or on the whole sphere there is no boundary to search
-    reached = gap <= TIGHT / 10 * bound.abs().clamp_min(1.0)  # (not where the dual's point is undefined)
-    loose = torch.nonzero(~reached & (theta.sin() > 1e-9)).squeeze(1)
+    loose = torch.nonzero(~(gap <= TIGHT / 100 * _scale_of(values, loads))).squeeze(1)  # (or undefined)
     if len(loose):
         exact, best = _exact(values, loads, y0[loose], theta[loose])
-        found, known = _value(values, loads, best), _value(values, loads, u[loose])
-        u[loose] = torch.where((found >= known.nan_to_num(-torch.inf))[:, None], best, u[loose])
-        bound[loose] = torch.minimum(bound[loose], torch.maximum(exact, known.nan_to_num(-torch.inf)))
-    return bound, norm * u, gap
+        u[loose] = _better(values, loads, u[loose], best)
+        # (a value found bounds nothing, but what rounding put it above the bound by belongs to the bound)
+        bound[loose] = torch.fmin(bound[loose], torch.maximum(exact, _value(values, loads, u[loose])))
+    return bound, u, gap.nan_to_num(torch.inf)
+
+
+def _scale_of(values: Tensor, loads: Tensor) -> Tensor:
+    return values.abs().max() + loads.norm()
+
+
+def _better(values: Tensor, loads: Tensor, one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Tensor:
+    """The higher of two points, row by row; a point that is NaN is the lower one."""
+    first, second = (_value(values, loads, u).nan_to_num(-torch.inf) for u in (one, other))
+    return torch.where((second > first)[:, None], other, one)
 
 
 def _value(values: Tensor, loads: Tensor, u: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
@@ -156,20 +191,39 @@ def _value(values: Tensor, loads: Tensor, u: Float[Tensor, "*batch k"]) -> Float
 def _exact(
     values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y0: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
-    """The maximum over each cap: the best of the boundary and of the local maxima inside."""
+    """The maximum over each cap: the best of its edge, of the sphere's maximum nearest to it, and of a local one."""
     order = values.argsort()
     values, loads, y0 = values[order], loads[order], y0[:, order]
+    depth, half = (values[-1] - values).expand_as(y0), (loads / 2).expand_as(y0)
+    above, top = sphere_maximum(depth, half, towards=y0)
+    bound, best = values[-1] + above, _inside(top, y0, theta)
+    # where the sphere's maximum lies in the cap that is all; elsewhere the edge and a local maximum are asked
+    slack = TIGHT / 1000 * _scale_of(values, loads)
+    rest = torch.nonzero(~(bound - _value(values, loads, best) <= slack)).squeeze(1)
+    edge = rest[theta[rest].sin() > LEAST_EDGE]
+    if len(edge):
+        bound[edge], best[edge] = _edge_or_peak(values, loads, y0[edge], theta[edge])
+    return bound, best[:, order.argsort()]
+
+
+def _edge_or_peak(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y0: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
+    """The maximum of caps that the sphere's maximum lies outside of; eigenvalues ascending."""
     cos, sin = theta.cos()[:, None], theta.sin()[:, None]
-    on_edge, w = Boundary(values, y0, (2 * cos * values * y0 + loads) / (2 * sin)).maximise()
     constant = cos.squeeze(1) ** 2 * (values * y0 * y0).sum(1) + cos.squeeze(1) * (y0 @ loads)
-    bound, best = constant + sin.squeeze(1) ** 2 * on_edge, cos * y0 + sin * w
+    bound, best = constant, cos * y0
+    if len(values) > 1:
+        on_edge, w = Boundary(values, y0, (2 * cos * values * y0 + loads) / (2 * sin)).maximise()
+        bound, best = constant + sin.squeeze(1) ** 2 * on_edge, cos * y0 + sin * w
     peaks, higher = local_maxima(values, loads)
     for peak in peaks:
         height = _value(values, loads, peak) + higher
-        better = (y0 @ peak >= theta.cos() - 1e-12) & (height > bound)
-        bound = torch.where(better, height, bound)
-        best = torch.where(better[:, None], peak, best)
-    return bound, best[:, order.argsort()]
+        turned = torch.atan2((peak - (y0 @ peak)[:, None] * y0).norm(dim=1), y0 @ peak)
+        # (one that rounding may have put outside still counts for the bound)
+        bound = torch.where((turned <= theta + 1e-12) & (height > bound), height, bound)
+        best = _better(values, loads, best, _inside(peak.expand_as(y0), y0, theta))
+    return bound, best
 
 
 def _dual(
@@ -201,17 +255,3 @@ def _minimise_dual(
         falls = u.square().sum(-1) > 1
         low, high = torch.where(falls, middle, low), torch.where(falls, high, middle)
     return spread * high.exp()
-
-
-def _primal(
-    u: Float[Tensor, "*batch k"], y0: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch k"]:
-    """The dual's u on the sphere, and on the cap's circle where rounding or a loose dual leaves it outside."""
-    u = u / u.norm(dim=-1, keepdim=True)
-    along = (u * y0).sum(-1, keepdim=True)
-    across = u - along * y0
-    side = across / across.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-    turned = theta.unsqueeze(-1).cos() * y0 + theta.unsqueeze(-1).sin() * side
-    # by the angle itself: its cosine cannot tell small angles apart
-    inside = torch.atan2(across.norm(dim=-1, keepdim=True), along) <= theta.unsqueeze(-1)
-    return torch.where(inside, u, turned)

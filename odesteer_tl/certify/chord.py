@@ -8,12 +8,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odesteer_tl._scale import row_norms
 from odesteer_tl.barriers import FourierBarrier
 from odesteer_tl.certify.circle import SAFETY, UNIT_ROUNDOFF
 from odesteer_tl.certify.steps import Steps
 
 #: a chord is first cut into this many parts, and a part that stays open halved this many times
 PARTS, HALVINGS = 8, 12
+#: the least norm of a point, and one over the largest
+SMALLEST = 1e-120
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,12 @@ class Chords:
 
 
 def certify_chords(barrier: FourierBarrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tuple[Tensor, ...]:
-    """The fields of `PathCertificate` for a Fourier barrier: does h rise along every straight step?"""
+    """The fields of `PathCertificate` for a Fourier barrier: does h rise along every straight step?
+
+    Raises:
+        ValueError: a point whose square is no float64 number; this h sees the norm, so it cannot be scaled.
+    """
+    require_squares(paths)
     steps = Steps.of(paths)
     shape = steps.radius.shape
     flat = Chords.of(barrier, steps.start.flatten(0, 1), steps.move.flatten(0, 1))
@@ -72,6 +80,32 @@ def certify_chords(barrier: FourierBarrier, paths: Float[Tensor, "K_plus_1 n d"]
     slack = lowest / flat.curvature.clamp_min(tiny) * length
     found = (certified, refuted & ~stationary, stationary, violation, turned.flatten(), slack)
     return tuple(x.reshape(shape) for x in found)
+
+
+def change_along_chords(
+    barrier: FourierBarrier, paths: Float[Tensor, "2 n d"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Bounds of h(end) − h(start) from below and above.
+
+    Raises:
+        ValueError: as `certify_chords`.
+    """
+    require_squares(paths)
+    chords = Chords.of(barrier, paths[0], paths[1] - paths[0])
+    # cos(p + r) − cos p without its cancellation
+    change = -2 * ((chords.phases + chords.rates / 2).sin() * (chords.rates / 2).sin()) @ chords.weight
+    error = torch.where((paths[0] == paths[1]).all(-1), 0.0, 2 * chords.error)
+    return change - error, change + error
+
+
+def require_squares(paths: Float[Tensor, "K_plus_1 n d"]) -> None:
+    """Raise `ValueError` for points whose norms are so small or large that products of them are lost."""
+    norms = row_norms(paths)
+    if not bool(((norms > SMALLEST) & (norms < 1 / SMALLEST)).all()):
+        raise ValueError(
+            f"points: norms from {float(norms.min()):.3g} to {float(norms.max()):.3g}; a Fourier barrier, which sees "
+            f"the norm, is certified between {SMALLEST:g} and {1 / SMALLEST:g}: leave such points out"
+        )
 
 
 def _least_slope(chords: Chords) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Bool[Tensor, " n"]]:

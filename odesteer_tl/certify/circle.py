@@ -47,6 +47,11 @@ class Circles:
         return self.cosines.sum(-1)
 
     @property
+    def half_turn(self) -> Float[Tensor, "*n"]:
+        """An upper bound of h(π) − h(0): the odd frequencies alone, whatever the circle's plane."""
+        return 2 * (self.error - self.cosines[..., 1::2].sum(-1))
+
+    @property
     def curvature(self) -> Float[Tensor, "*n"]:
         """`L = Σ k²√(Cₖ² + Sₖ²) ≥ |h″|` on the circle (MATHEMATICS, Steps)."""
         k = torch.arange(self.cosines.shape[-1], dtype=self.cosines.dtype, device=self.cosines.device)

@@ -7,7 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
+from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.certify.steps import require_step_axis, tensor_of
+from odesteer_tl.path import Path
 
 
 def geodesic_curvature(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
@@ -75,24 +78,26 @@ def reach_angle(
     return 2 * gain / (G + (G * G + 2 * L * gain).sqrt()).clamp_min(torch.finfo(torch.float64).tiny)
 
 
-def reversals(points: Float[Tensor, "steps_plus_1 *batch d"]) -> Bool[Tensor, "steps_minus_1 *batch"]:
+def reversals(points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> Bool[Tensor, "steps_minus_1 *batch"]:
     """Where a step turns back on the one before it (their tangents at the shared point are more than 90° apart).
 
     Uncapped Euler steps chatter like this around a maximum of h.
 
     Args:
-        points: realised points, step first.
+        points: a path solved with `record=True`, or realised points [steps + 1, *batch, d] with a batch axis.
 
     Returns:
         One flag for every inner point of every path.
 
     Raises:
-        ValueError: fewer than three points.
+        ValueError: fewer than three points, or points is a matrix, whose rows need not be steps.
     """
-    if points.ndim < 2 or points.shape[0] < 3:
-        raise ValueError(f"points has shape {tuple(points.shape)}; a reversal takes at least three points")
-    a = points.double()
-    middle = a[1:-1] / a[1:-1].norm(dim=-1, keepdim=True)
+    a = tensor_of(points).double()
+    if a.ndim < 2 or a.shape[0] < 3:
+        raise ValueError(f"points has shape {tuple(a.shape)}; a reversal takes at least three points")
+    if not isinstance(points, Path):
+        require_step_axis(a)
+    middle = directions(a[1:-1])
     moves = a[1:] - a[:-1]
     before, after = (m - (m * middle).sum(-1, keepdim=True) * middle for m in (moves[:-1], moves[1:]))
     return (before * after).sum(-1) < 0
@@ -104,6 +109,6 @@ def _direction_and_slope(
     """u and the gradient on the unit sphere, float64."""
     require_width("a", a, quadratic.d_model)
     a = a.double()
-    norm = a.norm(dim=-1, keepdim=True)
-    require_nonzero_rows("a", norm)
-    return a / norm, quadratic.gradient(a) * norm
+    require_nonzero_rows("a", row_norms(a))
+    u = directions(a)
+    return u, quadratic.gradient(u)

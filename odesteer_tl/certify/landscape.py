@@ -7,15 +7,20 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import root_scalar
 from torch import Tensor
 
 from odesteer_tl._display import Displayed
 from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.barriers.spectrum import Spectrum
 from odesteer_tl.certify.secular import multipliers
+from odesteer_tl.certify.sphere import sphere_maximum
 
 #: eigenvalues nearer than this share of the spread are one; a load below this share of the scale is none
 SAME = 1e-13
+#: below this share of the scale a load, or a distance of a multiplier from an eigenvalue, tells no index
+INDEX = 1e-9
+#: a unit vector with less than this outside the span lies in it
+OUTSIDE = 1e-13
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,35 +68,13 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
         >>> round(float(ode.ceiling(h)), 6)  # the largest eigenvalue of A
         1.0
     """
-    spectrum = quadratic.spectrum
-    values, loads = spectrum.values, spectrum.loads
+    values, loads = quadratic.spectrum.values, quadratic.spectrum.loads
     top = values.max()
-    half = loads / 2
-
-    def excess(shift: float) -> float:  # ‖u(λmax + shift)‖² − 1, falling in shift
-        return float((half / (top + shift - values)).square().sum()) - 1
-
-    high = float(half.norm()) + 1e-300
-    size = float(values.abs().max()) + high
-    # below this the nearest eigenvalue and μ are one float64 number
-    low = max(1e-14 * size, 1e-300)
-    if high <= low or excess(low) <= 0:
-        shift = low
-    elif excess(high) >= 0:
-        shift = high
-    else:
-        shift = float(root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-300, rtol=1e-15).root)
-    y = half / (top + shift - values)
-    missing = (1 - y.square().sum()).clamp_min(0)
-    if float(missing) > 1e-12:  # hard case
-        k = int(values.argmax())
-        y = y.clone()
-        y[k] = y[k] + torch.copysign(missing.sqrt(), y[k])
-    y = y / y.norm()
-    point = _lift(quadratic, y)
-    bound = quadratic.c + float(top) + shift + float((loads.square() / (top + shift - values)).sum()) / 4
+    above, y = sphere_maximum((top - values)[None], loads[None] / 2)
+    point = _lift(quadratic, y[0])
+    size = float(values.abs().max() + loads.norm() / 2)
     rounding = 64 * len(values) * 2.0**-53 * (size + abs(quadratic.c)) + 4 * quadratic.spectral_error
-    return Ceiling(bound + rounding, float(quadratic.value(point)), point)
+    return Ceiling(float(top + above[0]) + quadratic.c + rounding, float(quadratic.value(point)), point)
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,6 +87,8 @@ class Landscape(Displayed):
         multipliers: μ of each, `2(A − μI)u + b = 0`.
         values: h at each.
         ascending: in how many independent directions h rises from each; 0 is a maximum.
+        degenerate: where the index cannot be told: the point is within rounding of merging with another, or a load so
+            small that rounding may have made it (below 1e-9 of the scale) decides. `ascending` is a guess there.
         family: dimension of the set each stands for: 0 for a point; where b has no part in an eigenspace of
             dimension m, the stationary points may form a sphere of dimension m − 1.
     """
@@ -114,6 +99,7 @@ class Landscape(Displayed):
     values: Float[Tensor, " m"]
     ascending: Int[Tensor, " m"]
     family: Int[Tensor, " m"]
+    degenerate: Bool[Tensor, " m"]
 
     @cached_property
     def points(self) -> Float[Tensor, "m d"]:
@@ -122,7 +108,7 @@ class Landscape(Displayed):
 
     @property
     def maxima(self) -> int:
-        """Number of local maxima (of families of them, where b leaves an eigenspace free)."""
+        """Number of local maxima (of families of them, where b leaves an eigenspace free); see `degenerate`."""
         return int((self.ascending == 0).sum())
 
     @property
@@ -146,6 +132,7 @@ class Landscape(Displayed):
             "maxima": self.maxima,
             "minima": self.minima,
             "saddles": len(self.values) - self.maxima - self.minima,
+            "degenerate (index untold)": int(self.degenerate.sum()),
             "highest h": float(self.values.max()),
             "lowest h": float(self.values.min()),
             "width": self.quadratic.d_model,
@@ -171,6 +158,7 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     multiplicity = torch.ones(len(values), dtype=torch.int64)
     multiplicity[order == len(values) - 1] = quadratic.d_model - len(values) + 1
     y, mu, family, free = _stationary(values, loads, multiplicity)
+    degenerate = _degenerate(values, loads, y, mu, free)
     heights = (values * y * y).sum(1) + y @ loads + quadratic.c
     above = (multiplicity * (values > mu[:, None] + SAME * _scale(values, loads))).sum(1)
     # the tangent space has one ascending direction less where uᵀ(A − μI)⁻¹u > 0; as u = ½(μI − A)⁻¹b, that is −Σ2u³/β
@@ -179,7 +167,25 @@ def landscape(quadratic: QuadraticBarrier) -> Landscape:
     best = heights.argsort(descending=True)
     restored = y[:, order.argsort()]
     ascending = above - lost.long()
-    return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long())
+    return Landscape(quadratic, restored[best], mu[best], heights[best], ascending[best], family[best].long(),
+                     degenerate[best])  # fmt: skip
+
+
+def _degenerate(
+    values: Float[Tensor, " k"], loads: Float[Tensor, " k"], y: Float[Tensor, "m k"], mu: Float[Tensor, " m"],
+    free: Bool[Tensor, " m"],
+) -> Bool[Tensor, " m"]:  # fmt: skip
+    """Where the signs that make up the index are those of numbers that may be rounding.
+
+    They are the signs of λ − μ, and of uᵀ(A − μI)⁻¹u, which is 0 where two points merge. A point that an unloaded
+    eigenvalue gave has λ = μ there, and is degenerate if that eigenvalue is loaded after all, or another is as near.
+    """
+    near = (values - mu[:, None]).abs() <= INDEX * _scale(values, loads)
+    touched = near & (loads.abs() > 0)
+    others = near & free[:, None] & (values != mu[:, None])
+    terms = torch.where(loads == 0, 0.0, -2 * y**3 / loads)
+    merging = terms.sum(1).abs() <= 1e-6 * terms.abs().sum(1)
+    return (touched | others).any(1) | (merging & ~free)
 
 
 def local_maxima(values: Float[Tensor, " k"], loads: Float[Tensor, " k"]) -> tuple[Float[Tensor, "m k"], float]:
@@ -247,12 +253,24 @@ def _stationary(
 def _lift(quadratic: QuadraticBarrier, y: Float[Tensor, " k"]) -> Float[Tensor, " d"]:
     """A unit vector with coordinates y; the complement's coordinate may point anywhere orthogonal to the span."""
     basis = quadratic.spectrum.basis
+    return lifted(quadratic.spectrum, y[None], torch.zeros_like(basis[:, 0])[None])[0]
+
+
+def lifted(spectrum: Spectrum, y: Float[Tensor, "n k"], u0: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Unit vectors with coordinates y, whose part outside the span points along that of u₀, or anywhere."""
+    basis = spectrum.basis
     r = basis.shape[1]
-    u = basis @ y[:r]
-    if len(y) > r and float(y[r]) != 0:
-        # any direction outside the span will do: take the coordinate axis least inside it
-        axis = torch.zeros_like(u)
-        axis[int(basis.square().sum(1).argmin())] = 1
-        outside = axis - basis @ (basis.mT @ axis)
-        u = u + y[r] * outside / outside.norm()
-    return u / u.norm()
+    u = y[:, :r] @ basis.mT
+    if spectrum.reduced:
+        outside = _complement(basis, _complement(basis, u0))
+        # (what is left of a u₀ inside the span is rounding): the coordinate axis least inside it will do as well
+        axis = torch.zeros_like(u0[:1])
+        axis[0, int(basis.square().sum(1).argmin())] = 1
+        axis = _complement(basis, _complement(basis, axis))
+        outside = torch.where(outside.norm(dim=1, keepdim=True) > OUTSIDE, outside, axis)
+        u = u + y[:, r:] * outside / outside.norm(dim=1, keepdim=True)
+    return u / u.norm(dim=1, keepdim=True)
+
+
+def _complement(basis: Float[Tensor, "d r"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return x - (x @ basis) @ basis.mT

@@ -13,7 +13,8 @@ from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, split
 from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.rise import Rise
-from odesteer_tl.certify.steps import Steps, require_path
+from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
+from odesteer_tl.path import Path
 
 #: the part of an arc not proved to rise is bounded below, and sampled, in this many parts
 PARTS = 32
@@ -47,13 +48,13 @@ class LevelCertificate(Displayed):
 
 @torch.no_grad()
 def certify_level(
-    barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"], level: float | None = None
+    barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *batch d"], level: float | None = None
 ) -> LevelCertificate:
     """Certify that a path never leaves {h ≥ level}: the barrier property, in discrete time.
 
     Args:
         barrier: a polynomial of the direction.
-        points: realised points, step first.
+        points: a path solved with `record=True`, or realised points [steps + 1, *batch, d] with a batch axis.
         level: one for all paths; left out, each path's own start h(a₀).
 
     Returns:
@@ -64,7 +65,7 @@ def certify_level(
     """
     if not isinstance(barrier, Barrier) or barrier.polynomial_degree is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound level certificate exists for this class")
-    steps = Steps.of(require_path(points, barrier.d_model))
+    steps = Steps.of(in_scale(require_path(points, barrier.d_model)))
     circles = steps.circles(barrier)
     rises, fall, dip = _changes(steps, circles)
     height = circles.start - (circles.start[0] if level is None else level)
@@ -77,7 +78,7 @@ def certify_level(
     margin = (low + fall).amin(0)
     refuted = (high + dip < 0).any(0)
     levels = circles.start[0] if level is None else torch.full_like(margin, level)
-    batch = points.shape[1:-1]
+    batch = tensor_of(points).shape[1:-1]
     return LevelCertificate(*(x.reshape(batch) for x in ((margin >= 0) & ~refuted, refuted, margin, levels)))
 
 
@@ -88,7 +89,9 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     angle = steps.turned.flatten()
     degree, rise = circles.degree, Rise.of(circles, angle)
     repeated = (steps.move == 0).all(-1).flatten()
-    rises = (rise.whole & ~steps.stationary.flatten()) | repeated
+    lost = steps.lost.flatten()
+    untold = steps.stationary.flatten() | lost
+    rises = (rise.whole & ~untold) | repeated
 
     cosines, sines = circles.cosines.flatten(0, 1).clone(), circles.sines.flatten(0, 1)
     margin = 2**degree * (2 * circles.error.flatten() + BASIS_ROUNDING * (cosines.abs().sum(1) + sines.abs().sum(1)))
@@ -106,11 +109,13 @@ def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float
     # before the cut h rose: behind it, a bound above the start changes nothing
     fall = lowest.clamp_max(0)
     # a move through the origin, or too short to have a direction, tells nothing of where between
-    fall = torch.where(steps.stationary.flatten(), -torch.inf, fall)
+    fall = torch.where(untold, -torch.inf, fall)
     tried = torch.cat([2.0 ** -torch.arange(1, 30, dtype=angle.dtype), cuts.cpu()]).to(angle)
     dip = (bernstein_values(rest, tried) / (1 + _tangent(angle, rise.proved, tried) ** 2) ** degree).amin(1) + margin
-    dip = dip.clamp_max(0)  # of the start itself
-    fall, dip = torch.where(rises, 0.0, fall), torch.where(rises | steps.stationary.flatten(), 0.0, dip)
+    # (of a move through the origin its end alone)
+    dip = torch.where(lost, circles.half_turn.flatten(), dip).clamp_max(0)  # of the start itself
+    dip = torch.where(rises | steps.stationary.flatten(), 0.0, dip)
+    fall = torch.where(rises, 0.0, fall)
     return rises.reshape(shape), fall.reshape(shape), dip.reshape(shape)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
+from odesteer_tl.stats.units import flags
+
 
 @dataclass(frozen=True)
 class RateBound:
@@ -43,12 +45,12 @@ def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> Rate
         The counts and the bound, which holds with probability at least 1 − α over the draw of the prompts.
 
     Raises:
-        ValueError: no prompts, α outside (0, 1) or looks < 1.
+        ValueError: no prompts, one that is neither true nor false (a NaN), α outside (0, 1) or looks < 1.
     """
-    flags = np.asarray(violated, dtype=bool)
-    if flags.size == 0 or not 0 < alpha < 1 or looks < 1:
-        raise ValueError(f"violated has {flags.size} prompts, alpha={alpha}, looks={looks}; need ≥ 1, in (0, 1), ≥ 1")
-    k, n = int(flags.sum()), int(flags.size)
+    found = flags("violated", violated) if np.size(violated) else np.zeros(0, dtype=bool)
+    if found.size == 0 or not 0 < alpha < 1 or looks < 1:
+        raise ValueError(f"violated has {found.size} prompts, alpha={alpha}, looks={looks}; need ≥ 1, in (0, 1), ≥ 1")
+    k, n = int(found.sum()), int(found.size)
     upper = binomtest(k, n, alternative="less").proportion_ci(1 - alpha / looks, method="exact").high
     return RateBound(k, n, float(upper), alpha, looks)
 

@@ -20,7 +20,8 @@ from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
 from odesteer_tl.certify.rise import Rise
-from odesteer_tl.certify.steps import Steps, require_path
+from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
+from odesteer_tl.path import Path
 
 #: numbers, and steps, worked on at once: what fits a processor's cache
 BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13
@@ -33,7 +34,7 @@ class PathCertificate(Displayed):
     Attributes:
         certified: h rises strictly along the whole segment.
         refuted: h falls strictly somewhere on the segment.
-        stationary: the direction does not move beyond rounding; neither certified nor refuted.
+        stationary: the direction turns by no more than rounding; neither certified nor refuted.
         first_violation: angle in radians from the step's start up to which h is proved to rise, where the step is
             not certified; NaN where it is.
         angle: length of the step in radians.
@@ -41,8 +42,11 @@ class PathCertificate(Displayed):
             that h is sure to go on rising for. Negative values bound how fast h may fall. (Of a Fourier
             barrier: a length along the chord, in units of activation.)
 
+    A move through the origin, to rounding, turns by π in a plane that cannot be told: it is refuted where h at its
+    end is below h at its start, and undecided elsewhere.
+
     It speaks of the barrier given, in exact arithmetic on the points given; not of another barrier fitted on other
-    data, and not of the model's behaviour.
+    data, not of these points rounded to another dtype (`certify_written`), and not of the model's behaviour.
     """
 
     certified: Bool[Tensor, "steps *batch"]
@@ -54,7 +58,7 @@ class PathCertificate(Displayed):
 
     @property
     def undecided(self) -> Bool[Tensor, "steps *batch"]:
-        """Moving steps that are neither certified nor refuted: within rounding of a stationary point."""
+        """Moving steps that are neither certified nor refuted: a slope within rounding of 0, or a turn by π."""
         return ~(self.certified | self.refuted | self.stationary)
 
     def _facts(self) -> dict[str, object]:
@@ -69,19 +73,23 @@ class PathCertificate(Displayed):
         }
 
 
-def certify_path(barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"]) -> PathCertificate:
+def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> PathCertificate:
     """Certify that h rises along every segment of a path, however the path was made.
+
+    The points meant are those given. `path.points` are the points integrated, in float32 or float64; what a model of
+    lower precision is given is `path.end`, which `certify_written` asks about.
 
     Args:
         barrier: any polynomial of the direction (linear, sketch, kernel, quadratic; exact) or a Fourier barrier.
-        points: realised points in any dtype, step first; arithmetic is float64 with rounding accounted for.
+        points: a path solved with `record=True`, or realised points in any dtype, [steps + 1, *batch, d] with at least
+            one batch axis; arithmetic is float64 with rounding accounted for.
 
     Returns:
         A verdict for every step of every path, with where it first falls and how much room it had.
 
     Raises:
-        ValueError: the barrier has no sound certificate, there are fewer than two points, or a point is zero or not
-            finite.
+        ValueError: the barrier has no sound certificate, there are fewer than two points, a point is zero or not
+            finite, the path was not recorded, or points is a matrix, whose rows need not be steps.
 
     Example:
         >>> import torch
@@ -101,27 +109,30 @@ def certify_path(barrier: Barrier, points: Float[Tensor, "steps_plus_1 *batch d"
     else:
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound certificate exists for this class")
     paths = require_path(points, barrier.d_model)
+    batch = tensor_of(points).shape[1:-1]
     count, n, d = paths.shape
     block = max(1, min(BLOCK_NUMBERS // (count * d), BLOCK_STEPS // count))
     blocks = [certify(paths[:, i : i + block]) for i in range(0, n, block)]
-    fields = [torch.cat(parts, dim=1).reshape(-1, *points.shape[1:-1]) for parts in zip(*blocks, strict=True)]
+    fields = [torch.cat(parts, dim=1).reshape(-1, *batch) for parts in zip(*blocks, strict=True)]
     return PathCertificate(*fields)
 
 
 def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tuple[Tensor, ...]:
     """The fields of `PathCertificate` for a polynomial on the sphere."""
-    steps = Steps.of(paths)
+    steps = Steps.of(in_scale(paths))
     circles = steps.circles(barrier)
-    angle, stationary = steps.turned.flatten(), steps.stationary.flatten()
+    angle, stationary, lost = steps.turned.flatten(), steps.stationary.flatten(), steps.lost.flatten()
     rise = Rise.of(circles, angle)
-    certified = rise.whole & ~stationary
-    refuted = torch.zeros_like(certified)
-    rows = torch.nonzero(~certified & ~stationary).squeeze(1)
+    certified = rise.whole & ~stationary & ~lost
+    refuted = lost & (circles.half_turn.flatten() < 0)
+    rows = torch.nonzero(~(certified | stationary | lost)).squeeze(1)
     refuted[rows] = falls_somewhere(rise.coefficients[rows], rise.margin[rows], rise.proved[rows])
-    violation = torch.where(certified | stationary, torch.nan, angle_at(rise.proved, angle))
+    violation = torch.where(certified | stationary, torch.nan, angle_at(torch.where(lost, 0.0, rise.proved), angle))
     # (1 + t²)ᵖ ≥ 1 shrinks a positive bound by at most 2ᵖ and a negative one not at all
     low = rise.coefficients.amin(1) - rise.margin
     bend = circles.curvature.flatten().clamp_min(torch.finfo(torch.float64).tiny)
     slack = torch.where(low > 0, low / 2**circles.degree, low) / bend
+    # |h′| ≤ L on every circle
+    slack = torch.where(lost, -1.0, slack)
     shape = steps.radius.shape
     return tuple(x.reshape(shape) for x in (certified, refuted, stationary, violation, angle, slack))

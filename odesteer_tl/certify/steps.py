@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
+from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.circle import (
     SAFETY,
@@ -18,6 +19,7 @@ from odesteer_tl.certify.circle import (
     quadratic_circles,
     quadratic_error,
 )
+from odesteer_tl.path import Path
 
 #: relative error of a step's coordinates from which on nothing is certified or refuted
 LOST = 1e-4
@@ -29,7 +31,7 @@ class Steps:
 
     Attributes:
         start, move: a_k and a_{k+1} − a_k (exact for close points: the tangent keeps its relative accuracy however
-            short the step).
+            short the step). Taken from points of one size (`in_scale`).
         radius: ‖a_k‖.
         along, span: the move's components along a_k/‖a_k‖ and across it.
     """
@@ -51,13 +53,23 @@ class Steps:
 
     @property
     def tilt(self) -> Float[Tensor, "K n"]:
-        """Bound on the error of the unit tangent: rounding times length/span (∞ where nothing moves)."""
-        length = torch.hypot(self.along, self.span)
-        return torch.where(self.stationary, torch.inf, self._gamma * length / self.span)
+        """Bound on the error of the unit tangent, rounding times length/span; of a lost step, of its end instead."""
+        rounding = self._gamma * torch.hypot(self.along, self.span)
+        tilt = rounding / torch.where(self.lost, (self.radius + self.along).abs(), self.span)
+        return torch.where(self.stationary, 0.0, tilt)
 
     @property
     def stationary(self) -> Bool[Tensor, "K n"]:
-        """Where the direction does not move beyond rounding."""
+        """Where the direction turns by no more than rounding."""
+        return self._radial & (self.radius + self.along > 0)
+
+    @property
+    def lost(self) -> Bool[Tensor, "K n"]:
+        """Where the move passes through the origin, to rounding: it turns by π, no one knows in which plane."""
+        return self._radial & ~(self.radius + self.along > 0)
+
+    @property
+    def _radial(self) -> Bool[Tensor, "K n"]:
         return self.span <= self._gamma * torch.hypot(self.along, self.span)
 
     @property
@@ -70,21 +82,31 @@ class Steps:
         return torch.atan2(self.span, self.radius + self.along)
 
     @property
+    def turn_error(self) -> Float[Tensor, "K n"]:
+        """Bound on the error of `turned`; of a stationary step, on the turn itself."""
+        return 4 * self._gamma * torch.hypot(self.along, self.span) / torch.hypot(self.radius + self.along, self.span)
+
+    @property
     def u(self) -> Float[Tensor, "K n d"]:
         """The unit direction each step starts from."""
         return self.start / self.radius.unsqueeze(-1)
 
     @property
     def v(self) -> Float[Tensor, "K n d"]:
-        """The unit tangent each step starts along."""
-        across = self.move - self.along.unsqueeze(-1) * self.u
-        return across / torch.where(self.stationary, 1.0, self.span).unsqueeze(-1)
+        """The unit tangent each step starts along (of a lost step, any)."""
+        u = self.u
+        v = (self.move - self.along.unsqueeze(-1) * u) / torch.where(self._radial, 1.0, self.span).unsqueeze(-1)
+        if bool(self.lost.any()):
+            axis = torch.zeros_like(u).scatter_(-1, u.abs().argmin(-1, keepdim=True), 1.0)
+            across = axis - (axis * u).sum(-1, keepdim=True) * u
+            v = torch.where(self.lost.unsqueeze(-1), across / across.norm(dim=-1, keepdim=True), v)
+        return v
 
     def circles(self, barrier: Barrier) -> Circles:
         """h on the great circle of every step."""
         degree = barrier.polynomial_degree
         assert degree is not None
-        tilt = torch.where(self.stationary, 0.0, self.tilt)
+        tilt = self.tilt
         if degree > 2:
             u, v = (x.flatten(0, 1) for x in (self.u, self.v))
             flat = polynomial_circles(barrier, degree, u, v, tilt.flatten())
@@ -96,10 +118,10 @@ class Steps:
         z = spectrum.rotate(torch.cat([self.start[:1], self.move]))
         u = z[:-1].cumsum(0).div_(self.radius.unsqueeze(-1))
         v = z[1:].addcmul_(u, self.along.neg().unsqueeze(-1))  # z is ours: no pass over fresh memory
-        v = v.div_(torch.where(self.stationary, 1.0, self.span).unsqueeze(-1))
+        v = v.div_(torch.where(self._radial, 1.0, self.span).unsqueeze(-1))
         # an error of the coordinates counts against the norm a path has had and against what of a move is tangent
         blur = (self.radius.cummax(0).values / self.radius) * torch.where(
-            self.stationary, 1.0, torch.hypot(self.along, self.span) / self.span
+            self._radial, 1.0, torch.hypot(self.along, self.span) / self.span
         )
         rounding = quadratic_error(q) * (1 + len(self.start) / q.d_model)
         error = rounding * blur + tilt * 2 * q.curvature_bound
@@ -108,15 +130,59 @@ class Steps:
         return quadratic_circles(u, v, spectrum.eigenvalues, spectrum.linear, q.c, error)
 
 
-def require_path(points: Float[Tensor, "steps_plus_1 *batch d"], d_model: int) -> Float[Tensor, "K_plus_1 n d"]:
+def require_path(points: Path | Float[Tensor, "steps_plus_1 *batch d"], d_model: int) -> Float[Tensor, "K_plus_1 n d"]:
     """The points in float64 with one batch dimension.
 
     Raises:
-        ValueError: fewer than two points, the wrong width, or a point that is zero or not finite.
+        ValueError: a path without its points, fewer than two points, the wrong width, a point that is zero or not
+            finite, or a matrix, whose rows may be the steps of one path or the activations of a batch.
     """
-    if points.ndim < 2 or points.shape[0] < 2:
-        raise ValueError(f"points has shape {tuple(points.shape)}; pass at least two points, [steps + 1, *batch, d]")
-    require_width("points", points, d_model)
-    a = points.double()
-    require_nonzero_rows("points", a.norm(dim=-1))
+    tensor = tensor_of(points)
+    if tensor.ndim < 2 or tensor.shape[0] < 2:
+        raise ValueError(f"points has shape {tuple(tensor.shape)}; pass at least two points, [steps + 1, *batch, d]")
+    require_width("points", tensor, d_model)
+    a = tensor.double()
+    require_nonzero_rows("points", row_norms(a))
+    if not isinstance(points, Path):
+        require_step_axis(tensor)
     return a.reshape(a.shape[0], -1, a.shape[-1])
+
+
+def tensor_of(points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> Float[Tensor, "steps_plus_1 *batch d"]:
+    """The recorded points of a path, or the tensor itself.
+
+    Raises:
+        ValueError: the path was not recorded.
+    """
+    if not isinstance(points, Path):
+        return points
+    if points.points is None:
+        raise ValueError("points: the path was not recorded; solve with record=True")
+    return points.points
+
+
+def require_step_axis(points: Tensor) -> None:
+    """Raise `ValueError` for a matrix, of which no one can tell whether its rows are steps."""
+    if points.ndim < 3:
+        raise ValueError(
+            f"points has shape {tuple(points.shape)}, whose rows may be the steps of one path or the activations of a "
+            "batch (such as path.end); pass the Path itself, or [steps + 1, *batch, d] with a batch axis: "
+            "points[:, None] for the steps of one path"
+        )
+
+
+def in_scale(paths: Float[Tensor, "K_plus_1 n d"]) -> Float[Tensor, "K_plus_1 n d"]:
+    """Points of the same directions whose squares are float64 numbers: an arc is seen through a/‖a‖ alone.
+
+    Powers of two are taken out, exactly: one of a path for as long as its points stay within a factor of four, so that
+    close points keep the difference they have.
+    """
+    exponent = exponents(paths)
+    scale = [exponent[0]]
+    for here in exponent[1:]:
+        scale.append(torch.where((here - scale[-1]).abs() <= 1, scale[-1], here))
+    taken = torch.stack(scale)
+    # (the usual case: nothing to do, and no pass over the memory)
+    if bool((taken == taken[0]).all()) and int(taken.abs().max()) < 300:
+        return paths
+    return times_power(paths, -taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,7 @@ def agreement(
     over_steering: Bool[Tensor, "steps n"],
     level: float = 0.95,
     seed: int = 0,
+    groups: Iterable[int] | None = None,
 ) -> Agreement:
     """Compare a calibrated barrier with the recalibrated log ratio of directional densities along paths.
 
@@ -76,12 +78,14 @@ def agreement(
         h: `Barrier.log_ratio` at the points.
         ratio: `PathScore.log_ratio` of a directional pair: a density of the activation would see its norm too.
         over_steering: `PathScore.over_steering`; a point belongs to the step that led to it.
+        level, seed: of the band of the gap.
+        groups: the prompt of each path, where prompts repeat (`PathScore.groups`).
 
     Returns:
         The comparison by point, by step and by prompt, with intervals over prompts.
 
     Raises:
-        ValueError: the shapes differ, fewer than 2 prompts, or a value is not finite.
+        ValueError: the shapes differ, fewer than 5 prompts, or a value is not finite.
     """
     if h.ndim != 2 or h.shape != ratio.shape or over_steering.shape != (h.shape[0] - 1, h.shape[1]):
         raise ValueError(
@@ -93,7 +97,7 @@ def agreement(
     region = torch.cat([torch.zeros_like(over_steering[:1]), over_steering]).cpu().numpy()
     x, y = ratio.double().cpu().numpy(), h.double().cpu().numpy()
     gap = (y - x) - (y - x)[:1]
-    band = stats.mean_band(gap.T, level, seed=seed)
+    band = stats.mean_band(gap.T, level, seed=seed, groups=None if groups is None else np.array([*groups]))
     parted = np.flatnonzero((band.low > 0) | (band.high < 0))
     lines = [Line.through(x[where], y[where]) for where in (np.full_like(region, True), ~region, region)]
     return Agreement(lines[0], lines[1], lines[2], band, int(parted[0]) if len(parted) else None)

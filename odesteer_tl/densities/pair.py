@@ -95,14 +95,17 @@ class DensityPair(Displayed):
         """Measure both densities and recalibrate their ratio on prompts that took no part in `fit`.
 
         Raises:
-            ValueError: a prompt was seen by the barrier or the densities, or fewer than 40 positives.
+            ValueError: a prompt was seen by the barrier or the densities, or fewer than 40 prompts of positives.
         """
         require_classes(positive, negative)
-        if len(positive) < LEAST_HELD_OUT:
-            raise ValueError(f"positive has {len(positive)} rows; a 2.5 % rank needs at least {LEAST_HELD_OUT}")
-        splits = self.splits.extended("calibration", [int(g) for side in groups for g in side])
+        labels = [[int(g) for g in side] for side in groups]
+        splits = self.splits.extended("calibration", labels[0] + labels[1])
+        if (prompts := len({*labels[0]})) < LEAST_HELD_OUT:
+            raise ValueError(f"positive has {len(positive)} rows of {prompts} prompts; a 2.5 % rank needs at least "
+                             f"{LEAST_HELD_OUT} prompts")  # fmt: skip
         rows = (positive.detach().cpu().double(), negative.detach().cpu().double())
-        fits = [Fit.of(density, x, self.seed) for density, x in zip((self.positive, self.negative), rows, strict=True)]
+        fits = [Fit.of(density, x, self.seed, g)
+                for density, x, g in zip((self.positive, self.negative), rows, labels, strict=True)]  # fmt: skip
         slope, intercept = affine_log_ratio(*(self.raw_ratio(x) for x in rows))
         held_out = self.log_positive(rows[0]).sort().values
         calibration = PairCalibration(slope, intercept, fits[0], fits[1], held_out)

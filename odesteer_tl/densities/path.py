@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,6 +35,7 @@ class PathScore(Displayed):
         relative_mahalanobis: squared distance to the positives less that to all activations (Ren et al. 2021).
         h: the barrier along the path, if it was given.
         splits: the prompts of all four splits.
+        groups: the prompt of each path; several paths of one prompt are one unit.
     """
 
     log_positive: Float[Tensor, "steps_plus_1 n"]
@@ -46,6 +48,7 @@ class PathScore(Displayed):
     relative_mahalanobis: Float[Tensor, "steps_plus_1 n"]
     h: Float[Tensor, "steps_plus_1 n"] | None
     splits: Splits
+    groups: tuple[int, ...]
 
     @property
     def typicality(self) -> Float[Tensor, "steps_plus_1 n"]:
@@ -80,9 +83,15 @@ class PathScore(Displayed):
         return torch.where(self.slope[0] <= 0, 0.0, step + high / (high - low))
 
     def population_peak(self, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> stats.Estimate:
-        """T* of the population in steps: where the mean of log p₊ over prompts peaks, with a bootstrap interval."""
+        """T* of the population in steps: where the mean of log p₊ over prompts peaks, with a bootstrap interval.
+
+        The interval resamples whole prompts, and reaches to the neighbouring steps, between which the peak may lie.
+
+        Raises:
+            ValueError: fewer than 5 prompts, or fewer than 2 steps.
+        """
         curves = self.log_positive.mT.cpu().numpy()
-        return stats.peak(curves, range(curves.shape[1]), level, resamples, seed)
+        return stats.peak(curves, range(curves.shape[1]), level, resamples, seed, np.array(self.groups))
 
     @property
     def change_positive(self) -> Float[Tensor, "steps_plus_1 n"]:
@@ -167,7 +176,7 @@ def score_path(
     """Score recorded points (`Path.points`) under a calibrated pair.
 
     Args:
-        groups: the prompt of each path; recorded as the test split.
+        groups: the prompt of each path; recorded as the test split, and what intervals resample.
         h: a barrier's value at the points, for the over-steering flags.
 
     Returns:
@@ -197,7 +206,8 @@ def score_path(
     curves = {name: torch.stack(x) for name, x in rows.items()}
     ratio = calibration.slope * (curves["log_positive"] - curves["log_negative"]) + calibration.intercept
     rank = calibration.rank(curves["log_positive"])
-    return PathScore(**curves, log_ratio=ratio, rank=rank, h=None if h is None else h.double(), splits=splits)
+    heights = None if h is None else h.double()
+    return PathScore(**curves, log_ratio=ratio, rank=rank, h=heights, splits=splits, groups=tuple(labels))
 
 
 def _at_step(pair: DensityPair, points: Tensor, t: int) -> dict[str, Float[Tensor, " n"]]:

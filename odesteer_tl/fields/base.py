@@ -23,11 +23,13 @@ class Chart:
         field: the velocity in the coordinates.
         start: the coordinates of the activations.
         leave: from coordinates back to activations.
+        rows: how many rows to integrate at a time, so that a step's numbers stay in a core's cache; None: all.
     """
 
     field: Callable[[Tensor], Tensor]
     start: Tensor
     leave: Callable[[Tensor], Tensor]
+    rows: int | None = None
 
 
 class VectorField(ABC):
@@ -52,6 +54,19 @@ class VectorField(ABC):
     @abstractmethod
     def median_norm(self) -> float | None:
         """Median activation norm of the fitting data, the unit of `Flow(relative=…)`; None if unknown."""
+
+    @property
+    def own_length(self) -> float:
+        """T of the method's own strength 1, the unit of `Flow(multiplier=…)`: 1 for a field of its own speed.
+
+        Raises:
+            ValueError: the field has unit speed and knows no strength of its own.
+        """
+        if self.unit_speed:
+            raise ValueError(
+                f"multiplier: {type(self).__name__} has unit speed and no strength of its own; use angle, T or relative"
+            )
+        return 1.0
 
     @abstractmethod
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:

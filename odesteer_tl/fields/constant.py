@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from jaxtyping import Float
@@ -14,9 +15,12 @@ from odesteer_tl.fields.base import VectorField
 class ConstantField(VectorField):
     """`v(a) = direction/‖direction‖`: under Euler, `a + T·v`, T in activation units.
 
+    Fields add up in their own units, those of the directions given: `v + w`, `v − w`, `−v`, `2 * v`, `v / 2`. Of a sum
+    the median norm is the one both agree on; where they differ, or one has none, it is None, and `relative` is refused.
+
     Args:
-        direction: any nonzero vector [d]; its length is kept as `length`, so that an additive method's own
-            strength α is `T = α · length`.
+        direction: any nonzero vector [d]; kept as `given`, and its length as `length`, so that an additive method's
+            own strength α, `Flow(multiplier=α)`, is `T = α · length`.
         median_norm: of the fitting activations, for `Flow(relative=…)`.
 
     Raises:
@@ -27,7 +31,7 @@ class ConstantField(VectorField):
         require_finite("direction", direction)
         self.length = float(direction.double().norm())
         if self.length == 0:
-            raise ValueError("direction is zero: positive and negative activations have no difference at this layer")
+            raise ValueError("direction is zero: the two sides it is the difference of have none at this layer")
         self.given = direction.detach().double().cpu()
         self.direction = self.given / self.length
         self._median_norm = median_norm
@@ -39,6 +43,50 @@ class ConstantField(VectorField):
     @property
     def median_norm(self) -> float | None:
         return self._median_norm
+
+    @property
+    def own_length(self) -> float:
+        """‖direction‖: `Flow(multiplier=α)` adds α times the direction as it was given."""
+        return self.length
+
+    def __add__(self, other: ConstantField) -> ConstantField:
+        """What adding both adds; the lengths count.
+
+        Raises:
+            ValueError: the widths differ, or the sum is zero.
+        """
+        if not isinstance(other, ConstantField):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return NotImplemented
+        require_width("the other direction", other.given, self.d_model)
+        same = self._median_norm == other.median_norm
+        return ConstantField(self.given + other.given, self._median_norm if same else None)
+
+    def __neg__(self) -> ConstantField:
+        return ConstantField(-self.given, self._median_norm)
+
+    def __sub__(self, other: ConstantField) -> ConstantField:
+        if not isinstance(other, ConstantField):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return NotImplemented
+        return self + -other
+
+    def __mul__(self, factor: int | float) -> ConstantField:
+        """The field of `factor · direction`.
+
+        Raises:
+            ValueError: the factor is zero or not finite.
+        """
+        if not isinstance(factor, Real):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return NotImplemented
+        return ConstantField(self.given * float(factor), self._median_norm)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: int | float) -> ConstantField:
+        if not isinstance(factor, Real):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return NotImplemented
+        if factor == 0:
+            raise ValueError("factor=0: a direction divided by zero is none; leave the field out")
+        return ConstantField(self.given / float(factor), self._median_norm)
 
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The same unit vector for every activation."""

@@ -22,6 +22,10 @@ class WrappedField(VectorField):
     def median_norm(self) -> float | None:
         return self.field.median_norm
 
+    @property
+    def own_length(self) -> float:
+        return self.field.own_length
+
     def dump_field(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's settings and tensors, to stand beside the wrapper's own."""
         settings, tensors = self.field.dump()

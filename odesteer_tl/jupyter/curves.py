@@ -57,8 +57,8 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
         ValueError: the path was not recorded, it has no such row, or the barrier has no certificate.
     """
     points = _row(path, row)
-    proof = certify_path(barrier, points)
-    lengths = torch.cat([torch.zeros(1, dtype=torch.float64), proof.angle.cpu().cumsum(0)])
+    proof = certify_path(barrier, points[:, None])
+    lengths = torch.cat([torch.zeros(1, dtype=torch.float64), proof.angle.cpu().squeeze(1).cumsum(0)])
     ax = ax or _new(6.0, 3.4)
     for k in range(len(proof.certified)):
         verdict = ("certified to rise" if proof.certified[k] else
@@ -143,12 +143,13 @@ def plot_likelihood(score: PathScore, axes: tuple[Axes, Axes] | None = None) -> 
             ax.spines[["top", "right"]].set_visible(False)
     above, below = axes
     angle = score.angle.mean(1).cpu().numpy()
-    _band(above, angle, score.change_positive, "log $p_+$", COLORS[0], "-")
-    _band(above, angle, score.change_negative, "log $p_-$", COLORS[1], "--")
+    prompts = np.array(score.groups)
+    _band(above, angle, score.change_positive, prompts, "log $p_+$", COLORS[0], "-")
+    _band(above, angle, score.change_negative, prompts, "log $p_-$", COLORS[1], "--")
     if score.h is None:
-        _band(below, angle, score.log_ratio - score.log_ratio[:1], "calibrated log $p_+/p_-$", COLORS[3], "-")
+        _band(below, angle, score.log_ratio - score.log_ratio[:1], prompts, "calibrated log $p_+/p_-$", COLORS[3], "-")
     else:
-        _band(below, angle, score.h - score.h[:1], "barrier h", COLORS[3], "-")
+        _band(below, angle, score.h - score.h[:1], prompts, "barrier h", COLORS[3], "-")
     peak = score.population_peak()
     place, low, high = (float(np.interp(x, range(len(angle)), angle)) for x in (peak.value, peak.low, peak.high))
     for ax in axes:
@@ -193,7 +194,9 @@ def _limits_of_h(ax: Axes, quadratic: QuadraticBarrier, start: Float[Tensor, " d
     ax.axhline(float(ceiling(quadratic)), color="0.5", lw=1.2, ls=(0, (6, 2, 1, 2)), label="ceiling of h")
 
 
-def _band(ax: Axes, x: np.ndarray, curves: Float[Tensor, "points n"], label: str, color: str, pattern: str) -> None:
-    band = stats.mean_band(curves.mT.cpu().numpy())
+def _band(
+    ax: Axes, x: np.ndarray, curves: Float[Tensor, "points n"], groups: np.ndarray, label: str, color: str, pattern: str
+) -> None:
+    band = stats.mean_band(curves.mT.cpu().numpy(), groups=groups)
     ax.plot(x, band.center, color=color, ls=pattern, label=label)
     ax.fill_between(x, band.low, band.high, color=color, alpha=0.2, lw=0)

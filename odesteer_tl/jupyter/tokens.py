@@ -16,6 +16,8 @@ from matplotlib.colors import to_hex
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._check import require_texts
+from odesteer_tl._tokens import text_tokens
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.generation import generate_tokens
 from odesteer_tl.hooks import HookFn, HooksFor
@@ -138,13 +140,14 @@ def color_tokens(
     steerer.check(model)
     if barrier.calibration is None:
         raise ValueError("barrier is not calibrated; call calibrate(positive, negative) on held-out data first")
+    prompts = require_texts("prompts", prompts)
     rows: list[TokenRow] = []
     written: dict[bool, list[Int[Tensor, " pos"]]] = {}
     for steered in (False, True):
         hooks_for = steerer.hooks if steered else None
         written[steered] = _texts(model, prompts, hooks_for, max_new_tokens, temperature, seed)
     for k, prompt in enumerate(prompts):
-        length = model.to_tokens(prompt).shape[1]
+        length = len(text_tokens(model, prompt))
         for steered in (False, True):
             tokens = written[steered][k]
             hooks = steerer.hooks(length) if steered else []
@@ -169,7 +172,7 @@ def _texts(
         model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
     )
     rows = [(row, end, b.prompt_length) for b in batches for row, end in zip(b.tokens, b.ends, strict=True)]
-    lengths = [model.to_tokens(prompt).shape[1] for prompt in prompts]
+    lengths = [len(text_tokens(model, prompt)) for prompt in prompts]
     return [row[padded - own : end] for (row, end, padded), own in zip(rows, lengths, strict=True)]
 
 

@@ -1,6 +1,7 @@
 """Methods: one file each, all of them functions from activations to a field, entered in `METHODS`."""
 
 from odesteer_tl.methods.act import linear_act as linear_act
+from odesteer_tl.methods.act import linear_act_extrapolated as linear_act_extrapolated
 from odesteer_tl.methods.act import mean_act as mean_act
 from odesteer_tl.methods.attention import Attended as Attended
 from odesteer_tl.methods.attention import attended_rfm as attended_rfm
@@ -15,6 +16,7 @@ from odesteer_tl.methods.gradient_ascent import gradient_ascent as gradient_asce
 from odesteer_tl.methods.hpr import hpr as hpr
 from odesteer_tl.methods.iti import iti as iti
 from odesteer_tl.methods.iti import iti_heads as iti_heads
+from odesteer_tl.methods.iti import iti_rescaled as iti_rescaled
 from odesteer_tl.methods.layers import InTurn as InTurn
 from odesteer_tl.methods.layers import side_by_side as side_by_side
 from odesteer_tl.methods.lf_steering import lf_steering as lf_steering

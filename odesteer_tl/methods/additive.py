@@ -10,14 +10,14 @@ from odesteer_tl.fields import AffineField, ConstantField, VectorField
 
 
 def added(field: VectorField) -> Float[Tensor, " d"]:
-    """The vector an additive method adds at its own strength 1: T = 1 for an `AffineField`, else `field.length`.
+    """The vector an additive method adds at its own strength 1, that of `Flow(multiplier=1)`.
 
     Raises:
         ValueError: the field does not add the same vector to every activation.
     """
     if isinstance(field, ConstantField):
         return field.given
-    if isinstance(field, AffineField) and torch.equal(field.tensors["weight"], torch.ones_like(field.tensors["bias"])):
+    if isinstance(field, AffineField) and field.is_shift:
         return field.tensors["bias"]
     raise ValueError(
         f"field={type(field).__name__} is not additive: it moves every activation differently; use a method whose "

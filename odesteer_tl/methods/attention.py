@@ -12,13 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._tokens import fitting_tokens
+from odesteer_tl._check import require_texts
+from odesteer_tl._tokens import text_tokens, tokens_of
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import pattern_hook
 from odesteer_tl.methods.rfm import rfm
-from odesteer_tl.models import ModelIdentity, require_local, resid_hook
+from odesteer_tl.models import ModelIdentity, require_local
 from odesteer_tl.positions import PositionFn
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, places
 from odesteer_tl.steerer import Steerer
 
 
@@ -70,7 +72,7 @@ def collect_attended(
     model: TransformerBridge,
     statements: Sequence[str],
     concept: str,
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     *,
     last: int = 8,
     prepend_bos: bool | None = None,
@@ -83,7 +85,7 @@ def collect_attended(
     Args:
         statements: what is said about anything; each is one token at least.
         concept: a prefix that sets the concept ("You are afraid of heights. "), put right before each statement.
-        layers: 0-based blocks.
+        layers: blocks, by number or by the names of their outputs.
         last: N, how many of the last tokens may be chosen.
         prepend_bos: as in TransformerLens. A BOS is not part of the concept: every token attends to it.
 
@@ -97,15 +99,15 @@ def collect_attended(
     require_local(model)
     if last < 1:
         raise ValueError(f"last={last} must be at least 1")
-    if not statements:
-        raise ValueError("statements is empty; pass at least one text")
-    names = {layer: resid_hook(model, layer) for layer in layers}
+    (concept,), statements = require_texts("concept", [concept]), require_texts("statements", statements)
+    whole = tokens_of(model, "statements", [concept + statement for statement in statements], prepend_bos)
+    names = {layer: Place(layer, BLOCK_OUTPUT).hook_name for layer in places(model, layers, BLOCK_OUTPUT)[0]}
     for name in names.values():
         if pattern_hook(name) not in model.hook_dict:
             raise ValueError(f"model has no {pattern_hook(name)!r}; load it with eager attention, or use 'rfm'")
     found: dict[int, list[tuple[Tensor, Tensor, Tensor, int]]] = {layer: [] for layer in names}
-    for statement in statements:
-        alone, behind = (fitting_tokens(model, x, prepend_bos)[None] for x in (statement, concept + statement))
+    for statement, behind in zip(statements, (row[None] for row in whole), strict=True):
+        alone = text_tokens(model, statement, prepend_bos)[None]
         start = int(alone[0, 0] == getattr(model.tokenizer, "bos_token_id", None))
         stop = start + behind.shape[1] - alone.shape[1]
         if not start < stop < behind.shape[1] or not torch.equal(behind[0, stop:], alone[0, start:]):
@@ -126,7 +128,7 @@ def attended_rfm(
     statements: Sequence[str],
     concept: str,
     flow: Flow,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[Layer] | None = None,
     *,
     last: int = 8,
     positions: str | PositionFn = "generated",

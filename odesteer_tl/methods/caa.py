@@ -11,7 +11,7 @@ from odesteer_tl.methods.registry import median_norm, register
 
 @register("caa", solver="euler", source="CAA, ACL 2024")
 def caa(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """`v = μ₊ − μ₋`, added: `a + T·v/‖v‖`. CAA's own multiplier α is `T = α·field.length`. No randomness.
+    """`v = μ₊ − μ₋`, added: `a + T·v/‖v‖`. CAA's own multiplier α is `Flow(multiplier=α)`. No randomness.
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].

@@ -2,104 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import overload
+from typing import Any, SupportsIndex, overload
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_one_of
-from odesteer_tl.activations import Activations, Pool, collect_activations
+from odesteer_tl._check import as_integer, require_one_of
+from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
 from odesteer_tl.positions import PositionFn
+from odesteer_tl.sites import HEADS, Layer, places
 from odesteer_tl.steerer import Steerer
 
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet, layer: int, *,
-    angle: float | None = None, T: float | None = None, relative: float | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", positions: str | PositionFn = "generated", seed: int = 0,
+    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Layer, *,
+    angle: float | None = None, T: float | None = None, relative: float | None = None,
+    multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
+    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Steerer: ...  # fmt: skip
 
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet, layer: Sequence[int], *,
-    angle: float | None = None, T: float | None = None, relative: float | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", positions: str | PositionFn = "generated", seed: int = 0,
+    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
+    angle: float | None = None, T: float | None = None, relative: float | None = None,
+    multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
+    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Composition: ...  # fmt: skip
 
 
 def fit(
     method: str,
     model: TransformerBridge,
-    contrast: ContrastSet,
-    layer: int | Sequence[int],
+    contrast: ContrastSet | Activations,
+    layer: Layer | Sequence[Layer],
     *,
     angle: float | None = None,
     T: float | None = None,
     relative: float | None = None,
+    multiplier: float | None = None,
+    level: float | str | None = None,
     steps: int | None = None,
     solver: str | None = None,
     position: Pool = "last",
+    special_tokens: bool = False,
     positions: str | PositionFn = "generated",
-    seed: int = 0,
+    seed: SupportsIndex = 0,
+    site: str | None = None,
 ) -> Steerer | Composition:
     """Collect activations, fit a method, and return a steerer bound to the model, or a composition of them.
 
     Over several layers most methods are fitted in turn: a layer's negative texts are run with the layers before it
     already steered, at the strength and the positions given here (each text as a prompt of its own, so that
-    "generated" steers its last token; "all" steers every token, as AcT's authors do). Head-wise ITI chooses its heads
-    over all layers together instead. Maps fitted at the method's own strength and used at another:
+    "generated" steers its last token; "all_and_bos" steers every token, as AcT's authors do). Head-wise ITI chooses
+    its heads over all layers together instead. Maps fitted at the method's own strength and used at another:
     `fit(…).at(Flow(T=0.5, …))`.
 
     Args:
         method: a name in `METHODS`.
-        layer: the 0-based block that is steered; or several blocks, for a `Composition`.
-        angle, T, relative: the strength, one of them (see `Flow`); without any the method's own T, if it has one.
+        contrast: the texts to learn from; or activations, already collected, of one layer or of several.
+        layer: the block that is steered, by its 0-based number, a negative one from the end, or the full name of a
+            hook point ("blocks.12.hook_resid_mid"); or several, for a `Composition`.
+        angle, T, relative, multiplier, level: the strength, one of them (see `Flow`), or `level` with `angle` as the
+            longest path; without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        position: which tokens of the contrast texts are learned from.
+        position: which tokens of the contrast texts are learned from; a method that holds rows out keeps those of one
+            group of the contrast together.
+        special_tokens: whether BOS and other special tokens are among those of "mean" and "all".
         positions: which tokens are steered.
         seed: of everything random in the fit.
+        site: where in the block to read and steer, as in `collect_activations`; by default the method's own, which for
+            most is the block's output. A method of the heads allows no other.
 
     Returns:
         A steerer that other models refuse; its `provenance` says how it was made.
 
     Raises:
-        ValueError: an unknown method, layer or position, or unusable activations.
+        ValueError: an unknown method, layer, site or position, unusable activations, or activations of several layers
+            that would have to be collected again with the layers before them steered.
     """
     require_one_of("method", method, METHODS)
     chosen = METHODS[method]
-    if angle is None and T is None and relative is None:
+    if angle is T is relative is multiplier is level is None:
         T = chosen.T
-    flow = Flow(
-        angle=angle,
-        T=T,
-        relative=relative,
-        steps=chosen.steps if steps is None else steps,
-        method=chosen.solver if solver is None else solver,
-    )
-    layers = sorted(layer) if isinstance(layer, Sequence) else [layer]
-    if not layers or len(set(layers)) < len(layers):
+    # only "certified" meets a level, in steps of its own
+    integration: dict[str, Any] = {"steps": steps, "method": solver}
+    if level is None:
+        integration = {"steps": chosen.steps if steps is None else steps, "method": solver or chosen.solver}
+    integration = {name: value for name, value in integration.items() if value is not None}
+    flow = Flow(angle=angle, T=T, relative=relative, multiplier=multiplier, level=level, **integration)
+    one = isinstance(layer, str) or not isinstance(layer, Iterable) or getattr(layer, "ndim", 1) == 0
+    several = None if one else list(layer)  # pyright: ignore[reportArgumentType]
+    given = contrast.site if isinstance(contrast, Activations) and site is None else site
+    layers, at_site = places(model, layer, given or chosen.site) if several != [] else ([], chosen.site)
+    if several is not None and len(layers) < max(1, len(several)):
         raise ValueError(f"layer={layer} must name at least one layer, and each of them once")
+    if chosen.site == HEADS and at_site != HEADS:
+        raise ValueError(f"site={at_site!r}: {method!r} is a method of attention heads; leave site out, or use 'z'")
+    layers, seed = sorted(layers), as_integer("seed", seed)
     seen: dict[int, Activations] = {}
 
     def steerer(at: int, field: VectorField) -> Steerer:
         provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
-        return Steerer(field, flow, at, positions, seen[at].model, provenance, chosen.site)
+        return Steerer(field, flow, at, positions, seen[at].model, provenance, at_site)
 
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
-        acts = collect_activations(model, contrast, wanted, position, site=chosen.site, negatives_under=under)
+        if isinstance(contrast, Activations):
+            acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
+        else:
+            acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=at_site,
+                                       negatives_under=under)  # fmt: skip
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
+        if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
+            flat = {n: LayerActivations(x.positive.flatten(1), x.negative.flatten(1)) for n, x in acts.layers.items()}
+            acts = replace(acts, layers=flat)
         seen.update(dict.fromkeys(wanted, acts))
         return acts
 
     steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
-    return compose(steerers) if isinstance(layer, Sequence) else steerers[0]
+    return steerers[0] if several is None else compose(steerers)
+
+
+def _given(
+    acts: Activations, model: TransformerBridge, wanted: Sequence[int], site: str, *, steered: bool
+) -> Activations:
+    """Activations that were collected before, if they are of this model, these layers and this site."""
+    acts.model.require(model)
+    if steered:
+        raise ValueError(
+            "contrast holds activations, and a later layer is fitted on what the earlier ones leave when they steer: "
+            "pass the texts, or fit one layer at a time and compose"
+        )
+    if acts.site != site:
+        raise ValueError(f"site={site!r}, but contrast holds activations at {acts.site!r}; collect them there")
+    return replace(acts, layers={layer: acts[layer] for layer in wanted})

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from odesteer_tl._groups import Groups
 from odesteer_tl.fields import PseudoRotationField, VectorField
 from odesteer_tl.methods.registry import median_norm, register, require_pairs
 from odesteer_tl.methods.training import fit_mlp, mean_square
@@ -21,6 +22,7 @@ def hpr(
     *,
     hidden: int = 64,
     steps: int = 1000,
+    groups: Groups | None = None,
 ) -> VectorField:
     """Rotate what a bias-free probe calls negative toward its reflection, by a learned angle; the norm is kept.
 
@@ -31,14 +33,15 @@ def hpr(
     Args:
         hidden: width of the angle network's hidden layer.
         steps: minibatches of its training.
+        groups: which rows come from one text; those of a pair share a group.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
-        ValueError: the classes are not paired (unequal lengths).
+        ValueError: the classes are not paired (unequal lengths, or groups that differ).
     """
-    require_pairs(positive, negative, "HPR learns the angle to the partner")
+    require_pairs(positive, negative, "HPR learns the angle to the partner", groups)
     norm, d = median_norm(positive, negative), positive.shape[1]
     rows = torch.cat([positive, negative]).double() / norm
     labels = np.repeat([1, 0], [len(positive), len(negative)])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from odesteer_tl.activations import Activations
+from odesteer_tl._groups import Groups
+from odesteer_tl.activations import Activations, LayerActivations
 from odesteer_tl.fields import AffineField, VectorField
 from odesteer_tl.methods.additive import added
 
-#: `(positive [n, *width], negative [m, *width], seed) → field`; rows of equal index are pairs where a method needs them
+#: `(positive [n, *width], negative [m, *width], seed) → field`; rows of equal index are pairs where a method needs
+#: them. A method that holds rows out, or needs pairs, takes `groups=` as well: see `fit_rows`
 FitFn = Callable[[Tensor, Tensor, int], VectorField]
 #: `(layers, fields) → activations` at the layers, the negative texts steered by the fields of other layers
 CollectFn = Callable[[Sequence[int], Mapping[int, VectorField]], Activations]
@@ -25,6 +28,17 @@ ControlFn = Callable[[Sequence[VectorField]], VectorField]
 def latest(fitted: Sequence[VectorField]) -> VectorField:
     """The control that uses every field as it was fitted."""
     return fitted[-1]
+
+
+def fit_rows(fit: FitFn, positive: Tensor, negative: Tensor, groups: Groups | None, seed: int) -> VectorField:
+    """Fit a method, with the groups of the rows if its function has a parameter `groups`."""
+    wants: dict[str, Groups | None] = {"groups": groups} if "groups" in inspect.signature(fit).parameters else {}
+    return fit(positive, negative, seed, **wants)
+
+
+def fit_activations(fit: FitFn, acts: LayerActivations, seed: int) -> VectorField:
+    """Fit a method to one layer's activations and their groups."""
+    return fit_rows(fit, acts.positive, acts.negative, acts.groups, seed)
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,7 @@ class InTurn:
         fitted: list[VectorField] = []
         used: dict[int, VectorField] = {}
         for layer in layers:
-            acts = collect([layer], used)[layer]
-            fitted.append(fit(acts.positive, acts.negative, seed))
+            fitted.append(fit_activations(fit, collect([layer], used)[layer], seed))
             used[layer] = self.control(fitted)
         return used
 
@@ -70,7 +83,7 @@ def side_by_side(fit: FitFn, collect: CollectFn, layers: Sequence[int], seed: in
     acts = collect(layers, {})
     positive = torch.cat([acts[layer].positive for layer in layers], dim=1)
     negative = torch.cat([acts[layer].negative for layer in layers], dim=1)
-    parts = added(fit(positive, negative, seed)).chunk(len(layers))
+    parts = added(fit_rows(fit, positive, negative, acts[layers[0]].groups, seed)).chunk(len(layers))
     fields: dict[int, VectorField] = {}
     for layer, part in zip(layers, parts, strict=True):
         norm = torch.cat([acts[layer].positive, acts[layer].negative]).flatten(1).double().norm(dim=-1).median()

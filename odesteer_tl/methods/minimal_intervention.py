@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._groups import Groups
 from odesteer_tl.barriers import KernelBarrier
 from odesteer_tl.fields import ControlField, VectorField
 from odesteer_tl.methods.registry import register
@@ -18,6 +19,7 @@ def minimal_intervention(
     *,
     quantile: float = 0.5,
     rate: float = 5.0,
+    groups: Groups | None = None,
 ) -> VectorField:
     """The least v with `∇h·v ≥ α(h* − h)`, on the exact degree-2 kernel barrier (γ and C by cross-validation).
 
@@ -27,6 +29,7 @@ def minimal_intervention(
     Args:
         quantile: of h over the positives, which gives h*.
         rate: α.
+        groups: which rows come from one text, as in `KernelBarrier.fit`.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
@@ -34,14 +37,19 @@ def minimal_intervention(
     Raises:
         ValueError: the quantile is not in [0, 1], or the rate is not positive.
     """
-    return controller(positive, negative, seed, quantile, rate)
+    return controller(positive, negative, seed, quantile, rate, groups)
 
 
 def controller(
-    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int, quantile: float, rate: float
+    positive: Float[Tensor, "n d"],
+    negative: Float[Tensor, "m d"],
+    seed: int,
+    quantile: float,
+    rate: float,
+    groups: Groups | None,
 ) -> ControlField:
     """The controller whose h* is a quantile of h over the positives."""
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile={quantile} must lie between 0 and 1")
-    barrier = KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative)
+    barrier = KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative, groups)
     return ControlField(barrier, float(barrier.value(positive.double()).quantile(quantile)), rate)

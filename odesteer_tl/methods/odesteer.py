@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._groups import Groups
 from odesteer_tl.barriers import FourierBarrier, KernelBarrier, SketchBarrier
 from odesteer_tl.fields import BarrierField, VectorField
 from odesteer_tl.methods.registry import register
@@ -29,7 +30,7 @@ def odesteer(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], see
 
 @register("odesteer_rff", solver="euler", steps=10, source=f"{PAPER}, the random-Fourier variant")
 def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
-    """Random Fourier features, bandwidth by the median heuristic.
+    """Random Fourier features, bandwidth σ = m/√2 with m the median distance, as its authors' (see `FourierBarrier`).
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
@@ -44,14 +45,17 @@ def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"],
 @register("odesteer_kernel", solver="geodesic", steps=10, source="this project: exact kernel, geodesic steps")
 @register("odesteer_certified", solver="certified", steps=10, source="this project: steps cut where h stops rising")
 @register("optimal_cap", solver="optimal", source="this project: the best point within the angle, no ODE")
-def odesteer_kernel(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+def odesteer_kernel(
+    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, groups: Groups | None = None
+) -> VectorField:
     """The exact degree-2 kernel barrier, γ and C by cross-validation.
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the cross-validation's shuffle.
+        groups: which rows come from one text, as in `KernelBarrier.fit`.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
     """
-    return BarrierField(KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative))
+    return BarrierField(KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative, groups))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.densities import Density, select_density
 from odesteer_tl.fields import OnManifoldField, VectorField
 from odesteer_tl.methods.minimal_intervention import controller
@@ -20,6 +21,7 @@ def on_manifold(
     quantile: float = 0.5,
     rate: float = 5.0,
     density: Density | None = None,
+    groups: Groups | None = None,
 ) -> VectorField:
     """The least v with `∇h·v ≥ α(h* − h)₊` and `∇log p₊·v ≥ 0`: "minimal_intervention" that stays likely.
 
@@ -29,7 +31,8 @@ def on_manifold(
     Args:
         quantile: of h over the positives, which gives h*.
         rate: α.
-        density: unfitted; None chooses one by held-out likelihood, every row a prompt of its own.
+        density: unfitted; None chooses one by held-out likelihood.
+        groups: which rows come from one text, as in `KernelBarrier.fit`; held out together in both choices.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
@@ -37,7 +40,8 @@ def on_manifold(
     Raises:
         ValueError: the quantile is not in [0, 1], the rate is not positive, or too few positives for a density.
     """
-    control = controller(positive, negative, seed, quantile, rate)
+    control = controller(positive, negative, seed, quantile, rate, groups)
     if density is None:
-        return OnManifoldField(control, select_density(positive, range(len(positive)), seed=seed).density)
+        texts = row_labels(positive, negative, groups)[: len(positive)].tolist()
+        return OnManifoldField(control, select_density(positive, texts, seed=seed).density)
     return OnManifoldField(control, density.fit(positive))

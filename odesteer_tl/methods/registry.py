@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn
+from odesteer_tl._difference import require_different
+from odesteer_tl._groups import Groups, row_labels
+from odesteer_tl.activations import LayerActivations
+from odesteer_tl.fields import VectorField
+from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 IN_TURN = InTurn()
@@ -23,7 +28,7 @@ class Method:
     """A steering method.
 
     Attributes:
-        fit: activations to field.
+        fit: activations to field; classes that coincide within rounding are refused.
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
         T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
@@ -38,6 +43,10 @@ class Method:
     T: float | None = None
     site: str = BLOCK_OUTPUT
     layers: LayersFn = IN_TURN
+
+    def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
+        """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
+        return fit_activations(self.fit, acts, seed)
 
 
 METHODS: dict[str, Method] = {}
@@ -55,6 +64,9 @@ def register(
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
 
+    A function of your own replaces its former self, of the same module and name, so that a notebook's cell can be run
+    again.
+
     Args:
         name: by which `fit` knows it.
         solver, steps: the integrator it is used with unless told otherwise.
@@ -65,16 +77,38 @@ def register(
         A decorator that returns the function as it was.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: another function has the name.
     """
-    if name in METHODS:
-        raise ValueError(f"name={name!r} is already a method; choose another name")
 
     def enter(fit: FitT) -> FitT:
-        METHODS[name] = Method(fit, solver, steps, source, T, site, layers)
+        if name in METHODS and not _same_cell(METHODS[name].fit, fit):
+            raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
+        METHODS[name] = Method(_of_different_classes(fit), solver, steps, source, T, site, layers)
         return fit
 
     return enter
+
+
+def _of_different_classes(fit: FitFn) -> FitFn:
+    """The same function, which refuses classes that are one sample within rounding."""
+
+    @wraps(fit)
+    def checked(positive: Tensor, negative: Tensor, *rest: Any, **settings: Any) -> VectorField:
+        require_different(positive, negative)
+        return fit(positive, negative, *rest, **settings)
+
+    return checked
+
+
+def _place(fit: FitFn) -> str:
+    """Where a function stands."""
+    return f"{getattr(fit, '__module__', None)}.{getattr(fit, '__qualname__', None)}"
+
+
+def _same_cell(former: FitFn, fit: FitFn) -> bool:
+    """Whether one is the other defined again by its owner: no method of the package, nor one of an unknown place."""
+    module = getattr(fit, "__module__", None)
+    return module is not None and not module.startswith("odesteer_tl.") and _place(former) == _place(fit)
 
 
 def median_norm(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> float:
@@ -82,9 +116,17 @@ def median_norm(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) 
     return float(torch.cat([positive, negative]).double().norm(dim=-1).median())
 
 
-def require_pairs(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], why: str) -> None:
-    """Raise `ValueError` unless the classes can be read as pairs, row by row."""
-    if len(positive) != len(negative):
+def require_pairs(
+    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], why: str, groups: Groups | None = None
+) -> None:
+    """Raise `ValueError` unless the classes can be read as pairs, row by row: equally many rows, of equal groups."""
+    n = len(positive)
+    if n != len(negative):
+        raise ValueError(f"positive has {n} rows and negative {len(negative)}; {why}: pass paired texts, or use 'caa'")
+    labels = row_labels(positive, negative, groups)
+    if (labels[:n] != labels[n:]).any():
+        row = int((labels[:n] != labels[n:]).argmax())
         raise ValueError(
-            f"positive has {len(positive)} rows and negative {len(negative)}; {why}: pass paired texts, or use 'caa'"
+            f"positive and negative rows {row} are of different groups, so they are no pair; {why}: pass paired texts "
+            "(with position='last', where a text is one row), or use 'caa'"
         )

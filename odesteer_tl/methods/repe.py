@@ -6,12 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._groups import Groups
 from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register, require_pairs
 
 
 @register("repe", solver="euler", source="RepE, arXiv 2310.01405")
-def repe(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
+def repe(
+    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, groups: Groups | None = None
+) -> VectorField:
     """First principal direction of the *uncentred* paired differences, signed by the training labels.
 
     Centring would remove the mean difference and leave the sign free. No randomness.
@@ -19,14 +22,15 @@ def repe(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: i
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: taken for the signature; nothing here is random.
+        groups: which rows come from one text; those of a pair share a group.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
-        ValueError: the classes are not paired (unequal lengths).
+        ValueError: the classes are not paired (unequal lengths, or groups that differ).
     """
-    require_pairs(positive, negative, "RepE takes the differences of pairs")
+    require_pairs(positive, negative, "RepE takes the differences of pairs", groups)
     difference = positive.double() - negative.double()
     _, _, directions = torch.linalg.svd(difference, full_matrices=False)
     direction = directions[0]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations, product
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from odesteer_tl._check import require_finite
+from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.barriers import LinearBarrier
 from odesteer_tl.fields import RouterField
 from odesteer_tl.fields.mlp import Layers, forward
@@ -39,6 +41,7 @@ def riser(
     clusters: int = 6,
     hidden: int = 64,
     steps: int = 1000,
+    groups: Groups | None = None,
 ) -> RouterField:
     """`a + T·Σ wᵢαᵢvᵢ`, the library by K-means on paired differences and the router by its supervised warm-up.
 
@@ -54,6 +57,7 @@ def riser(
         clusters: K.
         hidden: width of the router's hidden layer.
         steps: minibatches of its training.
+        groups: which rows come from one text, as in `KernelBarrier.fit`; no group gives pairs to both halves.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
@@ -61,12 +65,11 @@ def riser(
     Raises:
         ValueError: the classes are not paired, clusters < 1, or there are fewer than 2K pairs.
     """
-    require_pairs(positive, negative, "RISER clusters the differences of pairs")
+    require_pairs(positive, negative, "RISER clusters the differences of pairs", groups)
     if clusters < 1 or len(positive) < 2 * clusters:
         raise ValueError(f"clusters={clusters} needs 1 or more, and at least two pairs for each; got {len(positive)}")
-    order = torch.randperm(len(positive), generator=torch.Generator().manual_seed(seed))
+    order, half = _halves(row_labels(positive, negative, groups)[: len(positive)], seed)
     x, y = (part.double()[order] for part in (positive, negative))
-    half = len(x) // 2
     vectors = library(x[half:] - y[half:], clusters, seed)
     barrier = LinearBarrier().fit(x[:half], y[:half])
     states, norm = torch.cat([x[half:], y[half:]]), median_norm(positive, negative)
@@ -82,6 +85,19 @@ def riser(
 
     layers = fit_mlp([inputs.shape[1], hidden, 2 * clusters], loss, len(inputs), steps=steps, seed=seed)
     return RouterField(layers, vectors, norm)
+
+
+def _halves(groups: Int[np.ndarray, " n"], seed: int) -> tuple[Int[Tensor, " n"], int]:
+    """The pairs in an order that is random by groups, and how many of them the first half of the groups has."""
+    distinct = np.unique(groups)
+    order = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(seed)).numpy()
+    rank = np.empty(len(distinct), dtype=np.int64)
+    rank[order] = np.arange(len(distinct))
+    of_row = rank[np.searchsorted(distinct, groups)]
+    half = int((of_row < len(distinct) // 2).sum())
+    if half == 0:
+        raise ValueError(f"groups: all {len(groups)} pairs are of one group; RISER needs two, one for each half")
+    return torch.from_numpy(np.argsort(of_row, kind="stable")), half
 
 
 def library(differences: Float[Tensor, "n d"], clusters: int, seed: int) -> Float[Tensor, "k d"]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from odesteer_tl._groups import Groups
 from odesteer_tl.fields import CorrectionField, VectorField
 from odesteer_tl.methods.registry import median_norm, register, require_pairs
 from odesteer_tl.methods.training import fit_mlp, mean_square
@@ -20,6 +21,7 @@ def truthflow(
     directions: int = 20,
     hidden: int = 256,
     steps: int = 1000,
+    groups: Groups | None = None,
 ) -> VectorField:
     """`a + 1.5·VₖVₖᵀδ(a)`, δ(a) from a rectified flow that carries an activation to its own correction.
 
@@ -32,14 +34,15 @@ def truthflow(
         directions: k.
         hidden: width of the hidden layer.
         steps: minibatches of the training.
+        groups: which rows come from one text; those of a pair share a group.
 
     Returns:
         The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
-        ValueError: the classes are not paired (unequal lengths), or directions < 1.
+        ValueError: the classes are not paired (unequal lengths, or groups that differ), or directions < 1.
     """
-    require_pairs(positive, negative, "TruthFlow learns the correction of each pair")
+    require_pairs(positive, negative, "TruthFlow learns the correction of each pair", groups)
     if directions < 1:
         raise ValueError(f"directions={directions} must be at least 1")
     norm, d = median_norm(positive, negative), positive.shape[1]

@@ -11,6 +11,8 @@ from math import exp, log
 
 import pandas as pd
 
+from odesteer_tl._check import require_texts
+
 from .lexicon import CLASSES, LATENTS
 from .rules import BOUNDARY, RULES, START, stop_probability
 
@@ -118,7 +120,8 @@ def judge(texts: Sequence[str]) -> pd.DataFrame:
       anywhere). An empty text does not parse.
     - `n_words`: words in the text, full stops included.
 
-    A concept succeeds where its column exceeds one half. Raises TypeError if `texts` is a single string.
+    A concept succeeds where its column exceeds one half. Raises TypeError if `texts` is a single string, ValueError if
+    it holds something else than strings.
 
     Args:
         texts: openings with their continuations.
@@ -128,7 +131,7 @@ def judge(texts: Sequence[str]) -> pd.DataFrame:
     """
     if isinstance(texts, str):
         raise TypeError("texts is a single string; pass a sequence of texts, such as [text]")
-    return pd.DataFrame([_judge_one(text.split()) for text in texts], columns=list(COLUMNS))
+    return pd.DataFrame([_judge_one(text.split()) for text in require_texts("texts", texts)], columns=list(COLUMNS))
 
 
 def _judge_one(words: list[str]) -> tuple[float, float, float, bool, int]:

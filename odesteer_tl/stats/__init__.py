@@ -7,9 +7,12 @@ from odesteer_tl.stats.curves import Band as Band
 from odesteer_tl.stats.curves import mean_band as mean_band
 from odesteer_tl.stats.curves import peak as peak
 from odesteer_tl.stats.curves import share_band as share_band
+from odesteer_tl.stats.intervals import LEAST as LEAST
 from odesteer_tl.stats.intervals import Estimate as Estimate
+from odesteer_tl.stats.intervals import mean as mean
 from odesteer_tl.stats.intervals import median as median
 from odesteer_tl.stats.intervals import paired_difference as paired_difference
 from odesteer_tl.stats.intervals import share as share
 from odesteer_tl.stats.ranking import areas as areas
 from odesteer_tl.stats.ranking import auc as auc
+from odesteer_tl.stats.ranking import rank_correlation as rank_correlation

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, norm
 
-from odesteer_tl.stats.intervals import Estimate
+from odesteer_tl.stats import studentised
+from odesteer_tl.stats.intervals import LEAST, Estimate, enough
+from odesteer_tl.stats.units import is_binary, joined, level_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,33 +28,39 @@ class Band:
     n: int
 
 
-def mean_band(curves: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Band:
+def mean_band(
+    curves: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0, groups: ArrayLike | None = None
+) -> Band:
     """The mean of curves with simultaneous (max-t, studentised bootstrap) limits.
 
     The limits are mean ± q · standard error, q the quantile of the largest |t| over the points in resamples of whole
-    curves: correlations along the curve are kept. A point at which all curves agree has no width.
+    curves: correlations along the curve are kept. A point at which all curves agree (the start of a path, which is 0
+    by definition) has no width; where all but a few curves agree the band is infinite.
 
     Args:
         curves: [units, points]; the unit is the prompt.
+        level: of the limits together.
+        resamples, seed: of the bootstrap.
+        groups: the prompt of each curve, where prompts repeat; the mean is that of the prompts' means.
 
     Returns:
-        The mean with its limits, point by point.
+        The mean with its limits, point by point; `n` counts prompts.
 
     Raises:
-        ValueError: not a finite matrix with at least 2 units.
+        ValueError: not a finite matrix, fewer than 5 prompts, or curves of 0 and 1 alone (for which see `share_band`).
     """
     x = _curves(curves)
+    if is_binary(x) and x.any():
+        raise ValueError("curves holds 0 and 1 alone; a studentised band of shares covers too little: use share_band")
+    x = joined(x, groups)
+    enough(x, LEAST)
     n = len(x)
     center, error = x.mean(0), x.std(0, ddof=1) / np.sqrt(n)
-    moving = error > 0
-    centred = (x - center)[:, moving]
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    means = draws @ centred
-    # a resample of one unit alone has no spread; an infinite t is what it deserves
-    spread = np.sqrt(np.maximum(draws @ centred**2 - means**2, 0) / (n - 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        largest = np.nan_to_num(np.abs(means) / spread, nan=0.0, posinf=np.inf).max(axis=1, initial=0.0)
-    width = np.quantile(largest, level, method="higher") * error if moving.any() else error
+    moving = np.ptp(x, axis=0) > 0
+    width = np.zeros_like(error)
+    if moving.any():
+        largest = np.abs(studentised.statistics(x[:, moving], resamples, seed)).max(axis=1)
+        width[moving] = np.quantile(largest, level_of(level), method="higher") * error[moving]
     return Band(center, center - width, center + width, n)
 
 
@@ -83,34 +91,48 @@ def share_band(successes: ArrayLike, level: float = 0.95, resamples: int = 2000,
     scaled = (x - share) / np.where(spread > 0, spread, 1.0) / np.sqrt(n - 1)
     largest = np.abs(np.where(spread > 0, rng.normal(size=(resamples, n)) @ scaled,
                               rng.normal(size=(resamples, x.shape[1])))).max(axis=1)  # fmt: skip
-    z = np.quantile(largest, level, method="higher")
+    z = np.quantile(largest, level_of(level), method="higher")
     tail, k = norm.sf(z), x.sum(0)
     low, high = beta.ppf(tail, k, n - k + 1), beta.ppf(1 - tail, k + 1, n - k)
     return Band(share, np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high), n)
 
 
-def peak(curves: ArrayLike, grid: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Estimate:
-    """Where the mean of curves peaks, with a percentile-bootstrap interval over whole curves.
+def peak(
+    curves: ArrayLike, grid: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0,
+    groups: ArrayLike | None = None,
+) -> Estimate:  # fmt: skip
+    """Where the mean of curves peaks, with a bootstrap interval over whole curves.
 
-    Between grid points by the parabola through the highest point and its neighbours; at an end of the grid, that end.
+    The value lies between grid points by the parabola through the highest point and its neighbours; at an end of the
+    grid it is that end. The interval takes no shape for granted but a single peak: a mean that is highest at a grid
+    point may peak anywhere between that point's neighbours, so the interval reaches from the left neighbours of the
+    resamples' highest points to the right ones. A finer grid makes it narrower.
 
     Args:
         curves: [units, points]; the unit is the prompt.
         grid: increasing positions of the points, at least 3.
+        level: of the interval.
+        resamples, seed: of the bootstrap.
+        groups: the prompt of each curve, where prompts repeat; the mean is that of the prompts' means.
 
     Returns:
-        The place on the grid's axis.
+        The place on the grid's axis; `n` counts prompts.
 
     Raises:
-        ValueError: not a finite matrix with at least 2 units, or a grid that does not fit it.
+        ValueError: not a finite matrix, fewer than 5 prompts, or a grid that does not fit it.
     """
     x, places = _curves(curves), np.asarray(grid, dtype=float)
     if places.shape != x.shape[1:] or len(places) < 3 or not (np.diff(places) > 0).all():
         raise ValueError(f"grid={grid} must hold {x.shape[1]} increasing positions (at least 3), one a point")
-    n = len(x)
+    x = joined(x, groups)
+    enough(x, LEAST)
+    n, tail = len(x), (1 - level_of(level)) / 2
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    low, high = np.quantile(_summits(draws @ x, places), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(_summits(x.mean(0, keepdims=True), places)[0]), float(low), float(high), n)
+    highest = (draws @ x).argmax(1)
+    low = np.quantile(places[np.maximum(highest - 1, 0)], tail, method="lower")
+    high = np.quantile(places[np.minimum(highest + 1, len(places) - 1)], 1 - tail, method="higher")
+    value = float(_summits(x.mean(0, keepdims=True), places)[0])
+    return Estimate(value, min(float(low), value), max(float(high), value), n)
 
 
 def _summits(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[np.float64]:

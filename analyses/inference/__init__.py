@@ -1,0 +1,1 @@
+"""What `coverage` is made of: simulated units, and what the project claims of them."""

@@ -1,0 +1,91 @@
+"""Which rows come from one text: labels that travel with activations into every fold, split and count.
+
+Rows of one text are near copies of each other. A fold that tears them apart measures memory, and an interval that
+counts each of them is too short. A bare tensor says nothing of texts, so labels are given beside it; the tensors that
+`collect_activations` returns with several rows a text are remembered here, and refused where labels would be needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+#: labels of the positive and of the negative rows, one a row; equal labels are never torn apart
+Groups = tuple[Iterable[Hashable], Iterable[Hashable]]
+
+_SEVERAL_ROWS_A_TEXT = WeakTensorKeyDictionary()
+
+
+@runtime_checkable
+class GroupedRows(Protocol):
+    """Two classes of activations with the groups of their rows, as `LayerActivations` are."""
+
+    @property
+    def positive(self) -> Tensor: ...
+    @property
+    def negative(self) -> Tensor: ...
+    @property
+    def groups(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None: ...
+
+
+def remember_several_rows_a_text(*tensors: Tensor) -> None:
+    """Have `row_labels` refuse these tensors, and views of them, where no groups are given."""
+    for x in tensors:
+        _SEVERAL_ROWS_A_TEXT[x] = True
+
+
+def row_labels(positive: Tensor, negative: Tensor, groups: Groups | None) -> Int[np.ndarray, " rows"]:
+    """The group of every row, positive rows first, numbered in order of appearance.
+
+    Without `groups` every row is taken as a text of its own, and rows of equal index in equally long classes as pairs,
+    which are one group. (Of a copy nobody knows that it had several rows a text: give its groups.)
+
+    Raises:
+        ValueError: `groups` is not one label a row of each class, or it is missing and a class was collected with
+            several rows a text.
+    """
+    n, m = len(positive), len(negative)
+    if groups is None:
+        for name, x in (("positive", positive), ("negative", negative)):
+            base: Any = x._base  # the tensor that a slice is a view of
+            if x in _SEVERAL_ROWS_A_TEXT or (base is not None and base in _SEVERAL_ROWS_A_TEXT):
+                raise ValueError(
+                    f"groups=None, but {name} was collected with several rows a text ({len(x)} rows), and rows of one "
+                    "text must not stand on both sides of a split: pass groups=acts.groups (the activations' own "
+                    "labels), or collect with position='last'"
+                )
+        return np.concatenate([np.arange(n), np.arange(m) if n == m else n + np.arange(m)])
+    sides = [_listed(side) for side in _pair(groups)]
+    if (len(sides[0]), len(sides[1])) != (n, m):
+        raise ValueError(
+            f"groups has {len(sides[0])} and {len(sides[1])} labels for {n} positive and {m} negative rows; give one "
+            "label a row"
+        )
+    both = np.empty(n + m, dtype=object)
+    both[:] = [*sides[0], *sides[1]]
+    return pd.factorize(both)[0]
+
+
+def count_groups(labels: Int[np.ndarray, " rows"], n: int) -> tuple[int, int]:
+    """How many groups the first n rows and the rest have."""
+    return len(np.unique(labels[:n])), len(np.unique(labels[n:]))
+
+
+def _pair(groups: Groups) -> tuple[Iterable[Hashable], Iterable[Hashable]]:
+    # what a user hands in may be anything
+    if not isinstance(groups, Sequence) or isinstance(groups, str) or len(groups) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"groups={groups!r} is not a pair; give (labels of positive rows, labels of negative rows)")
+    return groups
+
+
+def _listed(labels: Iterable[Hashable]) -> list[Hashable]:
+    if isinstance(labels, (Tensor, np.ndarray)):
+        return labels.tolist()
+    return [x.item() if isinstance(x, (torch.Tensor, np.generic)) else x for x in labels]
