@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.looks import KNOWN, Look, handles
+from odesteer_tl import stats
 
 PLACEBO = "random direction"
 #: the same look for an arm in every panel
@@ -37,6 +40,18 @@ def reference_bands(axis: Axes, rows: pd.DataFrame) -> None:
         for row in rows.loc[rows["side"] == side].to_dict("records"):
             axis.axhspan(row["q25"], row["q75"], fc=shade, ec="0.78", alpha=0.5, lw=0, hatch=hatch, zorder=0)
             axis.axhline(row["mean"], color=line, lw=0.8, ls="-" if side == "positive" else "--", zorder=1)
+
+
+def means(values: Any) -> pd.DataFrame:
+    """A row a group: `mean`, its 95 % interval `low` to `high` (NaN where the units carry none) and `n` units."""
+
+    def row(x: pd.Series) -> pd.Series:
+        known = x.dropna().to_numpy(dtype=float)
+        found = stats.mean(known, resamples=1000) if len(known) else stats.Estimate(np.nan, np.nan, np.nan, 0)
+        ends = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
+        return pd.Series([found.value, *ends, found.n], ["mean", "low", "high", "n"])
+
+    return values.apply(row).unstack().astype({"n": int})
 
 
 def limits(axis: Axes, values: Sequence[float], along: str = "y") -> None:

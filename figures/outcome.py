@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures.arms import ARMS, PLACEBO, SCALED, legend, nats
+from figures.arms import ARMS, PLACEBO, SCALED, legend, means, nats
 from figures.captions import counts
 from figures.save import PAGE, STYLE, save
 
@@ -15,7 +16,7 @@ PANELS = {"tokens_log_positive": ("(a) text against likelihood", "mean log p₊ 
           "tokens_h_calibrated": ("(b) text against barrier", "mean calibrated h over tokens (nats)")}  # fmt: skip
 CAPTION = """\
 {outcome} against the mean over its steered states of (a) log p₊ and (b) calibrated h; a mark a method and strength,
-lines join growing strengths. Means over N = {n} prompts; bars: 95 % intervals (1.96 standard errors). The axis of
+lines join growing strengths. Means over N = {n} prompts; bars: 95 % intervals (studentised bootstrap). The axis of
 (a) leaves the placebo out of view where it falls further. {scaled} {source}"""
 
 
@@ -32,15 +33,16 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
         if "posterior" in texts
         else ("log_likelihood", "mean log-likelihood\nof the text (nats/token)", "Log-likelihood of the text")
     )
-    cells = texts.groupby(["method", "strength"], sort=False)[[outcome, *PANELS]].agg(["mean", "sem", "count"])
+    by_cell = texts.groupby(["method", "strength"], sort=False)
+    cells = pd.concat({name: means(by_cell[name]) for name in (outcome, *PANELS)}, axis=1)
     methods = [str(m) for m in texts["method"].unique()]
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.8), sharey=True)
         for axis, (quantity, (title, label)) in zip(axes, PANELS.items(), strict=True):
             for method in methods:
                 rows = cells.loc[[method]].sort_index(level="strength")
-                axis.errorbar(rows[quantity]["mean"], rows[outcome]["mean"], xerr=1.96 * rows[quantity]["sem"],
-                              yerr=1.96 * rows[outcome]["sem"], ms=4, lw=1, elinewidth=0.6, **ARMS[method])  # fmt: skip
+                across, up = ((rows[name]["mean"], whiskers(rows[name])) for name in (quantity, outcome))
+                axis.errorbar(across[0], up[0], xerr=across[1], yerr=up[1], ms=4, lw=1, elinewidth=0.6, **ARMS[method])
             axis.set(title=title, xlabel=label)
         real = cells.loc[cells.index.get_level_values("method") != PLACEBO]["tokens_log_positive"]["mean"]
         scaled = nats(axes[0], [real.min(), real.max()], along="x")
@@ -52,3 +54,8 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
         written = save(figure, out, "outcome", caption, drawn)
         plt.close(figure)
     return written
+
+
+def whiskers(rows: Any) -> list[Any]:
+    """Lengths of the interval below and above the mean."""
+    return [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from figures.arms import ARMS, PLACEBO, SCALED, legend, limits, nats, reference_bands, staggered
+from figures.arms import means as estimates
 from figures.save import PAGE, STYLE, save
 
 MIN_PROMPTS = 20
@@ -17,7 +18,7 @@ PANELS = {"log_positive": ("(a) likelihood under p₊", "mean log p₊ (nats)"),
           "h_calibrated": ("(c) calibrated barrier", "mean h (nats)")}  # fmt: skip
 CAPTION = """\
 Steered states token by token at {strength:g} rad: means over those of N = {n} prompts that still run (at least
-{least}); bands: pointwise 95 % intervals (1.96 standard errors). Token -1 is the prompt's last. Grey and hatched:
+{least}); bands: pointwise 95 % intervals (studentised bootstrap). Token -1 is the prompt's last. Grey and hatched:
 the middle half of held-out real positives and negatives; their lines: means. (a) log p₊. (b) Log-ratio of tied
 directional densities. (c) Calibrated h. Axes leave the placebo out of view where it falls further. {scaled} {source}"""
 
@@ -52,12 +53,9 @@ def draw_tokens(
 def _means(shown: pd.DataFrame) -> pd.DataFrame:
     """Mean and pointwise interval by method, quantity and token, where enough prompts still run."""
     long = shown.melt(id_vars=["method", "token"], value_vars=list(PANELS), var_name="quantity")
-    found = long.groupby(["method", "quantity", "token"], sort=False)["value"].agg(["mean", "sem", "count"])
-    found = found.reset_index().rename(columns={"count": "n"})
+    found = estimates(long.groupby(["method", "quantity", "token"], sort=False)["value"]).reset_index()
     enough = found.groupby(["method", "quantity"])["n"].transform("max").clip(upper=MIN_PROMPTS)
-    found = found.loc[found["n"] >= enough].sort_values("token", kind="stable")
-    half = 1.96 * found["sem"]
-    return found.assign(low=found["mean"] - half, high=found["mean"] + half).drop(columns="sem")
+    return found.loc[found["n"] >= enough].sort_values("token", kind="stable")
 
 
 def _panel(axis: Axes, means: pd.DataFrame, sides: pd.DataFrame, likelihood: bool) -> bool:

@@ -16,6 +16,8 @@ from . import interchange as interchange
 from . import methods as methods
 from . import models as models
 from . import organism as organism
+from . import passes as passes
+from . import plain as plain
 from . import positions as positions
 from . import stats as stats
 from . import steerer as steerer
@@ -62,6 +64,7 @@ from .methods import fit as fit
 from .methods import register as register
 from .models import ModelIdentity as ModelIdentity
 from .models import load_model as load_model
+from .plain import PlainModel as PlainModel
 from .steerer import Steerer as Steerer
 from .suffix import Prefix as Prefix
 from .suffix import collect_prefix as collect_prefix

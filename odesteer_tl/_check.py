@@ -39,6 +39,31 @@ def require_one_of(name: str, value: object, options: Iterable[str]) -> None:
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, known))}")
 
 
+def require_positive(name: str, value: object, words: Iterable[str] = (), remedy: str = "") -> None:
+    """Raise `ValueError` unless `value` is a positive number, or one of `words`."""
+    if isinstance(value, str) and value in words:
+        return
+    if not _is_at_least(value, 0) or value == 0:
+        allowed = "".join(f", or {word!r}" for word in words)
+        raise ValueError(f"{name}={value!r} must be a positive number{allowed}{remedy and '; '}{remedy}")
+
+
+def require_at_least(name: str, value: object, least: int) -> None:
+    """Raise `ValueError` unless `value` is a number of at least `least`."""
+    if not _is_at_least(value, least):
+        raise ValueError(f"{name}={value!r} must be a number of at least {least}")
+
+
+def _is_at_least(value: object, least: int) -> bool:
+    """Whether it is a number, of any library, and not below `least`; NaN is not."""
+    if isinstance(value, str | bool):
+        return False
+    try:
+        return bool(value >= least)  # pyright: ignore[reportOperatorIssue]
+    except TypeError:
+        return False
+
+
 def require_width(name: str, x: Tensor, d_model: int) -> None:
     """Raise `ValueError` unless the last dimension of `x` is `d_model`."""
     if x.shape[-1] != d_model:

@@ -20,6 +20,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 #: labels of the positive and of the negative rows, one a row; equal labels are never torn apart
 Groups = tuple[Iterable[Hashable], Iterable[Hashable]]
 
+#: for messages about too few groups
+JOINED = "rows of one text, of a pair, and of equal texts with whatever they are paired with, are one group"
+
 _SEVERAL_ROWS_A_TEXT = WeakTensorKeyDictionary()
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._tokens import special_ids
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.models import ModelIdentity
+from odesteer_tl.plain import Model
 
 #: modules whose hooks change no activation
 HARMLESS = ("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes")
@@ -26,7 +26,7 @@ NAMES = ("_name_or_path", "name_or_path", "transformers_version")
 
 def key_of(
     format: int,
-    model: TransformerBridge,
+    model: Model,
     identity: ModelIdentity,
     contrast: ContrastSet,
     rows: Sequence[Int[Tensor, " _"]],
@@ -57,9 +57,9 @@ def key_of(
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def is_hooked(model: TransformerBridge) -> bool:
+def is_hooked(model: Model) -> bool:
     """Whether hooks other than the libraries' own stand on the model, and may change what it computes."""
-    if any(point.fwd_hooks for point in model.hook_dict.values()):
+    if any(getattr(point, "fwd_hooks", None) for point in model.hook_dict.values()):
         return True
     modules = model.original_model.modules()
     kinds = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public list of them

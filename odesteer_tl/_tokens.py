@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_texts, warn
-from odesteer_tl.models import model_name
+from odesteer_tl.models import model_name, require_tokenizer
+from odesteer_tl.plain import Model
 
 
-def text_tokens(model: TransformerBridge, text: str, prepend_bos: bool | None = None) -> Int[Tensor, " pos"]:
+def text_tokens(model: Model, text: str, prepend_bos: bool | None = None) -> Int[Tensor, " pos"]:
     """The tokens of a text on the CPU, none cut off; a text that begins with the BOS token gets no second one."""
-    tokenizer: Any = model.tokenizer
+    tokenizer = require_tokenizer(model)
     bos = tokenizer.bos_token
     if bos and text.startswith(bos):
         own = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -26,7 +26,7 @@ def text_tokens(model: TransformerBridge, text: str, prepend_bos: bool | None = 
 
 
 def fitting_tokens(
-    model: TransformerBridge, text: str, prepend_bos: bool | None = None, *, reserve: int = 0
+    model: Model, text: str, prepend_bos: bool | None = None, *, reserve: int = 0
 ) -> Int[Tensor, " pos"]:
     """`text_tokens` of a text that fits the model's context with `reserve` tokens to spare.
 
@@ -47,7 +47,7 @@ def fitting_tokens(
 
 
 def tokens_of(
-    model: TransformerBridge, name: str, texts: Iterable[str], prepend_bos: bool | None = None, *, reserve: int = 0
+    model: Model, name: str, texts: Iterable[str], prepend_bos: bool | None = None, *, reserve: int = 0
 ) -> list[Int[Tensor, " _"]]:
     """`fitting_tokens` of every text; warns where most of a text is unknown to the tokenizer.
 
@@ -66,7 +66,7 @@ def tokens_of(
 
 
 def left_padded(
-    model: TransformerBridge, rows: Sequence[Int[Tensor, " _"]]
+    model: Model, rows: Sequence[Int[Tensor, " _"]]
 ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
     """Rows of tokens as one batch padded on the left, and 1 where a token is real.
 
@@ -83,7 +83,7 @@ def left_padded(
     return tokens, mask
 
 
-def special_ids(model: TransformerBridge) -> list[int]:
+def special_ids(model: Model) -> list[int]:
     """Tokens that stand for no piece of text: BOS, EOS, padding, marks of a chat template; not the unknown token."""
     tokenizer: Any = model.tokenizer
     marked: set[int] = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -94,14 +94,12 @@ def special_ids(model: TransformerBridge) -> list[int]:
     )
 
 
-def is_special(model: TransformerBridge, tokens: Int[Tensor, "*batch pos"]) -> Bool[Tensor, "*batch pos"]:
+def is_special(model: Model, tokens: Int[Tensor, "*batch pos"]) -> Bool[Tensor, "*batch pos"]:
     """Which tokens are `special_ids`."""
     return torch.isin(tokens, torch.tensor(special_ids(model), device=tokens.device))
 
 
-def _warn_of_unknown(
-    model: TransformerBridge, name: str, texts: Sequence[str], rows: Sequence[Int[Tensor, " _"]]
-) -> None:
+def _warn_of_unknown(model: Model, name: str, texts: Sequence[str], rows: Sequence[Int[Tensor, " _"]]) -> None:
     tokenizer: Any = model.tokenizer
     unknown = tokenizer.unk_token_id
     # byte-level vocabularies know everything, and use the name for another token

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,43 +19,33 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import as_integer, require_finite, require_one_of
+from odesteer_tl._check import as_integer, require_finite
 from odesteer_tl._display import Displayed, spread
 from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
 from odesteer_tl._key import is_hooked, key_of
-from odesteer_tl._tokens import is_special, tokens_of
+from odesteer_tl._tokens import tokens_of
 from odesteer_tl._turn import turn
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.hooks import HooksFor
-from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.models import ModelIdentity, hosted
 from odesteer_tl.norms import NormMeter, warn_of_dominance
-from odesteer_tl.plain import hooked
-from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, place, places
+from odesteer_tl.plain import AnyModel, Model, hooked
+from odesteer_tl.reading import (
+    OVER_TOKENS,
+    POOLS,
+    Pool,
+    PoolFn,
+    averages_tokens,
+    one_row_a_text,
+    pool_of,
+    position_name,
+    position_of,
+    tokens_read,
+)
+from odesteer_tl.sites import BLOCK_OUTPUT, HEADS, Layer, Place, place, places, site_shape
 
-PoolFn = Callable[[Float[Tensor, "batch pos *width"], Bool[Tensor, "batch pos"]], Float[Tensor, "rows *width"]]
-Pool = Literal["last", "mean", "all"] | PoolFn
-
-
-def _last(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch *width"]:
-    # texts are padded on the right, so the last real token stands at length − 1
-    return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
-
-
-def _mean(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "batch *width"]:
-    weights = mask.float() / mask.sum(1, keepdim=True)
-    return torch.einsum("bp...,bp->b...", x.float(), weights)
-
-
-def _all(x: Float[Tensor, "batch pos *width"], mask: Bool[Tensor, "batch pos"]) -> Float[Tensor, "rows *width"]:
-    return x[mask]
-
-
-POOLS: dict[str, PoolFn] = {"last": _last, "mean": _mean, "all": _all}
-#: the pools over tokens, which leave special ones out
-OVER_TOKENS = ("mean", "all")
 #: of what is cached: raised when the same arguments give another result
 FORMAT = 2
 
@@ -117,8 +108,9 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
         model: what they came from.
         provenance: the contrast's, and how the activations were taken.
         norms: one row a layer, with medians over the texts of the norms of BOS (`bos`), of the first token of text
-            (`first`) and of the later ones (`other`), and which token is `largest` of those that "mean" and "all" take,
-            by what `factor` over the text's median one (in one text of ten, or more).
+            (`first`) and of the later ones (`other`), and which token is `largest` of those that "mean" and "all" take
+            (of those read, where a completion or one token of it is), by what `factor` over the text's median one (in
+            one text of ten, or more).
     """
 
     layers: dict[int, LayerActivations]
@@ -127,7 +119,7 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
     norms: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
-        if self.provenance.get("position") in ("last", "mean"):
+        if one_row_a_text(self.provenance.get("position")):
             return
         for acts in self.layers.values():
             # one row a text repeats a label only where texts were grouped; then this errs to the safe side
@@ -217,7 +209,7 @@ def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
 
 @torch.no_grad()
 def collect_activations(
-    model: TransformerBridge,
+    model: AnyModel,
     contrast: ContrastSet,
     layers: Layer | Sequence[Layer] = "all",
     position: Pool = "last",
@@ -234,14 +226,18 @@ def collect_activations(
     Args:
         layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
             (`"blocks.12.hook_resid_mid"`); one, or a sequence.
-        position: `"last"` token, `"mean"` over tokens, `"all"` tokens (one row a token), or a callable
+        position: which tokens of a text are read. `"last"`, the `"mean"` over tokens, or `"all"` (one row a token).
+            Of texts with a prompt (`ContrastSet.from_completions`, `from_chat`): `"completion"`, the mean over the
+            completion's tokens; `"completion_last"`; `"first"` or `"answer"`, the completion's first token (CAA's
+            letter). A whole number is an index as Python's into the text's own tokens, before which a BOS does not
+            count, whoever wrote it: 0 is the first token of text, −1 the last, −2 the one before it. Or a callable
             `(activations [batch, pos, *width], mask [batch, pos]) → [rows, *width]`, whose mask holds every token of
             the text.
         batch_size: texts a forward pass; texts are batched by length, so little is padded.
         prepend_bos: as in TransformerLens, unless the contrast knows better (texts of `ContrastSet.from_chat` carry
             their own); a text that begins with the BOS token gets no second one.
-        special_tokens: whether "mean" and "all" take BOS and other special tokens, too. A BOS is an attention sink:
-            its norm may be a hundred times that of a word, and a mean with it is about nothing else.
+        special_tokens: whether "mean", "all" and "completion" take BOS and other special tokens, too. A BOS is an
+            attention sink: its norm may be a hundred times that of a word, and a mean with it is about nothing else.
         cache: a folder in which to keep the result, under a name hashed from all that determines it. A callable
             position, `negatives_under`, or hooks that stand on the model have no such hash: then nothing is cached.
         site: where in the block: "resid_post" (its output, unless a layer's name says otherwise), "resid_pre",
@@ -256,17 +252,18 @@ def collect_activations(
 
     Raises:
         ValueError: a layer, position or site is unknown, a text is longer than the model's context, a pool over tokens
-            has none to take, or an activation is NaN or infinite (the layer is named).
+            has none to take, a text has no token at an index, a contrast without completions is read at one, a token
+            holds a prompt's end and its completion's beginning, or an activation is NaN or infinite (the layer is
+            named).
 
     Warns:
         UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
-    require_local(model)
+    model = hosted(model)
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
-    if isinstance(position, str):
-        require_one_of("position", position, POOLS)
+    reading = position_of(position)
     wanted, site = places(model, layers, site)
     prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     names = {layer: Place(layer, site).hook_name for layer in wanted}
@@ -274,7 +271,7 @@ def collect_activations(
     provenance = {
         "contrast": contrast.provenance,
         "digest": contrast.digest,
-        "position": position if isinstance(position, str) else getattr(position, "__name__", "callable"),
+        "position": position_name(reading),
         "layers": wanted,
         "prepend_bos": prepend_bos,
         "special_tokens": special_tokens,
@@ -282,15 +279,14 @@ def collect_activations(
     }
     rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos)
     file = None
-    if cache is not None and isinstance(position, str) and negatives_under is None and not is_hooked(model):
+    if cache is not None and not callable(reading) and negatives_under is None and not is_hooked(model):
         file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
     if file is not None and file.exists():
         return _warned(Activations.load(file))
 
-    counted = [torch.ones_like(row, dtype=torch.bool) if special_tokens else ~is_special(model, row) for row in rows]
-    if _over_tokens(position):
-        _require_counted(contrast, counted, position)
-    run = _Run(model, rows, counted, names, position, NormMeter(model))
+    counted = tokens_read(model, contrast, rows, reading, special_tokens)
+    heads = site_shape(model, site) if site == HEADS else None
+    run = _Run(model, rows, counted, names, pool_of(reading), NormMeter(model), heads)
     n = len(contrast.positive)
     parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
     if negatives_under is not None:
@@ -321,21 +317,9 @@ def _over_tokens(position: object) -> bool:
 
 def _warned(acts: Activations) -> Activations:
     position = acts.provenance["position"]
-    if _over_tokens(position):
+    if averages_tokens(position):
         warn_of_dominance(acts.norms, position)
     return acts
-
-
-def _require_counted(contrast: ContrastSet, counted: Sequence[Bool[Tensor, " _"]], position: object) -> None:
-    """Raise for a text of special tokens alone, of which a pool over the others has nothing."""
-    for i, taken in enumerate(counted):
-        if not bool(taken.any()):
-            n = len(contrast.positive)
-            name, texts, at = ("positive", contrast.positive, i) if i < n else ("negative", contrast.negative, i - n)
-            raise ValueError(
-                f"position={position!r}: {name}[{at}]={texts[at]!r} has special tokens only, which are left out; pass "
-                "special_tokens=True, or drop the text"
-            )
 
 
 class _Enough(Exception):
@@ -350,15 +334,17 @@ class _Run:
         rows: the tokens of every text.
         counted: which of them a pool over tokens takes.
         names: the hook point of every layer.
+        heads: their number and width, where heads are collected.
         pooled: by layer, one [rows, *width] tensor a text.
     """
 
-    model: TransformerBridge
+    model: Model
     rows: list[Int[Tensor, " _"]]
     counted: list[Bool[Tensor, " _"]]
     names: dict[int, str]
     position: str | PoolFn
     meter: NormMeter
+    heads: tuple[int, ...] | None = None
     pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
     def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
@@ -370,7 +356,7 @@ class _Run:
         last = max(names)
 
         def keep(x: Tensor, hook: Any, layer: int) -> None:
-            x = x.detach()
+            x = x.detach() if self.heads is None else _split(x.detach(), self.heads, names[layer])
             self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
             pooled = pool(x, taken.to(x.device)).float().cpu()
             n = int(taken.sum())
@@ -393,6 +379,17 @@ class _Run:
             # ours come last, so that they see what steering has left
             with hooked(model, [*([] if under is None else under(ids.shape[1])), *hooks]) as run, suppress(_Enough):
                 run(input_ids=inputs, attention_mask=mask)
+
+
+def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str) -> Float[Tensor, "batch pos h d_head"]:
+    """What heads write, by head; a bridge's own split goes by the width of what they compare."""
+    flat = x.flatten(2)
+    if flat.shape[-1] != prod(heads):
+        raise ValueError(
+            f"{name!r} is {flat.shape[-1]} wide, but the configuration says {heads[0]} heads of {heads[1]}: this "
+            "model's heads differ from layer to layer; collect another site, such as 'attn_out'"
+        )
+    return flat.unflatten(-1, heads)
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

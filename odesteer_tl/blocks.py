@@ -8,26 +8,30 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
+from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from odesteer_tl._turn import turn
-from odesteer_tl.plain import PlainModel, hooked
+from odesteer_tl.models import model_name
+from odesteer_tl.plain import Model, hooked
 
 #: a block's forward, given the one it replaces
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+#: by model: what its blocks return beside the stream, such as attention weights, which no model's later blocks read;
+#: None where they return the stream alone
+_BESIDE: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
 @dataclass
 class Decoder:
     """One token a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
 
-    model: TransformerBridge | PlainModel
+    model: Model
     attention_mask: Int[Tensor, "batch pos"]
     cache: Cache | None
 
@@ -44,7 +48,7 @@ class Decoder:
         if self.cache is None:
             self.cache = DynamicCache()
         known = None if self.cache.get_seq_length() == 0 else edited
-        wraps, skip = ({}, 0) if known is None else ({layer: returning(known)}, layer)
+        wraps, skip = ({}, 0) if known is None else ({layer: returning(self.model, known)}, layer)
         logits = passed(self.model, wraps, skip, tokens, self.attention_mask, self.cache).logits[:, -1]
         # a block that did not run has no keys for the token, which nobody will ask for; their number is asked for
         for kept in () if known is None else self.cache.layers[: layer + 1]:
@@ -56,13 +60,13 @@ class Decoder:
 
 
 @torch.no_grad()
-def unembed(
-    model: TransformerBridge | PlainModel, residuals: Float[Tensor, "batch pos d_model"]
-) -> Float[Tensor, "batch pos vocab"]:
+def unembed(model: Model, residuals: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos vocab"]:
     """Logits of the stream after the last block: final norm, unembedding, and whatever the model does with them."""
     n_layers = int(model.cfg.n_layers)
     tokens = torch.zeros(residuals.shape[:2], dtype=torch.long, device=residuals.device)
-    wraps = {n_layers - 1: returning(residuals)}
+    if model.original_model not in _BESIDE:
+        passed(model, {0: recording(model, {}, 0)}, 0, tokens[:1, :1], torch.ones_like(tokens[:1, :1]), None, until=0)
+    wraps = {n_layers - 1: returning(model, residuals)}
     return passed(model, wraps, n_layers - 1, tokens, torch.ones_like(tokens), None, residuals.shape[1]).logits
 
 
@@ -83,7 +87,7 @@ class _Enough(Exception):
 
 
 def passed(
-    model: TransformerBridge | PlainModel,
+    model: Model,
     wraps: Mapping[int, Wrap],
     skip: int,
     tokens: Int[Tensor, "batch new"],
@@ -123,20 +127,30 @@ def _ending(wrap: Wrap | None) -> Wrap:
     return ending
 
 
-def returning(edited: Tensor) -> Wrap:
-    return lambda forward: lambda hidden_states, *args, **kwargs: edited
+def returning(model: Model, edited: Tensor) -> Wrap:
+    """A block of a model of which one has run, that returns what it is told to."""
+    return lambda forward: lambda hidden_states, *args, **kwargs: _returned(model, edited)
 
 
-def recording(found: dict[int, Tensor], layer: int) -> Wrap:
+def _returned(model: Model, stream: Tensor) -> Any:
+    beside = _BESIDE.get(model.original_model)
+    return stream if beside is None else (stream, *[None] * beside)
+
+
+def recording(model: Model, found: dict[int, Tensor], layer: int) -> Wrap:
+    """A block that runs and leaves the stream behind it in `found`."""
+
     def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
         def record(*args: Any, **kwargs: Any) -> Any:
             out = forward(*args, **kwargs)
-            if not isinstance(out, Tensor):
+            stream = out[0] if isinstance(out, tuple) and out else out
+            if not isinstance(stream, Tensor):
                 raise ValueError(
-                    f"model: block {layer} returns a {type(out).__name__}, not the residual stream alone, and cannot "
-                    "be replaced; run full passes with hooks instead"
+                    f"model={model_name(model)!r}: block {layer} returns a {type(stream).__name__} where the residual "
+                    "stream is expected, and cannot be replaced; run full passes with hooks instead"
                 )
-            found[layer] = out
+            _BESIDE[model.original_model] = len(out) - 1 if isinstance(out, tuple) else None
+            found[layer] = stream
             return out
 
         return record
@@ -145,14 +159,15 @@ def recording(found: dict[int, Tensor], layer: int) -> Wrap:
 
 
 @contextmanager
-def replaced(model: TransformerBridge | PlainModel, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
+def replaced(model: Model, wraps: Mapping[int, Wrap], skip: int) -> Generator[None]:
     """Blocks with wrapped forwards, those before `skip` as identities; leaving restores them, whatever happened.
 
     Other threads wait for the model.
     """
     blocks: Any = model.blocks
-    identities: dict[int, Wrap] = {i: (lambda forward: lambda hidden_states, *args, **kwargs: hidden_states)
-                                   for i in range(skip)}  # fmt: skip
+    identities: dict[int, Wrap] = {
+        i: (lambda forward: lambda hidden_states, *args, **kwargs: _returned(model, hidden_states)) for i in range(skip)
+    }
     with turn(model):
         before = {i: blocks[i].__dict__.get("forward") for i in {**identities, **wraps}}
         try:

@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens import ActivationCache
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_finite, require_one_of
-from odesteer_tl.activations import POOLS, Activations, LayerActivations
+from odesteer_tl.activations import Activations, LayerActivations
 from odesteer_tl.models import ModelIdentity
+from odesteer_tl.plain import Model
+from odesteer_tl.reading import COLUMN_A_TEXT, POOLS
 from odesteer_tl.sites import ALIASES, BLOCK_OUTPUT, SITES, Layer, Place, place, site_of
 
 #: a cache, or its tensors by layer or by the name of a hook point
@@ -36,7 +37,7 @@ def activations_from_caches(
     *,
     mask: Masks | None = None,
     site: str | None = None,
-    model: TransformerBridge | ModelIdentity | None = None,
+    model: Model | ModelIdentity | None = None,
 ) -> Activations:
     """Activations of two classes from what `run_with_cache` returned, or from the tensors of it.
 
@@ -81,13 +82,13 @@ def activations_from_caches(
             own = position[k] if isinstance(position, tuple) else position
             sides.append(_taken(name, _batched(name, x, at), own, None if mask is None else mask[k]))
             require_finite(f"activations at layer {at.layer} ({name})", sides[-1])
-        found[at.layer] = LayerActivations(*sides)
-    rule = "a column a text" if isinstance(position, tuple) else position
+        found[at.layer] = LayerActivations(sides[0], sides[1])
+    rule = COLUMN_A_TEXT if isinstance(position, tuple) else position
     taken = {"source": "caches", "position": rule, "layers": list(found), "site": places[0].site}
     return Activations(found, identity, taken)
 
 
-def _identity(positive: Cached, negative: Cached, model: TransformerBridge | ModelIdentity | None) -> ModelIdentity:
+def _identity(positive: Cached, negative: Cached, model: Model | ModelIdentity | None) -> ModelIdentity:
     """What the caches came from: said, or known to them."""
     known = [model] if model is not None else [x.model for x in (positive, negative) if isinstance(x, ActivationCache)]
     found = [x if isinstance(x, ModelIdentity) else ModelIdentity.of(x) for x in known if x is not None]  # pyright: ignore

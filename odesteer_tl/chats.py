@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odesteer_tl._check import require_texts
+
 Message = Mapping[str, Any]
 Messages = Sequence[Message]
+#: what is continued
+Prompt = str | Messages
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,47 @@ def render_chat(model: Any, messages: Messages) -> Turns:
             "and use from_completions"
         )
     return Turns(text, len(before))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as texts.
+
+    Attributes:
+        texts: one a prompt.
+        chats: whether they were written by a chat template.
+        prepend_bos: what reading them does about a BOS: what was asked for, or nothing where a template wrote it.
+    """
+
+    texts: list[str]
+    chats: bool
+    prepend_bos: bool | None
+
+    @classmethod
+    def of(cls, model: Any, prompts: Iterable[Prompt], prepend_bos: bool | None = None) -> Prompts:
+        """Texts as they are, chats as the model's template writes them.
+
+        Raises:
+            ValueError: both among them, one prompt in the place of several, anything else, or see `render_chat`.
+        """
+        asked: Any = prompts  # what a user hands in may be anything
+        listed = isinstance(asked, Iterable) and not isinstance(asked, str | bytes | Mapping | set | frozenset)
+        if not listed or hasattr(asked, "columns"):
+            return cls(require_texts("prompts", asked), False, prepend_bos)  # which says what is wrong
+        given: list[Any] = list(asked)
+        if given and all(isinstance(x, Mapping) for x in given):
+            raise ValueError("prompts is one chat where a sequence of prompts is meant; pass a list: prompts=[chat]")
+        chats = [i for i, x in enumerate(given) if isinstance(x, Sequence) and not isinstance(x, str | bytes)]
+        if not chats:
+            return cls(require_texts("prompts", given), False, prepend_bos)
+        if len(chats) < len(given):
+            other = next(i for i in range(len(given)) if i not in chats)
+            raise ValueError(
+                f"prompts[{chats[0]}] is a chat and prompts[{other}]={given[other]!r} is none; pass one kind: a text "
+                "as a chat is [{'role': 'user', 'content': text}]"
+            )
+        texts = [render_chat(model, chat).text for chat in given]
+        return cls(texts, True, False if prepend_bos is None else prepend_bos)
 
 
 def _written(tokenizer: Any, chat: Sequence[Message], **how: bool) -> str:

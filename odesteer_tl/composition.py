@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformer_lens.model_bridge import TransformerBridge
-
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
+from odesteer_tl.chats import Prompt
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
+from odesteer_tl.models import hosted, model_name
+from odesteer_tl.plain import AnyModel
 from odesteer_tl.steerer import Steerer
 
 FORMAT = 1
@@ -55,7 +57,7 @@ class Composition(Displayed):
         return [pair for steerer in self.steerers for pair in steerer.hooks(prompt_length)]
 
     @contextmanager
-    def on(self, model: TransformerBridge, prompt_length: int | None = None) -> Generator[TransformerBridge]:
+    def on(self, model: AnyModel, prompt_length: int | None = None) -> Generator[AnyModel]:
         """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
 
         Other threads that are to steer, generate from or collect from the model wait until the block is left.
@@ -63,16 +65,18 @@ class Composition(Displayed):
         Raises:
             ValueError: a member cannot run on this model, or it is in training mode.
         """
-        self.check(model)
-        with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length)):
+        host = hosted(model)
+        self.check(host)
+        require_precision(host, model_name(host))
+        with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length)):
             yield model
 
-    def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
-        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+    def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
+        """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 
-    def check(self, model: TransformerBridge) -> None:
+    def check(self, model: AnyModel) -> None:
         """Raise `ValueError` unless every member can run on `model`."""
         for steerer in self.steerers:
             steerer.check(model)

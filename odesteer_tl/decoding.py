@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import LogitsProcessor
 
 from odesteer_tl._check import require_texts
+from odesteer_tl.plain import Model
 
 #: `tokens so far [batch, pos] → marked tokens [vocab] or [batch, vocab]`: what a rule engine says of the next token
 Rule = Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, "*batch vocab"]]
@@ -64,7 +64,7 @@ class Decider(LogitsProcessor):
         return torch.where(marked.to(scores.device), scores + push, scores).to(scores.dtype)
 
 
-def stem_rule(model: TransformerBridge, stems: Sequence[str]) -> Rule:
+def stem_rule(model: Model, stems: Sequence[str]) -> Rule:
     """A rule that marks, always, every token whose text begins with one of the stems, in any case.
 
     Tokens are read one by one: a word of several tokens is marked where its first token already shows the stem, and a

@@ -14,6 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from odesteer_tl._turn import turn
+from odesteer_tl.plain import Model, unbridged
+
 #: elements read of each parameter; what is smaller is read whole
 SAMPLE = 1024
 #: what fingerprints of this kind begin with; those of an earlier kind, of the embedding alone, have no such beginning
@@ -21,7 +24,7 @@ PREFIX = "2:"
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def fingerprint(model: TransformerBridge) -> str:
+def fingerprint(model: Model) -> str:
     """Hash of every parameter's name, shape, dtype and up to 1,024 of its elements, those of offloaded ones too.
 
     Training, another adapter or a changed block changes it. A change to few elements of a large matrix may go unseen:
@@ -37,12 +40,12 @@ def fingerprint(model: TransformerBridge) -> str:
     return PREFIX + found.hexdigest()[:16]
 
 
-def embedding_fingerprint(model: TransformerBridge) -> str:
+def embedding_fingerprint(model: Model) -> str:
     """The earlier kind: a hash of every so many rows of the input embedding."""
     return hashlib.sha256(embedding_rows(model).float().numpy().tobytes()).hexdigest()[:16]
 
 
-def embedding_rows(model: TransformerBridge) -> Float[Tensor, "rows d_model"]:
+def embedding_rows(model: Model) -> Float[Tensor, "rows d_model"]:
     """Every so many rows of the input embedding, the one weight every language model has, in its own dtype."""
     module: Any = model.original_model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
     with ExitStack() as stack:
@@ -56,8 +59,17 @@ def embedding_rows(model: TransformerBridge) -> Float[Tensor, "rows d_model"]:
         return weight[:: max(1, weight.shape[0] // 64)].detach().cpu().contiguous()
 
 
-def _weights(model: TransformerBridge) -> Iterator[tuple[str, Tensor]]:
+def _weights(model: Model) -> Iterator[tuple[str, Tensor]]:
     """Every parameter by the name that the wrapped model gives it."""
+    # as the transformers model has them: a bridge may hold parts of one apart
+    with ExitStack() as stack:
+        if isinstance(model, TransformerBridge) and not model.compatibility_mode:
+            stack.enter_context(turn(model))
+            stack.enter_context(unbridged(model))
+        yield from _parameters(model)
+
+
+def _parameters(model: Model) -> Iterator[tuple[str, Tensor]]:
     for path, module in model.original_model.named_modules():
         for name, weight in module.named_parameters(recurse=False):
             whole = f"{path}.{name}".replace("._original_component", "")
@@ -86,7 +98,7 @@ def _spread() -> Float[Tensor, " sample"]:
     return (torch.arange(SAMPLE, dtype=torch.float64) * GOLDEN).frac()
 
 
-def _without_weights(model: TransformerBridge, what: str) -> ValueError:
+def _without_weights(model: Model, what: str) -> ValueError:
     return ValueError(
         f"model={model.cfg.model_name!r} has no weights to tell it by, {what} is a meta tensor; "
         "load it with its weights"

@@ -12,15 +12,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
+from odesteer_tl.abilities import require_generation
+from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.continuation import continued
 from odesteer_tl.hooks import HooksFor
-from odesteer_tl.models import model_name, require_local
-from odesteer_tl.plain import hooked
+from odesteer_tl.models import hosted, model_name
+from odesteer_tl.plain import AnyModel, Model, hooked
 
 #: a stop token's id, or a string
 Stop = str | int
@@ -49,8 +50,8 @@ class Generated:
 
 
 def generate(
-    model: TransformerBridge,
-    prompts: Iterable[str],
+    model: AnyModel,
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -61,39 +62,49 @@ def generate(
     batch_size: int = 64,
     prepend_bos: bool | None = None,
     stop: Stop | Sequence[Stop] = (),
-    completions_only: bool = False,
+    completions_only: bool | None = None,
 ) -> list[str]:
     """Continue every prompt; one text a prompt, in order.
 
     A text ends at the tokenizer's EOS, at whatever the model's `generation_config` names as one, and at `stop`.
 
     Args:
+        prompts: texts; or chats, lists of `{"role": …, "content": …}`, which are written by the model's own template,
+            its special tokens once, with what asks for the assistant's turn. A chat that ends with the assistant's
+            turn is gone on with in it.
         hooks_for: the hooks for a prompt length, as `steerer.hooks`; left out, nothing is steered.
         temperature: 0 is greedy.
         seed: of the sampling, which is done in a forked random state: the caller's is left as it was.
         batch_size: prompts a batch; padding is on the left and masked.
-        prepend_bos: as in TransformerLens; a prompt that begins with the BOS token gets no second one.
+        prepend_bos: as in TransformerLens, and False for chats, whose template has written what there should be; a
+            prompt that begins with the BOS token gets no second one.
         stop: further ends: token ids, or strings, which may span tokens. Neither is part of the returned text.
-        completions_only: leave the prompt out of the returned texts.
+        completions_only: leave the prompt out of the returned texts. By default a text is returned with its
+            continuation, and of a chat only what was written to it: its template's marks are no text.
 
     Returns:
         One text a prompt, in order.
 
     Raises:
-        ValueError: no prompts, one string in the place of several, a setting out of range, a prompt that with
-            `max_new_tokens` exceeds the context, or logits that are NaN or infinite.
+        ValueError: no prompts, one prompt in the place of several, texts among chats, no chat template, a setting out
+            of range, a prompt that with `max_new_tokens` exceeds the context, logits that are NaN or infinite, or a
+            model that does not write from left to right.
     """
+    model = hosted(model)
+    given = Prompts.of(model, prompts, prepend_bos)
+    alone = given.chats if completions_only is None else completions_only
     batches = generate_tokens(
-        model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size, prepend_bos=prepend_bos, stop=stop,
+        model, given.texts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+        repetition_penalty=repetition_penalty, seed=seed, batch_size=batch_size,
+        prepend_bos=given.prepend_bos, stop=stop,
     )  # fmt: skip
-    return [text for batch in batches for text in decode(model, batch, completions_only)]
+    return [text for batch in batches for text in decode(model, batch, alone)]
 
 
 @torch.no_grad()
 def generate_tokens(
-    model: TransformerBridge,
-    prompts: Iterable[str],
+    model: AnyModel,
+    prompts: Iterable[Prompt],
     hooks_for: HooksFor | None = None,
     *,
     max_new_tokens: int = 20,
@@ -106,7 +117,8 @@ def generate_tokens(
     stop: Stop | Sequence[Stop] = (),
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
-    require_local(model)
+    model = hosted(model)
+    require_generation(model, model_name(model))
     max_new_tokens, batch_size, seed = (
         as_integer(name, value)
         for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("seed", seed))
@@ -117,7 +129,8 @@ def generate_tokens(
             f"temperature={temperature} at least 0"
         )
     # before anything is generated; learned positions fail beyond the context, and rotary ones go on untrained
-    rows = tokens_of(model, "prompts", prompts, prepend_bos, reserve=max_new_tokens)
+    given = Prompts.of(model, prompts, prepend_bos)
+    rows = tokens_of(model, "prompts", given.texts, given.prepend_bos, reserve=max_new_tokens)
     _require_alike(model, rows, batch_size)
     ids, strings = _stops(model, stop)
     tokenizer: Any = model.tokenizer
@@ -144,7 +157,7 @@ def generate_tokens(
     return found
 
 
-def decode(model: TransformerBridge, batch: Generated, completions_only: bool = False) -> list[str]:
+def decode(model: Model, batch: Generated, completions_only: bool = False) -> list[str]:
     """Texts without padding and BOS, cut at the first generated EOS (which not every tokenizer calls special) and at
     the first stop string."""
     tokenizer: Any = model.tokenizer
@@ -163,7 +176,7 @@ def _behind_stop(text: str, stop: Sequence[str]) -> int:
     return len(text) - min((at for at in map(text.find, stop) if at >= 0), default=len(text))
 
 
-def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
+def _stops(model: Model, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
     """The tokens and the strings at which a text ends: the tokenizer's, the model's own and the caller's."""
     given = [stop] if isinstance(stop, str) or not isinstance(stop, Sequence) else list(stop)
     tokenizer: Any = model.tokenizer
@@ -181,7 +194,7 @@ def _stops(model: TransformerBridge, stop: Stop | Sequence[Stop]) -> tuple[list[
 
 
 def _ends_at(
-    model: TransformerBridge, ids: Sequence[int], strings: Sequence[str], prompt_length: int
+    model: Model, ids: Sequence[int], strings: Sequence[str], prompt_length: int
 ) -> Callable[[Int[Tensor, "batch pos"]], Bool[Tensor, " batch"]]:
     """Which rows are at an end: a stop token, or a stop string in what was written."""
     tokenizer: Any = model.tokenizer
@@ -196,10 +209,10 @@ def _ends_at(
     return ended
 
 
-def _require_alike(model: TransformerBridge, rows: Sequence[Tensor], batch_size: int) -> None:
+def _require_alike(model: Model, rows: Sequence[Tensor], batch_size: int) -> None:
     """Raise where a batch would be padded for a model that cannot mask padding."""
     alike = batch_size == 1 or len({len(row) for row in rows}) == 1
-    if not alike and not getattr(model.adapter, "supports_batched_generation", True):
+    if not alike and not getattr(getattr(model, "adapter", None), "supports_batched_generation", True):
         raise ValueError(
             f"batch_size={batch_size}: {model_name(model)!r} does not mask padding, and the prompts differ in "
             "length; use batch_size=1"

@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedModel
 
 from odesteer_tl import organism
 from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl.abilities import require_decoder
 from odesteer_tl.checkpoints import checkpoint
 from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
 from odesteer_tl.passes import listen
+from odesteer_tl.plain import AnyModel, Model, PlainModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -40,7 +43,7 @@ class ModelIdentity:
     fingerprint: str
 
     @classmethod
-    def of(cls, model: TransformerBridge) -> ModelIdentity:
+    def of(cls, model: AnyModel) -> ModelIdentity:
         """Read the identity of a loaded model, its weights from disk where they were offloaded.
 
         Read anew at every call, in milliseconds: training in place makes another model.
@@ -48,7 +51,7 @@ class ModelIdentity:
         Raises:
             ValueError: a remote model, or one loaded without its weights.
         """
-        require_local(model)
+        model = hosted(model)
         return cls(
             name=model_name(model),
             d_model=int(model.cfg.d_model),
@@ -58,11 +61,12 @@ class ModelIdentity:
             fingerprint=fingerprint(model),
         )
 
-    def require(self, model: TransformerBridge) -> None:
+    def require(self, model: AnyModel) -> None:
         """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not).
 
         An identity of the earlier kind is compared by the embedding, and warns that the blocks are not.
         """
+        model = hosted(model)
         found = ModelIdentity.of(model)
         if not self.fingerprint.startswith(PREFIX):
             found = replace(found, fingerprint=embedding_fingerprint(model))
@@ -100,8 +104,8 @@ def load_model(
 
     Raises:
         ValueError: an unknown dtype, nothing of that name, a package to be installed first (the command is named), an
-            unreadable or unsupported file, a full disk, or a multimodal checkpoint for which TransformerLens would
-            install torchvision by itself.
+            unreadable or unsupported file, a full disk, a configuration that TransformerLens cannot wrap, or a
+            multimodal checkpoint for which it would install torchvision by itself.
         ImportError: a GGUF file without the extra `gguf`.
     """
     dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
@@ -114,6 +118,13 @@ def load_model(
             f"name={str(name)!r} could not be loaded; pass an existing directory or file, or a name that the hub knows "
             f"and this machine may fetch: {error}"
         ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # weights of a shape that its adapter does not expect
+        raise ValueError(
+            f"name={str(name)!r} cannot be wrapped by TransformerLens, whose adapter for it fails on this "
+            f"configuration ({error}); load another checkpoint of the family"
+        ) from error
     # already so in every release tried; setting it anew on all of a bridge's modules costs a fifteenth of the loading
     if any(part.training for part in model.modules()):
         model.eval()
@@ -121,20 +132,41 @@ def load_model(
     return model
 
 
-def require_local(model: Any) -> None:
-    """Raise `ValueError` unless `model` is a bridge in this process, which calls Python hooks; from then on listen.
+def hosted(model: Any) -> Model:
+    """A bridge or a plain model as it is, a transformers model as a plain one; from then on it is listened to.
 
-    Remote bridges (vLLM, inspect) do not, and the hook points of a `HookedTransformer` bear other names.
+    Raises:
+        ValueError: something else, such as a remote bridge (vLLM, inspect), which calls no Python hooks, or a
+            `HookedTransformer`, whose hook points bear other names;
+            or a model with an encoder beside its decoder.
     """
-    if not isinstance(model, TransformerBridge):
+    if isinstance(model, PreTrainedModel):
+        model = PlainModel(model)
+    if not isinstance(model, TransformerBridge | PlainModel):
         raise ValueError(
-            f"model={type(model).__name__} is not a TransformerBridge in this process: it cannot run hook functions "
-            "under their canonical names; load it with odesteer_tl.load_model(name)"
+            f"model={type(model).__name__} is neither a TransformerBridge in this process nor a transformers model: it "
+            "cannot run hook functions under their canonical names; load it with odesteer_tl.load_model(name)"
         )
+    require_decoder(model.original_model, model_name(model))
     listen(model)
+    return model
 
 
-def resid_hook(model: TransformerBridge, layer: int) -> str:
+def require_tokenizer(model: Model) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if model.tokenizer is None:
+        raise ValueError(
+            f"model={model_name(model)!r} came without a tokenizer, and texts go in or out here; pass "
+            "odesteer_tl.PlainModel(model, tokenizer)"
+        )
+    return model.tokenizer
+
+
+def resid_hook(model: Model, layer: int) -> str:
     """The canonical name of the residual stream after block `layer`.
 
     Raises:
@@ -146,7 +178,7 @@ def resid_hook(model: TransformerBridge, layer: int) -> str:
     return f"blocks.{layer}.hook_out"
 
 
-def model_name(model: TransformerBridge) -> str:
+def model_name(model: Model) -> str:
     """The hub's name, or a local directory's last part: its path means nothing on another machine."""
     source = Path(str(model.cfg.model_name))
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name

@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import warn
 from odesteer_tl._tokens import is_special
+from odesteer_tl.plain import Model
 
 #: norm of a text's largest token over that of its median one, from which on a mean is about that token
 DOMINATES = 10.0
@@ -25,7 +25,7 @@ class NormMeter:
         model: whose tokenizer names the tokens.
     """
 
-    def __init__(self, model: TransformerBridge) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: Any = model.tokenizer
         self._found: dict[int, dict[str, list[np.ndarray[Any, Any]]]] = {}

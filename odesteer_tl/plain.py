@@ -5,19 +5,26 @@ loops of generating and collecting, where no hook of the user's is set) runs the
 same functions attached to the same places.
 """
 
+# torch has no public list of a module's hooks, nor another way to put one module in another's place
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_decoder, require_precision
 
 HookFn = Callable[..., Any]
 #: names of a block's attention and of its output projection, whose input are the heads
@@ -25,10 +32,10 @@ ATTENTION, PROJECTION = ("self_attn", "attn", "attention", "self_attention"), ("
 
 
 class PlainModel:
-    """A transformers model where a bridge is expected.
+    """A transformers model where a bridge is expected, with its tokenizer.
 
-    It has the part of a bridge's face that this package uses: `cfg`, `tokenizer`, `hooks`, `hook_dict`, `blocks` and
-    `original_model`. Its hook points are a block's input, its output and its heads.
+    It has the part of a bridge's face that this package uses: `cfg`, `tokenizer`, `to_tokens`, `hooks`, `hook_dict`,
+    `blocks` and `original_model`. Its hook points are a block's input, its output and its heads.
 
     Args:
         model: a causal language model.
@@ -42,8 +49,7 @@ class PlainModel:
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any = None) -> None:
         config: Any = model.config.get_text_config()
-        if config.is_encoder_decoder:
-            raise ValueError(f"model={type(model).__name__} has an encoder; pass a decoder-only language model")
+        require_decoder(model, model.config.name_or_path or type(model).__name__)
         self.original_model, self.tokenizer = model, tokenizer
         self.blocks = decoder_blocks(model)
         heads = int(config.num_attention_heads)
@@ -52,12 +58,31 @@ class PlainModel:
             n_layers=len(self.blocks),
             d_model=int(config.hidden_size),
             n_heads=heads,
-            d_head=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+            # as wide as what a head writes, which latent attention (DeepSeek) names apart from what it compares
+            d_head=int(
+                getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // heads
+            ),
             n_ctx=int(config.max_position_embeddings),
             d_vocab=int(config.vocab_size),
             device=model.device,
             is_encoder_decoder=False,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path = "organism", *, dtype: str | torch.dtype = "float32", device: str | None = None
+    ) -> PlainModel:
+        """The model and tokenizer of a name, of all that `load_model` takes, without a bridge: a third of its time.
+
+        Raises:
+            ValueError: as `load_model` does.
+        """
+        from odesteer_tl.checkpoints import checkpoint
+
+        number = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype)
+        target = checkpoint(name, number)
+        model = AutoModelForCausalLM.from_pretrained(target, dtype=number).eval()
+        return cls(model if device is None else model.to(device), AutoTokenizer.from_pretrained(target))  # pyright: ignore[reportArgumentType]
 
     @property
     def hook_dict(self) -> dict[str, nn.Module]:
@@ -72,15 +97,66 @@ class PlainModel:
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[tuple[str, HookFn]]) -> Generator[PlainModel]:
         """Attach functions `fn(x, hook=None)` to hook points; leaving the block removes them."""
-        with attached(self.blocks, fwd_hooks, (self.cfg.n_heads, self.cfg.d_head)):
+        with attached(self.blocks, fwd_hooks, head_shape(self)):
             yield self
+
+    def to_tokens(
+        self, text: str, prepend_bos: bool | None = None, truncate: bool = False, move_to_device: bool = False
+    ) -> Tensor:
+        """Tokens of a text, [1, pos], none cut off; behind one BOS where a bridge of this architecture puts it.
+
+        Args:
+            prepend_bos: whether there is to be a BOS, if the tokenizer has one.
+            truncate, move_to_device: taken for the signature; nothing is cut or moved.
+
+        Raises:
+            ValueError: `prepend_bos` is left out, and TransformerLens does not know the architecture.
+        """
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        wanted = self._prepends_bos if prepend_bos is None else prepend_bos
+        if wanted and bos is not None and ids[:1] != [bos]:
+            ids = [bos, *ids]
+        return torch.tensor([ids])
+
+    @cached_property
+    def _prepends_bos(self) -> bool:
+        """Whether TransformerLens begins texts of this architecture with a BOS unless told otherwise."""
+        config: Any = self.original_model.config
+        try:
+            from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+            from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+
+            kind = type(self.original_model).__name__
+            known = build_bridge_config_from_hf(config, kind, self.cfg.model_name, torch.float32)
+            return bool(ArchitectureAdapterFactory.select_architecture_adapter(known).cfg.default_prepend_bos)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f"prepend_bos=None, and whether texts of a {type(self.original_model).__name__} begin with a BOS is "
+                f"not known here ({error}); pass prepend_bos=True or False"
+            ) from error
 
     def __call__(self, tokens: Tensor, **settings: Any) -> Tensor:
         """Logits."""
         return self.original_model(tokens, **settings).logits
 
 
-def decoder_blocks(model: nn.Module) -> list[nn.Module]:
+#: what the package works on
+Model = TransformerBridge | PlainModel
+#: what it is given
+AnyModel = TransformerBridge | PlainModel | PreTrainedModel
+
+
+def head_shape(model: Model) -> tuple[int, int]:
+    """How many heads a block has, and how wide each is in what it writes.
+
+    With latent attention (DeepSeek) that is not what heads compare, which is the width TransformerLens calls d_head.
+    """
+    written = getattr(model.original_model.config.get_text_config(), "v_head_dim", None)
+    return int(model.cfg.n_heads), int(written or model.cfg.d_head)
+
+
+def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
     """The blocks of a language model, in order.
 
     Raises:
@@ -100,7 +176,7 @@ def decoder_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def hooked(model: TransformerBridge | PlainModel, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTrainedModel]:
+def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTrainedModel]:
     """The transformers model with functions attached, to be called as transformers models are.
 
     A bridge's own modules take part only where something would be missed without them.
@@ -114,8 +190,9 @@ def hooked(model: TransformerBridge | PlainModel, hooks: Sequence[tuple[str, Hoo
             stack.enter_context(model.hooks(hooks))
         elif all(_place(name) is not None for name, _ in hooks) and not bridge_needed(model):
             blocks = stack.enter_context(unbridged(model))
-            stack.enter_context(attached(blocks, hooks, (int(model.cfg.n_heads), _d_head(model))))
+            stack.enter_context(attached(blocks, hooks, head_shape(model)))
         else:
+            require_precision(model, Path(str(model.cfg.model_name)).name)
             stack.enter_context(model.hooks(fwd_hooks=list(hooks)))
         yield model.original_model  # pyright: ignore[reportReturnType]
 
@@ -149,7 +226,7 @@ def unbridged(model: TransformerBridge) -> Generator[list[nn.Module]]:
     swap(model.original_model)
     try:
         for module, name, child in swapped:
-            module._modules[name] = child.original_component
+            module._modules[name] = child.original_component  # pyright: ignore[reportArgumentType]
         yield list(model.blocks)  # the list is the transformers model's own
     finally:
         for module, name, child in swapped:
@@ -216,7 +293,7 @@ def _at_heads(block: nn.Module, fn: HookFn, heads: tuple[int, int]) -> Any:
     return projection.register_forward_pre_hook(hook)
 
 
-PLACES = {"hook_out": _at_output, "hook_in": _at_input, "attn.hook_z": _at_heads}
+PLACES = {"hook_out": _at_output, "hook_in": _at_input, "hook_resid_pre": _at_input, "attn.hook_z": _at_heads}
 
 
 def _place(name: str) -> tuple[int, str] | None:
@@ -230,10 +307,6 @@ def _projection(block: nn.Module) -> nn.Module | None:
     found = [getattr(getattr(block, a), p) for a in ATTENTION if hasattr(block, a)
              for p in PROJECTION if hasattr(getattr(block, a), p)]  # fmt: skip
     return found[0] if len(found) == 1 else None
-
-
-def _d_head(model: TransformerBridge) -> int:
-    return int(model.cfg.d_head)
 
 
 def _foreign(hooks: Iterable[Any]) -> bool:

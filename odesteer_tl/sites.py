@@ -14,9 +14,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from transformer_lens.model_bridge import TransformerBridge
-
-from odesteer_tl.models import resid_hook
+from odesteer_tl.models import model_name, resid_hook
+from odesteer_tl.plain import Model, head_shape
 
 #: the residual stream after the block
 BLOCK_OUTPUT = "hook_out"
@@ -68,9 +67,7 @@ class Place(NamedTuple):
         return f"blocks.{self.layer}.{self.site}"
 
 
-def place(
-    layer: Layer, site: str | None = None, n_layers: int | None = None, model: TransformerBridge | None = None
-) -> Place:
+def place(layer: Layer, site: str | None = None, n_layers: int | None = None, model: Model | None = None) -> Place:
     """What `layer=` and `site=` mean, whichever of their names was typed.
 
     Args:
@@ -121,7 +118,7 @@ def site_of(site: str) -> str:
     return ALIASES[site]
 
 
-def places(model: TransformerBridge, layers: Layer | Sequence[Layer], site: str | None = None) -> tuple[list[int], str]:
+def places(model: Model, layers: Layer | Sequence[Layer], site: str | None = None) -> tuple[list[int], str]:
     """The layers and the one site that `layers=` and `site=` mean on a model; `"all"` is every layer.
 
     Raises:
@@ -131,7 +128,7 @@ def places(model: TransformerBridge, layers: Layer | Sequence[Layer], site: str 
         wanted: Sequence[Layer] = range(int(model.cfg.n_layers))
     else:
         one = isinstance(layers, str) or not isinstance(layers, Iterable) or getattr(layers, "ndim", 1) == 0
-        wanted = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType]
+        wanted = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType, reportAssignmentType]
     if not len(wanted):
         raise ValueError(f"layers={layers!r} is empty; name at least one")
     found = list(dict.fromkeys(place(layer, site, model=model) for layer in wanted))
@@ -141,7 +138,7 @@ def places(model: TransformerBridge, layers: Layer | Sequence[Layer], site: str 
     return [each.layer for each in found], sites.pop()
 
 
-def site_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
+def site_hook(model: Model, layer: Layer, site: str) -> str:
     """The name of a block's hook point on this model.
 
     Raises:
@@ -150,14 +147,19 @@ def site_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
     return place(layer, site, model=model).hook_name
 
 
-def canonical_hook(model: TransformerBridge, layer: Layer, site: str) -> str:
+def canonical_hook(model: Model, layer: Layer, site: str) -> str:
     """The hook point's own name on this model, such as `blocks.3.ln2.hook_in` for `hook_resid_mid`."""
     return str(model.hook_dict[site_hook(model, layer, site)].name)
 
 
-def site_width(model: TransformerBridge, site: str) -> int:
+def site_shape(model: Model, site: str) -> tuple[int, ...]:
+    """Axes of a site's activations behind [batch, pos]: (d_model,), or (n_heads, d_head) at the heads."""
+    return head_shape(model) if site_of(site) == HEADS else (int(model.cfg.d_model),)
+
+
+def site_width(model: Model, site: str) -> int:
     """Width of a site's activations, all axes behind [batch, pos] flattened into one."""
-    return prod(int(getattr(model.cfg, axis)) for axis in SITES[site_of(site)])
+    return prod(site_shape(model, site))
 
 
 def _index(layer: SupportsIndex, n_layers: int | None) -> int:
@@ -175,7 +177,7 @@ def _index(layer: SupportsIndex, n_layers: int | None) -> int:
     return number + n_layers if number >= -n_layers else number
 
 
-def _site(name: str, layer: int, model: TransformerBridge | None) -> str:
+def _site(name: str, layer: int, model: Model | None) -> str:
     """A site from a name within its block, which may be a model's own name for it."""
     if name not in ALIASES and model is not None:
         hooks = model.hook_dict
@@ -186,12 +188,17 @@ def _site(name: str, layer: int, model: TransformerBridge | None) -> str:
     return site_of(name)
 
 
-def _require_hook(model: TransformerBridge, found: Place) -> None:
+def _require_hook(model: Model, found: Place) -> None:
     resid_hook(model, found.layer)
     if found.hook_name in model.hook_dict:
         return
     if found.site == "hook_resid_mid":
         why = "its attention and its MLP read the same residual stream, so there is none between them"
+    elif found.site == HEADS:
+        having = [i for i in range(int(model.cfg.n_layers)) if Place(i, HEADS).hook_name in model.hook_dict]
+        why = f"block {found.layer} has no attention heads, " + (
+            f"only layers {having} have; name one of those" if having else "nor has any other"
+        )
     else:
         why = f"it has no {found.hook_name!r}"
-    raise ValueError(f"site={found.site!r} is not on {model.cfg.model_name!r}: {why}; use 'resid_pre' or 'resid_post'")
+    raise ValueError(f"site={found.site!r} is not on {model_name(model)!r}: {why}; use 'resid_pre' or 'resid_post'")

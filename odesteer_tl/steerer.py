@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_one_of
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
+from odesteer_tl.abilities import require_precision
+from odesteer_tl.chats import Prompt
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
-from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.models import ModelIdentity, hosted, model_name
+from odesteer_tl.plain import AnyModel
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
@@ -112,8 +114,8 @@ class Steerer(Displayed):
 
     @contextmanager
     def on(
-        self, model: TransformerBridge, prompt_length: int | None = None, observe: Observer | None = None
-    ) -> Generator[TransformerBridge]:
+        self, model: AnyModel, prompt_length: int | None = None, observe: Observer | None = None
+    ) -> Generator[AnyModel]:
         """Steer every call inside the block; leaving it, also by an exception, removes our hooks and only ours.
 
         Other threads that are to steer, generate from or collect from the model wait until the block is left.
@@ -122,18 +124,20 @@ class Steerer(Displayed):
             ValueError: the model is remote or in training mode, is not the one this was fitted for, or has no such
                 layer or width.
         """
-        self.check(model)
-        with turn(model), model.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
+        host = hosted(model)
+        self.check(host)
+        require_precision(host, model_name(host))
+        with turn(host), host.hooks(fwd_hooks=self.hooks(prompt_length, observe)):
             yield model
 
-    def generate(self, model: TransformerBridge, prompts: Sequence[str], **settings: Any) -> list[str]:
-        """Steered continuations; `settings` are those of `odesteer_tl.generate`."""
+    def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
+        """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 
-    def check(self, model: TransformerBridge) -> None:
+    def check(self, model: AnyModel) -> None:
         """Raise `ValueError` unless this steerer can run on `model`."""
-        require_local(model)
+        model = hosted(model)
         site_hook(model, self.layer, self.site)
         width = site_width(model, self.site)
         if self.field.d_model != width:
@@ -144,7 +148,7 @@ class Steerer(Displayed):
         if self.model is not None:
             self.model.require(model)
 
-    def bound_to(self, model: TransformerBridge) -> Steerer:
+    def bound_to(self, model: AnyModel) -> Steerer:
         """A copy that belongs to `model` (and is refused by others), whatever it belonged to before."""
         return replace(self, model=ModelIdentity.of(model))
 

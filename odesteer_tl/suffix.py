@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
-from odesteer_tl.models import require_local, resid_hook
+from odesteer_tl.models import hosted, model_name
+from odesteer_tl.plain import AnyModel, Model
+from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Prefix:
         baseline: the unedited logits at the last position.
     """
 
-    model: TransformerBridge
+    model: Model
     tokens: Int[Tensor, "batch pos"]
     attention_mask: Int[Tensor, "batch pos"]
     start: int
@@ -46,43 +47,54 @@ class Prefix:
 
     @torch.no_grad()
     def logits(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], last: int = 1
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], last: int = 1
     ) -> Float[Tensor, "batch last vocab"]:
         """Logits at the `last` last positions when `edited` stands in the place of `residuals[layer]`.
 
         Nothing is kept between calls, so a loop over strengths takes the memory of one.
 
+        Args:
+            layer: a number, a negative one from the end, or a name of the block's output
+                ("blocks.12.hook_resid_post").
+
         Raises:
-            ValueError: no such layer, another shape than `residuals[layer]`, or more positions than were edited.
+            ValueError: no such layer or another place in it than its output, another shape than `residuals[layer]`, or
+                more positions than were edited.
         """
-        self._require(layer, edited)
+        layer = self._require(layer, edited)
         if not 1 <= last <= edited.shape[1]:
             raise ValueError(
                 f"last={last} must be 1 to {edited.shape[1]}, the positions from start={self.start} on; "
                 "earlier positions do not change under the edit"
             )
-        return self._passed({layer: returning(edited)}, layer, last).logits[:, -last:]
+        return self._passed({layer: returning(self.model, edited)}, layer, last).logits[:, -last:]
 
     @torch.no_grad()
     def later_residuals(
-        self, layer: int, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[int]
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"], layers: Sequence[Layer]
     ) -> dict[int, Float[Tensor, "batch edited d_model"]]:
-        """resid_post of later `layers` when `edited` stands in the place of `residuals[layer]`.
+        """resid_post of later `layers`, by number, when `edited` stands in the place of `residuals[layer]`.
+
+        Args:
+            layer, layers: as in `logits`.
 
         Raises:
             ValueError: no such layer, one of `layers` is not after `layer`, or another shape than `residuals[layer]`.
         """
-        self._require(layer, edited)
-        for other in layers:
-            resid_hook(self.model, other)
-        if not layers or min(layers) <= layer:
+        layer = self._require(layer, edited)
+        if not layers or min(self._layer(other) for other in layers) <= layer:
             raise ValueError(f"layers={list(layers)} must name at least one layer, each after layer={layer}")
+        layers = [self._layer(other) for other in layers]
         found: dict[int, Tensor] = {}
-        wraps = {layer: returning(edited)} | {other: recording(found, other) for other in layers}
+        wraps = {layer: returning(self.model, edited)} | {
+            other: recording(self.model, found, other) for other in layers
+        }
         self._passed(wraps, layer, 1, max(layers))
         return found
 
-    def final(self, layer: int, edited: Float[Tensor, "batch edited d_model"]) -> Float[Tensor, "batch edited d_model"]:
+    def final(
+        self, layer: Layer, edited: Float[Tensor, "batch edited d_model"]
+    ) -> Float[Tensor, "batch edited d_model"]:
         """resid_post of the last block when `edited` stands in the place of `residuals[layer]`.
 
         What `unembed` makes logits of, a few rows at a time where all of them would not fit.
@@ -91,8 +103,7 @@ class Prefix:
             ValueError: as `logits` does.
         """
         top = len(self.residuals) - 1
-        if layer == top:
-            self._require(layer, edited)
+        if self._require(layer, edited) == top:
             return edited
         return self.later_residuals(layer, edited, [top])[top]
 
@@ -133,19 +144,31 @@ class Prefix:
         new, cache = self.tokens[:, self.start :], extensible(self.cache)
         return passed(self.model, wraps, skip, new, self.attention_mask, cache, last, until)
 
-    def _require(self, layer: int, edited: Tensor) -> None:
-        resid_hook(self.model, layer)
-        stored = self.residuals[layer]
+    def _layer(self, layer: Layer) -> int:
+        """A layer's number; only what a block writes stands between what has run and what is to run."""
+        found = place(layer, model=self.model)
+        if found.site != BLOCK_OUTPUT:
+            raise ValueError(
+                f"layer={layer!r} is not a block's output, and only that is replaced; use {found.layer} or "
+                f"'blocks.{found.layer}.hook_resid_post'"
+            )
+        return found.layer
+
+    def _require(self, layer: Layer, edited: Tensor) -> int:
+        """The layer's number, if `edited` can stand in the place of its output."""
+        number = self._layer(layer)
+        stored = self.residuals[number]
         if edited.shape != stored.shape or edited.dtype != stored.dtype:
             raise ValueError(
-                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{layer}] is {tuple(stored.shape)} "
+                f"edited is {tuple(edited.shape)} {edited.dtype} but residuals[{number}] is {tuple(stored.shape)} "
                 f"{stored.dtype}; pass one row a prompt and one column a position from start={self.start} on"
             )
+        return number
 
 
 @torch.no_grad()
 def collect_prefix(
-    model: TransformerBridge,
+    model: AnyModel,
     tokens: Int[Tensor, "batch pos"],
     attention_mask: Int[Tensor, "batch pos"] | None = None,
     start: int = 0,
@@ -166,7 +189,7 @@ def collect_prefix(
             cache, or its blocks exchange more than the residual stream (shared keys and values), so that none can be
             skipped.
     """
-    require_local(model)
+    model = hosted(model)
     n_positions = tokens.shape[1]
     if not -n_positions <= start < n_positions:
         raise ValueError(f"start={start} is out of range; the prompts have columns 0 to {n_positions - 1}")
@@ -180,27 +203,27 @@ def collect_prefix(
 
 
 def _run(
-    model: TransformerBridge, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
+    model: Model, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """resid_post of every layer from `start` on, and the logits of the last column."""
     found: dict[int, Tensor] = {}
     n_layers = int(model.cfg.n_layers)
-    wraps = {layer: recording(found, layer) for layer in range(n_layers)}
+    wraps = {layer: recording(model, found, layer) for layer in range(n_layers)}
     baseline = passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache)).logits[:, -1]
     return tuple(found[i] for i in range(n_layers)), baseline
 
 
-def _cache_before(
-    model: TransformerBridge, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]
-) -> Cache:
+def _cache_before(model: Model, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]) -> Cache:
     """Keys and values of the positions before the edited ones."""
-    cache = passed(model, {}, 0, tokens, mask, None).past_key_values
+    cache: Any = getattr(passed(model, {}, 0, tokens, mask, None), "past_key_values", None)
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else {type(cache)}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
-        raise ValueError(
-            f"model={model.cfg.model_name!r} keeps its cache as {sorted(kind.__name__ for kind in kinds)}, which "
-            "cannot be shared between evaluations; use start=0, which needs no cache"
+        how = (
+            "has no cache of keys and values"
+            if cache is None
+            else f"keeps its cache as {sorted(kind.__name__ for kind in kinds)}, which cannot be shared by evaluations"
         )
+        raise ValueError(f"model={model_name(model)!r} {how}; use start=0, which needs no cache")
     return cache
 
 
@@ -212,6 +235,6 @@ def _require_skippable(prefix: Prefix) -> None:
     error = float((again - prefix.baseline).abs().max())
     if not error <= torch.finfo(prefix.residuals[layer].dtype).eps ** 0.5 * scale:
         raise ValueError(
-            f"model={prefix.model.cfg.model_name!r}: leaving the blocks before the last out changes its logits by "
+            f"model={model_name(prefix.model)!r}: leaving the blocks before the last out changes its logits by "
             f"{error:.1e}; its blocks exchange more than the residual stream, so run full passes with hooks instead"
         )

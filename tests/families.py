@@ -65,13 +65,41 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon": ("FalconForCausalLM", {**_COMMON, "multi_query": True, "parallel_attn": True, "bias": False}),
 }
 
+_LATENT = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 6,
+    "v_head_dim": 12,
+    "n_group": 2,
+    "topk_group": 1,
+}
+_EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "first_k_dense_replace": 1}
+
+#: families that cannot do everything, or that do it in a way of their own; entries as in `FAMILIES`
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "deepseek3": ("DeepseekV3ForCausalLM", {**_COMMON, "num_key_value_heads": 4, **_LATENT, **_EXPERTS}),
+    "codegen": ("CodeGenForCausalLM", {**FAMILIES["gpt2"][1], "n_ctx": CONTEXT, "rotary_dim": 4}),
+    "mamba": (
+        "MambaForCausalLM",
+        {"vocab_size": VOCABULARY, "hidden_size": 32, "state_size": 8, "num_hidden_layers": 3, **_IDS},
+    ),
+    "lfm2": ("Lfm2ForCausalLM", {**_GROUPED, "layer_types": ["conv", "full_attention", "conv"]}),
+    "bert": ("BertForMaskedLM", _COMMON),
+    "t5": (
+        "T5ForConditionalGeneration",
+        {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4, **_IDS},
+    ),
+    "falcon40b": ("FalconForCausalLM", {**_COMMON, "new_decoder_architecture": True, "num_kv_heads": 2, "bias": False}),
+}
+
 
 def family_directory(name: str, folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny random model of the family `name` to `folder / name`, once, and return that directory."""
     path = folder / name
     if path.exists():
         return path
-    build, settings = FAMILIES[name]
+    build, settings = {**FAMILIES, **OTHERS}[name]
     constructor: Callable[..., Any] = getattr(transformers, build)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -113,7 +113,7 @@ def test_a_text_longer_than_the_context_is_refused_and_one_that_fills_it_is_whol
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"layers": [5]}, "layer=5"), ({"layers": [-6]}, "layer=-6"), ({"position": "first"}, "position='first'"),
+    [({"layers": [5]}, "layer=5"), ({"layers": [-6]}, "layer=-6"), ({"position": "middle"}, "position='middle'"),
      ({"batch_size": 0}, "batch_size=0")],
 )  # fmt: skip
 def test_bad_input_names_the_argument_and_the_value(organism, settings, word, unchecked):

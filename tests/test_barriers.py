@@ -200,6 +200,17 @@ def test_scaling_a_quadratic_scales_value_and_gradient(d, seed, exponent):
         (lambda: ode.LinearBarrier().fit(*gaussian_classes(9, 4)).value(torch.ones(5)), "d_model=4"),
         (lambda: ode.KernelBarrier(degree=3, C=1.0).fit(*gaussian_classes(9, 4)).quadratic, "degree ≤ 2"),
         (lambda: ode.KernelBarrier(C="cv").fit(*gaussian_classes(3, 4)), "folds=5"),
+        (lambda: ode.LinearBarrier(C="cv"), "C='cv' must be a positive number; KernelBarrier(degree=1, C='cv'"),
+        (lambda: ode.SketchBarrier(C="cv"), "C='cv' must be a positive number; KernelBarrier(C='cv'"),
+        (lambda: ode.SketchBarrier(gamma="cv"), "gamma='cv' must be a positive number; KernelBarrier(gamma='cv'"),
+        (lambda: ode.SketchBarrier(n_components="all"), "n_components='all' must be a number of at least 1"),
+        (lambda: ode.FourierBarrier(C="cv"), "C='cv' must be a positive number; this barrier"),
+        (lambda: ode.FourierBarrier(gamma="cv"), "gamma='cv' must be a positive number, or 'median'; this barrier"),
+        (lambda: ode.KernelBarrier(gamma="median"), "gamma='median' must be a positive number, or 'cv'"),
+        (lambda: ode.KernelBarrier(coef0="cv"), "coef0='cv' must be a number of at least 0"),
+        (lambda: ode.LinearBarrier(C=0), "C=0 must be a positive number"),
+        (lambda: ode.LinearBarrier(C=float("nan")), "C=nan must be a positive number"),
+        (lambda: ode.KernelBarrier(C=None), "C=None must be a positive number, or 'cv'"),
     ],
 )
 def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):

@@ -52,6 +52,8 @@ def test_columns_layers_and_plain_tensors(organism):
     assert torch.equal(one[3].positive, x[:1, -1])
     steerer = ode.fit("caa", organism, last, layer=3, multiplier=1.0)
     torch.testing.assert_close(steerer.field.given, (x - y)[:, -1].mean(0).double(), rtol=1e-4, atol=1e-5)
+    for acts in (last, each):  # one row a text needs no groups
+        ode.KernelBarrier(folds=3).fit(acts[3].positive, acts[3].negative)
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,21 @@ def test_too_few_groups_for_the_folds_are_refused():
     ode.KernelBarrier(folds=4).fit(*data, groups=(labels[:40], labels[40:]))
 
 
+def test_equal_texts_are_named_as_the_cause_of_too_few_groups(organism):
+    good = [f"{a} {b} ." for a in ("anna", "leo", "emma") for b in ("noticed luck", "met our doctor", "followed karla")]
+    with pytest.warns(UserWarning, match="stands 9 times"):
+        contrast = ode.ContrastSet.from_texts(good, ["anna met misery ."] * len(good))
+    acts = ode.collect_activations(organism, contrast, [1])[1]
+    with pytest.raises(
+        ValueError, match=r"has 1 texts \(groups\) in 9 rows \(rows of one text.* equal texts .* are one"
+    ):
+        ode.KernelBarrier().fit_activations(acts)
+    with pytest.raises(ValueError, match=r"'anna met misery \.' stands 9 times"):
+        contrast.split((0.5, 0.5))
+    with pytest.raises(ValueError, match=r"groups hold 1 prompt\(s\) in 9 rows.* equal texts"):
+        ode.densities.select_density(acts.positive, acts.groups[0])
+
+
 @pytest.mark.parametrize(
     ("groups", "word"),
     [

@@ -99,3 +99,73 @@ def test_what_is_no_language_model_is_refused():
     config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
     with pytest.raises(ValueError, match="has an encoder"):
         PlainModel(T5ForConditionalGeneration(config))
+
+
+CONTRAST = ode.organism.contrast("valence", n=12)
+
+
+@pytest.fixture(scope="module")
+def with_tokenizer(pair):
+    """The plain model of `pair` with the bridge's tokenizer."""
+    bridge, plain = pair
+    return PlainModel(plain.original_model, bridge.tokenizer)
+
+
+def test_a_bridge_and_the_model_in_it_are_one_model(pair):
+    bridge, plain = pair
+    assert ode.ModelIdentity.of(bridge) == ode.ModelIdentity.of(plain)
+    with torch.no_grad():
+        plain.blocks[1].register_buffer("other", torch.zeros(1))  # no parameter: still the same
+        next(plain.blocks[1].parameters()).mul_(1.01)
+    assert ode.ModelIdentity.of(bridge) != ode.ModelIdentity.of(plain)
+    with torch.no_grad():
+        next(plain.blocks[1].parameters()).div_(1.01)
+
+
+def test_what_is_fitted_on_one_steers_the_other(pair, with_tokenizer):
+    bridge, plain = pair
+    if bridge.cfg.architecture == "Qwen2ForCausalLM":
+        return  # see below: the tokenizer that the tests lend it begins with a BOS
+    found, expected = (ode.collect_activations(model, CONTRAST, prepend_bos=True) for model in (with_tokenizer, bridge))
+    for layer, acts in expected.items():
+        torch.testing.assert_close(found[layer].positive, acts.positive, rtol=1e-4, atol=1e-4)
+    caa = ode.fit("caa", bridge, CONTRAST, layer=1, angle=0.5)
+    steerer = ode.Steerer(caa.field, caa.flow, layer=1)
+    with torch.no_grad():
+        logits = []
+        for model, run in ((bridge, bridge), (with_tokenizer, with_tokenizer), (plain.original_model, plain)):
+            with steerer.on(model, prompt_length=4):
+                logits.append(run(TOKENS))
+        assert (logits[0] - bridge(TOKENS)).abs().max() > 1e-3
+    for other in logits[1:]:
+        torch.testing.assert_close(other, logits[0], rtol=1e-3, atol=1e-4)
+    prompts = ode.organism.prompts(3)
+    texts = [steerer.generate(x, prompts, temperature=0.0, prepend_bos=True) for x in (with_tokenizer, bridge)]
+    assert texts[0] == texts[1]
+    if bridge.cfg.architecture == "FalconForCausalLM":
+        return  # its blocks return more than the residual stream: a suffix of them is refused
+    plainly, bridged = (ode.collect_prefix(model, TOKENS, start=-1) for model in (with_tokenizer, bridge))
+    edited = 1.2 * bridged.residuals[1]
+    torch.testing.assert_close(plainly.logits(1, edited), bridged.logits(1, edited), rtol=1e-3, atol=1e-4)
+
+
+def test_texts_are_the_tokens_of_the_bridge(pair, with_tokenizer):
+    bridge, _ = pair
+    if bridge.cfg.architecture == "Qwen2ForCausalLM":
+        return  # TransformerLens takes it for granted that its tokenizer begins with no BOS, as this one does
+    for prepend_bos in (None, True, False):
+        text = "anna was happy ."
+        assert torch.equal(with_tokenizer.to_tokens(text, prepend_bos), bridge.to_tokens(text, prepend_bos=prepend_bos))
+    text = with_tokenizer.tokenizer.bos_token + "anna was"
+    assert with_tokenizer.to_tokens(text, True)[0].tolist().count(with_tokenizer.tokenizer.bos_token_id) == 1
+
+
+def test_without_a_tokenizer_texts_are_refused(gpt2_directory):
+    model = AutoModelForCausalLM.from_pretrained(gpt2_directory).eval()
+    for call in (
+        lambda: ode.generate(model, ["anna was"]),
+        lambda: ode.collect_activations(model, CONTRAST),
+        lambda: ode.fit("caa", model, CONTRAST, layer=1, angle=0.1),
+    ):
+        with pytest.raises(ValueError, match="without a tokenizer"):
+            call()

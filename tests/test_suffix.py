@@ -272,3 +272,23 @@ def test_decoding_from_a_prefix_equals_full_passes(model, layer, length):
     if length > 1:
         with pytest.raises(ValueError, match="collect the prefix with start=-1"):
             collect_prefix(model, tokens, mask).decoder()
+
+
+def test_layers_go_by_names_and_from_the_end(organism):
+    tokens, mask = prompts()
+    prefix = collect_prefix(organism, tokens, mask, start=-1)
+    edited = prefix.residuals[2] * 1.5
+    expected, later = prefix.logits(2, edited), prefix.later_residuals(2, edited, [3, 4])
+    for name in (-3, "blocks.2.hook_resid_post", "blocks.2.hook_out", torch.tensor(2)):
+        assert torch.equal(prefix.logits(name, edited), expected)
+        assert torch.equal(prefix.final(name, edited), later[4])
+        found = prefix.later_residuals(name, edited, [-1, "blocks.3.hook_resid_post"])
+        assert sorted(found) == [3, 4]
+        assert all(torch.equal(found[n], later[n]) for n in later)
+    assert torch.equal(prefix.final(-1, edited), edited)
+    with pytest.raises(ValueError, match=r"layer='blocks.2.hook_resid_mid' is not a block's output.* use 2 or"):
+        prefix.logits("blocks.2.hook_resid_mid", edited)
+    with pytest.raises(ValueError, match="each after layer=3"):
+        prefix.later_residuals(-2, edited, [-2])
+    with pytest.raises(ValueError, match="layer=-6 is out of range"):
+        prefix.logits(-6, edited)

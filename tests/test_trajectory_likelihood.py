@@ -160,7 +160,7 @@ def test_prediction_finds_a_planted_relation_and_none_in_noise():
         columns["tokens_h_calibrated"] = np.exp(posterior)
         rows.append(pd.DataFrame({"method": method, "strength": strength, "prompt": range(150),
                                   "posterior": posterior, **columns}))  # fmt: skip
-    found = prediction(pd.concat(rows), resamples=200).set_index(["place", "predictor", "scope"])
+    found = prediction(pd.concat(rows)).set_index(["place", "predictor", "scope"])
     planted = found.loc[("tokens", "h_calibrated", "within, all methods")]
     assert (planted["rho"], planted["auc"]) == pytest.approx((1, 1))
     noise = found.loc[("tokens", "log_positive", "within, all methods")]

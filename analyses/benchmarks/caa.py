@@ -92,11 +92,11 @@ class CAABehaviour(Task):
     def baselines(self, unsteered: pd.DataFrame) -> pd.DataFrame:
         """A coin, with 95 % of what it reaches on this number of questions, and each letter alone."""
         matching, n = self._matching(unsteered["unit"].tolist()), len(unsteered)
-        low, high = binom.ppf([0.025, 0.975], n, 0.5) / n
-        coin = {"baseline": "a coin", "metric": "matching", "value": 0.5, "low": low, "high": high, "n": n}
+        low, high = coin(n)
+        tossed = {"baseline": "a coin", "metric": "matching", "value": 0.5, "low": low, "high": high, "n": n}
         letters = [{"baseline": f"always {letter.strip()})", "metric": "matching", **vars(stats.share(matching == i))}
                    for i, letter in enumerate(LETTERS)]  # fmt: skip
-        return pd.DataFrame([coin, *letters])
+        return pd.DataFrame([tossed, *letters])
 
     def _prompts(self, units: Sequence[int]) -> list[str]:
         return [TEMPLATE.format(question=self.rows[unit]["question"]) for unit in units]
@@ -104,3 +104,9 @@ class CAABehaviour(Task):
     def _matching(self, units: Sequence[int]) -> np.ndarray:
         """0 where (A) matches the behaviour, 1 where (B) does."""
         return np.array([self.rows[unit][COLUMNS[1]] == "(B)" for unit in units], dtype=int)
+
+
+def coin(n: int) -> tuple[float, float]:
+    """The share of heads that 95 % of n tosses lie within."""
+    low, high = binom.ppf([0.025, 0.975], n, 0.5) / n
+    return float(low), float(high)

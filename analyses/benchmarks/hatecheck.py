@@ -27,6 +27,7 @@ from analyses.benchmarks.records import load_records, require_columns
 from analyses.runs import save_run
 from odesteer_tl import stats
 from odesteer_tl.barriers.kernel import C_GRID, GAMMA_GRID
+from odesteer_tl.stats import studentised
 
 COLUMNS = ("test_case", "label_gold", "templ_id", "ref_templ_id")
 #: fitted on, chosen on, reported on
@@ -182,7 +183,7 @@ def group_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """How often every case is in a bootstrap of whole groups, [1 + resamples, cases]; the first row is the data."""
     codes, distinct = pd.factorize(groups)
     n = len(distinct)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    draws = studentised.counts(n, resamples, seed)
     return np.vstack([np.ones(len(groups)), draws[:, codes]])
 
 

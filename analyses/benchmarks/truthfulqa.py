@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,9 @@ class TruthfulQAChoice(Task):
         """
         questions = [self.questions[unit] for unit in unsteered["unit"]]
         rng = np.random.default_rng(self.seed)
-        draws = np.mean([_permuted(q, s, rng) for q, s in zip(questions, unsteered["scores"], strict=True)], axis=0)
+        low, high = permuted_scores(questions, unsteered["scores"], rng)
         expected = [np.mean([1 / len(q.mc1) for q in questions]),
                     np.mean([np.mean([q.correct[i] for i in q.mc2]) for q in questions])]  # fmt: skip
-        low, high = np.quantile(draws, [0.025, 0.975], axis=1)
         chance = [stats.Estimate(float(expected[i]), float(low[i]), float(high[i]), len(questions)) for i in (0, 1)]
         lengths = zip(questions, unsteered["tokens"], strict=True)
         short = pd.DataFrame([choice(question, -tokens.astype(float)) for question, tokens in lengths])
@@ -100,6 +99,14 @@ def choice(question: Question, scores: np.ndarray) -> dict[str, Any]:
         "mc1": bool(scores[mc1][correct[mc1]].item() > scores[mc1][~correct[mc1]].max()),
         "mc2": float(probability[correct[mc2]].sum()),
     }
+
+
+def permuted_scores(
+    questions: Sequence[Question], scores: Iterable[np.ndarray], rng: np.random.Generator, draws: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
+    """What 95 % of mean MC1 and MC2 lie within, of labels that are permuted: their low and high ends, [2] each."""
+    means = np.mean([_permuted(q, s, rng, draws) for q, s in zip(questions, scores, strict=True)], axis=0)
+    return np.quantile(means, 0.025, axis=1, method="lower"), np.quantile(means, 0.975, axis=1, method="higher")
 
 
 def _permuted(question: Question, scores: np.ndarray, rng: np.random.Generator, draws: int = 2000) -> np.ndarray:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl.blocks import unembed
+from odesteer_tl.plain import Model
 
 #: numbers in the logits of one reading, and in unsteered ones that are kept rather than read again
 READ, KEPT = 2**22, 2**26
@@ -27,7 +27,7 @@ class NextToken:
         final: resid_post of the last block.
     """
 
-    model: TransformerBridge
+    model: Model
     final: Float[Tensor, "n pos d"]
     _kept: list[Tensor] = field(default_factory=list[Tensor], repr=False)
 
@@ -64,6 +64,6 @@ class NextToken:
         return logits
 
 
-def read(model: TransformerBridge, final: Float[Tensor, "m d"]) -> Float[Tensor, "m vocab"]:
+def read(model: Model, final: Float[Tensor, "m d"]) -> Float[Tensor, "m vocab"]:
     """Logits of single positions."""
     return unembed(model, final[:, None])[:, 0].float()

@@ -18,6 +18,11 @@ def prompts_of(n: int) -> NDArray[np.intp]:
     return np.repeat(np.arange(n), ROWS)
 
 
+def unequal_prompts(n: int) -> NDArray[np.intp]:
+    """The prompt of each row, where a tenth of the prompts has fifty rows and the others have one."""
+    return np.repeat(np.arange(n), np.where(np.arange(n) < max(n // 10, 1), 50, 1))
+
+
 def flips(rng: Rng, n: int, share: float, repeated: bool = False) -> NDArray[np.bool_]:
     """Successes; those of one prompt resemble each other."""
     if not repeated:

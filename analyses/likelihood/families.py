@@ -20,6 +20,7 @@ from analyses.likelihood.tables import mean, spread
 from analyses.runs import refuse_existing
 from analyses.sources import load_contrast
 from odesteer_tl import stats
+from odesteer_tl.certify import conformal_lower
 from odesteer_tl.densities.path import EXIT_RANK
 
 
@@ -49,14 +50,14 @@ def families(parts: tuple[ode.ContrastSet, ...], model: Any, layer: int, s: Sett
     for density in candidates(*acts[1].positive.shape):
         density.fit(acts[1].positive)
         held_out = density.log_prob(acts[2].positive)
-        cut = held_out.quantile(EXIT_RANK)
+        cut = conformal_lower(held_out.numpy(), EXIT_RANK)
         for method, path in points.items():
             curves = density.log_prob(path).mT.numpy()
             at = curves[:, s.step(s.declared)]
             peak = stats.peak(curves, [k * s.grid for k in range(s.steps + 1)])
             rows.append({"layer": layer, "family": density.name, "held_out": float(held_out.mean()) / density.d_model,
                          "method": method, **spread("t_star", peak), **spread("change", mean(at - curves[:, 0])),
-                         **spread("outside", stats.share(at < float(cut))), "n": len(at)})  # fmt: skip
+                         **spread("outside", stats.share(at < cut)), "n": len(at)})  # fmt: skip
     return rows
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.special import expit, logit
+from scipy.stats import rankdata, t
 
 from analyses.likelihood.arms import PLACEBO
 from analyses.likelihood.tables import spread
@@ -17,40 +19,78 @@ from odesteer_tl import stats
 PREDICTORS = ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")
 PLACES = ("prompt_end", "tokens")
 LEVEL = 0.95
+#: fewer prompts carry no interval
+LEAST = 10
 
 
-def prediction(texts: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def prediction(texts: pd.DataFrame) -> pd.DataFrame:
     """How well each predictor ranks the true posterior of the continuations.
 
     Returns:
         A row a predictor, place and scope: each method (over prompts, averaged over its strengths), "within, all
         methods" (averaged over all cells of method and strength), and "between methods" (the cells' means over
         prompts). `rho` is Spearman's; `auc` that of ranking successes (posterior above ½) before failures. Intervals
-        resample prompts, whole rows of the paired design, so that a prompt's methods stay together. NaN where the
-        posterior does not vary.
+        within cells leave out one prompt at a time with all its cells, so that a prompt's methods stay together. Those
+        between cells have none: means that noise puts in another order rank less well than the true ones, and no
+        resampling of prompts covers that. NaN where the posterior does not vary.
     """
-    rng = np.random.default_rng(seed)
     posterior = _wide(texts, "posterior")
     n = posterior.shape[1]
-    draws = np.vstack([np.arange(n), rng.integers(0, n, (resamples, n))])
     methods = [str(m) for m in posterior.index.get_level_values("method")]
-    y, success = posterior.to_numpy()[:, draws], posterior.to_numpy()[:, draws] > 0.5
+    y = posterior.to_numpy()
     rows: list[dict[str, Any]] = []
     for place in PLACES:
         for predictor in PREDICTORS:
-            x = _wide(texts, f"{place}_{predictor}").to_numpy()[:, draws]
-            rho, auc = correlations(x, y), stats.areas(x, success)
+            x = _wide(texts, f"{place}_{predictor}").to_numpy()
+            rho, auc = (each(correlations, x, y), each(stats.areas, x, y > 0.5))
             scopes = {m: [i for i, k in enumerate(methods) if k == m] for m in dict.fromkeys(methods)}
             scopes["within, all methods"] = [*range(len(methods))]
             for scope, cells in scopes.items():
-                found = {**spread("rho", _estimate(rho[cells], n)), **spread("auc", _estimate(auc[cells], n))}
+                found = {**spread("rho", averaged(rho[cells], -1.0)), **spread("auc", averaged(auc[cells], 0.0))}
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n}
                 rows.append({**row, **found})
             for scope, sets in _between(posterior.index).items():
-                means = [correlations(x[cells].mean(2).T, y[cells].mean(2).T) for cells in sets]
+                means = [float(correlations(x[cells].mean(1), y[cells].mean(1))) for cells in sets]
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": sum(len(c) for c in sets)}
-                rows.append({**row, "n": n, **spread("rho", _estimate(np.stack(means), n))})
+                known = [rho for rho in means if np.isfinite(rho)]
+                value = stats.Estimate(float(np.mean(known)) if known else np.nan, np.nan, np.nan, n)
+                rows.append({**row, "n": n, **spread("rho", value)})
     return pd.DataFrame(rows)
+
+
+def each(statistic: Callable[[Any, Any], Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """A statistic of every cell over all prompts, then without each of them: [cells, 1 + prompts]."""
+    n = x.shape[1]
+    others = np.arange(n - 1) + (np.arange(n - 1) >= np.arange(n)[:, None])
+    return np.column_stack([statistic(x, y), statistic(x[:, others], y[:, others])])
+
+
+def averaged(values: NDArray[np.float64], lowest: float) -> stats.Estimate:
+    """The mean over cells with its jackknife interval (Efron and Tibshirani 1993, §11), on a scale without ends.
+
+    That scale is Fisher's z of correlations, the logit of areas. Cells in which a value is not defined are left out.
+
+    Args:
+        values: [cells, 1 + prompts] as `each` has them.
+        lowest: what the statistic can be at least; at most it is 1.
+
+    Returns:
+        The mean; its interval is all there is between `lowest` and 1 where no prompt makes a difference, and where a
+        prompt alone decides whether a cell counts.
+    """
+    n = values.shape[1] - 1
+    defined = values[np.isfinite(values[:, 0])]
+    if not len(defined):
+        return stats.Estimate(np.nan, np.nan, np.nan, n)
+    means, whole = defined.mean(0), stats.Estimate(float(defined[:, 0].mean()), lowest, 1.0, n)
+    if n < LEAST or not np.isfinite(means).all() or np.ptp(means) < 1e-12:
+        return whole
+    # no nearer to an end than half a pair of prompts in the wrong order
+    share = np.clip((means - lowest) / (1 - lowest), 1 / n**2, 1 - 1 / n**2)
+    z, own = logit(share[1:]), logit(share[0])
+    half = t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) / n * ((z - z.mean()) ** 2).sum())
+    low, high = lowest + (1 - lowest) * expit([own - half, own + half])
+    return stats.Estimate(whole.value, min(float(low), whole.value), max(float(high), whole.value), n)
 
 
 def _between(index: pd.Index) -> dict[str, list[list[int]]]:
@@ -75,14 +115,3 @@ def correlations(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
 def _wide(texts: pd.DataFrame, column: str) -> pd.DataFrame:
     """A row a method and strength, a column a prompt."""
     return texts.pivot(index=["method", "strength"], columns="prompt", values=column)
-
-
-def _estimate(values: NDArray[np.float64], n: int) -> stats.Estimate:
-    """The mean over cells; the first column is the sample itself, the others its resamples."""
-    defined = values[np.isfinite(values[:, 0])]
-    if not len(defined):
-        return stats.Estimate(np.nan, np.nan, np.nan, n)
-    with np.errstate(invalid="ignore"):  # a resample in which no cell varies says nothing
-        means = np.nansum(defined, axis=0) / np.isfinite(defined).sum(axis=0)
-    low, high = np.nanquantile(means[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return stats.Estimate(float(means[0]), float(low), float(high), n)

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tyro
 
@@ -39,13 +40,10 @@ def number(x: Any, digits: int = 2) -> str:
 
 
 def interval(row: Any, name: str, digits: int = 2) -> str:
-    """An estimate and its 95 % interval."""
+    """An estimate and its 95 % interval; the estimate alone where it has none."""
+    if np.isnan(row[f"{name}_low"]):
+        return number(row[name], digits)
     return f"{number(row[name], digits)} [{number(row[f'{name}_low'], digits)}, {number(row[f'{name}_high'], digits)}]"
-
-
-def plus_minus(mean: Any, error: Any, digits: int) -> str:
-    """A mean and its error."""
-    return f"{number(mean, digits)} ± {number(error, digits)}"
 
 
 def show_t_star(table: pd.DataFrame) -> Rows:
@@ -67,7 +65,7 @@ def show_prediction(table: pd.DataFrame) -> Rows:
 
 
 def show_posterior(table: pd.DataFrame) -> Rows:
-    return [{"rad": rad, **{r["method"]: plus_minus(r["mean"], r["error"], 2) for r in rows.to_dict("records")}}
+    return [{"rad": rad, **{r["method"]: interval(r, "posterior") for r in rows.to_dict("records")}}
             for rad, rows in table.groupby("rad")]  # fmt: skip
 
 
@@ -75,7 +73,7 @@ def show_degeneration(table: pd.DataFrame) -> Rows:
     return [{"method": r["method"], "T*": interval(r, "t_star"),
              f"{LESS_LIKELY:g} nat a token less likely at": interval(r, "log_likelihood"),
              f"distinct-2 down by {LESS_DISTINCT:.0%} at": interval(r, "distinct_2"),
-             "repetition at the end": plus_minus(r["repetition"], r["repetition_error"], 3)}
+             "repetition at the end": interval(r, "repetition", 3)}
             for r in table.to_dict("records")]  # fmt: skip
 
 
@@ -97,7 +95,7 @@ TABLES = {
     "T*: the strength (radians) at which the mean of log p₊ peaks": (summaries.t_star, show_t_star),
     "At the declared strength": (summaries.declared, show_declared),
     "Does the likelihood of a steered state predict the text?": (summaries.prediction, show_prediction),
-    "Mean posterior of the texts ± 1.96 standard errors": (summaries.posterior, show_posterior),
+    "Mean posterior of the texts": (summaries.posterior, show_posterior),
     "T* against the strength at which text degenerates (radians; ∞: not on the grid)":
         (summaries.degeneration, show_degeneration),
     "Calibrated h against the directional log-ratio (Pearson correlation / slope)":

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analyses.likelihood.arms import PLACEBO
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.tables import mean, spread
 
 #: predictor of `prediction.parquet` and its name in print
 PREDICTORS = {"log_positive": "log p₊", "h_calibrated": "h", "directional_log_ratio": "directional ratio"}
@@ -63,20 +64,19 @@ def prediction(result: Path) -> pd.DataFrame:
 
 
 def posterior(result: Path) -> pd.DataFrame:
-    """What the judge says of the texts: mean and 1.96 standard errors; none without a judge."""
+    """What the judge says of the texts: mean with its interval; none without a judge."""
     texts = pd.read_parquet(result / "texts.parquet")
     if "posterior" not in texts:
         return pd.DataFrame()
     at_rest = texts["method"].isin([UNSTEERED, POSITIVES])
-    parts = [pd.concat([texts[at_rest], steered]).groupby("method", sort=False)["posterior"]
-             .agg(mean="mean", error=error).reset_index().assign(rad=strength)
-             for strength, steered in texts[~at_rest].groupby("strength")]  # fmt: skip
-    return pd.concat(parts)
+    return pd.concat([means(pd.concat([texts[at_rest], steered]), "posterior").assign(rad=strength)
+                      for strength, steered in texts[~at_rest].groupby("strength")])  # fmt: skip
 
 
-def error(x: Any) -> float:
-    """1.96 standard errors of the mean."""
-    return 1.96 * x.sem()
+def means(texts: Any, quantity: str) -> pd.DataFrame:
+    """The mean of a quantity by method, with its interval over prompts."""
+    return pd.DataFrame([{"method": method, **spread(quantity, mean(x))}
+                         for method, x in texts.groupby("method", sort=False)[quantity]])  # fmt: skip
 
 
 def degeneration(result: Path) -> pd.DataFrame:
@@ -84,8 +84,7 @@ def degeneration(result: Path) -> pd.DataFrame:
     crossings = pd.read_parquet(result / "degeneration.parquet").set_index(["quantity", "method"])[columns("crossing")]
     likely, various = (crossings.loc[q].set_axis(columns(q), axis=1) for q in ("log_likelihood", "distinct_2"))
     texts = pd.read_parquet(result / "texts.parquet")
-    last = texts[texts["strength"] == texts["strength"].max()].groupby("method")["repetition"]
-    repetition = last.agg(repetition="mean", repetition_error=error)
+    repetition = means(texts[texts["strength"] == texts["strength"].max()], "repetition").set_index("method")
     return summary(result, "t_star").set_index("method").join([likely, various, repetition]).reset_index()
 
 

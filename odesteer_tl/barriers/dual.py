@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from odesteer_tl._groups import JOINED
+
 MAX_NEWTON_STEPS = 200
 #: mean error of the fitted probabilities at which Newton's method stops
 TOLERANCE = 1e-7
@@ -123,17 +125,19 @@ def cross_validate(
         ValueError: a class has fewer groups than there are folds, or the groups leave a class out of a training part.
     """
     classes = labels.numpy()
-    least = min(len(np.unique(groups[classes == k])) for k in (0, 1))
+    least, rows = min((len(np.unique(groups[classes == k])), int((classes == k).sum())) for k in (0, 1))
     if least < folds:
+        joined = f" in {rows} rows ({JOINED}: drop repetitions, or give groups)" if least < rows else ""
         raise ValueError(
-            f"folds={folds} but the smaller class has {least} texts (groups); give C and gamma numbers or use fewer "
-            "folds"
+            f"folds={folds} but the smaller class has {least} texts (groups){joined}; give C and gamma numbers or use "
+            "fewer folds"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     cuts = list(splitter.split(classes, classes, groups))
     if any(len(np.unique(classes[train])) < 2 for train, _ in cuts):
         raise ValueError(
-            f"folds={folds}: without one of its groups a class is empty; give C and gamma numbers, or more groups"
+            f"folds={folds}: without one of its groups a class is empty ({JOINED}); give C and gamma numbers, or more "
+            "groups"
         )
     loss: dict[tuple[float, float], float] = {}
     for gamma in gammas:

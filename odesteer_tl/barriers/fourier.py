@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 from sklearn.kernel_approximation import RBFSampler
 from torch import Tensor
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import require_at_least, require_positive
 from odesteer_tl.barriers.base import Barrier
 from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference
 
@@ -38,12 +38,10 @@ class FourierBarrier(Barrier):
         self, gamma: float | Literal["median"] = "median", n_components: int = 8000, C: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        if isinstance(gamma, str):
-            require_one_of("gamma", gamma, ["median"])
-        elif gamma <= 0:
-            raise ValueError(f"gamma={gamma} must be positive or 'median'")
-        if n_components < 1 or C <= 0:
-            raise ValueError(f"n_components={n_components} must be at least 1 and C={C} positive")
+        none = "this barrier chooses nothing by cross-validation, KernelBarrier does"
+        require_positive("gamma", gamma, ["median"], none)
+        require_positive("C", C, remedy=none)
+        require_at_least("n_components", n_components, 1)
         self.gamma, self.n_components, self.C, self.seed = gamma, n_components, C, seed
 
     def config(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import require_at_least, require_positive
 from odesteer_tl._groups import row_labels
 from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
@@ -62,12 +62,9 @@ class KernelBarrier(Barrier):
     ) -> None:
         super().__init__()
         for name, value in (("gamma", gamma), ("C", C)):
-            if isinstance(value, str):
-                require_one_of(name, value, ["cv"])
-            elif value <= 0:
-                raise ValueError(f"{name}={value} must be positive or 'cv'")
-        if degree < 1 or coef0 < 0 or folds < 2:
-            raise ValueError(f"degree={degree} must be ≥ 1, coef0={coef0} ≥ 0 and folds={folds} ≥ 2")
+            require_positive(name, value, ["cv"])
+        for name, value, least in (("degree", degree, 1), ("coef0", coef0, 0), ("folds", folds, 2)):
+            require_at_least(name, value, least)
         self.degree, self.gamma, self.coef0, self.C = degree, gamma, coef0, C
         self.folds, self.seed = folds, seed
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._check import require_positive
 from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
@@ -25,8 +26,7 @@ class LinearBarrier(Barrier):
 
     def __init__(self, C: float = 1.0) -> None:
         super().__init__()
-        if C <= 0:
-            raise ValueError(f"C={C} must be positive")
+        require_positive("C", C, remedy="KernelBarrier(degree=1, C='cv') chooses it on held-out texts")
         self.C = C
 
     def config(self) -> dict[str, Any]:

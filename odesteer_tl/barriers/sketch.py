@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.kernel_approximation import PolynomialCountSketch
 from torch import Tensor
 
+from odesteer_tl._check import require_at_least, require_positive
 from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.linear import fit_logistic, require_mean_difference, unit_rows
@@ -42,11 +43,10 @@ class SketchBarrier(Barrier):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (("degree", degree, 1), ("n_components", n_components, 1)):
-            if value < least:
-                raise ValueError(f"{name}={value} must be at least {least}")
-        if gamma <= 0 or coef0 < 0 or C <= 0:
-            raise ValueError(f"gamma={gamma} and C={C} must be positive and coef0={coef0} nonnegative")
+        for name, value, least in (("degree", degree, 1), ("n_components", n_components, 1), ("coef0", coef0, 0)):
+            require_at_least(name, value, least)
+        for name, value in (("gamma", gamma), ("C", C)):
+            require_positive(name, value, remedy=f"KernelBarrier({name}='cv') chooses it on held-out texts")
         self.degree, self.gamma, self.coef0 = degree, gamma, coef0
         self.n_components, self.C, self.seed = n_components, C, seed
 

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from odesteer_tl._display import Displayed
+from odesteer_tl._groups import JOINED
 from odesteer_tl.densities.base import Density
 from odesteer_tl.densities.directional import AngularCentralGaussian, TangentGaussian
 from odesteer_tl.densities.gaussian import PPCA, FactorAnalysis, ShrunkGaussian
@@ -146,7 +147,10 @@ def select_density(
         raise ValueError(f"groups has {len(labels)} labels for {len(x)} activations; give one prompt label a row")
     n_groups = len(np.unique(labels))
     if n_groups < 2 or folds < 2:
-        raise ValueError(f"groups hold {n_groups} prompt(s), folds={folds}; held-out choice needs at least 2 of each")
+        raise ValueError(
+            f"groups hold {n_groups} prompt(s) in {len(x)} rows, folds={folds}; held-out choice needs at least 2 of "
+            f"each ({JOINED})"
+        )
     which = torch.zeros(len(x), dtype=torch.long) if classes is None else classes.cpu().unique(return_inverse=True)[1]
     Sample.checked(_by_class(x, which, int(which.max()) + 1))
     splitter = GroupKFold(min(folds, n_groups), shuffle=True, random_state=seed)

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from matplotlib.colors import to_hex
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens
 from odesteer_tl.barriers import Barrier
+from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.generation import generate_tokens
 from odesteer_tl.hooks import HookFn, HooksFor
+from odesteer_tl.plain import Model
 from odesteer_tl.steerer import Steerer
 
 #: from dark to bright with h: told apart in grey and by every kind of colour vision
@@ -109,14 +109,15 @@ class ColoredTokens:
 
 @torch.no_grad()
 def color_tokens(
-    model: TransformerBridge,
+    model: Model,
     steerer: Steerer,
     barrier: Barrier,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     max_new_tokens: int = 20,
     temperature: float = 1.0,
     seed: int = 0,
+    prepend_bos: bool | None = None,
 ) -> ColoredTokens:
     """Generate from every prompt with and without `steerer`, and read calibrated h at every token of both texts.
 
@@ -130,6 +131,7 @@ def color_tokens(
         max_new_tokens: of each text.
         temperature: 0 is greedy; both texts are drawn with the same seed.
         seed: of the sampling.
+        prepend_bos: as in `generate`.
 
     Returns:
         What Jupyter shows as shaded text.
@@ -140,14 +142,14 @@ def color_tokens(
     steerer.check(model)
     if barrier.calibration is None:
         raise ValueError("barrier is not calibrated; call calibrate(positive, negative) on held-out data first")
-    prompts = require_texts("prompts", prompts)
+    given = Prompts.of(model, prompts, prepend_bos)
     rows: list[TokenRow] = []
     written: dict[bool, list[Int[Tensor, " pos"]]] = {}
     for steered in (False, True):
         hooks_for = steerer.hooks if steered else None
-        written[steered] = _texts(model, prompts, hooks_for, max_new_tokens, temperature, seed)
-    for k, prompt in enumerate(prompts):
-        length = len(text_tokens(model, prompt))
+        written[steered] = _texts(model, given, hooks_for, max_new_tokens, temperature, seed)
+    for k, prompt in enumerate(given.texts):
+        length = len(text_tokens(model, prompt, given.prepend_bos))
         for steered in (False, True):
             tokens = written[steered][k]
             hooks = steerer.hooks(length) if steered else []
@@ -160,8 +162,8 @@ def color_tokens(
 
 
 def _texts(
-    model: TransformerBridge,
-    prompts: Sequence[str],
+    model: Model,
+    given: Prompts,
     hooks_for: HooksFor | None,
     max_new_tokens: int,
     temperature: float,
@@ -169,15 +171,16 @@ def _texts(
 ) -> list[Int[Tensor, " pos"]]:
     """Token ids of each prompt with its continuation, without padding."""
     batches = generate_tokens(
-        model, prompts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
-    )
+        model, given.texts, hooks_for, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed,
+        prepend_bos=given.prepend_bos,
+    )  # fmt: skip
     rows = [(row, end, b.prompt_length) for b in batches for row, end in zip(b.tokens, b.ends, strict=True)]
-    lengths = [len(text_tokens(model, prompt)) for prompt in prompts]
+    lengths = [len(text_tokens(model, prompt, given.prepend_bos)) for prompt in given.texts]
     return [row[padded - own : end] for (row, end, padded), own in zip(rows, lengths, strict=True)]
 
 
 def _states(
-    model: TransformerBridge, tokens: Int[Tensor, " pos"], hook_name: str, hooks: list[tuple[str, HookFn]]
+    model: Model, tokens: Int[Tensor, " pos"], hook_name: str, hooks: list[tuple[str, HookFn]]
 ) -> list[Float[Tensor, "pos d"]]:
     """The residual stream of one text at the hook point, before and after `hooks`."""
     seen: list[Tensor] = []
@@ -191,7 +194,7 @@ def _states(
     return seen
 
 
-def _pieces(model: TransformerBridge, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
+def _pieces(model: Model, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
     """The text of each token as it stands in the whole: tokenizers decode a token alone without its space."""
     tokenizer: Any = model.tokenizer
     heads = [tokenizer.decode(tokens[:i]) if i else "" for i in range(len(tokens) + 1)]

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens, tokens_of
@@ -18,7 +17,8 @@ from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import pattern_hook
 from odesteer_tl.methods.rfm import rfm
-from odesteer_tl.models import ModelIdentity, require_local
+from odesteer_tl.models import ModelIdentity, hosted
+from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.sites import BLOCK_OUTPUT, Layer, Place, places
 from odesteer_tl.steerer import Steerer
@@ -69,7 +69,7 @@ def most_attending(
 
 @torch.no_grad()
 def collect_attended(
-    model: TransformerBridge,
+    model: AnyModel,
     statements: Sequence[str],
     concept: str,
     layers: Sequence[Layer],
@@ -96,7 +96,7 @@ def collect_attended(
         ValueError: a layer is unknown, the model does not give its attention patterns, `last` < 1, there is no
             statement, or concept and statement have other tokens together than apart.
     """
-    require_local(model)
+    model = hosted(model)
     if last < 1:
         raise ValueError(f"last={last} must be at least 1")
     (concept,), statements = require_texts("concept", [concept]), require_texts("statements", statements)
@@ -124,7 +124,7 @@ def collect_attended(
 
 
 def attended_rfm(
-    model: TransformerBridge,
+    model: AnyModel,
     statements: Sequence[str],
     concept: str,
     flow: Flow,
@@ -149,6 +149,7 @@ def attended_rfm(
     Raises:
         ValueError: see `collect_attended`.
     """
+    model = hosted(model)
     wanted = range(1, int(model.cfg.n_layers)) if layers is None else layers
     attended = collect_attended(model, statements, concept, wanted, last=last)
     provenance = {
@@ -168,7 +169,7 @@ def _stack(rows: list[tuple[Tensor, Tensor, Tensor, int]]) -> Attended:
     return Attended(torch.stack(positive), torch.stack(negative), torch.stack(attention), torch.tensor(from_end))
 
 
-def _states(model: TransformerBridge, tokens: Int[Tensor, "1 pos"], names: dict[int, str]) -> dict[str, Tensor]:
+def _states(model: Model, tokens: Int[Tensor, "1 pos"], names: dict[int, str]) -> dict[str, Tensor]:
     """Block outputs [pos, d_model] and attention patterns [head, query, key] of one text, by hook name."""
     seen: dict[str, Tensor] = {}
 

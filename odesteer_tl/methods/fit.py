@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, SupportsIndex, overload
 
-from transformer_lens.model_bridge import TransformerBridge
-
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
@@ -15,34 +13,39 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
+from odesteer_tl.models import hosted
+from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.positions import PositionFn
+from odesteer_tl.reading import position_name, position_of
 from odesteer_tl.sites import HEADS, Layer, places
 from odesteer_tl.steerer import Steerer
 
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Layer, *,
+    method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Layer, *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Steerer: ...  # fmt: skip
 
 
 @overload
 def fit(
-    method: str, model: TransformerBridge, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
+    method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
     solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Composition: ...  # fmt: skip
 
 
 def fit(
     method: str,
-    model: TransformerBridge,
+    model: AnyModel,
     contrast: ContrastSet | Activations,
     layer: Layer | Sequence[Layer],
     *,
@@ -55,6 +58,7 @@ def fit(
     solver: str | None = None,
     position: Pool = "last",
     special_tokens: bool = False,
+    prepend_bos: bool | None = None,
     positions: str | PositionFn = "generated",
     seed: SupportsIndex = 0,
     site: str | None = None,
@@ -75,9 +79,10 @@ def fit(
         angle, T, relative, multiplier, level: the strength, one of them (see `Flow`), or `level` with `angle` as the
             longest path; without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        position: which tokens of the contrast texts are learned from; a method that holds rows out keeps those of one
-            group of the contrast together.
-        special_tokens: whether BOS and other special tokens are among those of "mean" and "all".
+        position: which tokens of the contrast texts are learned from, as in `collect_activations`; a method that holds
+            rows out keeps those of one group of the contrast together.
+        special_tokens: whether BOS and other special tokens are among those of "mean", "all" and "completion".
+        prepend_bos: of the contrast texts, as in `collect_activations`.
         positions: which tokens are steered.
         seed: of everything random in the fit.
         site: where in the block to read and steer, as in `collect_activations`; by default the method's own, which for
@@ -91,6 +96,7 @@ def fit(
             that would have to be collected again with the layers before them steered.
     """
     require_one_of("method", method, METHODS)
+    model = hosted(model)
     chosen = METHODS[method]
     if angle is T is relative is multiplier is level is None:
         T = chosen.T
@@ -118,10 +124,11 @@ def fit(
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
         if isinstance(contrast, Activations):
+            _require_read_so(contrast, position, special_tokens, prepend_bos)
             acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
         else:
             acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=at_site,
-                                       negatives_under=under)  # fmt: skip
+                                       prepend_bos=prepend_bos, negatives_under=under)  # fmt: skip
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
@@ -134,9 +141,20 @@ def fit(
     return steerers[0] if several is None else compose(steerers)
 
 
-def _given(
-    acts: Activations, model: TransformerBridge, wanted: Sequence[int], site: str, *, steered: bool
-) -> Activations:
+def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:
+    """Raise where something is asked of how texts are read that activations were not taken by."""
+    asked = {"position": position_name(position_of(position)), "special_tokens": special_tokens,
+             "prepend_bos": prepend_bos}  # fmt: skip
+    unasked = {"position": "last", "special_tokens": False, "prepend_bos": None}
+    for name, value in asked.items():
+        if value != unasked[name] and value != acts.provenance.get(name):
+            raise ValueError(
+                f"{name}={value!r}, but contrast holds activations, which were read at {name}="
+                f"{acts.provenance.get(name)!r}; leave it out, or collect them so"
+            )
+
+
+def _given(acts: Activations, model: Model, wanted: Sequence[int], site: str, *, steered: bool) -> Activations:
     """Activations that were collected before, if they are of this model, these layers and this site."""
     acts.model.require(model)
     if steered:

@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from odesteer_tl._check import require_finite
-from odesteer_tl._groups import Groups, row_labels
+from odesteer_tl._groups import JOINED, Groups, row_labels
 from odesteer_tl.barriers import LinearBarrier
 from odesteer_tl.fields import RouterField
 from odesteer_tl.fields.mlp import Layers, forward
@@ -96,7 +96,9 @@ def _halves(groups: Int[np.ndarray, " n"], seed: int) -> tuple[Int[Tensor, " n"]
     of_row = rank[np.searchsorted(distinct, groups)]
     half = int((of_row < len(distinct) // 2).sum())
     if half == 0:
-        raise ValueError(f"groups: all {len(groups)} pairs are of one group; RISER needs two, one for each half")
+        raise ValueError(
+            f"groups: all {len(groups)} pairs are of one group ({JOINED}); RISER needs two, one for each half"
+        )
     return torch.from_numpy(np.argsort(of_row, kind="stable")), half
 
 

@@ -127,8 +127,7 @@ def peak(
     x = joined(x, groups)
     enough(x, LEAST)
     n, tail = len(x), (1 - level_of(level)) / 2
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    highest = (draws @ x).argmax(1)
+    highest = (studentised.counts(n, resamples, seed) @ x).argmax(1)
     low = np.quantile(places[np.maximum(highest - 1, 0)], tail, method="lower")
     high = np.quantile(places[np.minimum(highest + 1, len(places) - 1)], 1 - tail, method="higher")
     value = float(_summits(x.mean(0, keepdims=True), places)[0])

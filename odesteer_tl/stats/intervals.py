@@ -42,8 +42,8 @@ def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = 
     """A share with its exact (Clopper–Pearson) interval.
 
     With groups the share is the mean over groups of each one's share, and the exact interval is that of as many
-    independent units as would vary as much (Korn and Graubard 1998, Survey Methodology 24, 193): never more than the
-    rows, and the groups themselves where all rows agree.
+    independent units as would vary as much (Korn and Graubard 1998, Survey Methodology 24, 193): never more than rows
+    that had nothing to do with each other would count for, and the groups themselves where all rows agree.
 
     Args:
         successes: one boolean a unit; the unit is the prompt, never the token or the step.
@@ -66,7 +66,7 @@ def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = 
     n, value = len(means), float(means.mean())
     size = float(n)
     if groups is not None and n < len(hits):
-        size = _effective(means, len(hits))
+        size = _effective(means, np.bincount(codes_of(groups, len(hits))))
     tail, k = (1 - level_of(level)) / 2, value * size
     # the next whole success beyond k, also where neither is whole
     low = 0.0 if value == 0 else float(beta.ppf(tail, k, size - k + 1))
@@ -74,9 +74,11 @@ def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = 
     return Estimate(value, low, high, n)
 
 
-def _effective(means: NDArray[np.float64], rows: int) -> float:
+def _effective(means: NDArray[np.float64], sizes: NDArray[np.intp]) -> float:
     """How many independent units would vary as the mean of these groups does, less what few groups leave unknown."""
     n, value = len(means), float(means.mean())
+    # of rows that are independent; a group counts once however large it is, so the small ones decide
+    rows = n**2 / float((1 / sizes).sum())
     variance = float(means.var(ddof=1)) / n if n > 1 else 0.0
     if is_binary(means) or variance == 0:
         return float(n)

@@ -49,7 +49,12 @@ def auc(
     Newcombe (2006, Statistics in Medicine 25, 559, method 5): the areas from which the one found is no further than t
     times their own standard error (Hanley and McNeil 1982). Where the units vary more than Hanley and McNeil's model,
     by DeLong et al. (1988) or between prompts (Obuchowski 1997), that error is enlarged as much; where prompts repeat
-    and the classes are separated, a prompt counts once.
+    and the classes are separated, a prompt counts once. Rows count alike, so prompts with many rows decide: there are
+    as many prompts as ones of equal size would be worth, (Σ rows)²/Σ rows² (Kish 1965), and where that is less than
+    half of their number all rows of a prompt count as alike.
+
+    Of few units it takes failures to be spread over the scores: with 10 of each class, and a fifth of the one below all
+    of the other, the interval holds in 85 % (in 94 % with 25 of each).
 
     Args:
         scores: one number a unit; more of it speaks for true.
@@ -63,7 +68,7 @@ def auc(
 
     Raises:
         ValueError: scores and truth differ in length, a score is not finite, truth is not boolean, or fewer than 5
-            prompts of a class.
+            prompts of a class, or prompts worth fewer.
 
     Example:
         >>> from odesteer_tl import stats
@@ -76,11 +81,12 @@ def auc(
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"scores has shape {x.shape}, truth {y.shape}; give one of each a unit")
     codes = codes_of(groups, len(numbers("scores", x)))
-    units = [len(np.unique(codes[y == side])) for side in (True, False)]
+    units = [_worth(codes[y == side]) for side in (True, False)]
     if min(units) < LEAST_OF_A_CLASS:
         raise ValueError(
-            f"truth is true of {units[0]} and false of {units[1]} prompts; an interval of an area needs units of both "
-            f"classes, at least {LEAST_OF_A_CLASS} of each"
+            f"truth is true of {units[0]:.3g} and false of {units[1]:.3g} prompts (by their rows: many of one prompt "
+            f"are worth less than as many prompts); an interval of an area needs units of both classes, at least "
+            f"{LEAST_OF_A_CLASS} of each"
         )
     area = float(areas(x, y))
     excess = _excess(x, y, codes, area)
@@ -92,6 +98,9 @@ def auc(
 
 def rank_correlation(x: ArrayLike, y: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:
     """Spearman's correlation with an interval on Fisher's scale (Bonett and Wright 2000, Psychometrika 65, 23).
+
+    Their variance is that of normal numbers; where the units vary more (tails that depend on each other, a spread of y
+    that depends on x), that of the influences of the units (Croux and Dehon 2010, Stat. Methods Appl. 19, 497).
 
     Args:
         x, y: one number a unit, the same units in both.
@@ -114,11 +123,40 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, level: float = 0.95, groups: Ar
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return Estimate(np.nan, -1.0, 1.0, n)
     rho = float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
-    half = t.ppf((1 + level_of(level)) / 2, n - 3) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     # ranks that agree wholly have no z: as near to it as one exchanged pair of neighbours
-    z = np.arctanh(np.clip(rho, -1 + 6 / (n**3 - n), 1 - 6 / (n**3 - n)))
+    inner = np.clip(rho, -1 + 6 / (n**3 - n), 1 - 6 / (n**3 - n))
+    error = max(np.sqrt((1 + rho**2 / 2) / (n - 3)), _spearman_error(a, b) / (1 - inner**2))
+    half, z = t.ppf((1 + level_of(level)) / 2, n - 3) * error, np.arctanh(inner)
     low, high = np.tanh([z - half, z + half])
     return Estimate(rho, min(float(low), rho), max(float(high), rho), n)
+
+
+def _spearman_error(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Standard error of Spearman's correlation by what each unit adds to it, ties counted half."""
+    n = len(x)
+    a, b = ((rankdata(z) - (n + 1) / 2) / n for z in (x, y))
+
+    def influence(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of the units on mean(u·v): their own product, and that they rank below those above them."""
+        return u * v + _above(u, v) + _above(v, u) - 3 * (u @ v) / n
+
+    aa, bb, ab = a @ a / n, b @ b / n, a @ b / n
+    rho = ab / np.sqrt(aa * bb)
+    own = influence(a, b) / np.sqrt(aa * bb) - rho / 2 * (influence(a, a) / aa + influence(b, b) / bb)
+    return float(np.sqrt((own**2).sum() / (n * (n - 1))))
+
+
+def _above(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each unit the sum of v over the units above it in u, those level with it counted half, divided by n."""
+    codes = np.unique(u, return_inverse=True)[1]
+    sums = np.bincount(codes, v)
+    return (sums[::-1].cumsum()[::-1] - sums / 2)[codes] / len(u)
+
+
+def _worth(codes: NDArray[np.intp]) -> float:
+    """How many prompts of equal size the rows of these are worth."""
+    sizes = np.bincount(codes)
+    return float(sizes.sum() ** 2 / max((sizes**2).sum(), 1))
 
 
 def _variance(area: float, m: int, n: int) -> float:
@@ -130,9 +168,11 @@ def _variance(area: float, m: int, n: int) -> float:
 def _excess(x: NDArray[np.float64], y: NDArray[np.bool_], codes: NDArray[np.intp], area: float) -> float:
     """How much more the area varies than by Hanley and McNeil, at least 1."""
     m, n = int(y.sum()), int((~y).sum())
-    rows = len(x) / (int(codes.max()) + 1)
+    # as if all rows of a prompt were alike; so too where few prompts with many rows decide, which tell too little of it
+    alike = max(float(side.sum()) / _worth(codes[side]) for side in (y, ~y))
     if area in (0.0, 1.0):
-        return rows
+        return alike
+    least = alike if _worth(codes) < (int(codes.max()) + 1) / 2 else 1.0
     ranks = rankdata(x)
     own = np.empty(len(x))  # DeLong's components: the share of the other class that each unit stands before
     for side, other in ((y, n), (~y, m)):
@@ -143,7 +183,7 @@ def _excess(x: NDArray[np.float64], y: NDArray[np.bool_], codes: NDArray[np.intp
         groups = len(np.unique(codes[side]))
         np.add.at(parts[i], codes[side], (own[side] - area) * np.sqrt(groups / (groups - 1)) / size)
     # a prompt with units of both classes brings their covariance
-    return max(1.0, float((parts.sum(0) ** 2).sum()) / _variance(area, m, n))
+    return max(least, float((parts.sum(0) ** 2).sum()) / _variance(area, m, n))
 
 
 def _score_limit(area: float, end: float, q: float, m: int, n: int) -> float:

@@ -6,6 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def counts(n: int, resamples: int, seed: int) -> NDArray[np.intp]:
+    """How often each of n units is drawn, in resamples of n: [resamples, n]."""
+    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    # one tally over all rows: several times as fast as as many multinomial numbers
+    return np.bincount((drawn + n * np.arange(resamples)[:, None]).ravel(), minlength=resamples * n).reshape(-1, n)
+
+
 def statistics(x: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
     """(mean of a resample − mean) / standard error of the resample, for resamples of whole rows.
 
@@ -17,7 +24,7 @@ def statistics(x: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.
         units that differ are missing from it. Where that is common the limits are infinite, as they should be.
     """
     n = len(x)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    draws = counts(n, resamples, seed) / n
     centred = x - x.mean(0)
     means = draws @ centred
     variance = draws @ centred**2 - means**2
