@@ -12,20 +12,20 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import pandas as pd
 import tyro
 
 import odesteer_tl as ode
-from analyses.command import command
-from analyses.effects.plan import Given, Plan, require_grid
+from analyses.command import command, from_command_line
+from analyses.effects.plan import Given, Plan, layers_meant, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import finish, require_executor
+from analyses.sweep import Study, require_executor
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.report import LayerReport
+    from analyses.effects.running import Finished
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        layers: 0-based; left out, all of them.
+        layers: 0-based, negative ones from the end; left out, all of them.
         arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
             The placebo and the unsteered model are always there.
         angle: levels of the angle turned, radians. kl: of the next token's KL to unsteered, nats.
@@ -52,46 +52,83 @@ class LayersConfig:
 
 
 def check(config: LayersConfig, given: Given | None = None) -> None:
-    """Refuse what cannot be done, without a model.
+    """Refuse what cannot be done, before the model's libraries are imported.
 
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
     require_executor(config.executor)
-    require_grid(config.effect, config.layers, {"angle": config.angle, "kl": config.kl})
+    if given is not None and given.model is not None and config.executor != "local":
+        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
+    require_grid(config.effect, config.layers, {"angle": config.angle, "kl": config.kl}, given)
     Plan.of(config.effect, given)
 
 
-def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tuple[LayerReport, Path]:
-    """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
+def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Study, tuple[int, ...]]:
+    """The study and its layers.
+
+    Raises:
+        ValueError: what `check` refuses, or an arm that is none.
+    """
+    check(config, given)
+    from analyses.effects.arms import chosen_arms
+    from analyses.effects.study import effect_study
+
+    arms = chosen_arms(config.arms)
+    model = None if given is None else given.model
+    if model is None and not config.layers and layers_of(config.effect.model) is None:
+        model = ode.load_model(config.effect.model)
+    n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
+    layers = layers_meant(config.effect, config.layers or range(n or 0), given)
+    name = Path(config.effect.contrast).stem
+    budgets = {"angle": config.angle, "kl": config.kl}
+    return effect_study(name, config.effect, layers, arms, budgets, given=given), layers
+
+
+def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
+    """Run the study, or what is left of it, and write its report.
 
     Args:
-        given: contrast, prompts or outcome as objects, in the place of what the settings name.
+        given: model, contrast, prompts or outcome as objects, in the place of what the settings name.
 
     Raises:
         ValueError: what `check` refuses, or an arm that is none.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
-    check(config, given)
-    from analyses.effects.arms import chosen_arms
+    study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
-    from analyses.effects.study import effect_study
+    from analyses.effects.running import Finished, run_study
 
-    arms = chosen_arms(config.arms)
-    n = layers_of(config.effect.model) or int(ode.load_model(config.effect.model).cfg.n_layers)
-    layers, name = config.layers or tuple(range(n)), Path(config.effect.contrast).stem
-    study = effect_study(name, config.effect, layers, arms, {"angle": config.angle, "kl": config.kl}, given=given)
-    directory = finish(study, config.out, config.executor)
-    table = pd.read_parquet(directory / "table.parquet")
-    report = LayerReport.of(table, name)
-    report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(table)})
-    return report, directory
+    rows, directory = run_study(study, config.out, config.executor)
+    report = LayerReport.of(rows, study.name)
+    report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(rows)})
+    return Finished(report, rows, directory)
+
+
+def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tuple[LayerReport, Path]:
+    """`run_layers`: its report and its folder, which holds `table.parquet`."""
+    finished = run_layers(config, given)
+    return cast("LayerReport", finished.report), finished.directory
+
+
+def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path]:
+    """What the study would cost, and where it would go.
+
+    Raises:
+        ValueError: what `check` refuses, or an arm that is none.
+    """
+    study, _ = layers_study(config, given)
+    from analyses.effects.running import expected
+    from analyses.sweep import Store
+
+    cost = expected(study, config.out, config.executor)
+    return str(cost or "nothing is left to be done"), Store.of(study, config.out).directory
 
 
 def main(config: LayersConfig) -> int:
-    """Run, write the report and print it; 1 if a cell failed, 2 if something was refused."""
-    return command(lambda: layer_effectiveness(config))
+    """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
+    return command(lambda: dry_run(config) if config.dry_run else layer_effectiveness(config))
 
 
 if __name__ == "__main__":
-    sys.exit(command(lambda: layer_effectiveness(tyro.cli(LayersConfig, description=__doc__))))
+    sys.exit(from_command_line(LayersConfig, main, __doc__))

@@ -11,21 +11,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import pandas as pd
 import tyro
 
 import odesteer_tl as ode
-from analyses.command import command
+from analyses.command import command, from_command_line
 from analyses.effects.arms import Arm
-from analyses.effects.plan import Given, Plan, require_grid
+from analyses.effects.plan import Given, Plan, layers_meant, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import finish, require_executor
+from analyses.sweep import Study, require_executor
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.comparison import ComparisonReport
+    from analyses.effects.running import Finished
 
 #: the primary contrast's, on the same barrier as `optimal_cap`
 PRIMARY_ARMS = (
@@ -41,10 +41,11 @@ class ComparisonConfig:
     """Settings of the comparison.
 
     Args:
-        layer: 0-based; left out, the middle one.
+        layer: 0-based, negative ones from the end; left out, the middle one.
         methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
         angle, displacement, kl: levels of each budget (radians; share of the norm; nats).
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
+        dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(
@@ -57,45 +58,80 @@ class ComparisonConfig:
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)
     executor: str = "local"
     out: Path = Path("results/comparison")
+    dry_run: bool = False
 
 
 def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tuple[float, ...]]:
-    """The budgets that have levels; without a model, refuse what cannot be done.
+    """The budgets that have levels; before the model's libraries are imported, refuse what cannot be done.
 
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
     require_executor(config.executor)
+    if given is not None and given.model is not None and config.executor != "local":
+        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
     levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
-    budgets = require_grid(config.effect, () if config.layer is None else (config.layer,), levels)
+    budgets = require_grid(config.effect, () if config.layer is None else (config.layer,), levels, given)
     Plan.of(config.effect, given)
     return budgets
 
 
-def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:
-    """Run the study, or what is left of it, and return its report and its folder, which holds `table.parquet`.
+def comparison_study(config: ComparisonConfig, given: Given | None = None) -> tuple[Study, int]:
+    """The study and its layer.
+
+    Raises:
+        ValueError: what `check` refuses, or a method that is none.
+    """
+    budgets = check(config, given)
+    from analyses.effects.study import effect_study
+
+    model = None if given is None else given.model
+    if model is None and config.layer is None and layers_of(config.effect.model) is None:
+        model = ode.load_model(config.effect.model)
+    n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
+    layer = (n or 0) // 2 if config.layer is None else layers_meant(config.effect, [config.layer], given)[0]
+    name, arms = Path(config.effect.contrast).stem, compared_arms(config.methods)
+    return effect_study(name, config.effect, [layer], arms, budgets, group="label", given=given), layer
+
+
+def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Finished:
+    """Run the study, or what is left of it, and write its report.
 
     Args:
-        given: contrast, prompts or outcome as objects, in the place of what the settings name.
+        given: model, contrast, prompts or outcome as objects, in the place of what the settings name.
 
     Raises:
         ValueError: what `check` refuses, or a method that is none.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
-    budgets = check(config, given)
+    study, layer = comparison_study(config, given)
     from analyses.effects.comparison import ComparisonReport
-    from analyses.effects.study import effect_study
+    from analyses.effects.running import Finished, run_study
 
-    n = layers_of(config.effect.model) or int(ode.load_model(config.effect.model).cfg.n_layers)
-    layer = n // 2 if config.layer is None else config.layer
-    study = effect_study(
-        Path(config.effect.contrast).stem, config.effect, [layer], compared_arms(config.methods), budgets,
-        group="label", given=given,
-    )  # fmt: skip
-    directory = finish(study, config.out, config.executor)
-    report = ComparisonReport.of(pd.read_parquet(directory / "table.parquet"), study.name)
+    rows, directory = run_study(study, config.out, config.executor)
+    report = ComparisonReport.of(rows, study.name)
     report.save(directory / "report", {**study.settings, "layer": layer})
-    return report, directory
+    return Finished(report, rows, directory)
+
+
+def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:
+    """`run_comparison`: its report and its folder, which holds `table.parquet`."""
+    finished = run_comparison(config, given)
+    return cast("ComparisonReport", finished.report), finished.directory
+
+
+def dry_run(config: ComparisonConfig, given: Given | None = None) -> tuple[str, Path]:
+    """What the study would cost, and where it would go.
+
+    Raises:
+        ValueError: what `check` refuses, or a method that is none.
+    """
+    study, _ = comparison_study(config, given)
+    from analyses.effects.running import expected
+    from analyses.sweep import Store
+
+    cost = expected(study, config.out, config.executor)
+    return str(cost or "nothing is left to be done"), Store.of(study, config.out).directory
 
 
 def compared_arms(methods: tuple[str, ...]) -> list[Arm]:
@@ -114,9 +150,9 @@ def compared_arms(methods: tuple[str, ...]) -> list[Arm]:
 
 
 def main(config: ComparisonConfig) -> int:
-    """Run, write the report and print it; 1 if a cell failed, 2 if something was refused."""
-    return command(lambda: method_comparison(config))
+    """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
+    return command(lambda: dry_run(config) if config.dry_run else method_comparison(config))
 
 
 if __name__ == "__main__":
-    sys.exit(command(lambda: method_comparison(tyro.cli(ComparisonConfig, description=__doc__))))
+    sys.exit(from_command_line(ComparisonConfig, main, __doc__))

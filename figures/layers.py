@@ -24,8 +24,8 @@ UNITS = {"angle": "rad", "kl": "nats of KL"}
 DODGE = 0.012
 #: layers named on an axis
 TICKS = 8
-#: cells up to which their numbers are written into a heat map
-WRITTEN = 60
+#: cells, and cells side by side, up to which their numbers are written into a heat map
+WRITTEN, BESIDE = 60, 12
 CAPTION = """\
 Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, marks
 of a layer side by side. In colour:
@@ -136,7 +136,7 @@ def _map(figure: Figure, axis: Axes, rows: pd.DataFrame) -> dict[str, Any]:
     axis.set_yticks(range(wide.shape[0]), [f"{level:g}" for level in wide.index])
     axis.set_xlabel("layer")
     axis.spines[:].set_visible(False)
-    if wide.size <= WRITTEN:
+    if wide.size <= WRITTEN and wide.shape[1] <= BESIDE:
         for (y, x), value in np.ndenumerate(wide.to_numpy()):
             # black on the bright half of the scale
             axis.text(x, y, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6,

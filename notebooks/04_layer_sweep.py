@@ -33,16 +33,16 @@ if "google.colab" in sys.modules:  # the sweep lives in the repository, not in t
 
 # %%
 import tempfile
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses.effects import LAYER_ARMS, EffectSettings, Given, effect_study, tables
+from analyses.effects import tables
 from analyses.sources import load_contrast
-from analyses.sweep import Store, run
+from analyses.studies import layer_study
+from analyses.sweep import Store
 from odesteer_tl.jupyter import example_texts, plot_layers
 
 plt.rcParams["figure.dpi"] = 110
@@ -93,10 +93,7 @@ display(reading.round(3))
 
 # %%
 LAYERS = sorted({0, n_layers // 2, n_layers - 1})
-ARMS = [arm for arm in LAYER_ARMS if arm.label in ("random direction", "CAA", "flow")]
 BUDGETS = {"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]}
-
-settings = EffectSettings(model=MODEL, contrast=CONTRAST, pairs=300, select=30, test=40, max_new_tokens=10)
 
 # %% [markdown]
 # Who says whether a text came out as wanted? On the organism its grammar does. For another model you say it: a judge
@@ -119,28 +116,28 @@ def mood_words(prompts, texts):
     return pd.DataFrame({"success": [x > 0 for x in score], "score": [float(x) for x in score]})
 
 
-judge = "grammar" if MODEL == "organism" else mood_words  # for other executors, a function that workers can import
-study = effect_study("my-layers", settings, LAYERS, ARMS, BUDGETS, given=Given(outcome=judge))
+judge = "grammar" if MODEL == "organism" else mood_words  # or a file of completions, "vader", "regex:…", …
 
 # %% [markdown]
-# Each cell is written to disk when it is done. Stop the run, or lose the machine, and run it again: what is done is
-# never done twice. Other settings make another study, in a folder of its own.
+# The whole study is one call: a model, a contrast, prompts (here the contrast's own), an outcome. All of it is checked
+# before anything is computed, and what it will cost is said first. Each cell is written to disk when it is done. Stop
+# the run, or lose the machine, and call it again: what is done is never done twice, and a layer, a level or an arm more
+# is computed alone. Other settings make another study, in a folder of its own.
 
 # %%
-results = Path(folder.name) / "results"
-status = run(study, results, executor="local")  # or "processes:4", "slurm", "dask://host:port"
-assert status.complete, status  # a cell that fails is kept with its traceback, and the others go on
-print(status)
+settings = dict(BUDGETS, pairs=300, select=30, test=40, max_new_tokens=10, out=f"{folder.name}/results")
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, arms=["CAA", "flow"], **settings)
+print(study.report.room)
 
 # %% [markdown]
-# To see it resume, we take one cell away, as a crash would, and run again. From a terminal,
+# To see it resume, we take one cell away, as a crash would, and call it again. From a terminal,
 # `python -m analyses.sweep status DIR` says the same at any time, while other processes work on it.
 
 # %%
-directory = Store.of(study, results).directory
-min((directory / "cells").iterdir()).unlink()
-print("after the crash:", Store.at(directory).status())
-print("run again:      ", run(study, results))
+min((study.directory / "cells").iterdir()).unlink()
+print("after the crash:", Store.at(study.directory).status())
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, arms=["CAA", "flow"], **settings)
+print("called again:   ", Store.at(study.directory).status())
 
 # %% [markdown]
 # ## The table
@@ -149,16 +146,17 @@ print("run again:      ", run(study, results))
 # cost, where it led (angle, norm, certificates, likelihood) and the text.
 
 # %%
-table = pd.read_parquet(directory / "table.parquet")
+table = study.rows
 print(f"{len(table)} rows, {len(table.columns)} columns")
 shown = ["layer", "label", "budget", "level", "split", "success", "kl", "angle", "perplexity", "text"]
 display(table.loc[table["split"] == "test", shown].groupby("label", sort=False).head(2).round(3))
 
 # %% [markdown]
-# `tables.profile` reduces it to a row a cell: success on test prompts with its exact 95 % interval, and medians.
+# `study.frame()` has a row a cell: success on test prompts with its exact 95 % interval, and medians. (`study` alone
+# shows all tables of the report.)
 
 # %%
-profile = tables.profile(table).rename(columns={"label": "method"})
+profile = study.frame()
 plain = profile.query("method == 'unsteered'").iloc[0]
 print(f"unsteered: {plain.success:.3f} [{plain.success_low:.3f}, {plain.success_high:.3f}] (n={plain.n})")
 
@@ -234,7 +232,7 @@ for label, arm in table.query("budget == 'kl'").groupby("label", sort=False):
     )
     honest, naive = [], []
     for _ in range(500):
-        on, off = np.split(rng.permutation(success), [settings.select])
+        on, off = np.split(rng.permutation(success), [settings["select"]])
         honest.append(off.mean(0)[on.mean(0).argmax()])
         naive.append(off.mean(0).max())
     rows.append({"method": label, "honest": np.mean(honest), "naive": np.mean(naive)})
@@ -298,8 +296,12 @@ display(cost[["method", "angle", "success", "parses", "perplexity", "kl"]].round
 # ```
 #
 # It prints tables of success by layer, choices, areas under success over KL, declared comparisons with Holm's
-# correction, and what picking the layer by one indicator would have cost, and it saves them as parquet. For a model of
-# your own, with your own judge, take the cells of this notebook: more layers, all of `LAYER_ARMS`, hundreds of prompts.
+# correction, and what picking the layer by one indicator would have cost, and it saves them as parquet. For a model, a
+# concept, prompts and a judge of your own:
+#
+# ```
+# python -m analyses.layer_effectiveness --model DIR --contrast pairs.jsonl --outcome words.json --dry-run
+# ```
 #
 # ## What to take home
 #

@@ -51,6 +51,18 @@ def test_layers_are_collected_from_one_forward_pass_per_batch(organism):
     assert len(calls) == 2
 
 
+def test_no_logits_are_made_that_nobody_uses(organism):
+    """All layers are wanted, and behind the last the pass is over: nothing is unembedded."""
+    shapes = []
+    head = organism.original_model.get_output_embeddings()
+    watch = head.register_forward_hook(lambda module, x, out: shapes.append(tuple(out.shape)))
+    try:
+        ode.collect_activations(organism, TEXTS, "all", batch_size=26)
+    finally:
+        watch.remove()
+    assert shapes == []
+
+
 def test_hooks_and_grad_mode_are_left_as_they_were(organism):
     count = lambda: sum(len(p.fwd_hooks) for p in organism.hook_dict.values())  # noqa: E731
     before = count()

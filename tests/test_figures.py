@@ -340,6 +340,25 @@ def test_one_budget_or_few_methods_draw_too(tmp_path):
     assert "In grey: nothing" in caption
 
 
+def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path):
+    """The placebo does best here: the map is of the best method that is one. Unsteered is a line across the layers."""
+    names = ["random direction", "CAA", "flow"]
+    table = success(1, levels({"method": names, "layer": list(range(30))}))
+    best = ["success", "success_low", "success_high"]
+    table.loc[table["method"] == "random direction", best] = [0.97, 0.93, 0.99]
+    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", level=0.0, layer=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IllegibleWarning)
+        draw_layers(pd.concat([unsteered, table]), tmp_path)
+    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+    assert "Success of random direction" not in caption
+    assert "Black, dotted: the unsteered model" in caption
+    with pytest.raises(ValueError, match="the placebo left out: CAA, flow"):
+        draw_layers(table, tmp_path, method="random direction")
+    with pytest.raises(ValueError, match="has only the placebo"):
+        draw_layers(table.query("method == 'random direction'"), tmp_path)
+
+
 def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):
     both = pd.concat([frontier(), frontier().assign(concept="agreement")])
     with pytest.raises(ValueError, match="concepts agreement, valence; draw one"):

@@ -186,6 +186,11 @@ def test_axes_given_are_the_axes_drawn_on(score):
     assert plt.get_fignums() == before
 
 
+def test_of_many_layers_no_more_are_named_than_stand_beside_each_other():
+    table = pd.DataFrame({"layer": range(30), "method": "a", "auc": 0.5, "auc_low": 0.4, "auc_high": 0.6})
+    assert plot_layers(table, "auc").get_xticks().tolist() == list(range(0, 30, 3))
+
+
 def test_layers_are_drawn_in_order_with_their_intervals():
     table = pd.DataFrame({"layer": [2, 0, 1, 1, 0, 2], "method": ["a", "a", "a", "b", "b", "b"],
                           "auc": [0.9, 0.5, 0.7, 0.6, 0.55, 0.65]})  # fmt: skip

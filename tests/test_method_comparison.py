@@ -103,7 +103,10 @@ def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys, m
     monkeypatch.setitem(ode.METHODS, "broken", ode.methods.Method(broken, "euler", 1, "this test"))
     config = ComparisonConfig(effect=replace(SMALL, test=4, max_new_tokens=2), methods=("caa", "broken"), angle=(0.3,),
                               displacement=(), kl=(), out=tmp_path)  # fmt: skip
-    with pytest.raises(IncompleteStudy, match=r"5 of 6 cells done, 1 failed; see `python -m analyses.sweep status"):
+    with pytest.raises(
+        IncompleteStudy,
+        match=r"5 of 6 cells done, 1 failed, the first with ArithmeticError: no direction in these data; see",
+    ):
         method_comparison(config)
     assert main(config) == 1
     assert "1 failed" in capsys.readouterr().err

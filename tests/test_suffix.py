@@ -5,6 +5,7 @@ import torch
 
 import odesteer_tl as ode
 from analyses.cost.timing import peak_memory
+from odesteer_tl.blocks import unembed
 from odesteer_tl.suffix import collect_prefix
 
 P = 7
@@ -219,6 +220,58 @@ def test_bad_input_names_the_argument_and_the_value(organism, unchecked):
     for layers in ([], [2], [1, 4]):
         with pytest.raises(ValueError, match="each after layer=2"):
             prefix.later_residuals(2, x, layers)
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_the_stream_after_the_last_block_is_what_logits_are_made_of(model, start):
+    tokens, mask = prompts()
+    prefix = collect_prefix(model, tokens, mask, start)
+    for layer in range(model.cfg.n_layers):
+        edited = rotate(prefix.residuals[layer])
+        expected = prefix.logits(layer, edited, last=edited.shape[1])
+        torch.testing.assert_close(unembed(model, prefix.final(layer, edited)), expected, rtol=1e-4, atol=1e-4)
+    assert overrides(model) == []
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_some_of_the_prompts_and_more_tokens_behind_them_equal_a_batch_of_their_own(model, start):
+    tokens, mask = prompts()
+    more = torch.randint(5, 100, (4, 3), generator=torch.Generator().manual_seed(5))
+    real = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]])
+    prefix = collect_prefix(model, tokens, mask, start)
+    both, own = torch.cat([tokens, more], dim=1), torch.cat([mask, real], dim=1)
+    for rows in ([2, 0], slice(1, 4)):
+        longer = prefix.rows(rows).followed_by(more[rows], real[rows])
+        expected = collect_prefix(model, both[rows], own[rows], prefix.start)
+        seen = own[rows][:, prefix.start :].bool()
+        for found, wanted in zip(longer.residuals, expected.residuals, strict=True):
+            torch.testing.assert_close(found[seen], wanted[seen], rtol=1e-4, atol=1e-4)
+        edited = rotate(longer.residuals[1])
+        found, wanted = (x.logits(1, edited, last=3)[seen[:, -3:]] for x in (longer, expected))
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    whole = prefix.logits(0, prefix.residuals[0])  # nothing was written into the cache that all share
+    torch.testing.assert_close(whole[:, 0], prefix.baseline, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [None, 0, 1])
+@pytest.mark.parametrize("length", [P, 1])
+def test_decoding_from_a_prefix_equals_full_passes(model, layer, length):
+    """Token by token, also where the stream after a block is known and the blocks up to it are left out."""
+    tokens, mask = prompts(length=P)
+    tokens, mask = tokens[:, -length:], mask[:, -length:]
+    more = torch.randint(5, 100, (4, 3), generator=torch.Generator().manual_seed(6))
+    decoder = collect_prefix(model, tokens, mask, start=-1).decoder()
+    both, real = torch.cat([tokens, more], dim=1), torch.cat([mask, torch.ones_like(more)], dim=1)
+    expected, seen = by_full_pass(model, both, real, 0, 0, lambda x: x)
+    for k in range(3):
+        at = length - 1 + k
+        known = {} if layer is None else {"layer": layer, "edited": seen[layer][:, at : at + 1]}
+        found = decoder.step(both[:, at : at + 1], **known)
+        torch.testing.assert_close(found, expected[:, at], rtol=1e-4, atol=1e-4)
+    assert overrides(model) == []
+    if length > 1:
+        with pytest.raises(ValueError, match="collect the prefix with start=-1"):
+            collect_prefix(model, tokens, mask).decoder()
 
 
 def test_layers_go_by_names_and_from_the_end(organism):

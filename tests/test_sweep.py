@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyses.runs import code
-from analyses.sweep import Status, Store, StoreError, Study, require_numbers, run
+from analyses.sweep import Status, Store, StoreError, Study, WillRepeat, engine, require_numbers, run
 from analyses.sweep.__main__ import main
 from tests import sweep_cells as cells
 
@@ -75,11 +75,49 @@ def partial_named(function, **more):
 
 
 @pytest.mark.parametrize("change", [{"version": "2"}, {"settings": {"model": "other"}}, {"name": "other"},
-                                    {"cells": cells.grid(strengths=5)}, {"function": cells.broken}])  # fmt: skip
+                                    {"function": cells.broken}])  # fmt: skip
 def test_whatever_determines_a_result_makes_another_study(tmp_path, change):
     one, other = cells.study(), cells.study(**change)
     assert Store.of(one, tmp_path).directory != Store.of(other, tmp_path).directory
     assert {c.key for c in one.keyed}.isdisjoint({c.key for c in other.keyed})
+
+
+def test_more_cells_recompute_no_finished_one(tmp_path):
+    """A layer, a level and an order: the folder is the same, and each study's table holds its own cells."""
+    small, large = cells.study(cells=cells.grid(layers=2)), cells.study()
+    assert run(small, tmp_path, progress=False) == Status(8, 0, 0)
+    store = Store.of(small, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (store.directory / "cells").iterdir()}
+    assert run(large, tmp_path, progress=False) == Status(12, 0, 0)
+    assert Store.of(large, tmp_path) == store
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list((store.directory / "cells").iterdir())) == 12
+    assert len(store.table(small)) == 16
+    assert list(store.table(large)["layer"].unique()) == [2, 1, 0]
+    assert run(small, tmp_path, progress=False) == Status(8, 0, 0)  # going back runs nothing, and forgets nothing
+    assert store.status() == Status(12, 0, 0)
+    assert len(pd.read_parquet(store.directory / "table.parquet")) == 24
+
+
+def test_a_failure_that_will_repeat_ends_the_run(tmp_path):
+    ran = []
+
+    def judged(context, config):
+        ran.append(config)
+        raise WillRepeat("the judge cannot be asked")
+
+    with pytest.raises(WillRepeat, match="the judge cannot be asked"):
+        run(cells.study(judged), tmp_path, progress=False)
+    assert len(ran) == 1
+    assert Store.of(cells.study(judged), tmp_path).status() == Status(0, 1, 11)
+
+
+def test_progress_is_a_line_at_a_time_where_nobody_watches(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(engine, "LINE", 0.0)
+    run(cells.study(cells=cells.grid(layers=1, seconds=0.6, strengths=3)), tmp_path)
+    lines = capsys.readouterr().err.strip().split("\n")
+    assert len(lines) > 1
+    assert "3/3" in lines[-1]
 
 
 def test_grouping_does_not(tmp_path):

@@ -16,10 +16,14 @@ import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
+from odesteer_tl.barriers.base import Calibration
+from odesteer_tl.densities.calibration import affine_log_ratio
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
+#: of cross-fitting
+FOLDS = 5
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
@@ -27,7 +31,8 @@ class LayerFits:
     """One layer's fits; each made when it is first asked for.
 
     Args:
-        parts: of the contrast: for methods and barrier, densities, calibration of both, the probe's report.
+        parts: of the contrast: for methods and barrier, densities, calibration of both, the probe's report; a single
+            one for methods and barrier, which is then calibrated, and reported on, by cross-fitting.
         acts: of the same parts, at this layer.
         seed: of every fit.
     """
@@ -80,7 +85,30 @@ class LayerFits:
         """The one h that measures every method: the kernel barrier, calibrated."""
         field = self.field(JUDGE)
         assert isinstance(field, ode.BarrierField)
-        return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+        if len(self.parts) > 1:
+            return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+        positive, negative = self._left_out
+        slope, intercept = affine_log_ratio(positive, negative)
+        field.barrier.calibration = Calibration(slope, intercept, len(positive), len(negative))
+        return field.barrier
+
+    @cached_property
+    def _left_out(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
+        """h of every text, fitted on the pairs of the other folds (cross-fitting)."""
+        groups = [torch.tensor(x) for x in (self.parts[0].positive_groups, self.parts[0].negative_groups)]
+        labels = torch.unique(torch.cat(groups))
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))
+        fold = torch.empty(int(labels.max()) + 1, dtype=torch.long)
+        fold[labels[order]] = torch.arange(len(labels)) % FOLDS
+        sides = (self.acts[0].positive, self.acts[0].negative)
+        found = [torch.empty(len(side), dtype=torch.float64) for side in sides]
+        for k in range(FOLDS):
+            kept = [side[fold[labels] != k] for side, labels in zip(sides, groups, strict=True)]
+            field = ode.METHODS[JUDGE].fit(kept[0], kept[1], self.seed)
+            assert isinstance(field, ode.BarrierField)
+            for side, labels, scores in zip(sides, groups, found, strict=True):
+                scores[fold[labels] == k] = field.barrier.value(side[fold[labels] == k].double())
+        return found[0], found[1]
 
     @cached_property
     def ceiling(self) -> float:
@@ -102,17 +130,21 @@ class LayerFits:
 
         `probe_auc_low` and `probe_auc_high` are the ends of its interval.
         """
-        positive, negative = self.acts[3].positive, self.acts[3].negative
-        scores = torch.cat([self.barrier.log_ratio(positive), self.barrier.log_ratio(negative)]).double().cpu()
-        labels = [1] * len(positive) + [0] * len(negative)
-        assert self.barrier.calibration is not None
+        calibration = self.barrier.calibration
+        assert calibration is not None
+        if len(self.parts) > 1:
+            both = [self.barrier.log_ratio(x).double().cpu() for x in (self.acts[3].positive, self.acts[3].negative)]
+        else:
+            both = [calibration.slope * h + calibration.intercept for h in self._left_out]
+        scores = torch.cat(both)
+        labels = [1] * len(both[0]) + [0] * len(both[1])
         area = stats.auc(scores.numpy(), np.array(labels, dtype=bool))
         return {
             "probe_auc": area.value,
             "probe_auc_low": area.low,
             "probe_auc_high": area.high,
             "probe_log_loss": float(log_loss(labels, scores.sigmoid().numpy())),
-            "probe_slope": self.barrier.calibration.slope,
+            "probe_slope": calibration.slope,
         }
 
     @cached_property

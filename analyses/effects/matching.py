@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -48,14 +49,20 @@ class Scan:
     def __init__(self, steered: Steered, budgets: Mapping[str, Spent], n: int, highest: float) -> None:
         self.steered, self.budgets, self.n = steered, budgets, n
         self.grid = torch.linspace(0, highest, SCAN + 1, dtype=torch.float64)
-        self._spent: dict[str, Float[Tensor, "strengths n"]] = {}
+        self._spent: dict[str, list[Float[Tensor, " n"]]] = {}
 
-    def spent(self, budget: str) -> Float[Tensor, "strengths n"]:
-        """What is spent of a budget at every strength of the scan; scanned when first asked for."""
-        if budget not in self._spent:
-            rows = [self.budgets[budget](self.steered(x.expand(self.n))).double() for x in self.grid[1:]]
-            self._spent[budget] = torch.stack([torch.zeros(self.n, dtype=torch.float64), *rows])
-        return self._spent[budget]
+    def spent(self, budget: str, level: float = math.inf) -> Float[Tensor, "strengths n"]:
+        """What is spent of a budget at the strengths of the scan, up to the first at which all have spent `level`.
+
+        The first crossing is below that; strengths beyond are tried when a higher level asks for them.
+        """
+        rows = self._spent.setdefault(budget, [torch.zeros(self.n, dtype=torch.float64)])
+        most = torch.stack(rows).amax(0)
+        while len(rows) < len(self.grid) and not bool((most >= level).all()):
+            strength = self.grid[len(rows)].expand(self.n)
+            rows.append(self.budgets[budget](self.steered(strength)).double())
+            most = torch.maximum(most, rows[-1])
+        return torch.stack(rows)
 
     def match(self, budget: str, level: float) -> Matched:
         """The least strength at which each prompt has spent `level` of a budget, inside the first bracket.
@@ -63,7 +70,7 @@ class Scan:
         What is spent need not rise with the strength throughout: of several crossings the first is meant, as far as
         the scan can tell. Where it jumps over the level, the strength is that of the jump.
         """
-        spent = self.spent(budget)
+        spent = self.spent(budget, level)
         over = spent >= level
         reached = over.any(0)
         after = over.int().argmax(0).clamp_min(1)
@@ -79,7 +86,7 @@ class Scan:
     ) -> Float[Tensor, " reached"]:
         """Chandrupatla's roots of what is spent, for some of the prompts, each between two strengths of the scan."""
         ends = self.grid[after - 1].numpy(), self.grid[after].numpy()
-        known = [self.spent(budget).gather(0, at[None])[0].numpy() for at in (after - 1, after)]
+        known = [self.spent(budget, level).gather(0, at[None])[0].numpy() for at in (after - 1, after)]
 
         def excess(strength: NDArray[np.float64], row: NDArray[np.int64]) -> NDArray[np.float64]:
             for end, spent in zip(ends, known, strict=True):

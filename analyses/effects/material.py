@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
@@ -21,11 +20,10 @@ from analyses.effects.states import Unsteered
 class Material:
     """The stages of a study, each handed what the one before it made; each made once, when it is first asked for."""
 
-    def __init__(
-        self, settings: EffectSettings, given: Given | None = None, model: TransformerBridge | None = None
-    ) -> None:
+    def __init__(self, settings: EffectSettings, given: Given | None = None) -> None:
         self.plan = Plan.of(settings, given)
         torch.set_num_threads(settings.threads)
+        model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
         self._layers: dict[int, LayerFits] = {}
         self._scans: dict[tuple[int, Arm], Scan] = {}

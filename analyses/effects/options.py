@@ -69,7 +69,8 @@ class Options:
         prompt = self.prompt if len(having) == len(self.counts) else self.prompt.rows(having)
         behind, mask = _padded([tail[:-1] for tail in tails])  # from the last token nothing is asked
         prefix = prompt.followed_by(behind, mask) if behind.shape[1] else prompt
-        kept = (x if i == layer else x[:, :0] for i, x in enumerate(prefix.residuals))
+        # of the other layers nothing is kept but the shape: they would be most of the memory, and nobody asks for them
+        kept = (x if i == layer else x.new_full((), torch.nan).expand(x.shape) for i, x in enumerate(prefix.residuals))
         return replace(prefix, residuals=tuple(kept))
 
     def _sums(self, final: Float[Tensor, "n pos d"], tails: list[Tensor]) -> Float[Tensor, " n"]:

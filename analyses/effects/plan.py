@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
 from analyses.effects.settings import EffectSettings
@@ -16,12 +16,15 @@ from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
 from odesteer_tl import organism
 
+if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
+    from transformer_lens.model_bridge import TransformerBridge
+
 #: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
 SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
 LEAST = 40
-#: pairs, and folds, of a fit that is calibrated on pairs left out in turn
-LEAST_CROSS, FOLDS = 20, 5
+#: pairs of a fit that is calibrated on pairs left out in turn
+LEAST_CROSS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +32,11 @@ class Given:
     """What a notebook has at hand and a command line names: each in the place of the setting of its name.
 
     Attributes:
+        model: loaded; it cannot be sent to other processes.
         outcome: an outcome, or a callable `(prompts, texts) → scores`.
     """
 
+    model: TransformerBridge | None = None
     contrast: ode.ContrastSet | None = None
     prompts: Sequence[str] | None = None
     outcome: Outcome | Callable[[Sequence[str], Sequence[str]], Any] | None = None
@@ -44,6 +49,7 @@ class Plan:
     Attributes:
         parts: of the contrast, in the order of `SPLITS`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
+        settings: with the numbers of prompts that were found where they were left out.
     """
 
     settings: EffectSettings
@@ -60,14 +66,14 @@ class Plan:
             ValueError: something of it cannot be had, with the argument that says so.
         """
         given = given or Given()
-        if settings.model:
+        if given.model is None:
             layers_of(settings.model)
         contrast = given.contrast or load_contrast(settings.contrast, settings.pairs, settings.seed)
         parts = _parts(contrast, settings)
         spelled = settings.outcome if given.outcome is None else given.outcome
         outcome = open_outcome(spelled, settings.contrast, settings.threshold)
         outcome.check()
-        prompts = _prompts(settings, given, outcome, parts[-1])
+        settings, prompts = _prompts(settings, given, outcome, parts[-1])
         if isinstance(outcome, Completions):
             outcome.options(prompts)
         return cls(settings, contrast, parts, tuple(prompts), outcome)
@@ -75,7 +81,8 @@ class Plan:
     @property
     def split(self) -> list[str]:
         """What each prompt is for."""
-        return ["select"] * self.settings.select + ["test"] * self.settings.test
+        select = self.settings.select or 0
+        return ["select"] * select + ["test"] * (len(self.prompts) - select)
 
     @property
     def writes(self) -> bool:
@@ -119,37 +126,65 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
     return parts
 
 
-def _prompts(settings: EffectSettings, given: Given, outcome: Outcome, held_out: ode.ContrastSet) -> list[str]:
-    """The prompts to steer.
+def _prompts(
+    settings: EffectSettings, given: Given, outcome: Outcome, held_out: ode.ContrastSet
+) -> tuple[EffectSettings, list[str]]:
+    """The prompts to steer, and the settings with their numbers.
 
     Raises:
-        ValueError: fewer than are asked for, one twice, or held-out ones where nothing is held out.
+        ValueError: fewer than are asked for, none to report on, a blank one, or held-out ones where none are held out.
     """
-    n, name = settings.select + settings.test, settings.contrast
+    name = settings.contrast
     if given.prompts is not None:
-        found, source = list(given.prompts), "prompts"
+        own, source = list(given.prompts), "prompts"
     elif settings.prompts:
-        found, source = read_prompts(settings.prompts), f"prompts={settings.prompts!r}"
+        own, source = read_prompts(settings.prompts), f"prompts={settings.prompts!r}"
     elif isinstance(outcome, Completions) and outcome.prompts:
-        found, source = list(outcome.prompts), f"outcome={outcome.name!r}"
-    elif settings.cross_fit and (given.contrast is not None or Path(name).suffix):
-        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+        own, source = list(outcome.prompts), f"outcome={outcome.name!r}"
     else:
-        own = name if given.contrast is None else "given.jsonl"
-        found, source = load_prompts(own, n, settings.seed, held_out), f"contrast={name!r}"
-    if len(found) < n:
+        own, source = None, f"contrast={name!r}"
+    settings = _counted(settings, own)
+    assert settings.select is not None
+    assert settings.test is not None
+    n = settings.select + settings.test
+    if own is None:
+        if settings.cross_fit and (given.contrast is not None or Path(name).suffix):
+            raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+        own = load_prompts(name if given.contrast is None else "given.jsonl", n, settings.seed, held_out)
+    if len(own) < n:
         raise ValueError(
-            f"{source} gives {len(found)} prompts to steer, but select={settings.select} and test={settings.test} ask "
+            f"{source} gives {len(own)} prompts to steer, but select={settings.select} and test={settings.test} ask "
             f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
         )
-    blank = [i for i, prompt in enumerate(found) if not str(prompt).strip()]
+    blank = [i for i, prompt in enumerate(own) if not str(prompt).strip()]
     if blank:
-        raise ValueError(f"{source}: prompt {blank[0] + 1} is {found[blank[0]]!r}, which is no text; drop it")
-    return found[:n]
+        raise ValueError(f"{source}: prompt {blank[0] + 1} is {own[blank[0]]!r}, which is no text; drop it")
+    return settings, own[:n]
+
+
+def _counted(settings: EffectSettings, own: list[str] | None) -> EffectSettings:
+    """The settings with numbers of prompts: 100 and 250, or a third and the rest of one's own.
+
+    Raises:
+        ValueError: too few to report on any.
+    """
+    select, test = settings.select, settings.test
+    if own is None:
+        return replace(settings, select=100 if select is None else select, test=250 if test is None else test)
+    select = (len(own) // 3 if test is None else max(len(own) - test, 0)) if select is None else select
+    test = len(own) - select if test is None else test
+    if test < 1:
+        raise ValueError(
+            f"select={select} leaves none of {len(own)} prompts to report on; lower it or give more prompts"
+        )
+    return replace(settings, select=select, test=test)
 
 
 def require_grid(
-    settings: EffectSettings, layers: Sequence[int], budgets: Mapping[str, Sequence[float]]
+    settings: EffectSettings,
+    layers: Sequence[int],
+    budgets: Mapping[str, Sequence[float]],
+    given: Given | None = None,
 ) -> dict[str, tuple[float, ...]]:
     """The budgets that have levels, if every layer and every level can be had.
 
@@ -165,14 +200,29 @@ def require_grid(
             raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
         if name == "angle" and max(levels) > settings.highest:
             raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
-    for name, values in ({"layers": layers} | found).items():
+    for name, values in ({"layers": layers_meant(settings, layers, given)} | found).items():
         if len(set(values)) < len(values):
             raise ValueError(f"{name}={list(values)} names one twice")
-    n = layers_of(settings.model)
-    wrong = [layer for layer in layers if layer < 0 or (n is not None and layer >= n)]
-    if wrong:
-        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which has 0 to {(n or 0) - 1}")
     return found
+
+
+def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given | None = None) -> tuple[int, ...]:
+    """The layers, negative ones counted from the end.
+
+    Raises:
+        ValueError: one that the model does not have, or a negative one of a model that is not at hand.
+    """
+    model = None if given is None else given.model
+    n = layers_of(settings.model) if model is None else int(model.cfg.n_layers)
+    if n is None:
+        wrong = [layer for layer in layers if layer < 0]
+        has = "is not at hand to count from its end"
+    else:
+        wrong = [layer for layer in layers if not -n <= layer < n]
+        has = f"has 0 to {n - 1}"
+    if wrong:
+        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which {has}")
+    return tuple(layer if layer >= 0 else layer + (n or 0) for layer in layers)
 
 
 def model_digest(name: str) -> str:

@@ -25,7 +25,8 @@ class EffectSettings:
             own, the organism's, or held-out negative texts of the contrast.
         threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.
         pairs: of a contrast of the organism.
-        select, test: prompts to choose on and to report on.
+        select, test: prompts to choose on and to report on; left out, 100 and 250, or a third and the rest of
+            prompts of your own.
         passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those from
             which the first eight of the prompt's unsteered continuation were drawn: dearer, and the only fair way for
             methods that do not act on every token).
@@ -46,8 +47,8 @@ class EffectSettings:
     prompts: str = ""
     threshold: float | None = None
     pairs: int = 600
-    select: int = 100
-    test: int = 250
+    select: int | None = None
+    test: int | None = None
     temperature: float = 0.7
     max_new_tokens: int = 25
     passage: str = "prompt"
@@ -63,8 +64,9 @@ class EffectSettings:
             require_one_of("measures", name, MEASURES)
         least = {"pairs": 1, "select": 0, "test": 1, "max_new_tokens": 1, "threads": 1}
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {smallest}")
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise ValueError(f"{name}={value} must be at least {smallest}")
         if self.temperature < 0 or not self.highest > 0:
             raise ValueError(f"temperature={self.temperature} must be at least 0 and highest={self.highest} above 0")
         if self.cross_fit and "likelihood" in self.measures:

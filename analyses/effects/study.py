@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 
+import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
 from analyses.effects.material import Material
-from analyses.effects.plan import Given, Plan, model_digest, require_grid
+from analyses.effects.plan import Given, Plan, layers_meant, model_digest, require_grid
 from analyses.effects.settings import EffectSettings
 from analyses.sweep import Study
 
@@ -38,12 +40,17 @@ def effect_study(
     Raises:
         ValueError: what `require_grid` and `Plan.of` refuse.
     """
-    budgets = require_grid(settings, layers, budgets)
+    budgets, layers = require_grid(settings, layers, budgets, given), layers_meant(settings, layers, given)
     cells = [UNSTEERED] + [
         {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
          "budget": budget, "level": float(level), **({"in_turn": True} if arm.in_turn else {})}
         for layer in layers for arm in arms for budget, levels in budgets.items() for level in levels
     ]  # fmt: skip
     plan = Plan.of(settings, given)
-    inputs = {**plan.described(), "model_digest": model_digest(settings.model)}
+    loaded = None if given is None else given.model
+    model = {"model_digest": model_digest(settings.model)}
+    if loaded is not None:
+        identity = asdict(ode.ModelIdentity.of(loaded))
+        model = {"model": identity["name"], "model_digest": identity}
+    inputs = {**plan.described(), **model}
     return Study(name, measure, partial(Material, settings, given), inputs, VERSION, tuple(cells), group)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ class Sampling(Protocol):
     def max_new_tokens(self) -> int: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def measures(self) -> tuple[str, ...]: ...
 
 
 class Steering(Protocol):
@@ -116,7 +118,7 @@ def _write_batch(
     model, n = prompt.model, len(prompt.tokens)
     eos = int(model.tokenizer.eos_token_id)  # pyright: ignore[reportOptionalMemberAccess]
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
-    last, plain = prompt.decoder(), prompt.decoder()
+    last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
     for _ in range(sampling.max_new_tokens):
         before: list[Tensor] = []
@@ -124,11 +126,10 @@ def _write_batch(
         with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
         reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
-        settings: dict[str, Any] = {"temperature": sampling.temperature}
-        found = sample_logits(logits, **settings)
+        found = sample_logits(logits, temperature=sampling.temperature)
         found[ended] = eos
         ended |= found == eos
-        recorded.append(_statistics(logits, reference, found))
+        recorded.append(_statistics(logits, reference, found, indicators))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
@@ -137,12 +138,17 @@ def _write_batch(
                     eos, sampling.max_new_tokens)  # fmt: skip
 
 
-def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor) -> tuple[Tensor, ...]:
-    """KL, BF, NBF and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
+def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
+    """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
+    chosen = plain.gather(-1, drawn[:, None]).squeeze(-1).double() - plain.double().logsumexp(-1)
+    if not indicators:
+        nothing = torch.zeros_like(chosen)
+        return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))
     branching = branching_factor(steered)
-    before = branching if plain is steered else branching_factor(plain)
-    chosen = plain.double().log_softmax(-1).gather(-1, drawn[:, None]).squeeze(-1)
-    return tuple(x.cpu() for x in (divergence(steered, plain), branching, branching / before, chosen))
+    if plain is steered:
+        return tuple(x.cpu() for x in (torch.zeros_like(chosen), branching, torch.ones_like(branching), chosen))
+    kl, before = divergence(steered, plain), branching_factor(plain)
+    return tuple(x.cpu() for x in (kl, branching, branching / before, chosen))
 
 
 def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, width: int) -> Written:
@@ -154,5 +160,8 @@ def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, 
     batch = Generated(torch.cat([prompt.tokens, drawn], dim=1), length, starts.tolist(), (ends + length).tolist())
     kept = torch.arange(width) < ends.cpu()[:, None]
     padded = [torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (drawn.cpu(), *series)]
-    texts = [decode(prompt.model, batch, completions_only=alone) for alone in (False, True)]
-    return Written(texts[0], texts[1], padded[0], kept, *padded[1:])
+    texts, heads = decode(prompt.model, batch), decode(prompt.model, replace(batch, ends=[length] * len(ends)))
+    # what follows the prompt in the whole text: decoded alone, a text loses the space that it begins with
+    behind = [text[len(head) :] if text.startswith(head) else own for text, head, own in
+              zip(texts, heads, decode(prompt.model, batch, completions_only=True), strict=True)]  # fmt: skip
+    return Written(texts, behind, padded[0], kept, *padded[1:])

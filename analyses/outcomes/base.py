@@ -85,10 +85,26 @@ def _column(name: str, found: Any) -> pd.DataFrame:
 
 
 def source_digest(function: Any) -> str:
-    """A hash of a function's source, or of its code where the source is not to be had."""
+    """A hash of a function's source and of the plain values and functions that it refers to."""
+    parts = [_source(function)]
+    if inspect.isfunction(function):
+        found = inspect.getclosurevars(function)
+        parts += [f"{name}={_value(x)}" for name, x in sorted({**found.nonlocals, **found.globals}.items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _source(function: Any) -> str:
     try:
-        text = inspect.getsource(function).encode()
+        return inspect.getsource(function)
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
-        text = code.co_code if code is not None else repr(type(function)).encode()
-    return hashlib.sha256(text).hexdigest()[:16]
+        return repr(type(function)) if code is None else f"{code.co_code!r}{code.co_consts!r}{code.co_names!r}"
+
+
+def _value(x: Any) -> str:
+    """What a value adds to a hash: the same in every process."""
+    if inspect.isfunction(x):
+        return _source(x)
+    if isinstance(x, set | frozenset):
+        return repr(sorted(map(repr, x)))  # pyright: ignore[reportUnknownArgumentType]
+    return repr(x) if isinstance(x, str | bytes | int | float | tuple | list | dict | None) else repr(type(x))

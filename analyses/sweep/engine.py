@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -21,6 +22,8 @@ from analyses.sweep.worker import Group, run_group
 
 #: rounds in a row in which workers died and no cell was finished, after which the run ends
 PATIENCE = 3
+#: seconds between lines of progress where the output is no terminal
+LINE = 60.0
 
 
 class WorkersLost(Exception):
@@ -38,11 +41,14 @@ def finish(study: Study, root: Path, executor: str | Executor = "local", progres
         IncompleteStudy: a cell failed.
         Exception: whatever `run` raises.
     """
-    status, directory = run(study, root, executor, progress), Store.of(study, root).directory
+    status, store = run(study, root, executor, progress), Store.of(study, root)
+    directory = store.directory
     if not status.complete:
+        first = next((cell.key for cell in study.keyed if cell.key in store.failed()), None)
+        error = f", the first with {store.failure(first)['error']}" if first else ""
         raise IncompleteStudy(
-            f"{status}; see `python -m analyses.sweep status {directory}` for the errors, and run again: finished "
-            "cells are kept"
+            f"{status}{error}; see `python -m analyses.sweep status {directory}` for the errors, and run again: "
+            "finished cells are kept"
         )
     return directory
 
@@ -68,8 +74,9 @@ def run(study: Study, root: Path, executor: str | Executor = "local", progress: 
     store.forget_failures()
     with _bar(study, store, progress):
         _run_rounds(study, store, executor)
+    store.enter(study)  # another run may have named its own cells since
     store.save_table()
-    status = store.status()
+    status = store.status(study)
     content = {
         "status": {"done": status.done, "failed": status.failed, "missing": status.missing},
         "seconds": round(time.time() - started, 3),
@@ -140,13 +147,21 @@ def _is_loss(error: Exception) -> bool:
 @contextmanager
 def _bar(study: Study, store: Store, progress: bool) -> Generator[None]:
     """A progress bar of finished cells with the time left, counted on disk: it sees every executor's, and others'."""
-    with tqdm(total=len(study.cells), initial=len(store.finished()), desc=study.name, unit="cell",
-              disable=not progress) as bar:  # fmt: skip
+    keys = {cell.key for cell in study.keyed}
+    terminal = sys.stderr.isatty()
+    with tqdm(total=len(keys), initial=len(keys & store.finished()), desc=study.name, unit="cell",
+              disable=not progress, mininterval=0.1 if terminal else LINE, maxinterval=10 if terminal else 2 * LINE,
+              ) as bar:  # fmt: skip
         ended = threading.Event()
 
         def count() -> None:
-            bar.n = len(store.finished())
-            bar.set_postfix_str(f"{len(store.failed())} failed")
+            bar.n = len(keys & store.finished())
+            bar.set_postfix_str(f"{len(keys & store.failed())} failed", refresh=False)
+            if time.time() - (getattr(bar, "last_print_t", 0)) >= bar.mininterval:
+                bar.refresh()
+                if not terminal:
+                    print(file=sys.stderr)
+                bar.last_print_t = time.time()
 
         def watch() -> None:
             while not ended.wait(0.5):

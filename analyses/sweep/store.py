@@ -59,10 +59,19 @@ class Store:
             for folder in ("cells", "failed"):
                 (store.directory / folder).mkdir(parents=True, exist_ok=True)
                 _remove_parts(store.directory / folder)
-        if not (store.directory / "study.json").exists():
-            content = {**json.loads(study.description), "keys": [cell.key for cell in study.keyed]}
-            store.write("study.json", json.dumps(content, indent=2).encode())
+        store.enter(study)
         return store
+
+    def enter(self, study: Study) -> None:
+        """Name the study's cells in `study.json`, in its order, before those of earlier studies that are kept here."""
+        file, known = self.directory / "study.json", [(cell.key, cell.config) for cell in study.keyed]
+        keys = {key for key, _ in known}
+        before = [(c.key, c.config) for c in self.cells() if c.key not in keys] if file.exists() else []
+        content = {**json.loads(study.description), "cells": [dict(config) for _, config in known + before],
+                   "keys": [key for key, _ in known + before]}  # fmt: skip
+        text = json.dumps(content, indent=2, default=dict).encode()
+        if not file.exists() or file.read_bytes() != text:
+            self.write("study.json", text)
 
     @classmethod
     def at(cls, directory: Path) -> Store:
@@ -98,9 +107,9 @@ class Store:
         for key in self.failed():
             (self.directory / "failed" / f"{key}.json").unlink(missing_ok=True)
 
-    def status(self) -> Status:
-        """Count the cells."""
-        keys = {cell.key for cell in self.cells()}
+    def status(self, study: Study | None = None) -> Status:
+        """Count the cells of a study; left out, all that are named here."""
+        keys = {cell.key for cell in (self.cells() if study is None else study.keyed)}
         done, failed = len(keys & self.finished()), len(keys & self.failed())
         return Status(done, failed, len(keys) - done - failed)
 
@@ -129,20 +138,30 @@ class Store:
         self.write(f"failed/{cell.key}.json", json.dumps(content, indent=2).encode())
 
     def save_table(self) -> Path:
-        """Put the rows of all finished cells into `table.parquet`, in the order of the study's cells.
+        """Put the rows of all finished cells into `table.parquet`, in the order of `study.json`.
 
         Raises:
             StoreError: a file is damaged, or cells give one column different types.
         """
-        tables = [self._read(cell) for cell in self.cells() if self.has(cell)]
+        self.write("table.parquet", _parquet(self._table(self.cells())))
+        return self.directory / "table.parquet"
+
+    def table(self, study: Study) -> pd.DataFrame:
+        """The rows of a study's own finished cells, in its order, whatever else is kept here.
+
+        Raises:
+            StoreError: a file is damaged, or cells give one column different types.
+        """
+        return self._table(study.keyed).to_pandas()
+
+    def _table(self, cells: tuple[Cell, ...]) -> pa.Table:
+        tables = [self._read(cell) for cell in cells if self.has(cell)]
         try:
-            table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+            return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
         except pa.ArrowTypeError as error:
             raise StoreError(
                 f"cells give one column different types ({error}); settle on one in the cell function"
             ) from error
-        self.write("table.parquet", _parquet(table))
-        return self.directory / "table.parquet"
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place whole and on disk, or leave what was there.

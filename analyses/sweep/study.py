@@ -1,4 +1,4 @@
-"""A study: what is computed, on what, for which cells. Its hash is of everything that determines the result."""
+"""A study: what is computed, on what, for which cells. Its hash is of everything that determines a cell's result."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ class Study:
             "function": self.function.__qualname__,
             "version": self.version,
             "settings": self.settings,
-            "cells": self.cells,
         }))  # fmt: skip
         seen: set[str] = set()
         for cell in self.keyed:
@@ -74,7 +73,10 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """Hash of all that determines the results: another config, model, data or version is another study."""
+        """Hash of all that determines a cell beside its own config: another model, data or version is another study.
+
+        More cells are not: they are kept in the same folder, and those that are there already are not run again.
+        """
         return _hash(self.description)
 
     @cached_property

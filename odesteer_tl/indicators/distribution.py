@@ -39,7 +39,7 @@ def branching_factor(logits: Float[Tensor, "*batch vocab"], top: int = TOP) -> F
         ValueError: `top` is below 1.
     """
     kept = _at_most(top, logits.shape[-1])
-    return entropy(logits if kept == logits.shape[-1] else logits.topk(kept, dim=-1).values).exp()
+    return entropy(logits if kept == logits.shape[-1] else logits.topk(kept, dim=-1, sorted=False).values).exp()
 
 
 def divergence(

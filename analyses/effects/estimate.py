@@ -1,0 +1,138 @@
+"""What a study will cost before it starts: cells, forward tokens, and time from the token rate of this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analyses.effects.material import Material
+from analyses.effects.settings import EffectSettings
+from analyses.outcomes import Completions
+
+#: strengths at which a KL is asked for: of a scan, which the levels of an arm at a layer share, and to find a root
+SCANNED, SOUGHT = 5, 4
+#: passes over which the rate is taken, and prompts of each
+TIMED, ROWS = 2, 64
+#: of everything that is no forward pass, on top
+REST = 1.15
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of what is left of a study.
+
+    Attributes:
+        cells: to be computed; of so many.
+        tokens: forward tokens, a token that runs through half of the blocks counted half.
+        rate: tokens a second, measured here.
+        workers: that share the cells.
+    """
+
+    cells: int
+    of: int
+    tokens: float
+    rate: float
+    workers: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the clock, if the workers have a core each."""
+        return REST * self.tokens / self.rate / self.workers
+
+    def __str__(self) -> str:
+        left = f"{self.cells} cells" + ("" if self.cells == self.of else f" of {self.of} (the others are done)")
+        where = "" if self.workers == 1 else f" in {self.workers} processes"
+        return (
+            f"{left}, about {_rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
+            f"({self.rate:.0f} tokens a second measured)"
+        )
+
+
+def estimate(material: Material, cells: Iterable[Mapping[str, Any]], of: int, workers: int) -> Estimate:
+    """Count the forward tokens of some cells, and time a few.
+
+    Args:
+        cells: configs that are still to be computed.
+        of: cells of the whole study.
+    """
+    left = list(cells)
+    shares = _Shares.of(material)
+    scans = {(c["layer"], c["label"]) for c in left if c["budget"] == "kl"}
+    tokens = shares.fixed + sum(shares.cell(c) for c in left) + sum(shares.scan(layer) for layer, _ in scans)
+    return Estimate(len(left), of, tokens, _rate(material), workers)
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts."""
+
+    settings: EffectSettings
+    n: int
+    prompt: float
+    options: float
+    fixed: float
+    layers: int
+    writes: bool
+
+    @classmethod
+    def of(cls, material: Material) -> _Shares:
+        plan, model = material.plan, material.model
+        prompt = float(material.states.prompt.attention_mask.sum(1).double().mean())
+        texts = [text for part in plan.parts for text in (*part.positive, *part.negative)]
+        some = texts[:: max(1, len(texts) // 50)]
+        a_text = sum(model.to_tokens(text).shape[1] for text in some) / len(some)
+        options = 0.0
+        if isinstance(plan.outcome, Completions):
+            options = float(sum(len(tail) for _, tails in material.judging.options.tails for tail in tails))
+        fixed = a_text * len(texts) + 2 * prompt * len(plan.prompts)
+        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, int(model.cfg.n_layers), plan.writes)
+
+    def behind(self, layer: int) -> float:
+        """Share of the blocks behind a layer, the unembedding counted as one."""
+        return (self.layers - layer) / (self.layers + 1)
+
+    @property
+    def passage(self) -> float:
+        """Tokens of all passages."""
+        return self.n * (8 if self.settings.passage == "text" else 1)
+
+    def cell(self, config: Mapping[str, Any]) -> float:
+        written = self.n * self.settings.max_new_tokens if self.writes else 0
+        if config["layer"] < 0:
+            return written + self.options
+        behind = self.behind(config["layer"])
+        seen = {"survival", "cost"} & set(self.settings.measures)
+        more = (self.passage + self.n * self.prompt) if seen else 0
+        sought = SOUGHT * self.passage if config["budget"] == "kl" else 0
+        return written * (1 + behind) + (self.options + more + sought) * behind
+
+    def scan(self, layer: int) -> float:
+        return SCANNED * self.passage * self.behind(layer)
+
+
+def _rate(material: Material) -> float:
+    """Tokens a second of a pass of a token a prompt."""
+    prompt = material.states.prompt
+    some = prompt.rows(list(range(min(ROWS, len(prompt.tokens)))))
+    decoder, token = some.decoder(), some.tokens[:, -1:]
+    decoder.step(token)
+    start = time.perf_counter()
+    for _ in range(TIMED):
+        decoder.step(token)
+    return TIMED * len(token) / (time.perf_counter() - start)
+
+
+def _rounded(tokens: float) -> int:
+    """To two digits: an estimate is no more than that."""
+    digits = max(0, math.floor(math.log10(max(tokens, 1))) - 1)
+    return int(round(tokens, -digits))
+
+
+def duration(seconds: float) -> str:
+    """About so long, in the unit in which one would say it."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,118 @@
+"""The studies for a notebook: one function each, of a model, a contrast, prompts and an outcome, that returns frames.
+
+    study = layer_study(model, contrast, prompts, outcome=my_judge, layers=[8, 16, 24], arms=["CAA", "flow"])
+    study                   # its tables, in Jupyter
+    study.frame(), study.rows
+
+The command lines `python -m analyses.layer_effectiveness` and `python -m analyses.method_comparison` do the same, with
+the same checks and the same folder of results, from which either goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.effects.plan import Given
+from analyses.effects.running import Finished
+from analyses.effects.settings import EffectSettings
+from analyses.layer_effectiveness import LayersConfig, run_layers
+from analyses.method_comparison import ComparisonConfig, run_comparison
+from analyses.outcomes import Outcome
+
+#: as it is spelled on a command line, or as an object
+OutcomeLike = str | Outcome | Callable[[Sequence[str], Sequence[str]], Any]
+
+
+def layer_study(
+    model: str | Path | TransformerBridge = "organism",
+    contrast: str | Path | ode.ContrastSet = "valence",
+    prompts: str | Path | Sequence[str] | None = None,
+    outcome: OutcomeLike = "grammar",
+    *,
+    layers: Sequence[int] = (),
+    arms: Sequence[str] = (),
+    angle: Sequence[float] = LayersConfig.angle,
+    kl: Sequence[float] = LayersConfig.kl,
+    out: str | Path = LayersConfig.out,
+    executor: str = "local",
+    **settings: Any,
+) -> Finished:
+    """Which layer, how strong, and does it work there?
+
+    Args:
+        model, contrast, prompts, outcome: names and files as on the command line, or objects.
+        layers: 0-based; left out, all. arms: left out, all of the study's own.
+        angle, kl: levels of the two budgets, radians and nats.
+        out: the folder of results; the same call goes on from there.
+        settings: of `EffectSettings`, such as `select`, `test`, `max_new_tokens`, `measures`, `cross_fit`.
+
+    Raises:
+        ValueError: whatever the study refuses, before anything is computed.
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    effect, given = _split(model, contrast, prompts, outcome, settings)
+    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out))
+    return run_layers(config, given)
+
+
+def comparison(
+    model: str | Path | TransformerBridge = "organism",
+    contrast: str | Path | ode.ContrastSet = "valence",
+    prompts: str | Path | Sequence[str] | None = None,
+    outcome: OutcomeLike = "grammar",
+    *,
+    layer: int | None = None,
+    methods: Sequence[str] = (),
+    angle: Sequence[float] = ComparisonConfig.angle,
+    displacement: Sequence[float] = ComparisonConfig.displacement,
+    kl: Sequence[float] = ComparisonConfig.kl,
+    out: str | Path = ComparisonConfig.out,
+    executor: str = "local",
+    **settings: Any,
+) -> Finished:
+    """Which method, at equal angle, displacement and KL?
+
+    Args:
+        model, contrast, prompts, outcome: names and files as on the command line, or objects.
+        layer: 0-based; left out, the middle one. methods: left out, all.
+        angle, displacement, kl: levels of the budgets.
+        out: the folder of results; the same call goes on from there.
+        settings: of `EffectSettings`.
+
+    Raises:
+        ValueError: whatever the study refuses, before anything is computed.
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    usual: dict[str, Any] = {"select": 0, "passage": "text", **({} if prompts is not None else {"test": 200})}
+    effect, given = _split(model, contrast, prompts, outcome, {**usual, **settings})
+    budgets = (tuple(angle), tuple(displacement), tuple(kl))
+    return run_comparison(ComparisonConfig(effect, layer, tuple(methods), *budgets, executor, Path(out)), given)
+
+
+def _split(
+    model: str | Path | TransformerBridge,
+    contrast: str | Path | ode.ContrastSet,
+    prompts: str | Path | Sequence[str] | None,
+    outcome: OutcomeLike,
+    settings: dict[str, Any],
+) -> tuple[EffectSettings, Given]:
+    """What is named goes to the settings, what is there already to `Given`.
+
+    Raises:
+        ValueError: a setting that there is none of, or one out of range.
+    """
+    unknown = sorted(set(settings) - set(EffectSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(EffectSettings.__dataclass_fields__)
+        raise ValueError(f"{unknown[0]}={settings[unknown[0]]!r} is no setting of a study; there are {known}")
+    both: dict[str, Any] = {"model": model, "contrast": contrast, "prompts": prompts, "outcome": outcome}
+    named: dict[str, Any] = {name: str(x) for name, x in both.items() if isinstance(x, str | Path)}
+    objects: dict[str, Any] = {name: x for name, x in both.items() if name not in named}
+    # objects have a name for people; what they are is in the study's hash by their own digests
+    stand_in: dict[str, Any] = dict.fromkeys(objects, "given") | ({"prompts": ""} if "prompts" in objects else {})
+    return EffectSettings(**{**stand_in, **named, **settings}), Given(**objects)

@@ -1,0 +1,225 @@
+"""A study of one's own: what is refused before a model is loaded, and from files to a finished report, small."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import odesteer_tl as ode
+from analyses.effects import EffectSettings, Given, Plan
+from analyses.effects.tables import room
+from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
+from analyses.layer_effectiveness import main as layers_main
+from analyses.method_comparison import ComparisonConfig, method_comparison
+from analyses.sources import layers_of, load_contrast, read_prompts
+from analyses.studies import comparison, layer_study
+from analyses.sweep import WillRepeat
+
+WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """64 pairs, 9 prompts and completions, as people bring them; with a byte order mark and a blank last line."""
+    folder = tmp_path_factory.mktemp("own")
+    pairs = ode.organism.contrast("valence", 64, 0)
+    rows = [{"positive": p, "negative": q} for p, q in zip(pairs.positive, pairs.negative, strict=True)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8-sig")
+    (folder / "prompts.txt").write_text("\n".join(ode.organism.prompts(9)) + "\n", encoding="utf-8")
+    (folder / "words.json").write_text(json.dumps(WORDS))
+    return folder
+
+
+def own(files, **changed):
+    """The settings of a small study on these files."""
+    given = {"contrast": str(files / "pairs.jsonl"), "prompts": str(files / "prompts.txt"),
+             "outcome": str(files / "words.json"), "cross_fit": True, "measures": (), "max_new_tokens": 3}  # fmt: skip
+    return EffectSettings(**{**given, **changed})
+
+
+def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, capsys):
+    """With the documented command; then a level and an arm more, which recomputes no finished cell."""
+    config = LayersConfig(own(files), layers=(1, 3), arms=("CAA",), angle=(0.2,), kl=(), out=tmp_path)
+    assert layers_main(config) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
+    assert "| unsteered" in printed.out
+    assert "| random direction" in printed.out
+    assert "5 cells, about" in printed.err
+    assert "tokens a second measured" in printed.err
+    assert "peak memory" in printed.err
+    (directory,) = tmp_path.iterdir()
+    rows = pd.read_parquet(directory / "table.parquet")
+    assert "text" not in rows  # nothing was written: completions were asked for
+    assert rows.groupby("label")["prompt"].count().to_dict() == {"unsteered": 9, "CAA": 18, "random direction": 18}
+    assert rows["split"].value_counts().to_dict() == {"test": 30, "select": 15}
+    before = {path: path.stat().st_mtime_ns for path in (directory / "cells").iterdir()}
+    more = LayersConfig(own(files), layers=(1, 3), arms=("CAA", "flow"), angle=(0.2,), kl=(), out=tmp_path)
+    assert "2 cells of 7" in dry_run(more)[0]
+    report, same = layer_effectiveness(more)
+    assert same == directory
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert set(report.layers["method"]) == {"unsteered", "random direction", "CAA", "flow"}
+    assert dry_run(more)[0] == "nothing is left to be done"
+
+
+def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
+    """Objects in the place of names: model, contrast, prompts and a callable; fluency stands beside its score."""
+    contrast, prompts = load_contrast(str(files / "pairs.jsonl"), 0, 0), read_prompts(str(files / "prompts.txt"))
+
+    def letters(prompts, texts):
+        return np.array([float(len(text)) for text in texts])
+
+    found = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["CAA"], angle=[0.3], kl=[0.03],
+                        out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
+    assert found.rows["score"].tolist() == [len(t.removeprefix(p)) for t, p in
+                                            zip(found.rows["text"], prompts * 5, strict=True)]  # fmt: skip
+    assert {"log_likelihood", "repetition", "empty"} <= set(found.rows)
+    plain = found.rows.query("label == 'unsteered'")
+    assert plain["success"].mean() <= 0.5 < 1  # held against the median of the unsteered texts
+    assert {"probe_auc", "probe_auc_low", "probe_auc_high", "certified"} <= set(found.frame())
+    assert (found.frame()["probe_auc_low"].dropna() <= found.frame()["probe_auc"].dropna()).all()
+    html = found._repr_html_()
+    assert "unsteered" in html
+    assert "Fluency there" in str(found)
+    again = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["CAA"], angle=[0.3], kl=[0.03],
+                        out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
+    pd.testing.assert_frame_equal(again.rows, found.rows)
+
+
+def test_a_judge_that_breaks_on_texts_ends_the_study_at_the_first(files, tmp_path):
+    calls = []
+
+    def breaks(prompts, texts):
+        calls.append(len(texts))
+        return [1.0] if len(texts) == 1 else 1 / 0
+
+    with pytest.raises(WillRepeat, match="failed on written texts: division by zero"):
+        layer_study("organism", files / "pairs.jsonl", files / "prompts.txt", breaks, layers=[2], arms=["CAA"],
+                    angle=[0.3], kl=[], out=tmp_path, cross_fit=True, measures=(), max_new_tokens=2)  # fmt: skip
+    assert calls.count(9) == 1
+
+
+def test_methods_without_the_declared_ones_and_one_budget_make_a_report(files, tmp_path):
+    """An early version ended in the report, after all cells were done."""
+    effect = own(files, select=0, outcome="length", measures=("geometry", "text"))
+    config = ComparisonConfig(effect, layer=2, methods=("repe",), angle=(0.2,), displacement=(), kl=(), out=tmp_path)
+    report, _ = method_comparison(config)
+    assert next(iter(report.for_paper().index)) == "unsteered"
+    assert {"repe", "random", "Euler-10"} <= set(report.for_paper().index)
+    assert report.methods["p_holm"].isna().all()  # nothing to compare with was run
+    assert "AUC of h" in report.for_paper()
+    assert str(report).startswith(("Unsteered succeeds", "WARNING"))
+
+
+BAD_ROWS = {
+    "no key": ('{"positive": "a", "negative": "b"}\n{"positive": "c"}', "row 2 has no 'negative'"),
+    "no JSON": ('{"positive": "a"', "is no JSON"),
+    "no text": ('{"positive": "a", "negative": 3}', "row 1 has negative=3, which is no text"),
+    "blank": ('{"positive": " ", "negative": "b"}', "row 1 has positive=' '"),
+    "no rows": ("", "is no JSON|holds no rows"),
+    "no object": ("[1, 2]", "row 1 has no 'positive'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_a_contrast_that_is_none_names_its_row(tmp_path, kind):
+    content, says = BAD_ROWS[kind]
+    (tmp_path / "pairs.jsonl").write_text(content)
+    with pytest.raises(ValueError, match=says) as error:
+        load_contrast(str(tmp_path / "pairs.jsonl"), 0, 0)
+    assert "\n" not in str(error.value)
+
+
+WRONG = {
+    "layer": ({"layers": (30,)}, {}, "has 0 to 4"), "negative layer": ({"layers": (-6,)}, {}, "layers=.-6. are none"),
+    "layer twice": ({"layers": (4, -1)}, {}, "names one twice"), "no level": ({"angle": (), "kl": ()}, {}, "no level"),
+    "level": ({"kl": (0.0,)}, {}, "positive levels"), "far": ({"angle": (2.0,)}, {}, "above highest"),
+    "executor": ({"executor": "procesess:2"}, {}, "is unknown; use local"),
+    "model": ({}, {"model": "./smolm2"}, "is no folder"), "deep model": ({}, {"model": "a/b/c"}, "is no folder"),
+    "contrast": ({}, {"contrast": "valance"}, "give valence, agreement"),
+    "file": ({}, {"contrast": "pears.jsonl"}, "is no file"), "prompts": ({}, {"prompts": "p.txt"}, "is no file"),
+    "ending": ({}, {"prompts": "p.doc"}, "must end in .txt"), "outcome": ({}, {"outcome": "wrds.json"}, "is no file"),
+    "judge": ({}, {"outcome": "loudness"}, "is unknown; use one of"),
+    "split": ({}, {"cross_fit": False}, "267 pairs or"),
+    "many": ({}, {"test": 500, "select": 3}, "gives 9 prompts to steer"),
+    "none": ({}, {"select": 9}, "leaves none of 9"),
+    "threshold": ({}, {"threshold": 0.5}, "says itself what a success is"),
+    "no prompts": ({}, {"prompts": ""}, "prompts is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_refused_without_a_model(files, monkeypatch, kind):
+    more, changed, says = WRONG[kind]
+    monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    start = time.process_time()
+    with pytest.raises(ValueError, match=says) as error:
+        check(LayersConfig(own(files, **changed), **more))
+    assert time.process_time() - start < 5
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("changed", "says"), [
+    ({"passage": "all"}, "passage='all'"), ({"measures": ("texts",)}, "measures='texts'"), ({"test": 0}, "test=0"),
+    ({"max_new_tokens": 0}, "max_new_tokens=0"), ({"temperature": -1.0}, "temperature=-1"),
+    ({"highest": 0.0}, "highest=0"),
+    ({"cross_fit": True}, "leave 'likelihood' out"), ({"threads": 0}, "threads=0"),
+])  # fmt: skip
+def test_settings_out_of_range_are_refused(changed, says):
+    with pytest.raises(ValueError, match=says):
+        EffectSettings(**changed)
+
+
+def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
+    with pytest.raises(ValueError, match=r"arms=\['CAT'\] are none; choose from random direction, CAA"):
+        layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
+    with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
+        layer_study(layer=1, out=tmp_path)
+    with pytest.raises(ValueError, match="must name methods, each once"):
+        comparison(methods=["caa", "caa"], out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_refuses_in_one_line_and_imports_no_model_library(files):
+    """As a user sees it: one line, exit status 2, and TransformerLens not even imported."""
+    code = ("import sys; from analyses.command import from_command_line; import analyses.layer_effectiveness as a; "
+            "status = from_command_line(a.LayersConfig, a.main, None); "
+            "assert 'transformer_lens' not in sys.modules; sys.exit(status)")  # fmt: skip
+    call = [sys.executable, "-c", code, "--contrast", str(files / "pairs.jsonl"), "--outcome", "nothing.json"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert "cross-fit" in done.stderr
+
+
+def test_numbers_of_prompts_of_ones_own_are_a_third_and_the_rest(files):
+    plan = Plan.of(own(files))
+    assert (plan.settings.select, plan.settings.test, plan.split.count("test")) == (3, 6, 6)
+    assert Plan.of(own(files, select=2, test=3)).split == ["select"] * 2 + ["test"] * 3
+    assert len(Plan.of(own(files), Given(prompts=["a b", "c d", "e f", "g h"])).prompts) == 4
+    assert layers_of("organism") == 5
+    assert layers_of("gpt2") is None
+
+
+def plain(n, successes, label="unsteered", layer=-1):
+    return pd.DataFrame({"prompt": range(n), "split": "test", "label": label, "layer": layer, "budget": "kl",
+                         "level": 0.1, "success": np.arange(n) < successes})  # fmt: skip
+
+
+@pytest.mark.parametrize(("successes", "says"), [
+    (50, "Unsteered succeeds on 0.500"), (100, "WARNING, no room above: .*at the ceiling"),
+    (0, "WARNING, no room below: .*at the floor"), (97, "no room above"), (3, "no room below"), (90, "^Unsteered"),
+])  # fmt: skip
+def test_an_outcome_without_room_is_named_first(successes, says):
+    import re
+
+    assert re.search(says, room(plain(100, successes)))
+    both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
+    assert "every arm is at the ceiling" in room(both)
+    assert "every arm" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
