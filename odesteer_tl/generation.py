@@ -132,7 +132,7 @@ def generate_tokens(
     given = Prompts.of(model, prompts, prepend_bos)
     rows = tokens_of(model, "prompts", given.texts, given.prepend_bos, reserve=max_new_tokens)
     _require_alike(model, rows, batch_size)
-    ids, strings = _stops(model, stop)
+    ids, strings = stops(model, stop)
     tokenizer: Any = model.tokenizer
     pads = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
     choose = partial(sample_logits, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty)
@@ -176,7 +176,7 @@ def _behind_stop(text: str, stop: Sequence[str]) -> int:
     return len(text) - min((at for at in map(text.find, stop) if at >= 0), default=len(text))
 
 
-def _stops(model: Model, stop: Stop | Sequence[Stop]) -> tuple[list[int], tuple[str, ...]]:
+def stops(model: Model, stop: Stop | Sequence[Stop] = ()) -> tuple[list[int], tuple[str, ...]]:
     """The tokens and the strings at which a text ends: the tokenizer's, the model's own and the caller's."""
     given = [stop] if isinstance(stop, str) or not isinstance(stop, Sequence) else list(stop)
     tokenizer: Any = model.tokenizer

@@ -15,7 +15,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
 from odesteer_tl import _tokens
-from odesteer_tl.generation import Generated, decode
+from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
 
 #: prompts a generated batch, and numbers of next-token logits held at once
@@ -116,7 +116,7 @@ def _write_batch(
 ) -> Written:
     """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered."""
     model, n = prompt.model, len(prompt.tokens)
-    eos = int(model.tokenizer.eos_token_id)  # pyright: ignore[reportOptionalMemberAccess]
+    ends = torch.tensor(stops(model)[0], device=prompt.tokens.device)
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
     last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
@@ -127,15 +127,15 @@ def _write_batch(
             logits = last.step(token)
         reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
         found = sample_logits(logits, temperature=sampling.temperature)
-        found[ended] = eos
-        ended |= found == eos
+        found[ended] = ends[0]
+        ended |= torch.isin(found, ends)
         recorded.append(_statistics(logits, reference, found, indicators))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
             break
     return _written(prompt, torch.stack(drawn, dim=1), [torch.stack(x, dim=1) for x in zip(*recorded, strict=True)],
-                    eos, sampling.max_new_tokens)  # fmt: skip
+                    ends, sampling.max_new_tokens)  # fmt: skip
 
 
 def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
@@ -151,10 +151,10 @@ def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool)
     return tuple(x.cpu() for x in (kl, branching, branching / before, chosen))
 
 
-def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], eos: int, width: int) -> Written:
+def _written(prompt: ode.Prefix, drawn: Tensor, series: list[Tensor], ends_at: Tensor, width: int) -> Written:
     """What a batch wrote, zeros up to `width`, since a batch whose texts all end early is narrower."""
     length = prompt.tokens.shape[1]
-    over = (drawn == eos).int()
+    over = torch.isin(drawn, ends_at).int()
     ends = torch.where(over.any(1), over.argmax(1), drawn.shape[1])
     starts = (prompt.attention_mask == 0).sum(1)
     batch = Generated(torch.cat([prompt.tokens, drawn], dim=1), length, starts.tolist(), (ends + length).tolist())
