@@ -125,3 +125,117 @@ def test_the_letter_of_a_chats_answer_is_read(smollm2):
     torch.testing.assert_close(acts.positive, acts.negative)
     letters = ode.collect_activations(smollm2, contrast, [12], -2)[12]
     assert (letters.positive - letters.negative).norm() > 1
+
+
+LAYER = 12
+STARTS = ["The film was", "My day has been", "The food here is", "I think this book is", "The weather today is",
+          "Her new job is", "The hotel was", "This song is", "The party was", "Our trip was", "The lesson was",
+          "His speech was"]  # fmt: skip
+ENDS = {1: [" wonderful and full of joy.", " lovely, I am so happy."],
+        -1: [" terrible and full of misery.", " awful, I am so sad."]}  # fmt: skip
+OPEN = ["Overall, the evening was", "The soup tasted", "My holiday was", "To be honest, the concert was",
+        "His voice sounded", "When she saw the room she said it was", "The new phone is",
+        "Everyone agreed that the play was", "I feel", "In my opinion the game is"]  # fmt: skip
+WORDS = {
+    1: "happy wonderful lovely joy love loved beautiful great good best enjoy enjoyed fun delicious excited amazing "
+    "kind warm smile bright delight nice fantastic perfect exciting impressive success sweet delightful pleasant celebrate",
+    -1: "sad terrible awful misery bad worst hate fear dead death lost cold dark darkness angry pain cry afraid wrong "
+    "horrible lonely bitter boring disappointing disappointed mess poor dull failure disaster nightmare",
+}
+
+
+@pytest.fixture(scope="module")
+def mood():
+    prompts = [start for start in STARTS for _ in ENDS[1]]
+    return ode.ContrastSet.from_completions(prompts, *(ENDS[sign] * len(STARTS) for sign in (1, -1)))
+
+
+@pytest.fixture(scope="module")
+def caa(smollm2, mood):
+    return ode.fit("caa", smollm2, mood, layer=LAYER, angle=0.3)
+
+
+def balance(texts):
+    """Good words less bad ones."""
+    words = [word.strip('.,!?"').lower() for text in texts for word in text.split()]
+    return sum(sign * (word in WORDS[sign].split()) for sign in WORDS for word in words)
+
+
+@torch.no_grad()
+def fluency(model, texts):
+    """Mean log-likelihood a token under the unsteered model."""
+    found = []
+    for text in texts:
+        ids = model.to_tokens(text)
+        found.append(float(model(ids)[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None]).mean()))
+    return sum(found) / len(found)
+
+
+def test_steering_changes_what_it_writes_and_it_stays_fluent(smollm2, caa):
+    settings = {"temperature": 0.0, "max_new_tokens": 20}
+    plain = ode.generate(smollm2, OPEN, **settings)
+    texts = {sign: caa.at(ode.Flow(angle=sign * 0.3, steps=1)).generate(smollm2, OPEN, **settings) for sign in (1, -1)}
+    assert balance(texts[1]) >= balance(plain) + 3
+    assert balance(texts[-1]) <= balance(plain) - 3
+    for steered in texts.values():
+        assert all(a != b for a, b in zip(steered, plain, strict=True))
+        assert fluency(smollm2, steered) > fluency(smollm2, plain) - 0.7  # nats a token
+
+
+def test_a_published_path_is_certified_at_a_small_angle(smollm2, mood):
+    acts = ode.collect_activations(smollm2, mood, [LAYER])[LAYER]
+    barrier = ode.SketchBarrier().fit_activations(acts)
+    path = ode.Flow(angle=0.2, method="euler").solve(ode.BarrierField(barrier), acts.negative, record=True)
+    assert bool(ode.certify_path(barrier, path).certified.all())
+    level = ode.Flow(level="median").solve(ode.BarrierField(barrier), acts.negative)
+    assert bool(level.reached.all())
+    torch.testing.assert_close(
+        barrier.value(level.end),
+        torch.full((len(acts.negative),), barrier.positive_quantile(0.5)),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+@torch.no_grad()
+def test_the_bridge_the_plain_model_and_the_suffix_say_one_thing(smollm2, caa):
+    plain = ode.PlainModel.from_pretrained("smollm2")
+    ids = smollm2.to_tokens(OPEN, padding_side="left")
+    mask = torch.ones_like(ids)
+    for row, text in enumerate(OPEN):
+        mask[row, : ids.shape[1] - smollm2.to_tokens(text).shape[1]] = 0
+    found = []
+    for model in (smollm2, plain):
+        with caa.on(model, prompt_length=ids.shape[1]):
+            found.append(model(ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0))[:, -1])
+    prefix = ode.collect_prefix(smollm2, ids, mask, start=-1)
+    end = caa.flow.solve(caa.field, prefix.residuals[LAYER]).end
+    found.append(prefix.logits(LAYER, end)[:, -1])
+    assert (found[0] - prefix.baseline).abs().max() > 0.5
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-3, atol=1e-2)
+
+
+@torch.no_grad()
+def test_cached_generation_is_uncached(smollm2, caa):
+    ids = smollm2.to_tokens(TEXT)
+    with caa.on(smollm2, prompt_length=ids.shape[1]):
+        logits = [smollm2.original_model.generate(ids, max_new_tokens=4, do_sample=False, output_logits=True,
+                                                  return_dict_in_generate=True, use_cache=use).logits
+                  for use in (True, False)]  # fmt: skip
+    torch.testing.assert_close(torch.stack(logits[0]), torch.stack(logits[1]), rtol=1e-3, atol=1e-3)
+
+
+def test_chats_are_contrasted_and_steered(smollm2):
+    def chats(answer):
+        return [[{"role": "user", "content": f"How was {what}?"}, {"role": "assistant", "content": answer}]
+                for what in ("the film", "your day", "dinner", "the trip", "school", "the party")]  # fmt: skip
+
+    contrast = ode.ContrastSet.from_chat(smollm2, chats("It was wonderful!"), chats("It was terrible!"))
+    assert not any(text.count("<|im_start|>system") > 1 for text in contrast.positive)
+    steerer = ode.fit("caa", smollm2, contrast, layer=LAYER, angle=0.25, position="completion")
+    question = [[{"role": "user", "content": "Describe the weather in one short sentence."}]]
+    settings = {"temperature": 0.0, "max_new_tokens": 24}
+    answers = [ode.generate(smollm2, question, **settings), steerer.generate(smollm2, question, **settings)]
+    assert answers[0] != answers[1]
+    assert all("<|im" not in answer and answer.strip() for (answer,) in answers)
