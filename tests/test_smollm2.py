@@ -138,7 +138,8 @@ OPEN = ["Overall, the evening was", "The soup tasted", "My holiday was", "To be 
         "Everyone agreed that the play was", "I feel", "In my opinion the game is"]  # fmt: skip
 WORDS = {
     1: "happy wonderful lovely joy love loved beautiful great good best enjoy enjoyed fun delicious excited amazing "
-    "kind warm smile bright delight nice fantastic perfect exciting impressive success sweet delightful pleasant celebrate",
+    "kind warm smile bright delight nice fantastic perfect exciting impressive success sweet delightful "
+    "pleasant celebrate",
     -1: "sad terrible awful misery bad worst hate fear dead death lost cold dark darkness angry pain cry afraid wrong "
     "horrible lonely bitter boring disappointing disappointed mess poor dull failure disaster nightmare",
 }
