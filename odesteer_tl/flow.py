@@ -102,7 +102,9 @@ class Flow:
             object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
         require_one_of("method", self.method, INTEGRATORS)
         # Python's own numbers, so that what was given can be saved
-        given = {name: x if isinstance(x, str) else as_strength(name, x) for name, x in given.items()}
+        given = {
+            name: x if name == "level" and isinstance(x, str) else as_strength(name, x) for name, x in given.items()
+        }
         for name, value in {**given, "steps": as_integer("steps", self.steps)}.items():
             object.__setattr__(self, name, value)
         if self.steps < 1:

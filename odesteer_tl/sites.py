@@ -12,8 +12,9 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
+from odesteer_tl._check import as_integer
 from odesteer_tl.models import model_name, resid_hook
 from odesteer_tl.plain import Model, head_shape
 
@@ -124,18 +125,38 @@ def places(model: Model, layers: Layer | Sequence[Layer], site: str | None = Non
     Raises:
         ValueError: see `place`; or there is no layer, or the layers name several sites.
     """
-    if isinstance(layers, str) and layers == "all":
-        wanted: Sequence[Layer] = range(int(model.cfg.n_layers))
-    else:
-        one = isinstance(layers, str) or not isinstance(layers, Iterable) or getattr(layers, "ndim", 1) == 0
-        wanted = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType, reportAssignmentType]
-    if not len(wanted):
-        raise ValueError(f"layers={layers!r} is empty; name at least one")
+    every = isinstance(layers, str) and layers == "all"
+    wanted = range(int(model.cfg.n_layers)) if every else given_layers("layers", layers)
     found = list(dict.fromkeys(place(layer, site, model=model) for layer in wanted))
     sites = {each.site for each in found}
     if len(sites) != 1:
-        raise ValueError(f"layers={layers!r} name {len(sites)} sites; use one call a site")
+        raise ValueError(f"layers={layers!r} name {len(sites)} sites; ask for one site a call")
     return [each.layer for each in found], sites.pop()
+
+
+def given_layers(name: str, layers: Layer | Iterable[Layer]) -> list[int | str]:
+    """Layers as numbers and full names of hook points, from one of them or several, whatever the model.
+
+    Args:
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: there is none, or one is neither an integer nor the full name of a hook point.
+    """
+    one = isinstance(layers, str) or not isinstance(layers, Iterable) or getattr(layers, "ndim", 1) == 0
+    each: list[Any] = [layers] if one else list(layers)  # pyright: ignore[reportArgumentType]
+    if not each:
+        raise ValueError(f"{name}={layers!r} is empty; name at least one")
+    found: list[int | str] = []
+    for i, layer in enumerate(each):
+        label = name if one else f"{name}[{i}]"
+        if isinstance(layer, str) and not _FULL_NAME.fullmatch(layer):
+            raise ValueError(
+                f"{label}={layer!r} is neither a number nor the full name of a hook point in a block; use 12, -1 or "
+                "'blocks.12.hook_resid_post'"
+            )
+        found.append(layer if isinstance(layer, str) else as_integer(label, layer))
+    return found
 
 
 def site_hook(model: Model, layer: Layer, site: str) -> str:

@@ -187,6 +187,6 @@ def test_an_index_that_hangs_on_a_tiny_load_is_called_degenerate():
             assert int(found.ascending[i]) == exact_index(q, found.multipliers[i], found.coordinates[i])
         told, untold = told + int((~found.degenerate).sum()), untold + int(found.degenerate.sum())
     assert untold > 10
-    assert told > 5 * untold / 2
+    assert told > 2 * untold  # not by calling everything degenerate
     assert not landscape(random_quadratic(5, 0)).degenerate.any()
     assert "degenerate" in str(found)

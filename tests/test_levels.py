@@ -81,7 +81,7 @@ def test_a_row_that_cannot_get_there_ends_at_its_best_and_says_so():
     )
     plain = ode.Flow(angle=0.1, method="certified").solve(ode.BarrierField(q), a).end
     torch.testing.assert_close(short.end, plain, rtol=1e-9, atol=1e-9)
-    assert "reached: 0 of 10" in repr(short)
+    assert "reached the level: 0 of 10" in repr(short)
     assert ode.Flow(angle=0.1).solve(ode.BarrierField(q), a).reached is None
 
 

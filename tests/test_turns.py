@@ -86,7 +86,7 @@ def test_a_thread_that_waits_long_says_for_what(organism, steerers, monkeypatch)
     thread.join()
 
 
-@pytest.mark.parametrize("name", ["caa", "odesteer", "odesteer_kernel", "hpr", "linear_act"])
+@pytest.mark.parametrize("name", ["caa", "odesteer", "odesteer_kernel", "hpr", "linear_act_extrapolated"])
 def test_a_loss_behind_a_steered_layer_has_the_gradient_of_its_finite_differences(organism, contrast, name):
     model = ode.load_model("organism", dtype="float64")
     tokens = torch.arange(7, 14)[None]

@@ -17,7 +17,7 @@ from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.reading import position_name, position_of
-from odesteer_tl.sites import HEADS, Layer, places
+from odesteer_tl.sites import HEADS, Layer, given_layers, places
 from odesteer_tl.steerer import Steerer
 
 
@@ -96,7 +96,9 @@ def fit(
             that would have to be collected again with the layers before them steered.
     """
     require_one_of("method", method, METHODS)
-    model = hosted(model)
+    wanted_layers, seed = given_layers("layer", layer), as_integer("seed", seed)
+    if len(set(wanted_layers)) < len(wanted_layers):
+        raise ValueError(f"layer={layer} must name each layer once")
     chosen = METHODS[method]
     if angle is T is relative is multiplier is level is None:
         T = chosen.T
@@ -106,15 +108,15 @@ def fit(
         integration = {"steps": chosen.steps if steps is None else steps, "method": solver or chosen.solver}
     integration = {name: value for name, value in integration.items() if value is not None}
     flow = Flow(angle=angle, T=T, relative=relative, multiplier=multiplier, level=level, **integration)
-    one = isinstance(layer, str) or not isinstance(layer, Iterable) or getattr(layer, "ndim", 1) == 0
-    several = None if one else list(layer)  # pyright: ignore[reportArgumentType]
+    model = hosted(model)
+    several = not isinstance(layer, str) and isinstance(layer, Iterable) and getattr(layer, "ndim", 1) > 0
     given = contrast.site if isinstance(contrast, Activations) and site is None else site
-    layers, at_site = places(model, layer, given or chosen.site) if several != [] else ([], chosen.site)
-    if several is not None and len(layers) < max(1, len(several)):
-        raise ValueError(f"layer={layer} must name at least one layer, and each of them once")
+    layers, at_site = places(model, wanted_layers, given or chosen.site)
+    if len(layers) < len(wanted_layers):
+        raise ValueError(f"layer={layer} must name each layer once")
     if chosen.site == HEADS and at_site != HEADS:
         raise ValueError(f"site={at_site!r}: {method!r} is a method of attention heads; leave site out, or use 'z'")
-    layers, seed = sorted(layers), as_integer("seed", seed)
+    layers = sorted(layers)
     seen: dict[int, Activations] = {}
 
     def steerer(at: int, field: VectorField) -> Steerer:
@@ -138,7 +140,7 @@ def fit(
         return acts
 
     steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
-    return steerers[0] if several is None else compose(steerers)
+    return compose(steerers) if several else steerers[0]
 
 
 def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:
