@@ -152,7 +152,8 @@ def head_shape(model: Model) -> tuple[int, int]:
 
     With latent attention (DeepSeek) that is not what heads compare, which is the width TransformerLens calls d_head.
     """
-    written = getattr(model.original_model.config.get_text_config(), "v_head_dim", None)
+    config: Any = model.original_model.config
+    written = getattr(config.get_text_config(), "v_head_dim", None)
     return int(model.cfg.n_heads), int(written or model.cfg.d_head)
 
 

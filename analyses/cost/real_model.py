@@ -24,14 +24,16 @@ PROMPTS = [f"{opening}{end}" for opening in OPENINGS for end in (",", " and", " 
 def real_model_rows() -> Iterator[Row]:
     """SmolLM2, 135 M parameters and 30 layers: loading, generating 16 × 64 tokens greedily, and collecting."""
     path = checkpoint("smollm2", torch.float32)
-    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    plain: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     tokenizer: Any = AutoTokenizer.from_pretrained(path, padding_side="left")
     model = ode.load_model("smollm2")
     batch = tokenizer(PROMPTS, return_tensors="pt", padding=True)
     vector = torch.randn(int(model.cfg.d_model), generator=torch.Generator().manual_seed(0))
     field = ode.ConstantField(vector)
     steerer = ode.Steerer(field, ode.Flow(T=PUSH, steps=1, method="euler"), LAYER)
-    texts = {"temperature": 0.0, "max_new_tokens": NEW, "prepend_bos": False, "completions_only": True}
+    texts: dict[str, Any] = {
+        "temperature": 0.0, "max_new_tokens": NEW, "prepend_bos": False, "completions_only": True,
+    }  # fmt: skip
 
     @torch.no_grad()
     def theirs(steered: bool) -> list[str]:
