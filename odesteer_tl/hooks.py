@@ -79,8 +79,3 @@ def _solve(
 
 def _like(chosen: Bool[Tensor, "batch pos"], x: Tensor) -> Tensor:
     return chosen.reshape(*chosen.shape, *[1] * (x.ndim - 2))
-
-
-def pattern_hook(hook_name: str) -> str:
-    """The attention pattern of the block a hook belongs to."""
-    return f"blocks.{hook_name.split('.')[1]}.attn.hook_pattern"

@@ -1,8 +1,8 @@
 """Plain models: a transformers model as it is, under TransformerLens's names, and the one inside a bridge at its speed.
 
-A bridge runs the same weights through Python of its own, at 1.2 to 1.4 times the time. What needs none of it (our own
-loops of generating and collecting, where no hook of the user's is set) runs the transformers model itself, with the
-same functions attached to the same places.
+A bridge runs the same weights through Python of its own, which takes time (`python -m analyses.bench --only real`).
+What needs none of it (our own loops of generating and collecting, where no hook of the user's is set) runs the
+transformers model itself, with the same functions attached to the same places.
 """
 
 # torch has no public list of a module's hooks, nor another way to put one module in another's place
@@ -72,7 +72,7 @@ class PlainModel:
     def from_pretrained(
         cls, name: str | Path = "organism", *, dtype: str | torch.dtype = "float32", device: str | None = None
     ) -> PlainModel:
-        """The model and tokenizer of a name, of all that `load_model` takes, without a bridge: a third of its time.
+        """The model and tokenizer of a name, of all that `load_model` takes, without a bridge and the time it takes.
 
         Raises:
             ValueError: as `load_model` does.

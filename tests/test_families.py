@@ -313,3 +313,41 @@ def test_what_a_family_cannot_do_is_refused_and_why(name, dtype, names, word, fo
 def test_a_configuration_that_cannot_be_wrapped_is_refused(folder):
     with pytest.raises(ValueError, match="falcon40b' cannot be wrapped by TransformerLens"):
         ode.load_model(family_directory("falcon40b", folder))
+
+
+IDS = {"vocab_size": 192, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TUPLES = {
+    "GPTJForCausalLM": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "rotary_dim": 4},
+    "BloomForCausalLM": {"hidden_size": 32, "n_layer": 3, "n_head": 4},
+    "GPTNeoForCausalLM": {"hidden_size": 32, "num_layers": 3, "num_heads": 4, "attention_types": [[["global"], 3]],
+                          "max_position_embeddings": 64},
+    "MptForCausalLM": {"d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TUPLES)
+@torch.no_grad()
+def test_blocks_that_return_more_than_the_stream_can_be_left_out(kind, tmp_path):
+    import shutil
+
+    import transformers
+
+    constructor = getattr(transformers, kind)
+    torch.manual_seed(0)
+    constructor(constructor.config_class(**IDS, **TUPLES[kind])).save_pretrained(tmp_path)
+    for file in ode.organism.PATH.glob("*token*"):
+        shutil.copy(file, tmp_path)
+    model = ode.load_model(tmp_path)
+    tokens = torch.randint(5, 100, (2, 7), generator=torch.Generator().manual_seed(0))
+
+    def longer(x, hook):
+        x = x.clone()
+        x[:, -1:] *= 1.3
+        return x
+
+    with model.hooks(fwd_hooks=[("blocks.1.hook_out", longer)]):
+        expected = model(tokens)[:, -1]
+    prefix = ode.collect_prefix(model, tokens, start=-1)
+    assert (prefix.baseline - expected).abs().max() > 1e-4
+    found = prefix.logits(1, 1.3 * prefix.residuals[1])[:, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -15,7 +15,6 @@ from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens, tokens_of
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
-from odesteer_tl.hooks import pattern_hook
 from odesteer_tl.methods.rfm import rfm
 from odesteer_tl.models import ModelIdentity, hosted
 from odesteer_tl.plain import AnyModel, Model
@@ -180,3 +179,8 @@ def _states(model: Model, tokens: Int[Tensor, "1 pos"], names: dict[int, str]) -
     with model.hooks(fwd_hooks=[(name, partial(keep, name=name)) for name in wanted]):
         model(tokens, return_type=None)
     return seen
+
+
+def pattern_hook(hook_name: str) -> str:
+    """The attention pattern of the block a hook belongs to."""
+    return f"blocks.{hook_name.split('.')[1]}.attn.hook_pattern"
