@@ -7,11 +7,16 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 
 # no test needs the hub; the libraries read this when they are first imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # tiny models and many processes: two threads mostly wait for each other
 torch.set_num_threads(1)
+
+# the same examples on every run; HYPOTHESIS_PROFILE=default draws new ones
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
