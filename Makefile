@@ -9,7 +9,7 @@ SMOLLM2 := $(VENV)/.smollm2
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-gemma lint bench compare figures notebooks docs dist organism certify-soak coverage-soak clean
+.PHONY: demo test test-gemma lint bench compare figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
@@ -60,6 +60,10 @@ certify-soak: $(STAMP)
 # a thousand simulations of every interval, band and test: what they attain beside what they say
 coverage-soak: $(STAMP)
 	$(PY) -m analyses.coverage
+
+# ten thousand races of sixty simulated arms: how often what they say is false; some minutes on two idle cores
+search-soak: $(STAMP)
+	$(PY) -m analyses.search --executor processes:$(JOBS)
 
 # trains the embedded model anew, into results/organism
 organism: $(STAMP)

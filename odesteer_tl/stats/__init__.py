@@ -16,3 +16,4 @@ from odesteer_tl.stats.intervals import share as share
 from odesteer_tl.stats.ranking import areas as areas
 from odesteer_tl.stats.ranking import auc as auc
 from odesteer_tl.stats.ranking import rank_correlation as rank_correlation
+from odesteer_tl.stats.sequences import confidence_sequence as confidence_sequence

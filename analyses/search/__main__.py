@@ -1,0 +1,91 @@
+"""How often what a race says is false, over simulated problems: `python -m analyses.search --problems 10000`.
+
+Leaves with 1 if any of it is false in more than δ of them. Interrupted, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tyro
+
+from analyses.search.rules import Rules
+from analyses.search.simulation import simulate
+from analyses.sweep import Store, Study, finish
+from odesteer_tl import stats
+
+#: what may be false, by column of `simulate`
+SAID = {
+    "short": "falls short by more than it said",
+    "short_new": "the same, of new prompts",
+    "out": "the best arm was said not to be it",
+    "gain": "gains less than it said",
+    "refutable": "any race could have said something false",
+}
+#: problems of a cell
+EACH = 50
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Settings of the simulation."""
+
+    problems: int = 10_000
+    arms: int = 60
+    prompts: int = 100
+    seed: int = 0
+    executor: str = f"processes:{os.cpu_count() or 1}"
+    out: Path = Path("results/search")
+
+
+def some(context: Mapping[str, int], config: Mapping[str, Any]) -> pd.DataFrame:
+    """The problems of one cell."""
+    return simulate(config["first"], config["last"], context["arms"], context["prompts"], context["seed"])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells share, as a context that can be sent."""
+
+    arms: int
+    prompts: int
+    seed: int
+
+    def __call__(self) -> dict[str, int]:
+        """The settings by name."""
+        return dict(vars(self))
+
+
+def simulation(config: SimulationConfig) -> pd.DataFrame:
+    """A row a problem."""
+    settings = Settings(config.arms, config.prompts, config.seed)
+    cells = tuple({"first": i, "last": min(i + EACH, config.problems)} for i in range(0, config.problems, EACH))
+    study = Study("races", some, settings, settings(), "1", cells)
+    return Store(finish(study, config.out, config.executor)).table(study)
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """How often each thing that was said is false, with its exact interval."""
+    return pd.DataFrame([{"false": what, "share": (found := stats.share(rows[name])).value, "low": found.low,
+                          "high": found.high, "problems": found.n} for name, what in SAID.items()])  # fmt: skip
+
+
+def main(config: SimulationConfig) -> int:
+    """Run and print; 1 if something is false too often."""
+    rows = simulation(config)
+    table = shown(rows)
+    print(table.to_markdown(index=False, floatfmt=".4f"))
+    by = rows.pivot_table(["cost", "epsilon", "missed"], ["gap", "budget"])
+    print("\nMeans over problems: cost (share of the grid's), epsilon that was said, reward that was missed\n")
+    print(by.to_markdown(floatfmt=".3f"))
+    return int((table["low"].to_numpy() > Rules.delta).any())
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(SimulationConfig, description=__doc__)))

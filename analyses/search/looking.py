@@ -1,0 +1,93 @@
+"""Where to look first: a belief about arms that neighbours and cheap looks inform. It proves nothing, and need not.
+
+Means of rewards are thought of as a Gaussian process over the arms' places (layer, strength, …): arms that lie close
+are alike, and what a cheap look says of an arm tells something, how much and in which direction being learnt from the
+rewards. An arm is asked as often as it may be the best under that belief (Thompson 1933; here several arms a round).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+#: standard deviations, in rewards: of the level common to all, of what a standard deviation of a look tells, of what
+#: neighbours share, of what an arm has alone
+COMMON, LOOK, SHARED, ALONE = 0.3, 0.2, 0.25, 0.1
+#: of an arm without neighbours
+APART = 0.3
+#: share of the range of a place's coordinate within which arms are alike
+NEAR = 0.25
+#: the least variance of a single reward, so that a few equal ones do not pass for certainty
+LEAST = 0.05
+#: draws out of which a round's arms are taken
+DRAWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """Means of arms, as believed.
+
+    Attributes:
+        mean: of each arm.
+        covariance: of what is not known of them.
+    """
+
+    mean: Float[np.ndarray, " arms"]
+    covariance: Float[np.ndarray, "arms arms"]
+
+    @classmethod
+    def before(
+        cls, arms: int, places: Float[np.ndarray, "arms axes"] | None, looks: Float[np.ndarray, "arms looks"] | None
+    ) -> Belief:
+        """What is believed before anything is asked.
+
+        Args:
+            places: coordinates of the arms; a row of NaN is an arm without neighbours.
+            looks: what cheap looks say, in any unit; NaN where one says nothing.
+        """
+        found = np.full((arms, arms), COMMON**2)
+        if places is None:
+            found += np.eye(arms) * APART**2
+        else:
+            low, high = np.nanmin(places, axis=0), np.nanmax(places, axis=0)
+            at = (places - low) / np.where(high > low, high - low, 1.0) / NEAR
+            alike = np.exp(-0.5 * ((at[:, None] - at[None]) ** 2).sum(-1))
+            found += SHARED**2 * np.nan_to_num(alike)
+            found[np.diag_indices(arms)] += np.where(np.isnan(at).any(1), APART**2, ALONE**2)
+        if looks is not None:
+            spread = np.nanstd(looks, axis=0)
+            z = np.nan_to_num((looks - np.nanmean(looks, axis=0)) / np.where(spread > 0, spread, 1.0))
+            found += LOOK**2 / max(z.shape[1], 1) * z @ z.T
+        return cls(np.full(arms, 0.5), found)
+
+    def after(self, rewards: Float[np.ndarray, "arms prompts"]) -> Belief:
+        """What is believed once some rewards are known (NaN: not asked)."""
+        counts = (~np.isnan(rewards)).sum(1)
+        seen = np.flatnonzero(counts)
+        if not len(seen):
+            return self
+        means = np.nansum(rewards[seen], axis=1) / counts[seen]
+        variance = max(float(np.nanmean((rewards[seen] - means[:, None]) ** 2)), LEAST)
+        gain = np.linalg.solve(self.covariance[np.ix_(seen, seen)] + np.diag(variance / counts[seen]),
+                               self.covariance[seen]).T  # fmt: skip
+        return Belief(self.mean + gain @ (means - self.mean[seen]), self.covariance - gain @ self.covariance[seen])
+
+    def promising(self, among: Bool[np.ndarray, " arms"], count: int, rng: np.random.Generator) -> list[int]:
+        """Up to so many different arms, each as likely to be named as it is to be the best of those allowed."""
+        allowed = np.flatnonzero(among)
+        if len(allowed) <= count:
+            return allowed.tolist()
+        root = _root(self.covariance[np.ix_(allowed, allowed)])
+        draws = self.mean[allowed] + rng.standard_normal((DRAWS, len(allowed))) @ root.T
+        found = list(dict.fromkeys(draws.argmax(1).tolist()))
+        # should fewer have ever been the best, those that may still be it by their mean and spread
+        rest = np.argsort(-(self.mean[allowed] + 2 * draws.std(0)), kind="stable").tolist()
+        return allowed[list(dict.fromkeys(found + rest))[:count]].tolist()
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A matrix whose square this is, whatever rounding did to the least of its variances."""
+    return np.asarray(np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance))), dtype=float)
