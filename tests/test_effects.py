@@ -38,30 +38,30 @@ def cell(arm, layer, budget, level):
 
 
 def scan_of(measure, n):
-    """Of what is spent as a function of the strength alone."""
-    return Scan(lambda s: s[:, None, None], {"spent": lambda x: measure(x[:, 0, 0])}, n, highest=1.2)
+    """Of what is spent as a function of the strength, and of the prompts, alone."""
+    return Scan(lambda budget, s, rows: measure(s, rows), n, highest=1.2)
 
 
 def test_the_first_crossing_of_each_row_is_found():
     scale = torch.tensor([1.0, 2.0, 0.01])
-    matched = scan_of(lambda s: scale * s.square(), 3).match("spent", 0.3)
+    matched = scan_of(lambda s, rows: scale[rows] * s.square(), 3).match("spent", 0.3)
     assert matched.reached.tolist() == [True, True, False]
     torch.testing.assert_close(matched.strength[:2], (0.3 / scale[:2].double()).sqrt(), rtol=1e-4, atol=1e-4)
     assert float(matched.strength[2]) == pytest.approx(1.2)
-    hump = scan_of(lambda s: torch.sin(4 * s), 1)
+    hump = scan_of(lambda s, _: torch.sin(4 * s), 1)
     assert float(hump.match("spent", 0.5).strength) == pytest.approx(np.arcsin(0.5) / 4, abs=1e-4)
     beyond = hump.match("spent", 2.0)
     assert not bool(beyond.reached)
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
-    jump = scan_of(lambda s: (s > 0.537).double(), 1).match("spent", 0.5)
+    jump = scan_of(lambda s, _: (s > 0.537).double(), 1).match("spent", 0.5)
     assert float(jump.strength) == pytest.approx(0.537, abs=1e-4)
 
 
 def test_a_prompt_on_which_a_method_never_acts_gets_the_usual_strength():
-    shut = scan_of(lambda s: s * torch.tensor([1.0, 2.0, 0.0, 4.0]), 4).match("spent", 1.0)
+    shut = scan_of(lambda s, rows: s * torch.tensor([1.0, 2.0, 0.0, 4.0])[rows], 4).match("spent", 1.0)
     assert shut.reached.tolist() == [True, True, False, True]
     assert float(shut.strength[2]) == pytest.approx(0.5, abs=1e-4)
-    assert float(scan_of(lambda s: 0 * s, 1).match("spent", 1.0).strength) == pytest.approx(1.2)
+    assert float(scan_of(lambda s, _: 0 * s, 1).match("spent", 1.0).strength) == pytest.approx(1.2)
 
 
 #: acting on a block's output, inside the block, and on several blocks
@@ -343,7 +343,7 @@ def test_endings_are_scored_with_each_prompts_own_strength(material, arm, streng
     """Against log-probabilities summed by hand, a prompt at a time."""
     prompts, endings = material.plan.prompts, ([" the dog", " the big cat"], [" the lamp"])
     steer = Steer(material.layer(2), arm, strength * torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
-    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states.text)
+    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states)
     judged = judging.frame(None, steer)
     for i in (0, 6, 13):
         found = []

@@ -14,7 +14,7 @@ import pandas as pd
 from analyses.effects.estimate import Estimate, estimate
 from analyses.effects.material import Material
 from analyses.sweep import Store, Study, finish
-from analyses.sweep.worker import shared_context
+from analyses.sweep.worker import forget_context, shared_context
 
 
 class Report(Protocol):
@@ -52,7 +52,7 @@ class Finished:
 def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | None:
     """What is left to be done; None if nothing is.
 
-    The study's context is made for it, and in this process not made again.
+    The study's context is made for it; it is kept where the cells are computed in this process.
     """
     done = Store.of(study, root).finished()
     left = [cell.config for cell in study.keyed if cell.key not in done]
@@ -61,7 +61,11 @@ def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | N
     material = shared_context(study.digest, study.context)
     assert isinstance(material, Material)
     kind, _, rest = executor.partition(":") if isinstance(executor, str) else ("", "", "")
-    return estimate(material, left, len(study.cells), int(rest) if kind == "processes" else 1)
+    found = estimate(material, left, len(study.cells), int(rest) if kind == "processes" else 1)
+    if executor != "local":
+        del material
+        forget_context()
+    return found
 
 
 def run_study(

@@ -17,6 +17,7 @@ import odesteer_tl as ode
 from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
+from odesteer_tl.plain import hooked
 
 #: prompts a generated batch, and numbers of next-token logits held at once
 BATCH, LOGITS = 250, 2**24
@@ -122,8 +123,8 @@ def _write_batch(
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
     for _ in range(sampling.max_new_tokens):
         before: list[Tensor] = []
-        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook, found=before: found.append(x))]
-        with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
+        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
+        with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
         reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
         found = sample_logits(logits, temperature=sampling.temperature)
@@ -140,7 +141,7 @@ def _write_batch(
 
 def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
     """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
-    chosen = plain.gather(-1, drawn[:, None]).squeeze(-1).double() - plain.double().logsumexp(-1)
+    chosen = (plain.gather(-1, drawn[:, None]).squeeze(-1) - plain.logsumexp(-1)).double()
     if not indicators:
         nothing = torch.zeros_like(chosen)
         return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))
