@@ -10,7 +10,7 @@ model is loaded; `--dry-run` says what the study would cost.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,12 +20,14 @@ import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given, Plan, layers_meant, require_grid
 from analyses.effects.settings import EffectSettings
+from analyses.search.rules import Rules
 from analyses.sources import layers_of
 from analyses.sweep import Study, require_executor
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.report import LayerReport
     from analyses.effects.running import Finished
+    from analyses.effects.searching import Searched
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class LayersConfig:
         arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
             The placebo and the unsteered model are always there.
         angle: levels of the angle turned, radians. kl: of the next token's KL to unsteered, nats.
+        search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
+        rules: of the race. constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
+        looked: select prompts that are looked at cheaply first.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and do nothing.
     """
@@ -49,6 +54,10 @@ class LayersConfig:
     executor: str = "local"
     out: Path = Path("results/layers")
     dry_run: bool = False
+    search: bool = False
+    rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
+    constraint: str = "repetition"
+    looked: int = 10
 
 
 def check(config: LayersConfig, given: Given | None = None) -> None:
@@ -105,6 +114,28 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     return Finished(report, rows, directory)
 
 
+def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
+    """The best layer and strength by a race, which asks each arm on a few prompts at a time and only as long as needed.
+
+    The placebo is no candidate. Nothing but the outcome is measured.
+
+    Raises:
+        ValueError: what `check` refuses, an arm that is none, or no select prompts.
+        IncompleteStudy: a cell failed; its traceback is in the folder.
+    """
+    config = replace(config, effect=replace(config.effect, measures=()))
+    study, _ = layers_study(config, given)
+    from analyses.effects.arms import PLACEBO
+    from analyses.effects.searching import Search
+
+    cells = tuple(cell for cell in study.cells if cell["label"] != PLACEBO)
+    search = Search(replace(study, cells=cells), config.rules, config.constraint, config.looked)
+    found = search.run(config.out, config.executor)
+    rules = asdict(config.rules)
+    found.save(found.directory / f"report-{found.answer.cost:.4f}", {**study.settings, "rules": rules})
+    return found
+
+
 def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tuple[LayerReport, Path]:
     """`run_layers`: its report and its folder, which holds `table.parquet`."""
     finished = run_layers(config, given)
@@ -127,6 +158,8 @@ def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path
 
 def main(config: LayersConfig) -> int:
     """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
+    if config.search and not config.dry_run:
+        return command(lambda: (found := search_layers(config), found.directory))
     return command(lambda: dry_run(config) if config.dry_run else layer_effectiveness(config))
 
 

@@ -19,10 +19,12 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.effects.plan import Given
 from analyses.effects.running import Finished
+from analyses.effects.searching import Searched
 from analyses.effects.settings import EffectSettings
-from analyses.layer_effectiveness import LayersConfig, run_layers
+from analyses.layer_effectiveness import LayersConfig, run_layers, search_layers
 from analyses.method_comparison import ComparisonConfig, run_comparison
 from analyses.outcomes import Outcome
+from analyses.search.rules import Rules
 
 #: as it is spelled on a command line, or as an object
 OutcomeLike = str | Outcome | Callable[[Sequence[str], Sequence[str]], Any]
@@ -58,6 +60,48 @@ def layer_study(
     effect, given = _split(model, contrast, prompts, outcome, settings)
     config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out))
     return run_layers(config, given)
+
+
+def search_layer(
+    model: str | Path | TransformerBridge = "organism",
+    contrast: str | Path | ode.ContrastSet = "valence",
+    prompts: str | Path | Sequence[str] | None = None,
+    outcome: OutcomeLike = "grammar",
+    *,
+    layers: Sequence[int] = (),
+    arms: Sequence[str] = (),
+    angle: Sequence[float] = LayersConfig.angle,
+    kl: Sequence[float] = LayersConfig.kl,
+    rules: Rules | None = None,
+    constraint: str = LayersConfig.constraint,
+    looked: int = LayersConfig.looked,
+    out: str | Path = LayersConfig.out,
+    executor: str = "local",
+    **settings: Any,
+) -> Searched:
+    """Which layer and how strong, for a part of what `layer_study` costs, and how sure that is.
+
+    Args:
+        model, contrast, prompts, outcome: names and files as on the command line, or objects.
+        layers, arms, angle, kl: the grid that is searched, as of `layer_study`.
+        rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
+        constraint: what `rules.limit` bounds, "repetition" or "empty".
+        looked: select prompts that are looked at cheaply first; 0: none.
+        out: the folder of results; the same call goes on from there.
+        settings: of `EffectSettings`, but `measures`.
+
+    Returns:
+        `layer`, `level`, `success` on the test prompts with its interval, `tokens` against those of the `grid`, and the
+        `answer` of the race with the arms still standing; `frame()` and `rounds()` say how it went.
+
+    Raises:
+        ValueError: whatever the study refuses, before anything is computed.
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    effect, given = _split(model, contrast, prompts, outcome, {**settings, "measures": ()})
+    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
+                          rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked)  # fmt: skip
+    return search_layers(config, given)
 
 
 def comparison(

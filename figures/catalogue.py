@@ -19,6 +19,7 @@ from figures.likelihood import draw_likelihood
 from figures.outcome import draw_outcome
 from figures.outcomes import draw_outcomes
 from figures.paths import draw_paths
+from figures.race import draw_race
 from figures.sketch import draw_sketch
 from figures.tokens import draw_tokens
 
@@ -73,6 +74,11 @@ def _layers(folder: Path, out: Path) -> list[Path]:
     return draw_layers(_table(folder, "layers"), out, source=source(folder))
 
 
+def _race(folder: Path, out: Path) -> list[Path]:
+    answer = str(json.loads((folder / "run.json").read_text())["found"]["answer"]).splitlines()[0]
+    return draw_race(_table(folder, "race"), _table(folder, "arms"), out, answer, source(folder))
+
+
 def _likelihood(folder: Path, out: Path) -> list[Path]:
     curves, references, summary = (_table(folder, name) for name in ("curves", "references", "summary"))
     return draw_likelihood(curves, references, summary, out, source(folder))
@@ -109,6 +115,8 @@ FIGURES = (
     Entry("tokens", ("tokens.parquet", "references.parquet", "run.json"), LIKELIHOOD, _tokens),
     Entry("outcome", ("texts.parquet", "references.parquet"), LIKELIHOOD, _outcome),
     Entry("layers", ("layers.parquet",), "python -m analyses.layer_effectiveness", _layers),
+    Entry("race", ("race.parquet", "arms.parquet", "run.json"),
+          "python -m analyses.layer_effectiveness --search", _race),
     Entry("frontier", ("frontier.parquet",), "python -m analyses.method_comparison", _frontier),
     Entry("cost", ("bench.csv",), "make bench", _cost),
     Entry("sketch", ("sketch.parquet",), "python -m analyses.sketch_agreement", _sketch),

@@ -33,7 +33,8 @@ METHODS = ["odesteer", "odesteer_kernel", "caa", "random", *(f"method_{i:02d}" f
 RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3,
        "commit": f"{'abc1234' * 5}abcde+changes", "versions": {"odesteer_tl": "0.1.0"},
        "contrast": {"source": "organism", "concept": "valence"},
-       "settings": {"declared": 0.4, "strengths": [0.2, 0.4]}}  # fmt: skip
+       "settings": {"declared": 0.4, "strengths": [0.2, 0.4]},
+       "found": {"answer": "CAA, layer 3 is within 0.050 of the best."}}  # fmt: skip
 
 
 def interval(values: pd.Series | np.ndarray, half: float) -> dict[str, np.ndarray]:
@@ -140,13 +141,23 @@ def sketch() -> pd.DataFrame:
     return index.assign(source=names, d=widths, cosine=cosine, n=200)
 
 
+def race() -> dict[str, pd.DataFrame]:
+    arms = pd.DataFrame({"arm": ["unsteered", *(f"CAA, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]})
+    rows = [
+        {"round": r, "cost": (r + 1) / 40, "arm": f"CAA, layer {layer}", "block": r // 3, "layer": float(layer),
+         "level": 0.1 * (1 + layer % 3), "leader": f"CAA, layer {min(r, 3)}", "standing": 7 - r // 4}
+        for r in range(20) for layer in ((r % 6), 3)
+    ]  # fmt: skip
+    return {"race": pd.DataFrame(rows), "arms": arms}
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     """Tables of every figure, each in a folder of its own, with the record of its run."""
     folder = tmp_path_factory.mktemp("results")
     tables = {"certification/valence": certification(), "likelihood/valence/layer-3": likelihood(), "flow": flow(),
               "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "sketch": {"sketch": sketch()},
-              "bench": {"bench": bench()}, "demo": demo()}  # fmt: skip
+              "bench": {"bench": bench()}, "demo": demo(), "search": race()}  # fmt: skip
     for place, found in tables.items():
         (folder / place).mkdir(parents=True)
         (folder / place / "run.json").write_text(json.dumps(RUN))

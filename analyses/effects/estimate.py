@@ -60,14 +60,14 @@ def estimate(material: Material, cells: Iterable[Mapping[str, Any]], of: int, wo
         of: cells of the whole study.
     """
     left = list(cells)
-    shares = _Shares.of(material)
+    shares = Shares.of(material)
     scans = {(c["layer"], c["label"]) for c in left if c["budget"] == "kl"}
     tokens = shares.fixed + sum(shares.cell(c) for c in left) + sum(shares.scan(layer) for layer, _ in scans)
     return Estimate(len(left), of, tokens, _rate(material), workers)
 
 
 @dataclass(frozen=True)
-class _Shares:
+class Shares:
     """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts.
 
     `head` is the unembedding, in blocks.
@@ -83,7 +83,7 @@ class _Shares:
     writes: bool
 
     @classmethod
-    def of(cls, material: Material) -> _Shares:
+    def of(cls, material: Material) -> Shares:
         plan, model = material.plan, material.model
         prompt = float(material.states.prompt.attention_mask.sum(1).double().mean())
         texts = [text for part in plan.parts for text in (*part.positive, *part.negative)]

@@ -26,12 +26,18 @@ class Judging:
     Args:
         states: of the prompts, when they are needed: their keys and values, behind which completions are scored, and
             what is written without steering, against which a score without a threshold is held.
+        like: whose threshold is meant; left out, that of these prompts.
     """
 
     def __init__(
-        self, model: TransformerBridge, prompts: tuple[str, ...], outcome: Outcome, states: Callable[[], Unsteered]
+        self,
+        model: TransformerBridge,
+        prompts: tuple[str, ...],
+        outcome: Outcome,
+        states: Callable[[], Unsteered],
+        like: Judging | None = None,
     ) -> None:
-        self.model, self.prompts, self.outcome, self._states = model, prompts, outcome, states
+        self.model, self.prompts, self.outcome, self._states, self._like = model, prompts, outcome, states, like
 
     def frame(self, written: Written | None, steer: Steer | None) -> pd.DataFrame:
         """`success`, `score` and the outcome's other numbers, a row a prompt.
@@ -73,6 +79,8 @@ class Judging:
     def threshold(self) -> float:
         """Above which a text is a success."""
         assert isinstance(self.outcome, TextOutcome)
+        if self._like is not None:
+            return self._like.threshold
         if self.outcome.threshold is not None:
             return self.outcome.threshold
         return float(np.median(self._judged(self.outcome, self._states().text)["score"]))

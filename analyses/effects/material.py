@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -17,6 +18,8 @@ from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.effects.spending import spending
 from analyses.effects.states import Unsteered
+from analyses.effects.words import class_words
+from odesteer_tl._tokens import tokens_of
 
 
 class Material:
@@ -33,6 +36,9 @@ class Material:
         torch.set_num_threads(settings.threads)
         model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
+        #: of which prompts this is a part, and whose threshold its judge has
+        self._whole: Material | None = None
+        self._judge: Material | None = None
         self._layers: dict[int, LayerFits] = {}
         self._scans: dict[tuple[int, Arm], Scan] = {}
 
@@ -49,10 +55,40 @@ class Material:
     @cached_property
     def judging(self) -> Judging:
         """The outcome."""
-        return Judging(self.model, self.plan.prompts, self.plan.outcome, lambda: self.states)
+        like = None if self._judge is None else self._judge.judging
+        return Judging(self.model, self.plan.prompts, self.plan.outcome, lambda: self.states, like)
+
+    @cached_property
+    def words(self) -> tuple[list[int], list[int]]:
+        """Tokens that tell the positive texts from the negative ones, and the reverse."""
+        if self._whole is not None:
+            return self._whole.words
+        texts = self.plan.parts[0]
+        both = [tokens_of(self.model, "contrast", side) for side in (texts.positive, texts.negative)]
+        return class_words(*([tokens.tolist() for tokens in side] for side in both))
+
+    def on(self, rows: Sequence[int], seed: int, judge: Material | None = None) -> Material:
+        """The same study of some of its prompts: model and fits are shared, states and texts are made anew.
+
+        Args:
+            rows: numbers of the prompts, those to choose on before the others.
+            seed: of what is sampled.
+            judge: whose threshold is meant, where the judge has none of its own; left out, these prompts' own.
+        """
+        split = [self.plan.split[i] for i in rows]
+        settings = replace(
+            self.plan.settings, select=split.count("select"), test=split.count("test") or None, seed=seed
+        )
+        part = object.__new__(Material)
+        part.plan = replace(self.plan, prompts=tuple(self.plan.prompts[i] for i in rows), settings=settings)
+        part.model, part._levels, part._whole, part._judge = self.model, self._levels, self, judge
+        part._layers, part._scans = {}, {}
+        return part
 
     def layer(self, layer: int) -> LayerFits:
         """The fits at a layer."""
+        if self._whole is not None:
+            return self._whole.layer(layer)
         if layer not in self._layers:
             acts = [acts[layer] for acts in self.acts]
             self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, self.plan.settings.seed)

@@ -38,6 +38,11 @@ class Unsteered:
         return NextToken(self.model, self.whole.residuals[-1])
 
     @cached_property
+    def last(self) -> NextToken:
+        """The next-token distributions behind the prompts."""
+        return NextToken(self.model, self.prompt.residuals[-1])
+
+    @cached_property
     def text(self) -> Written:
         """What is written without steering."""
         return write(self.prompt, None, self.settings)

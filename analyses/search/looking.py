@@ -20,8 +20,6 @@ COMMON, LOOK, SHARED, ALONE = 0.3, 0.2, 0.25, 0.1
 APART = 0.3
 #: share of the range of a place's coordinate within which arms are alike
 NEAR = 0.25
-#: the least variance of a single reward, so that a few equal ones do not pass for certainty
-LEAST = 0.05
 #: draws out of which a round's arms are taken
 DRAWS = 256
 
@@ -69,11 +67,17 @@ class Belief:
         seen = np.flatnonzero(counts)
         if not len(seen):
             return self
-        means = np.nansum(rewards[seen], axis=1) / counts[seen]
-        variance = max(float(np.nanmean((rewards[seen] - means[:, None]) ** 2)), LEAST)
-        gain = np.linalg.solve(self.covariance[np.ix_(seen, seen)] + np.diag(variance / counts[seen]),
-                               self.covariance[seen]).T  # fmt: skip
+        n, won = counts[seen], np.nansum(rewards[seen], axis=1)
+        means = won / n
+        # of a reward of 0 or 1 whose rate was uniform before; a few equal ones are no certainty, and others vary less
+        variance = (won + 1) * (n - won + 1) / ((n + 2) * (n + 3))
+        gain = np.linalg.solve(self.covariance[np.ix_(seen, seen)] + np.diag(variance / n), self.covariance[seen]).T
         return Belief(self.mean + gain @ (means - self.mean[seen]), self.covariance - gain @ self.covariance[seen])
+
+    @property
+    def cautious(self) -> Float[np.ndarray, " arms"]:
+        """Means less a standard deviation: of two arms believed alike, the one that was asked more often is taken."""
+        return self.mean - np.sqrt(np.diag(self.covariance))
 
     def promising(self, among: Bool[np.ndarray, " arms"], count: int, rng: np.random.Generator) -> list[int]:
         """Up to so many different arms, each as likely to be named as it is to be the best of those allowed."""

@@ -32,6 +32,11 @@ class Pull:
     prompts: tuple[int, ...]
 
 
+def ordered(prompts: int, seed: int) -> NDArray[np.intp]:
+    """The order in which a race asks so many prompts: the same for all its arms."""
+    return np.random.default_rng(seed).permutation(prompts)
+
+
 class Race:
     """Which arm is best?
 
@@ -74,7 +79,7 @@ class Race:
         if set(self.arms) - set(costs) or not all(0 < costs[arm] < np.inf for arm in self.arms):
             raise ValueError(f"costs must be a positive number for {UNSTEERED!r} and each arm; {dict(costs)} is not")
         self.costs = np.array([float(costs[arm]) for arm in self.arms])
-        self.order: NDArray[np.intp] = np.random.default_rng(self.rules.seed).permutation(prompts)
+        self.order = ordered(prompts, self.rules.seed)
         #: [arms, prompts in their order], NaN where not asked
         self.rewards = np.full((len(self.arms), prompts), np.nan)
         self.constraint = np.full((len(self.arms), prompts), np.nan)
@@ -147,12 +152,12 @@ class Race:
         self.rounds.append(Round(tuple(pulls), self.cost, self.arms[leader], int(self.standing.sum())))
 
     def leader(self) -> int:
-        """The arm that is believed to be the best of those that were asked, may be it, and keep the limit so far."""
+        """The arm cautiously believed to be the best of those that were asked, may be it, and keep the limit so far."""
         asked = ~np.isnan(self.rewards).all(1)
         allowed = self.standing & asked & self._keeping()
         if not allowed.any():
             return 0
-        return int(np.where(allowed, self._belief.mean, -np.inf).argmax())
+        return int(np.where(allowed, self._belief.cautious, -np.inf).argmax())
 
     def answer(self) -> Answer:
         """What is known by now.

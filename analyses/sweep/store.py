@@ -154,6 +154,14 @@ class Store:
         """
         return self._table(study.keyed).to_pandas()
 
+    def rows(self, cell: Cell) -> pd.DataFrame:
+        """The rows of one finished cell.
+
+        Raises:
+            StoreError: the file is damaged, or not there.
+        """
+        return self._read(cell).to_pandas()
+
     def _table(self, cells: tuple[Cell, ...]) -> pa.Table:
         tables = [self._read(cell) for cell in cells if self.has(cell)]
         try:

@@ -1,0 +1,82 @@
+"""A study's material a few prompts at a time, for a search that asks each arm only as often as it needs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analyses.effects.cell import measure
+from analyses.effects.looks import look
+from analyses.effects.material import Material
+from analyses.search.race import ordered
+
+#: the block that is all test prompts
+TEST = -1
+
+
+@dataclass(eq=False)
+class Blocks:
+    """Select prompts in the order of a race, in blocks, and the test prompts; the fits are those of the whole study.
+
+    Args:
+        whole: of all prompts.
+        seed, size: of the order, and of a block.
+    """
+
+    whole: Material
+    seed: int
+    size: int
+    _parts: dict[int, Material] = field(default_factory=dict[int, Material])
+
+    @property
+    def select(self) -> int:
+        """Prompts to choose on."""
+        return self.whole.plan.split.count("select")
+
+    def rows(self, block: int) -> list[int]:
+        """The numbers of a block's prompts."""
+        if block == TEST:
+            return list(range(self.select, len(self.whole.plan.prompts)))
+        order = ordered(self.select, self.seed)[block * self.size : (block + 1) * self.size]
+        return [int(i) for i in order]
+
+    def part(self, block: int) -> Material:
+        """The material of a block.
+
+        What is sampled in a block has a seed of its own, the same for all arms; the judge's threshold, where it is that
+        of the unsteered texts, is taken over the select prompts, so that no choice depends on a test prompt.
+        """
+        if block not in self._parts:
+            # −2: all select prompts, for nothing but the threshold
+            judge = self._parts.setdefault(-2, self.whole.on(range(self.select), self.seed))
+            seed = self.whole.plan.settings.seed + 7919 * (block + 2)
+            self._parts[block] = self.whole.on(self.rows(block), seed, judge)
+        return self._parts[block]
+
+
+@dataclass(frozen=True)
+class BlocksOf:
+    """Makes the blocks in a worker, from what makes the study's material there."""
+
+    material: Callable[[], Material]
+    seed: int
+    size: int
+
+    def __call__(self) -> Blocks:
+        """The blocks, with the model loaded."""
+        return Blocks(self.material(), self.seed, self.size)
+
+
+def pull(blocks: Blocks, config: Mapping[str, Any]) -> pd.DataFrame:
+    """One cell of a search: an arm on a block, or, with `look`, a cheap look at it; a row a prompt.
+
+    Args:
+        config: as `measure` takes it, with `block`, and `look`: true for the look, which writes nothing.
+    """
+    own = {name: x for name, x in config.items() if name not in ("block", "look")}
+    part = blocks.part(config["block"])
+    found = look(part, own) if config["look"] else measure(part, own)
+    return found.assign(prompt=blocks.rows(config["block"]))

@@ -1,0 +1,67 @@
+"""Cheap looks at a steer, from which a search learns where to ask first: nothing is written, nothing is judged.
+
+- `words`: how much the log-odds of the next token being a word of the positive texts, against one of the negative
+  texts, rise: one pass of a token through the blocks behind the steer. The contrast alone tells which words these are.
+- `kl`: nats by which the same pass moves the next token's distribution: steers that move it far break the text.
+- `apart`, `alike`, `ratio`: of the layer, for free: how far the classes lie apart in standard deviations along their
+  mean difference, the mean cosine of the pairs' differences with it, and its length in units of the activations'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import odesteer_tl as ode
+from analyses.effects.arms import Arm
+from analyses.effects.material import Material
+from analyses.effects.steer import Steer
+from analyses.sweep import require_numbers
+from odesteer_tl.indicators import divergence
+
+COLUMNS = ("words", "kl", "apart", "alike", "ratio")
+
+
+def look(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
+    """A row a prompt: `words`, `kl` and the layer's geometry.
+
+    Args:
+        config: as `measure` takes it, of a steered arm.
+    """
+    arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
+    matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
+    fits, prompt = material.layer(config["layer"]), material.states.prompt
+    final = prompt.final(fits.layer, Steer(fits, arm, matched.strength).residuals(prompt))
+    positive, negative = material.words
+
+    def words(steered: Tensor, plain: Tensor) -> Tensor:
+        def odds(logits: Tensor) -> Tensor:
+            return logits[:, positive].logsumexp(-1) - logits[:, negative].logsumexp(-1)
+
+        if not (positive and negative):
+            return torch.zeros(len(steered))
+        return odds(steered) - odds(plain)
+
+    shift, kl = material.states.last.compare(final, [words, divergence])
+    columns = {"words": shift[:, 0], "kl": kl[:, 0], **geometry(fits.acts[0])}
+    return require_numbers(pd.DataFrame({"prompt": range(len(prompt.tokens)), **columns}), config)
+
+
+def geometry(acts: ode.LayerActivations) -> dict[str, float]:
+    """What the fitting texts' activations say of a layer before anything is steered."""
+    positive, negative = (x.double() for x in (acts.positive, acts.negative))
+    difference = positive.mean(0) - negative.mean(0)
+    unit = difference / difference.norm()
+    spread = ((positive @ unit).var() / 2 + (negative @ unit).var() / 2).sqrt()
+    n = min(len(positive), len(negative))
+    pairs = positive[:n] - negative[:n]
+    lengths = torch.cat([positive, negative]).norm(dim=-1)
+    return {
+        "apart": float(difference.norm() / spread),
+        "alike": float(torch.nn.functional.cosine_similarity(pairs, unit[None], dim=-1).nan_to_num().mean()),
+        "ratio": float(difference.norm() / lengths.median()),
+    }

@@ -1,0 +1,218 @@
+"""Layer and strength by a race in the place of the grid: cheap looks, pulls of a few prompts, then the test prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.effects.blocks import TEST, Blocks, BlocksOf, pull
+from analyses.effects.estimate import SCANNED, SOUGHT, Shares
+from analyses.effects.looks import COLUMNS
+from analyses.runs import save_run
+from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
+from analyses.search.replay import arm_names, places
+from analyses.sweep import Store, Study, finish, open_executor
+from analyses.sweep.worker import shared_context
+from odesteer_tl import stats
+
+#: of `pull`: raise it when its code changes results
+VERSION = "1"
+#: columns of a cell that a limit may bound: numbers in [0, 1] that say how broken a text is
+CONSTRAINTS = ("repetition", "empty")
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
+        arm: its `layer`, `label`, `budget` and `level`; those of "unsteered", if nothing beats that.
+        success, unsteered: on the test prompts, which took no part in the choice. difference: of the two, paired.
+        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt; fixed: what both need
+            first (the contrast's activations and the prompts). A token through half of the blocks counts half. All
+            three are the estimates of `--dry-run`, from lengths and layers.
+        looks: a row an arm, what the cheap looks said.
+        directory: where all of it is kept, and whence the same call goes on.
+    """
+
+    answer: Answer
+    arm: Mapping[str, Any]
+    success: stats.Estimate
+    unsteered: stats.Estimate
+    difference: stats.Estimate
+    tokens: float
+    grid: float
+    fixed: float
+    looks: pd.DataFrame
+    directory: Path
+
+    @property
+    def layer(self) -> int:
+        """The layer to steer at; −1 if nothing is to be steered."""
+        return int(self.arm["layer"])
+
+    @property
+    def level(self) -> float:
+        """How strong."""
+        return float(self.arm["level"])
+
+    def frame(self) -> pd.DataFrame:
+        """The arms, each with how often it was asked and what is known of it."""
+        return self.answer.frame().merge(self.looks, on="arm", how="left")
+
+    def rounds(self) -> pd.DataFrame:
+        """How the race went: a row a pull, with the share of the grid's cost, the leader and the arms left then."""
+        arms = self.frame().set_index("arm")
+        return pd.DataFrame([
+            {"round": i, "cost": r.cost, "arm": p.arm, "block": p.block, "layer": arms.at[p.arm, "layer"],
+             "level": arms.at[p.arm, "level"], "leader": r.leader, "standing": r.standing}
+            for i, r in enumerate(self.answer.rounds) for p in r.pulls
+        ])  # fmt: skip
+
+    def save(self, out: Path, settings: Mapping[str, Any]) -> None:
+        """Write `arms`, `race` and what was found; an earlier report there is replaced by the same one."""
+        if out.exists():
+            return
+        found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),
+                 "success": vars(self.success), "unsteered": vars(self.unsteered), "difference": vars(self.difference),
+                 "tokens": self.tokens, "grid": self.grid, "fixed": self.fixed}  # fmt: skip
+        save_run(out, {"arms": self.frame(), "race": self.rounds()}, {"settings": dict(settings), "found": found})
+
+    def __str__(self) -> str:
+        return (
+            f"{self.answer}\nOn the test prompts: {self.success}; unsteered {self.unsteered}; difference "
+            f"{self.difference}.\nForward tokens: {self.tokens:,.0f}, {self.tokens / self.grid:.1%} of the grid's "
+            f"{self.grid:,.0f} (with what both need first, {self.fixed:,.0f}: "
+            f"{(self.tokens + self.fixed) / (self.grid + self.fixed):.1%})."
+        )
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<p>{line}</p>" for line in str(self).splitlines())
+        return lines + self.frame().to_html(index=False, float_format="{:.3f}".format)
+
+
+class Search:
+    """A race over the arms of a layer study, whose pulls are cells that are kept.
+
+    Args:
+        study: of the whole grid, the unsteered cell first.
+        constraint: a column of texts' fluency whose mean `rules.limit` bounds.
+        looked: select prompts that cheap looks are taken on; 0: none.
+
+    Raises:
+        ValueError: an unknown constraint, or no select prompts.
+    """
+
+    def __init__(self, study: Study, rules: Rules, constraint: str = "repetition", looked: int = 10) -> None:
+        if constraint not in CONSTRAINTS:
+            raise ValueError(f"constraint={constraint!r} is unknown; choose {' or '.join(CONSTRAINTS)}")
+        if not study.settings["select"]:
+            raise ValueError("select=0 leaves no prompts to search on; give some")
+        self.study, self.rules, self.constraint, self.looked = study, rules, constraint, looked
+        #: the unsteered arm, then the others
+        self.configs = list(study.cells)
+        self.arms = pd.DataFrame(self.configs[1:])
+        self.names = [UNSTEERED, *arm_names(self.arms)]
+        self._spent = 0.0
+
+    def run(self, root: Path, executor: str | Executor) -> Searched:
+        """Look, race and report; run again, it goes on from what is kept.
+
+        Raises:
+            IncompleteStudy, WillRepeat: a cell failed.
+        """
+        study = self._of([self._cell(self.configs[0], 0)])
+        blocks = shared_context(study.digest, study.context)
+        shares = Shares.of(blocks.whole)
+        store = Store.of(study, root)
+        with open_executor(executor, store.directory / "jobs") as pool:
+            looks = self._looks(root, pool, shares)
+            race = Race(
+                self.names[1:],
+                blocks.select,
+                self.rules,
+                places=places(self.arms),
+                looks=looks[list(COLUMNS)].to_numpy() if len(looks) else None,
+                costs={name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)},
+            )
+            answer = race.run(lambda pulls: self._ask(pulls, root, pool, shares))
+            return self._reported(answer, looks, blocks, shares, root, pool)
+
+    def _of(self, cells: Sequence[Mapping[str, Any]]) -> Study:
+        """The study of some of its cells; the folder is that of all of them."""
+        context = BlocksOf(self.study.context, self.rules.seed, self.rules.block)
+        settings = {**self.study.settings, "order": self.rules.seed, "block": self.rules.block}
+        return Study(f"{self.study.name}-search", pull, context, settings, f"{self.study.version}.{VERSION}",
+                     tuple(cells), "layer")  # fmt: skip
+
+    @staticmethod
+    def _cell(config: Mapping[str, Any], block: int, look: bool = False) -> dict[str, Any]:
+        return {**config, "block": block, "look": look}
+
+    def _rows(self, cells: Sequence[Mapping[str, Any]], root: Path, pool: Executor) -> list[pd.DataFrame]:
+        """The rows of each cell, run where they are not there yet."""
+        study = self._of(cells)
+        store = Store.of(study, root)
+        left = [cell.config for cell in study.keyed if not store.has(cell)]
+        if left:
+            finish(self._of(left), root, pool, progress=False)
+        return [store.rows(cell) for cell in study.keyed]
+
+    def _looks(self, root: Path, pool: Executor, shares: Shares) -> pd.DataFrame:
+        """A row an arm: its name, what it is, and the means of what the looks said."""
+        named = self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
+        if not self.looked:
+            return named.iloc[:0]
+        count = max(1, -(-min(self.looked, int(self.study.settings["select"])) // self.rules.block))
+        cells = [self._cell(c, block, look=True) for c in self.configs[1:] for block in range(count)]
+        found = self._rows(cells, root, pool)
+        for cell, rows in zip(cells, found, strict=True):
+            behind = shares.behind(cell["layer"]) * len(rows)
+            self._spent += behind * (1 + (SCANNED + SOUGHT if cell["budget"] == "kl" else 0))
+        means = [pd.concat(found[i : i + count])[list(COLUMNS)].mean() for i in range(0, len(found), count)]
+        return pd.concat([named.reset_index(drop=True), pd.DataFrame(means).reset_index(drop=True)], axis=1)
+
+    def _ask(self, pulls: list[Pull], root: Path, pool: Executor, shares: Shares) -> list[dict[str, Any]]:
+        cells = [self._cell(self.configs[self.names.index(p.arm)], p.block) for p in pulls]
+        found = self._rows(cells, root, pool)
+        answers: list[dict[str, Any]] = []
+        for cell, rows in zip(cells, found, strict=True):
+            self._spent += self._cost(shares, cell) * len(rows)
+            answers.append({"reward": rows["success"].to_numpy(dtype=float)})
+            if self.rules.limit is not None:
+                if self.constraint not in rows:
+                    raise ValueError(f"rules.limit={self.rules.limit} bounds {self.constraint!r}, which this outcome "
+                                     "has not, since it writes no texts; leave the limit out")  # fmt: skip
+                answers[-1]["constraint"] = rows[self.constraint].to_numpy(dtype=float)
+        return answers
+
+    @staticmethod
+    def _cost(shares: Shares, config: Mapping[str, Any]) -> float:
+        """Forward tokens of an arm on one prompt, its scan for the level included."""
+        scan = shares.scan(config["layer"]) if config["budget"] == "kl" else 0.0
+        return (shares.cell(config) + scan) / shares.n
+
+    def _reported(
+        self, answer: Answer, looks: pd.DataFrame, blocks: Blocks, shares: Shares, root: Path, pool: Executor
+    ) -> Searched:
+        """The answer on the test prompts, and what everything cost."""
+        config = self.configs[self.names.index(answer.arm)]
+        cells = [self._cell(self.configs[i], TEST) for i in dict.fromkeys((0, self.names.index(answer.arm)))]
+        found = [rows["success"].to_numpy(dtype=bool) for rows in self._rows(cells, root, pool)]
+        plain, chosen = found[0], found[-1]
+        # the levels of an arm at a layer share the scan on the grid
+        scans = {(c["layer"], c["label"]) for c in self.configs if c["budget"] == "kl"}
+        grid = sum(shares.cell(c) for c in self.configs) + sum(shares.scan(layer) for layer, _ in scans)
+        directory = Store.of(self._of(cells), root).directory
+        looks = looks if len(looks) else self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
+        return Searched(
+            answer, {name: config[name] for name in ("layer", "label", "budget", "level")}, stats.share(chosen),
+            stats.share(plain), stats.paired_difference(chosen.astype(float), plain.astype(float)),
+            self._spent, grid * blocks.select / shares.n, shares.fixed, looks, directory,
+        )  # fmt: skip

@@ -1,0 +1,148 @@
+"""The search for a layer: the cells of the study a few prompts at a time, the same numbers, and nothing twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import odesteer_tl as ode
+from analyses.effects.words import class_words
+from analyses.layer_effectiveness import LayersConfig
+from analyses.search import Rules
+from analyses.search.replay import Grid, compared, replay
+from analyses.studies import layer_study, search_layer
+from odesteer_tl import stats
+
+SMALL = {"cross_fit": True, "select": 12, "test": 8, "max_new_tokens": 3}
+GRID = {"layers": [1, 3], "arms": ["CAA"], "angle": [0.1, 0.4], "kl": [0.03]}
+
+
+@pytest.fixture(scope="module")
+def own():
+    """A contrast, prompts and completions of the organism's."""
+    pairs = ode.organism.contrast("valence", 64, 0)
+    return pairs, ode.organism.prompts(20)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    path = tmp_path_factory.mktemp("words") / "words.json"
+    path.write_text('{"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}')
+    return path
+
+
+@pytest.fixture(scope="module")
+def grid(own, words, organism, tmp_path_factory):
+    """Every arm on every prompt."""
+    contrast, prompts = own
+    return layer_study(organism, contrast, prompts, words, out=tmp_path_factory.mktemp("grid"), **GRID, **SMALL,
+                       measures=()).rows  # fmt: skip
+
+
+def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is_kept(
+    own, words, organism, grid, tmp_path
+):
+    contrast, prompts = own
+    rules = Rules(budget=1.0, epsilon=0.01, block=6)
+    found = search_layer(organism, contrast, prompts, words, out=tmp_path, **GRID, **SMALL, rules=rules)
+    rows = grid[grid["label"] != "random direction"]
+    # each pull is the cell of the grid, on its prompts
+    kept = [pd.read_parquet(path) for path in (found.directory / "cells").iterdir()]
+    pulled = pd.concat([cell for cell in kept if "success" in cell])
+    keys = ["layer", "label", "budget", "level", "prompt"]
+    both = pulled.merge(rows, on=keys, suffixes=("", "_grid"))
+    assert len(both) == len(pulled) >= 40
+    np.testing.assert_allclose(both["score"], both["score_grid"], atol=2e-3)
+    assert (both["split"] == both["split_grid"]).all()
+    chosen = rows[(rows["layer"] == found.layer) & (rows["level"] == found.level) & (rows["split"] == "test")]
+    assert found.success == stats.share(chosen["success"])
+    means = rows[rows["split"] == "select"].groupby(["layer", "label", "budget", "level"])["success"].mean()
+    assert found.answer.mean >= means.max() - found.answer.epsilon - 1e-9
+    assert found.tokens > 0
+    before = {path: path.stat().st_mtime_ns for path in (found.directory / "cells").iterdir()}
+    again = search_layer(organism, contrast, prompts, words, out=tmp_path, **GRID, **SMALL, rules=rules)
+    assert str(again) == str(found)
+    assert {path: path.stat().st_mtime_ns for path in (found.directory / "cells").iterdir()} == before
+    # a smaller budget asks for nothing that is not there
+    less = search_layer(organism, contrast, prompts, words, out=tmp_path, **GRID, **SMALL,
+                        rules=replace(rules, budget=0.5))  # fmt: skip
+    assert less.answer.cost <= 0.5
+    # another choice of arms to be asked, but the looks are those that were kept
+    looks = [path for path in (found.directory / "cells").iterdir() if "success" not in pd.read_parquet(path)]
+    assert set(looks) <= set(before)
+
+
+def test_looks_are_what_they_say(own, organism, words, tmp_path):
+    """Of a steer matched to a KL at the prompt's last token, the look finds that KL; words lean as the class does."""
+    contrast, prompts = own
+    found = search_layer(organism, contrast, prompts, words, out=tmp_path, layers=[1, 3], arms=["CAA"], angle=[],
+                         kl=[0.03, 0.1], rules=Rules(budget=0.2), **SMALL)  # fmt: skip
+    looks = found.looks
+    np.testing.assert_allclose(looks["kl"], looks["level"], rtol=5e-3)
+    assert (looks["words"] > 0).all()
+    stronger = looks.pivot(index="layer", columns="level", values="words")
+    assert (stronger[0.1] > stronger[0.03]).all()
+
+
+def test_no_choice_depends_on_a_test_prompt(own, organism, tmp_path):
+    """A judge without a threshold takes the unsteered median of the select prompts alone."""
+    contrast, prompts = own
+
+    def letters(prompts, texts):
+        return np.array([float(len(text)) for text in texts])
+
+    found = []
+    for i, rest in enumerate((prompts[12:], ode.organism.prompts(40)[32:])):
+        own_prompts = [*prompts[:12], *rest]
+        found.append(
+            search_layer(organism, contrast, own_prompts, letters, out=tmp_path / str(i), layers=[2], arms=["CAA"],
+                         angle=[0.2, 0.6], kl=[], rules=Rules(budget=1.0, block=6), looked=0, **SMALL)
+        )  # fmt: skip
+    one, other = found
+    pd.testing.assert_frame_equal(one.answer.frame(), other.answer.frame())
+    assert one.arm == other.arm
+
+
+def test_words_of_a_class_are_those_that_only_it_has():
+    positive, negative = [[1, 2, 3, 9], [1, 2, 4]] * 30, [[5, 2, 3], [5, 2, 4, 9]] * 30
+    assert class_words(positive, negative) == ([1], [5])
+    assert class_words(positive, positive) == ([], [])
+
+
+def test_a_search_refuses_what_it_cannot_use(own, organism, words, tmp_path):
+    contrast, prompts = own
+    given = (organism, contrast, prompts, words)
+    with pytest.raises(ValueError, match="select=0 leaves no prompts to search on"):
+        search_layer(*given, out=tmp_path, layers=[1], arms=["CAA"], cross_fit=True, select=0, test=8)
+    with pytest.raises(ValueError, match="constraint='kl' is unknown"):
+        search_layer(*given, out=tmp_path, layers=[1], arms=["CAA"], constraint="kl", **SMALL)
+    with pytest.raises(ValueError, match="writes no texts; leave the limit out"):
+        search_layer(*given, out=tmp_path, layers=[1], arms=["CAA"], rules=Rules(limit=0.1), looked=0, **SMALL)
+    assert LayersConfig().rules.budget == 0.1
+
+
+def test_a_grid_is_replayed_at_the_same_cost_for_all(grid):
+    """On a planted grid: the whole budget finds the grid's own choice, and no search spends more than it may."""
+    rng = np.random.default_rng(0)
+    arms = pd.DataFrame([(layer, "CAA", "angle", level) for layer in range(6) for level in (0.1, 0.2, 0.4, 0.8)],
+                        columns=["layer", "label", "budget", "level"])  # fmt: skip
+    arms.loc[len(arms)] = (-1, "unsteered", "none", 0.0)
+    means = np.append(
+        0.2 + 0.7 * np.exp(-((arms["layer"][:-1] - 3) ** 2) / 2 - (arms["level"][:-1] - 0.4) ** 2 * 20), 0.2
+    )
+    rows = pd.concat([
+        arms.assign(prompt=i, split="select" if i < 60 else "test", success=rng.random(len(arms)) < means)
+        for i in range(120)
+    ])  # fmt: skip
+    planted = Grid.of(rows)
+    found = replay(planted, Rules(budget=0.15), range(4))
+    assert (found["cost"] <= 0.15 + 0.02).all()
+    assert not found["false"].dropna().astype(bool).any()
+    table = compared(found).set_index("how")
+    assert table.loc["race", "of_grid"] > table.loc["random search", "of_grid"]
+    whole = replay(planted, Rules(budget=1.0, epsilon=0.001), range(2))
+    np.testing.assert_allclose(whole[whole["how"] != "successive halving"]["of_grid"], 1, atol=0.1)
+    assert Grid.of(grid[grid["label"] != "random direction"]).select.shape == (7, 12)
+    with pytest.raises(ValueError, match="their split 'select' does not"):
+        Grid.of(rows[rows["split"] == "test"])
