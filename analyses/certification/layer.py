@@ -123,9 +123,9 @@ def _paths(
 
 def _bounds(steps: pd.DataFrame, barrier: ode.Barrier, own: bool, alpha: float) -> dict[str, Any]:
     """What holds for a new prompt, whatever other layers are looked at."""
-    slack = steps.groupby("prompt")["slack"].min().to_numpy()
+    slack: Any = steps.groupby("prompt")["slack"].min()
     bounds: dict[str, Any] = {
-        "smallest slack of a new prompt": conformal_lower(slack, alpha),
+        "smallest slack of a new prompt": conformal_lower(slack.to_numpy(), alpha),
         "own barrier": own,
         "barrier": {"class": type(barrier).__name__, **barrier.config()},
     }
