@@ -90,6 +90,10 @@ def later_layers(
     """
     if steerer.site != BLOCK_OUTPUT:
         raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
+    if steerer.condition is not None:
+        raise ValueError(
+            "condition leaves some prompts alone, and all are moved here; use replace(steerer, condition=None)"
+        )
     tokens, mask = left_padded(model, tokens_of(model, "prompts", prompts))
     frames: list[pd.DataFrame] = []
     for rows in torch.arange(len(tokens)).split(128):
