@@ -87,7 +87,7 @@ def middle(similarities):
 
 
 def steerer_for(condition, width, positions="all_and_bos"):
-    field, flow = ode.ConstantField(direction(width, 5)), ode.Flow(T=PUSH, steps=1, method="euler")
+    field, flow = ode.ConstantField(direction(width, 5)), ode.Flow(T=PUSH, steps=1, solver="euler")
     return ode.Steerer(field, flow, S, positions, site="resid_pre", condition=condition)
 
 

@@ -21,7 +21,7 @@ ALPHAS = st.floats(1e-3, 50) | st.floats(-50, -1e-3)
 def additive(direction, layer, alpha=1.0, **flow):
     """Contrastive activation addition with the multiplier alpha."""
     field = ode.ConstantField(direction, median_norm=4.0)
-    flow = flow or {"T": alpha * field.length, "steps": 1, "method": "euler"}
+    flow = flow or {"T": alpha * field.length, "steps": 1, "solver": "euler"}
     return ode.Steerer(field, ode.Flow(**flow), layer, positions="all")
 
 
@@ -190,10 +190,10 @@ def test_a_relative_strength_and_several_straight_steps_are_the_same_push(tmp_pa
         (lambda x: [additive(x, 2), additive(torch.ones(9), 3)], "llama", r"widths \[6, 9\]"),
         (lambda x: [], "llama", "steerers is empty"),
         (lambda x: [additive(x, 2)], "", "model_hint is empty"),
-        (lambda x: [additive(x, 2, angle=0.5, method="euler")], "llama", "depends on the activation"),
-        (lambda x: [additive(x, 2, T=0.5, method="geodesic")], "llama", "depends on the activation"),
-        (lambda x: [additive(x, 2, T=0.0, method="euler")], "llama", "direction of 0"),
-        (lambda x: [additive(x, 2, relative=3e38, method="euler")], "llama", "beyond float32"),
+        (lambda x: [additive(x, 2, angle=0.5, solver="euler")], "llama", "depends on the activation"),
+        (lambda x: [additive(x, 2, T=0.5, solver="geodesic")], "llama", "depends on the activation"),
+        (lambda x: [additive(x, 2, T=0.0, solver="euler")], "llama", "direction of 0"),
+        (lambda x: [additive(x, 2, relative=3e38, solver="euler")], "llama", "beyond float32"),
         (
             lambda x: [ode.Steerer(ode.BarrierField(ode.LinearBarrier().fit(x[None], -x[None])), ode.Flow(T=1.0), 2)],
             "llama",

@@ -68,12 +68,12 @@ def test_our_loops_run_the_attention_that_transformers_chooses_and_put_back_the_
     assert before == ("eager", True)
     told = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
     patterned = run(TOKENS, **told).logits
-    with pytest.raises(RuntimeError, match="mine"), hooked(bridge, []) as inside:
-        assert inside.config._attn_implementation == (chosen if settable else "eager") == attention_of(bridge)
-        assert inside(TOKENS, **told).attentions is None
-        torch.testing.assert_close(
-            inside(TOKENS, **told).logits[mask.bool()], patterned[mask.bool()], rtol=1e-4, atol=1e-5
-        )
+    with hooked(bridge, []) as inside:
+        kind, found = inside.config._attn_implementation, inside(TOKENS, **told)
+    assert kind == (chosen if settable else "eager") == attention_of(bridge)
+    assert found.attentions is None
+    torch.testing.assert_close(found.logits[mask.bool()], patterned[mask.bool()], rtol=1e-4, atol=1e-5)
+    with pytest.raises(RuntimeError, match="mine"), hooked(bridge, []):
         raise RuntimeError("mine")
     assert (run.config._attn_implementation, run.config.output_attentions) == before
     assert torch.equal(run(TOKENS, **told).logits, patterned)
