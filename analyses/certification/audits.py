@@ -64,6 +64,10 @@ def later_layers(prompted: Prompted, steerer: ode.Steerer, barriers: Mapping[int
     """
     if steerer.site != BLOCK_OUTPUT:
         raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
+    if steerer.condition is not None:
+        raise ValueError(
+            "condition leaves some prompts alone, and all are moved here; use replace(steerer, condition=None)"
+        )
     frames: list[pd.DataFrame] = []
     for first, prefix in prompted:
         before = prefix.residuals[steerer.layer]
