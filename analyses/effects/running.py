@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ class Report(Protocol):
     """Tables of a finished study."""
 
     def frame(self) -> pd.DataFrame: ...
+    def save(self, folder: Path, run: Mapping[str, Any]) -> Path: ...
     def _repr_html_(self) -> str: ...
 
 
@@ -84,6 +85,34 @@ def run_study(
         (say or _say)(f"{study.name}: {cost}")
     directory = finish(study, root, executor)
     return Store(directory).table(study), directory
+
+
+def report_study(
+    study: Study,
+    root: Path,
+    executor: str | Executor,
+    summarised: Callable[[pd.DataFrame, str], Report],
+    said: Mapping[str, Any],
+) -> Finished:
+    """`run_study`, and its report beside the rows.
+
+    Args:
+        summarised: rows and the study's name to a report.
+        said: what its `run.json` says beside the study's settings.
+
+    Raises:
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    rows, directory = run_study(study, root, executor)
+    report = summarised(rows, study.name)
+    report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
+    return Finished(report, rows, directory)
+
+
+def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
+    """What is left to be done and what it would cost, and where it would go."""
+    cost = expected(study, root, executor)
+    return str(cost or "nothing is left to be done"), Store.of(study, root).directory
 
 
 def _say(text: str) -> None:
