@@ -100,7 +100,8 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     spent = rows.query("label != 'unsteered'")
     assert spent["reached"].all()
     scores = rows.groupby(["label", "layer"])["score"].mean()
-    assert min(scores["CAA"]) > float(scores["unsteered"].iloc[0]) + 0.1 > max(scores["random direction"])
+    assert (scores["CAA"] > scores["random direction"] + 0.5).all()
+    assert (scores["CAA"] > scores["unsteered"].iloc[0] + 0.5).all()
     draw_layers(pd.read_parquet(directory / "report" / "layers.parquet"), tmp_path)
     assert "unsteered" in (tmp_path / "layers_caption.txt").read_text(encoding="utf-8")
 
