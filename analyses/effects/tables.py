@@ -63,8 +63,8 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     Where success has no room the score, such as log-odds, may still have.
 
     Returns:
-        `CELL`, `change` (mean) with its interval `low` to `high`, and `n`; nothing where unsteered was not measured, or on fewer prompts
-        than an interval takes.
+        `CELL`, `change` (mean) with its interval `low` to `high`, and `n`; nothing where unsteered was not measured, or
+        on fewer prompts than an interval takes.
     """
     rows = table.query("split == 'test'")
     plain = rows.query("label == @UNSTEERED").set_index("prompt")["score"].astype(float)
@@ -212,7 +212,8 @@ def room(table: pd.DataFrame) -> str:
         )
     arms = [_end(stats.share(cell["success"])) for _, cell in _groups(rows.query("label != @UNSTEERED"), CELL)]
     if arms and all(arms) and len(set(arms)) == 1:
-        said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart, the change of the score may"
+        said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart"
+        said = f"{said}, the change of the score may"
     return f"{said}."
 
 
