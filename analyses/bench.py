@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
 import odesteer_tl as ode
+from analyses.cost.layer_study import layer_study_rows
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
 from analyses.cost.proofs import proof_rows
@@ -179,6 +180,11 @@ def real_model() -> Iterator[Row]:
     yield from real_model_rows()
 
 
+def studies() -> Iterator[Row]:
+    """Cells of the layer study on SmolLM2, beside what they cannot do without; needs its package."""
+    yield from layer_study_rows()
+
+
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
@@ -192,7 +198,7 @@ def proofs() -> Iterator[Row]:
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
-    "methods": methods, "sweeps": sweeps, "real": real_model,
+    "methods": methods, "sweeps": sweeps, "real": real_model, "studies": studies,
     "proofs": proofs,
 }  # fmt: skip
 

@@ -12,13 +12,14 @@ import pandas as pd
 
 from analyses.effects.estimate import Estimate, estimate
 from analyses.effects.material import Material
-from analyses.sweep import Study, announce
+from analyses.sweep import Store, Study, announce
 
 
 class Report(Protocol):
     """Tables of a finished study."""
 
     def frame(self) -> pd.DataFrame: ...
+    def save(self, folder: Path, run: Mapping[str, Any]) -> Path: ...
     def _repr_html_(self) -> str: ...
 
 
@@ -50,7 +51,7 @@ class Finished:
 def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | None:
     """What is left to be done; None if nothing is.
 
-    The study's context is made for it, and in this process not made again.
+    The study's context is made for it; it is kept where the cells are computed in this process.
     """
     found = announce.expected(study, root, executor, _estimate)
     assert found is None or isinstance(found, Estimate)
@@ -69,6 +70,34 @@ def run_study(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     return announce.run_announced(study, root, executor, _estimate, say)
+
+
+def report_study(
+    study: Study,
+    root: Path,
+    executor: str | Executor,
+    summarised: Callable[[pd.DataFrame, str], Report],
+    said: Mapping[str, Any],
+) -> Finished:
+    """`run_study`, and its report beside the rows.
+
+    Args:
+        summarised: rows and the study's name to a report.
+        said: what its `run.json` says beside the study's settings.
+
+    Raises:
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    rows, directory = run_study(study, root, executor)
+    report = summarised(rows, study.name)
+    report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
+    return Finished(report, rows, directory)
+
+
+def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
+    """What is left to be done and what it would cost, and where it would go."""
+    cost = expected(study, root, executor)
+    return str(cost or "nothing is left to be done"), Store.of(study, root).directory
 
 
 def _estimate(material: Any, left: Sequence[Mapping[str, Any]], of: int, workers: int) -> Estimate:
