@@ -22,6 +22,7 @@ from . import positions as positions
 from . import stats as stats
 from . import steerer as steerer
 from . import suffix as suffix
+from . import training as training
 from .activations import Activations as Activations
 from .activations import LayerActivations as LayerActivations
 from .activations import collect_activations as collect_activations
@@ -68,5 +69,7 @@ from .plain import PlainModel as PlainModel
 from .steerer import Steerer as Steerer
 from .suffix import Prefix as Prefix
 from .suffix import collect_prefix as collect_prefix
+from .training import Training as Training
+from .training import train as train
 
 __version__: str

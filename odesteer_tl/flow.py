@@ -19,6 +19,7 @@ from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 from odesteer_tl.levels import climb, level_of, quantile_share
 from odesteer_tl.path import Path as Path
+from odesteer_tl.timed import follow_in_time
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
@@ -221,6 +222,10 @@ class Flow:
             end = optimal_point(quadratic, x, (T / norms).squeeze(-1))
             points = torch.stack([x, end]) if record else None
             return Path(end.to(a.dtype), points, 1, (end == x).all(-1))
+        if field.timed:
+            points = follow_in_time(field, x, T, self)
+            end, still = points[-1], (points[-1] == points[-2]).all(-1)
+            return Path(end.to(a.dtype), torch.stack(points) if record else None, self.steps, still)
         # a quadratic sees the direction alone: in a scale where no square of a tiny or a huge norm is lost
         taken = exponents(x) if method.needs_quadratic else None
         y0 = x if taken is None else times_power(x, -taken)

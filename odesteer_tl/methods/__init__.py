@@ -35,10 +35,14 @@ from odesteer_tl.methods.re_control import re_control as re_control
 from odesteer_tl.methods.registry import METHODS as METHODS
 from odesteer_tl.methods.registry import Method as Method
 from odesteer_tl.methods.registry import register as register
+from odesteer_tl.methods.registry import register_trained as register_trained
 from odesteer_tl.methods.repe import repe as repe
 from odesteer_tl.methods.rfm import rfm as rfm
 from odesteer_tl.methods.riser import optimise_router as optimise_router
 from odesteer_tl.methods.riser import riser as riser
 from odesteer_tl.methods.saelens import read_saelens as read_saelens
 from odesteer_tl.methods.spherical import rotation as rotation
+from odesteer_tl.methods.trained_vector import bipo as bipo
+from odesteer_tl.methods.trained_vector import reps as reps
+from odesteer_tl.methods.trained_vector import trained_vector as trained_vector
 from odesteer_tl.methods.truthflow import truthflow as truthflow

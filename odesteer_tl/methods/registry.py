@@ -17,10 +17,12 @@ from odesteer_tl.activations import LayerActivations
 from odesteer_tl.fields import VectorField
 from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations
 from odesteer_tl.sites import BLOCK_OUTPUT
+from odesteer_tl.training.course import TrainFn
 
 IN_TURN = InTurn()
 # a method keeps its own signature, with its hyper-parameters
 FitT = TypeVar("FitT", bound=FitFn)
+TrainT = TypeVar("TrainT", bound=TrainFn)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Method:
         T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
         site: where in a block it acts; what it is fitted on has that site's shape, [n, n_heads, d_head] for heads.
         layers: how it is fitted on several layers.
+        multiplier: its own strength in units of what it learned, where it has that instead of a T.
+        train: how it is trained through the model, where it is; `fit` then refuses, since activations are not enough.
     """
 
     fit: FitFn
@@ -43,6 +47,14 @@ class Method:
     T: float | None = None
     site: str = BLOCK_OUTPUT
     layers: LayersFn = IN_TURN
+    multiplier: float | None = None
+    train: TrainFn | None = None
+
+    @property
+    def own_strength(self) -> dict[str, float]:
+        """Its own strength, as `Flow` takes it; empty where the strength is the user's to choose."""
+        own = {"T": self.T, "multiplier": self.multiplier}
+        return {name: value for name, value in own.items() if value is not None}
 
     def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
@@ -61,6 +73,7 @@ def register(
     T: float | None = None,
     site: str = BLOCK_OUTPUT,
     layers: LayersFn = IN_TURN,
+    multiplier: float | None = None,
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
 
@@ -71,7 +84,7 @@ def register(
         name: by which `fit` knows it.
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
-        T: its own strength, if it has one.
+        T, multiplier: its own strength, if it has one.
 
     Returns:
         A decorator that returns the function as it was.
@@ -83,8 +96,36 @@ def register(
     def enter(fit: FitT) -> FitT:
         if name in METHODS and not _same_cell(METHODS[name].fit, fit):
             raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
-        METHODS[name] = Method(_of_different_classes(fit), solver, steps, source, T, site, layers)
+        checked = _of_different_classes(fit)
+        METHODS[name] = Method(checked, solver, steps, source, T, site, layers, multiplier)
         return fit
+
+    return enter
+
+
+def register_trained(
+    name: str, *, solver: str, steps: int = 1, source: str, T: float | None = None, multiplier: float | None = None
+) -> Callable[[TrainT], TrainT]:
+    """Enter a method that is trained through the model; as `register`, of a function `(course, seed) → field`.
+
+    Raises:
+        ValueError: another function has the name.
+    """
+
+    def refuse(positive: Tensor, negative: Tensor, seed: int = 0) -> VectorField:
+        raise ValueError(
+            f"method={name!r} is trained through a model, and activations are not enough for it; use "
+            f"ode.fit({name!r}, model, contrast, layer=…)"
+        )
+
+    def enter(train: TrainT) -> TrainT:
+        former = METHODS.get(name)
+        if former is not None and not (former.train is not None and _same_cell(former.train, train)):
+            place = _place(former.train or former.fit)
+            raise ValueError(f"name={name!r} is already a method ({place}); choose another name")
+        fit = _of_different_classes(refuse)
+        METHODS[name] = Method(fit, solver, steps, source, T, multiplier=multiplier, train=train)
+        return train
 
     return enter
 
@@ -100,12 +141,12 @@ def _of_different_classes(fit: FitFn) -> FitFn:
     return checked
 
 
-def _place(fit: FitFn) -> str:
+def _place(fit: Callable[..., Any]) -> str:
     """Where a function stands."""
     return f"{getattr(fit, '__module__', None)}.{getattr(fit, '__qualname__', None)}"
 
 
-def _same_cell(former: FitFn, fit: FitFn) -> bool:
+def _same_cell(former: Callable[..., Any], fit: Callable[..., Any]) -> bool:
     """Whether one is the other defined again by its owner: no method of the package, nor one of an unknown place."""
     module = getattr(fit, "__module__", None)
     return module is not None and not module.startswith("odesteer_tl.") and _place(former) == _place(fit)
