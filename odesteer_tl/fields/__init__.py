@@ -8,9 +8,11 @@ from odesteer_tl.fields.base import VectorField as VectorField
 from odesteer_tl.fields.constant import ConstantField as ConstantField
 from odesteer_tl.fields.control import ControlField as ControlField
 from odesteer_tl.fields.correction import CorrectionField as CorrectionField
+from odesteer_tl.fields.curved import CurvedField as CurvedField
 from odesteer_tl.fields.gated import GatedField as GatedField
 from odesteer_tl.fields.gradient import GradientField as GradientField
 from odesteer_tl.fields.on_manifold import OnManifoldField as OnManifoldField
+from odesteer_tl.fields.plane import PlaneField as PlaneField
 from odesteer_tl.fields.pseudo_rotation import PseudoRotationField as PseudoRotationField
 from odesteer_tl.fields.rotation import RotationField as RotationField
 from odesteer_tl.fields.router import RouterField as RouterField
@@ -24,10 +26,12 @@ FIELDS: dict[str, type[VectorField]] = {
         ConstantField,
         ControlField,
         CorrectionField,
+        CurvedField,
         GatedField,
         GradientField,
         LatentField,
         OnManifoldField,
+        PlaneField,
         PseudoRotationField,
         RotationField,
         RouterField,

@@ -40,8 +40,10 @@ class StoredField(VectorField):
     ) -> None:
         for name, x in tensors.items():
             require_finite(name, x)
-        # clones: two views of one memory cannot be saved
-        self.tensors = {name: x.detach().cpu().clone() for name, x in tensors.items()}
+        # clones: two views of one memory cannot be saved; and laid out as a file has them, so that rounding is the same
+        self.tensors = {
+            name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()
+        }
         self.settings: dict[str, Any] = settings or {}
         self._d_model, self._median_norm = d_model, median_norm
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}

@@ -11,6 +11,8 @@ from odesteer_tl.methods.caa import caa as caa
 from odesteer_tl.methods.cast import cast as cast
 from odesteer_tl.methods.cast import gate as gate
 from odesteer_tl.methods.confst import confst as confst
+from odesteer_tl.methods.curveball import curveball as curveball
+from odesteer_tl.methods.directional_ablation import directional_ablation as directional_ablation
 from odesteer_tl.methods.fit import fit as fit
 from odesteer_tl.methods.gradient_ascent import gradient_ascent as gradient_ascent
 from odesteer_tl.methods.hpr import hpr as hpr
@@ -21,6 +23,7 @@ from odesteer_tl.methods.layers import InTurn as InTurn
 from odesteer_tl.methods.layers import side_by_side as side_by_side
 from odesteer_tl.methods.lf_steering import lf_steering as lf_steering
 from odesteer_tl.methods.lf_steering import train_autoencoder as train_autoencoder
+from odesteer_tl.methods.logistic import logistic as logistic
 from odesteer_tl.methods.mimic import gaussian_transport as gaussian_transport
 from odesteer_tl.methods.mimic import mimic as mimic
 from odesteer_tl.methods.minimal_intervention import minimal_intervention as minimal_intervention
@@ -28,6 +31,8 @@ from odesteer_tl.methods.odesteer import odesteer as odesteer
 from odesteer_tl.methods.odesteer import odesteer_kernel as odesteer_kernel
 from odesteer_tl.methods.odesteer import odesteer_rff as odesteer_rff
 from odesteer_tl.methods.on_manifold import on_manifold as on_manifold
+from odesteer_tl.methods.pca import pca as pca
+from odesteer_tl.methods.pca import pca_centered as pca_centered
 from odesteer_tl.methods.pid import PID as PID
 from odesteer_tl.methods.pid import pid as pid
 from odesteer_tl.methods.random_direction import random_direction as random_direction
@@ -41,6 +46,7 @@ from odesteer_tl.methods.rfm import rfm as rfm
 from odesteer_tl.methods.riser import optimise_router as optimise_router
 from odesteer_tl.methods.riser import riser as riser
 from odesteer_tl.methods.saelens import read_saelens as read_saelens
+from odesteer_tl.methods.selective_rotation import selective_rotation as selective_rotation
 from odesteer_tl.methods.spherical import rotation as rotation
 from odesteer_tl.methods.trained_vector import bipo as bipo
 from odesteer_tl.methods.trained_vector import reps as reps
