@@ -12,9 +12,11 @@ from torch import Tensor
 from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, require_one_of, require_width
 from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
+from odesteer_tl.certify.several import hold_back_several
 from odesteer_tl.certify.written import hold_back
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField, TransformField
+from odesteer_tl.fields.barrier_set import BarrierSet
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 from odesteer_tl.levels import climb, level_of, quantile_share
@@ -52,8 +54,9 @@ class Flow:
             "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
             orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
-            until, rounded to the dtype of the activations, it is proved no lower than the start), or "optimal" (the
-            maximum of h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+            until, rounded to the dtype of the activations, it is proved no lower than the start; of a `BarrierSet`, no
+            barrier lower than its level or start anywhere on the step written), or "optimal" (the maximum of h within
+            the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
         level: follow a barrier's flow until h is this: a number, one a row, or "median", "q75", …: that quantile of h
             over the positives the barrier was fitted on (those it was calibrated on, once it was). `angle`, by
             default π, is then the longest path allowed, and N steps share the rise of h, all proved to raise it
@@ -197,6 +200,10 @@ class Flow:
             path = self.solve(field, a.detach(), record)
             return replace(path, end=NoGradient.apply(a, path.end, self.method))
         require_width("a", a, field.d_model)
+        if isinstance(field, BarrierSet) and self.method == "certified" and self.level is None:
+            path = replace(self, method="geodesic").solve(field, a.double(), record)
+            written, held = hold_back_several(field.barriers, field.levels, a, path.end)
+            return replace(path, end=written, held_back=held)
         method = INTEGRATORS[self.method]
         quadratic = field.quadratic if method.needs_quadratic and isinstance(field, BarrierField) else None
         if method.needs_quadratic and quadratic is None:

@@ -4,11 +4,13 @@ from odesteer_tl.fields.affine import AffineField as AffineField
 from odesteer_tl.fields.autoencoder import LatentField as LatentField
 from odesteer_tl.fields.autoencoder import SparseAutoencoder as SparseAutoencoder
 from odesteer_tl.fields.barrier import BarrierField as BarrierField
+from odesteer_tl.fields.barrier_set import BarrierSet as BarrierSet
 from odesteer_tl.fields.base import VectorField as VectorField
 from odesteer_tl.fields.constant import ConstantField as ConstantField
 from odesteer_tl.fields.control import ControlField as ControlField
 from odesteer_tl.fields.correction import CorrectionField as CorrectionField
 from odesteer_tl.fields.curved import CurvedField as CurvedField
+from odesteer_tl.fields.filter import FilterField as FilterField
 from odesteer_tl.fields.gated import GatedField as GatedField
 from odesteer_tl.fields.gradient import GradientField as GradientField
 from odesteer_tl.fields.on_manifold import OnManifoldField as OnManifoldField
@@ -23,10 +25,12 @@ FIELDS: dict[str, type[VectorField]] = {
     for cls in (
         AffineField,
         BarrierField,
+        BarrierSet,
         ConstantField,
         ControlField,
         CorrectionField,
         CurvedField,
+        FilterField,
         GatedField,
         GradientField,
         LatentField,

@@ -7,6 +7,7 @@ from odesteer_tl.methods.attention import Attended as Attended
 from odesteer_tl.methods.attention import attended_rfm as attended_rfm
 from odesteer_tl.methods.attention import collect_attended as collect_attended
 from odesteer_tl.methods.attention import most_attending as most_attending
+from odesteer_tl.methods.barrier_steer import barrier_steer as barrier_steer
 from odesteer_tl.methods.caa import caa as caa
 from odesteer_tl.methods.cast import cast as cast
 from odesteer_tl.methods.cast import gate as gate
