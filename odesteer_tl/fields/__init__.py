@@ -10,9 +10,11 @@ from odesteer_tl.fields.constant import ConstantField as ConstantField
 from odesteer_tl.fields.control import ControlField as ControlField
 from odesteer_tl.fields.correction import CorrectionField as CorrectionField
 from odesteer_tl.fields.curved import CurvedField as CurvedField
+from odesteer_tl.fields.detector import DetectorField as DetectorField
 from odesteer_tl.fields.filter import FilterField as FilterField
 from odesteer_tl.fields.gated import GatedField as GatedField
 from odesteer_tl.fields.gradient import GradientField as GradientField
+from odesteer_tl.fields.learned import LearnedFlowField as LearnedFlowField
 from odesteer_tl.fields.on_manifold import OnManifoldField as OnManifoldField
 from odesteer_tl.fields.plane import PlaneField as PlaneField
 from odesteer_tl.fields.pseudo_rotation import PseudoRotationField as PseudoRotationField
@@ -30,10 +32,12 @@ FIELDS: dict[str, type[VectorField]] = {
         ControlField,
         CorrectionField,
         CurvedField,
+        DetectorField,
         FilterField,
         GatedField,
         GradientField,
         LatentField,
+        LearnedFlowField,
         OnManifoldField,
         PlaneField,
         PseudoRotationField,

@@ -22,6 +22,7 @@ from odesteer_tl.methods.iti import iti_heads as iti_heads
 from odesteer_tl.methods.iti import iti_rescaled as iti_rescaled
 from odesteer_tl.methods.layers import InTurn as InTurn
 from odesteer_tl.methods.layers import side_by_side as side_by_side
+from odesteer_tl.methods.learned_flow import learned_flow as learned_flow
 from odesteer_tl.methods.lf_steering import lf_steering as lf_steering
 from odesteer_tl.methods.lf_steering import train_autoencoder as train_autoencoder
 from odesteer_tl.methods.logistic import logistic as logistic
@@ -42,6 +43,7 @@ from odesteer_tl.methods.registry import METHODS as METHODS
 from odesteer_tl.methods.registry import Method as Method
 from odesteer_tl.methods.registry import register as register
 from odesteer_tl.methods.registry import register_trained as register_trained
+from odesteer_tl.methods.reft_r1 import reft_r1 as reft_r1
 from odesteer_tl.methods.repe import repe as repe
 from odesteer_tl.methods.rfm import rfm as rfm
 from odesteer_tl.methods.riser import optimise_router as optimise_router
