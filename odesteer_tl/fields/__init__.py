@@ -6,6 +6,7 @@ from odesteer_tl.fields.autoencoder import SparseAutoencoder as SparseAutoencode
 from odesteer_tl.fields.barrier import BarrierField as BarrierField
 from odesteer_tl.fields.barrier_set import BarrierSet as BarrierSet
 from odesteer_tl.fields.base import VectorField as VectorField
+from odesteer_tl.fields.concept_flow import ConceptFlowField as ConceptFlowField
 from odesteer_tl.fields.constant import ConstantField as ConstantField
 from odesteer_tl.fields.control import ControlField as ControlField
 from odesteer_tl.fields.correction import CorrectionField as CorrectionField
@@ -28,6 +29,7 @@ FIELDS: dict[str, type[VectorField]] = {
         AffineField,
         BarrierField,
         BarrierSet,
+        ConceptFlowField,
         ConstantField,
         ControlField,
         CorrectionField,

@@ -15,6 +15,9 @@ from odesteer_tl.methods.confst import confst as confst
 from odesteer_tl.methods.curveball import curveball as curveball
 from odesteer_tl.methods.directional_ablation import directional_ablation as directional_ablation
 from odesteer_tl.methods.fit import fit as fit
+from odesteer_tl.methods.flas import ConceptFlow as ConceptFlow
+from odesteer_tl.methods.flas import concept_flow as concept_flow
+from odesteer_tl.methods.flas import flas as flas
 from odesteer_tl.methods.gradient_ascent import gradient_ascent as gradient_ascent
 from odesteer_tl.methods.hpr import hpr as hpr
 from odesteer_tl.methods.iti import iti as iti

@@ -25,6 +25,7 @@ class Learner:
         settled: the field that they have become; it requires no gradient.
         scales: by name, what one unit of learning is: activations differ in size by orders of magnitude.
         extra: added to the objective after every pass; None for nothing.
+        choose: told which of several contrasts the next texts are of, before each pass; None where that changes nothing.
     """
 
     field: VectorField
@@ -32,6 +33,7 @@ class Learner:
     settled: Callable[[], VectorField]
     scales: Mapping[str, float] = field(default_factory=dict[str, float])
     extra: Callable[[], Tensor] | None = None
+    choose: Callable[[int], None] | None = None
 
 
 def learner_of(

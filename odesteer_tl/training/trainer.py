@@ -59,7 +59,7 @@ class Trained(Displayed):
 def train(
     field: VectorField | Learner,
     model: AnyModel,
-    contrast: ContrastSet,
+    contrast: ContrastSet | Sequence[ContrastSet],
     layer: Layer,
     *,
     flow: Flow | None = None,
@@ -82,7 +82,8 @@ def train(
 
     Args:
         field: what to train, or a `Learner` of it.
-        contrast: texts; the objective says which of them are wanted.
+        contrast: texts; the objective says which of them are wanted. Of several contrasts each step takes one, drawn,
+            and the learner is told which (`Learner.choose`).
         layer, site, positions: where and which tokens are steered, as in `Steerer`.
         flow: its strength 1, as in "T=1"; the default is one Euler step of time 1.
         objective: `Likelihood()` by default; `Preference()`, or a function `(logits, targets, real) → number` of the
@@ -99,23 +100,29 @@ def train(
     host, settings = hosted(model), training or Training()
     learner = field if isinstance(field, Learner) else learner_of(field)
     at = place(layer, site, model=host)
-    lessons = _Lessons.of(host, contrast, settings, objective_of(objective or Likelihood()), seed, prepend_bos)
+    contrasts = [contrast] if isinstance(contrast, ContrastSet) else list(contrast)
+    if not contrasts:
+        raise ValueError("contrast is empty; give one at least")
+    goal = objective_of(objective or Likelihood())
+    lessons = [_Lessons.of(host, each, settings, goal, seed, prepend_bos) for each in contrasts]
     base = flow or Flow(T=1.0, steps=1, method="euler")
     if base.level is not None:
         raise ValueError(f"flow has level={base.level}: how far it goes is no number to multiply; give a T or an angle")
     steered = _Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
     run = _Run(host, learner, lessons, steered, settings)
-    identity = {"seed": seed, "contrast": contrast.digest, "hook": steered.hook_name, "flow": base.config(),
-                "objective": repr(lessons.objective), "settings": settings.config()}  # fmt: skip
+    identity = {"seed": seed, "contrast": [each.digest for each in contrasts], "hook": steered.hook_name, "flow": base.config(),
+                "objective": repr(goal), "settings": settings.config()}  # fmt: skip
     store = Store(settings.checkpoint, identity)
     with frozen(host), torch.enable_grad():
-        lessons.prepare(run.said)
+        for i, each in enumerate(lessons):
+            run.turn_to(i)
+            each.prepare(run.said)
         state = run.to_the_end(store.start(learner, seed, settings), store)
     state.restore_best(learner)
     history = pd.DataFrame(state.history)
     kept = history[history["kept"]].iloc[-1] if len(history) else None
     record = {
-        "objective": repr(lessons.objective),
+        "objective": repr(goal),
         "steps": state.step,
         "kept_at": None if kept is None else int(kept["step"]),
         "held_out": None if kept is None else float(kept["held_out"]),
@@ -192,10 +199,17 @@ class _Run:
     """One training."""
 
     def __init__(
-        self, model: Model, learner: Learner, lessons: _Lessons, steered: _Steered, settings: Training
+        self, model: Model, learner: Learner, courses: list[_Lessons], steered: _Steered, settings: Training
     ) -> None:
-        self.model, self.learner, self.lessons = model, learner, lessons
+        self.model, self.learner, self.courses = model, learner, courses
         self.steered, self.settings = steered, settings
+        self.lessons = courses[0]
+
+    def turn_to(self, which: int) -> None:
+        """Go on with one of the contrasts."""
+        self.lessons = self.courses[which]
+        if self.learner.choose is not None:
+            self.learner.choose(which)
 
     def said(
         self, texts: Texts, rows: Sequence[int], factor: Tensor | float | None, reference: Tensor | None = None
@@ -251,9 +265,11 @@ class _Run:
     def _step(self, state: State) -> float:
         """One minibatch; returns the objective there."""
         settings, generator = self.settings, state.generator
-        n, low_high = len(self.lessons.parts[0][0]), settings.strengths
+        if len(self.courses) > 1:
+            self.turn_to(int(torch.randint(len(self.courses), (), generator=generator)))
+        n = len(self.lessons.parts[0][0])
         rows = torch.randperm(n, generator=generator)[: settings.batch_size].tolist()
-        low, high = low_high
+        low, high = settings.strengths
         factor = low + (high - low) * torch.rand(len(rows), 1, generator=generator)
         both = self.lessons.objective.bidirectional
         sign = 1.0 - 2.0 * float(torch.rand((), generator=generator) < 0.5) if both else 1.0
@@ -293,12 +309,19 @@ class _Run:
     @torch.no_grad()
     def _look(self, state: State, value: float) -> None:
         """The objective and the divergence on held-out texts; the parameters are kept if they are the best so far."""
-        settings, signs = self.settings, (1.0, -1.0) if self.lessons.objective.bidirectional else (1.0,)
-        n = min(settings.looked_at, len(self.lessons.parts[1][0]))
-        found = [self.objective(1, range(n), sign, sign)[0] for sign in signs]
-        held = float(torch.stack(found).mean())
-        m = min(settings.looked_at, len(self.lessons.neutral[1]))
-        kl = float(self.divergence(1, range(m), 1.0)) if settings.kl is not None else math.nan
+        settings = self.settings
+        held_out: list[Tensor] = []
+        changes: list[Tensor] = []
+        for which in range(len(self.courses)):
+            self.turn_to(which)
+            n = min(settings.looked_at, len(self.lessons.parts[1][0]))
+            for sign in (1.0, -1.0) if self.lessons.objective.bidirectional else (1.0,):
+                held_out.append(self.objective(1, range(n), sign, sign)[0])
+            m = min(settings.looked_at, len(self.lessons.neutral[1]))
+            if settings.kl is not None:
+                changes.append(self.divergence(1, range(m), 1.0))
+        held = float(torch.stack(held_out).mean())
+        kl = float(torch.stack(changes).mean()) if changes else math.nan
         within = settings.kl is None or kl <= SLACK * settings.kl
         # within the limit the better objective, outside of it the smaller divergence; any within before any outside
         score = (0.0, held) if within else (1.0, kl)
@@ -314,4 +337,3 @@ def _require_finite(value: Tensor, step: int) -> None:
         raise ValueError(f"objective is {float(value)} at step {step}; lower learning_rate, or look at the texts")
 
 
-__all__ = ["Trained", "log_likelihood", "train"]
