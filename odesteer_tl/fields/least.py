@@ -62,7 +62,7 @@ def _several(g: Float[Tensor, "*batch k d"], c: Float[Tensor, "*batch k"]) -> Fl
         w = G.mT @ torch.linalg.lstsq(G @ G.mT, right.unsqueeze(-1)).solution.squeeze(-1)
         need = wanted[torch.isfinite(wanted)]
         short = (need - (directions @ w)[torch.isfinite(wanted)]).clamp_min(0).max() if len(need) else w.new_zeros(())
-        tolerance = max(MISSED, 64 * torch.finfo(w.dtype).eps) * float(1 + wanted.clamp_min(0).max())
+        tolerance = max(MISSED, 64 * torch.finfo(w.dtype).eps) * float(1 + wanted.detach().clamp_min(0).max())
         rows.append(torch.where(short <= 1e3 * tolerance, w, 0.0))
     return torch.stack(rows).reshape(*g.shape[:-2], g.shape[-1])
 
