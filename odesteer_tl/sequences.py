@@ -109,4 +109,3 @@ def _stacked(paths: list[Path]) -> Path:
             if getattr(paths[0], name) is not None
         },
     )
-

@@ -31,7 +31,10 @@ ORACLES = {
     "iti": ["test_iti_is_the_probe_on_the_activations_as_they_are"],
     "iti_heads": ["test_a_chosen_head_is_moved_by_alpha_standard_deviations"],
     "iti_rescaled": ["test_iti_is_the_probe_on_the_activations_as_they_are"],
-    "learned_flow": ["test_flows_with_gates_of_zero_are_the_identity", "test_a_learned_flows_path_bends_and_its_time_matters"],
+    "learned_flow": [
+        "test_flows_with_gates_of_zero_are_the_identity",
+        "test_a_learned_flows_path_bends_and_its_time_matters",
+    ],
     "lf_steering": ["test_lf_steering_moves_along_a_planted_latent"],
     "linear_act": ["test_linear_act_leaves_a_neuron_outside_the_sources_range_alone"],
     "linear_act_extrapolated": ["test_linear_act_is_least_squares_on_sorted_pairs"],

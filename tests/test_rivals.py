@@ -69,7 +69,7 @@ def test_gradients_of_the_correction_are_finite_differences(k):
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_barrier_steer_is_the_programme_of_its_paper(k):
-    """u* nearest to u₀ with ∇b·u + gain·b(p) ≥ 0, by SLSQP on u itself; and no change where no constraint is violated."""
+    """u* nearest to u₀ with ∇b·u + gain·b(p) ≥ 0, by SLSQP on u itself; no change where nothing is violated."""
     positive, negative = gaussian_classes(40, D)
     field = methods.barrier_steer(positive, negative, barriers=k, gain=0.4)
     W, b = field.tensors["weights"], field.tensors["offsets"]
@@ -222,7 +222,7 @@ def test_layers_where_the_classes_stand_on_one_side_are_left_alone(organism):
 def test_directional_ablation_leaves_nothing_of_its_direction():
     positive, negative = gaussian_classes(30, D)
     field, a = methods.directional_ablation(positive, negative), activations(20, D)
-    v = (positive.double().mean(0) - negative.double().mean(0))
+    v = positive.double().mean(0) - negative.double().mean(0)
     end = ode.Flow(T=1.0, steps=1, method="euler").solve(field, a).end
     torch.testing.assert_close(end @ v, torch.zeros(20).double(), rtol=0, atol=1e-9)
     torch.testing.assert_close(end, a - (a @ v)[:, None] * v / (v @ v), rtol=1e-9, atol=1e-9)
@@ -322,7 +322,10 @@ def test_a_set_is_saved_and_its_levels_may_be_quantiles(tmp_path):
     steerer.save(tmp_path / "s")
     a = activations(9, D)
     torch.testing.assert_close(ode.Steerer.load(tmp_path / "s").field(a), field(a), rtol=1e-12, atol=0)
-    for bad, word in (([], "barriers is empty"), ([ode.FourierBarrier().fit(*gaussian_classes(40, D))], "of no degree")):
+    for bad, word in (
+        ([], "barriers is empty"),
+        ([ode.FourierBarrier().fit(*gaussian_classes(40, D))], "of no degree"),
+    ):
         with pytest.raises(ValueError, match=word):
             ode.BarrierSet(bad)
     with pytest.raises(ValueError, match="levels has 1 entries"):

@@ -33,7 +33,10 @@ def completions():
     texts = ode.organism.contrast("valence", n=12)
     words = [t.split() for t in texts.positive]
     prompts = [" ".join(w[: 3 + i % 4]) for i, w in enumerate(words)]
-    rest = [[" " + " ".join(t.split()[3 + i % 4 :]) for i, t in enumerate(side)] for side in (texts.positive, texts.negative)]
+    rest = [
+        [" " + " ".join(t.split()[3 + i % 4 :]) for i, t in enumerate(side)]
+        for side in (texts.positive, texts.negative)
+    ]
     return ode.ContrastSet.from_completions(prompts, *rest)
 
 
@@ -177,7 +180,7 @@ def test_any_field_with_parameters_is_trained(organism, contrast):
     assert all(not torch.equal(x, y) for x, y in zip(before, own.parameters(), strict=True))
     assert not torch.equal(low_rank.tensors["weight"], trained.field.tensors["weight"])
     assert torch.equal(trained.field.tensors["bias"], torch.zeros(128))
-    with pytest.raises(ValueError, match="RandomField|no parameters to train"):
+    with pytest.raises(ValueError, match="has no parameters to train"):
         learner_of(ode.BarrierField(ode.QuadraticBarrier(torch.eye(3), torch.ones(3))))
 
 
@@ -330,7 +333,9 @@ def test_preferences_are_their_papers_formulas():
     for seed in (0, 1):
         logits = torch.randn(3, 5, 7, generator=g).double()
         real = torch.arange(5)[None] < torch.tensor([[5], [3], [4]])
-        said.append(Said(logits, torch.randint(7, (3, 5), generator=g), real, torch.full((3,), -8.0 - 2 * seed).double()))
+        said.append(
+            Said(logits, torch.randint(7, (3, 5), generator=g), real, torch.full((3,), -8.0 - 2 * seed).double())
+        )
     up, down = said
     gain = (up.log_p - up.reference) - (down.log_p - down.reference)
     for sign in (1.0, -1.0):
@@ -339,9 +344,7 @@ def test_preferences_are_their_papers_formulas():
     # of the likelier text, −8, against −10: its weight is max(−10 + 8, 1) = 1, the other's 2
     plus, minus = up.log_p / up.lengths, down.log_p / down.lengths
     for sign, margin in ((1.0, plus - minus), (-1.0, 2 * minus - plus)):
-        torch.testing.assert_close(
-            Preference("reps")(up, down, sign), -torch.nn.functional.logsigmoid(margin).mean()
-        )
+        torch.testing.assert_close(Preference("reps")(up, down, sign), -torch.nn.functional.logsigmoid(margin).mean())
 
 
 def test_log_likelihood_and_divergence_are_torchs():
@@ -360,15 +363,17 @@ def test_log_likelihood_and_divergence_are_torchs():
 def test_a_trained_vector_finds_the_direction_of_a_planted_readout(planted):
     """The last block's output is read by one row for one token: the way to make that likely is known in closed form."""
     model, contrast, wanted = planted
-    steerer = ode.fit("trained_vector", model, contrast, layer=model.cfg.n_layers - 1,
-                      training=ode.Training(steps=60, batch_size=6, every=20, looked_at=2, kl=None, learning_rate=0.05))  # fmt: skip
+    settings = ode.Training(steps=50, batch_size=6, every=25, looked_at=2, kl=None, learning_rate=0.05)
+    steerer = ode.fit("trained_vector", model, contrast, layer=model.cfg.n_layers - 1, training=settings)
     assert float(steerer.field.direction.float() @ wanted) > 0.95
 
 
 def test_reft_r1_finds_a_planted_direction_and_detects_by_it(planted):
     model, contrast, wanted = planted
     settings = ode.Training(steps=50, batch_size=6, every=25, looked_at=2, kl=None, learning_rate=0.1)
-    steerer = ode.fit("reft_r1", model, contrast, layer=model.cfg.n_layers - 1, training=settings, settings={"sparsity": 0.0})
+    steerer = ode.fit(
+        "reft_r1", model, contrast, layer=model.cfg.n_layers - 1, training=settings, settings={"sparsity": 0.0}
+    )
     direction = steerer.field.tensors["direction"]
     assert float(direction @ wanted) > 0.9
     a = torch.stack([3 * wanted, -wanted, torch.zeros_like(wanted)])
@@ -420,8 +425,8 @@ def test_a_block_is_torchs_own_attention():
     names = [f"{kind}.{part}" for kind in ("cross", "self") for part in "qkvo"]
     tensors = {name: torch.randn(d, d, generator=g).double() / d**0.5 for name in names}
     tensors |= {f"norm.{kind}": torch.rand(d, generator=g).double() + 0.5 for kind in ("cross", "self", "mlp")}
-    tensors |= {"mlp.gate": torch.randn(20, d, generator=g).double(), "mlp.up": torch.randn(20, d, generator=g).double(),
-                "mlp.down": torch.randn(d, 20, generator=g).double(), "time": torch.randn(8, d, generator=g).double()}  # fmt: skip
+    shapes = {"mlp.gate": (20, d), "mlp.up": (20, d), "mlp.down": (d, 20), "time": (8, d)}
+    tensors |= {name: torch.randn(*shape, generator=g).double() for name, shape in shapes.items()}
     x, concept = (torch.randn(*shape, generator=g).double() for shape in ((2, 5, d), (3, d)))
     sees = torch.ones(5, 5, dtype=torch.bool).tril().expand(2, 5, 5)
 
@@ -430,7 +435,9 @@ def test_a_block_is_torchs_own_attention():
 
     def attention(kind, x, to, **how):
         q, k, v = (split(y @ tensors[f"{kind}.{part}"].mT) for y, part in ((x, "q"), (to, "k"), (to, "v")))
-        out = torch.nn.functional.scaled_dot_product_attention(q, k.expand(2, -1, -1, -1), v.expand(2, -1, -1, -1), **how)
+        out = torch.nn.functional.scaled_dot_product_attention(
+            q, k.expand(2, -1, -1, -1), v.expand(2, -1, -1, -1), **how
+        )
         return out.transpose(1, 2).flatten(-2) @ tensors[f"{kind}.o"].mT
 
     norm = lambda y, kind: torch.nn.functional.rms_norm(y, (d,), tensors[f"norm.{kind}"], eps=1e-6)  # noqa: E731

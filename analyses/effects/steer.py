@@ -43,8 +43,7 @@ class Steer:
 
     @property
     def direct(self) -> bool:
-        """Whether the arm acts on this layer's output alone, one token at a time, so that no model is needed to see what
-        it does there."""
+        """Whether the arm acts on this layer's output and one token alone: no model is needed to see what it does."""
         if self.arm.in_turn or ode.METHODS[self.arm.method].site != BLOCK_OUTPUT:
             return False
         return not self.fits.field(self.arm.method, self.seed, self.half).context

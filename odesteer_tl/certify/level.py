@@ -97,7 +97,9 @@ def _of_members(barrier: MergedBarrier, points: Path | Tensor, level: float | No
     low = merged(torch.stack(parts, dim=-1), barrier.kappa)
     rounding = 64 * torch.finfo(torch.float64).eps * len(parts) * (1 + low.abs() + abs(level))
     margin = low - level - rounding
-    return LevelCertificate(margin >= 0, torch.zeros_like(margin, dtype=torch.bool), margin, torch.full_like(low, level))
+    return LevelCertificate(
+        margin >= 0, torch.zeros_like(margin, dtype=torch.bool), margin, torch.full_like(low, level)
+    )
 
 
 def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float[Tensor, "K n"], Float[Tensor, "K n"]]:

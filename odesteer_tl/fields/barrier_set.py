@@ -62,7 +62,9 @@ class BarrierSet(VectorField):
             raise ValueError("barriers is empty; give at least one")
         for i, h in enumerate(self.barriers):
             if not isinstance(h, Barrier) or not h.is_quadratic:  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"barriers[{i}] is a {type(h).__name__} of no degree ≤ 2 on the sphere; give quadratics")
+                raise ValueError(
+                    f"barriers[{i}] is a {type(h).__name__} of no degree ≤ 2 on the sphere; give quadratics"
+                )
             if h.d_model != self.barriers[0].d_model:
                 raise ValueError(f"barriers[{i}] has width {h.d_model} and barriers[0] {self.barriers[0].d_model}")
         each = [levels] * len(self.barriers) if isinstance(levels, str | int | float) else list(levels)
@@ -86,7 +88,9 @@ class BarrierSet(VectorField):
         asked = self.rate * (torch.tensor(self.levels, dtype=values.dtype, device=values.device) - values)
         return least_correction(gradients, asked).to(a.dtype)
 
-    def certify(self, start: Path | Float[Tensor, "*batch d"], end: Float[Tensor, "*batch d"] | None = None) -> SetCertificate:
+    def certify(
+        self, start: Path | Float[Tensor, "*batch d"], end: Float[Tensor, "*batch d"] | None = None
+    ) -> SetCertificate:
         """What is proved of every barrier along the step from `start` to `end`, or along a recorded path.
 
         Raises:
@@ -98,12 +102,14 @@ class BarrierSet(VectorField):
         if isinstance(start, Path):
             return certify_levels(self.barriers, self.levels, start)
         if end is None or end.shape != start.shape:
-            raise ValueError(f"start has shape {tuple(start.shape)} and end {None if end is None else tuple(end.shape)}")
+            raise ValueError(
+                f"start has shape {tuple(start.shape)} and end {None if end is None else tuple(end.shape)}"
+            )
         points = torch.stack([start.double(), end.double()])
         return certify_levels(self.barriers, self.levels, points)
 
     def merged(self, kappa: float = 10.0) -> MergedBarrier:
-        """One barrier that is at least 0 where all are at least their levels, nearly: the smooth minimum of hᵢ − levelᵢ."""
+        """The smooth minimum of hᵢ − levelᵢ: at least 0 only where all are at least their levels."""
         from odesteer_tl.barriers import QuadraticBarrier
 
         shifted: list[Barrier] = []

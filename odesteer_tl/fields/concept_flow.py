@@ -30,9 +30,7 @@ class ConceptFlowField(StoredField):
     timed = True
     context = "sequence"
 
-    def __init__(
-        self, tensors: dict[str, Tensor], concept: str, blocks: int, heads: int, median_norm: float
-    ) -> None:
+    def __init__(self, tensors: dict[str, Tensor], concept: str, blocks: int, heads: int, median_norm: float) -> None:
         d = tensors["concept"].shape[1]
         super().__init__(d, median_norm, tensors, {"concept": concept, "blocks": blocks, "heads": heads})
 

@@ -1,4 +1,4 @@
-"""The filter field: learned linear barriers keep the move from the previous token's state to this one's (BarrierSteer)."""
+"""The filter field: learned linear barriers keep the move from one token's state to the next one's (BarrierSteer)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Constraints = Literal["all", "top", "merged"]
 
 
 class FilterField(StoredField):
-    """`v(a) = u* − u₀`: the least change of the nominal move u₀ = a − p so that `∇bᵢ(p)·u + gain·bᵢ(p) ≥ 0` for all i.
+    """`v(a) = u* − u₀`: the least change of a move u₀ = a − p with `∇bᵢ(p)·u + gain·bᵢ(p) ≥ 0` for all i.
 
     p is what was written for the token before; one Euler step of time 1 applies the filter. A text's first token, and a
     state asked about alone, has none before it and is taken as at rest, p = a. Barriers are `bᵢ(a) = wᵢ·a + cᵢ`, so that

@@ -42,11 +42,11 @@ from odesteer_tl.methods.pid import PID as PID
 from odesteer_tl.methods.pid import pid as pid
 from odesteer_tl.methods.random_direction import random_direction as random_direction
 from odesteer_tl.methods.re_control import re_control as re_control
+from odesteer_tl.methods.reft_r1 import reft_r1 as reft_r1
 from odesteer_tl.methods.registry import METHODS as METHODS
 from odesteer_tl.methods.registry import Method as Method
 from odesteer_tl.methods.registry import register as register
 from odesteer_tl.methods.registry import register_trained as register_trained
-from odesteer_tl.methods.reft_r1 import reft_r1 as reft_r1
 from odesteer_tl.methods.repe import repe as repe
 from odesteer_tl.methods.rfm import rfm as rfm
 from odesteer_tl.methods.riser import optimise_router as optimise_router

@@ -13,9 +13,7 @@ from odesteer_tl.methods.registry import median_norm, register
 @register(
     "directional_ablation", solver="euler", T=1.0, source="directional ablation, arXiv 2406.11717, eq. 4; formula read"
 )
-def directional_ablation(
-    positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0
-) -> VectorField:
+def directional_ablation(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`a − T·(a·v̂)v̂`, v̂ the direction of the mean difference: at T = 1 nothing of it is left. No randomness.
 
     It removes what a direction says and adds nothing, so that a negative is moved towards the positives only as far as
@@ -35,7 +33,9 @@ def directional_ablation(
     difference = positive.double().mean(0) - negative.double().mean(0)
     length = difference.norm()
     if length == 0:
-        raise ValueError("positive and negative have the same mean, so that no direction tells them apart; use another layer")
+        raise ValueError(
+            "positive and negative have the same mean, so that no direction tells them apart; use another layer"
+        )
     v = difference / length
     weight = torch.eye(len(v), dtype=v.dtype) - torch.outer(v, v)
     return AffineField(weight, torch.zeros_like(v), median_norm(positive, negative))

@@ -236,7 +236,11 @@ def block_tensors(model: Model, layer: int, d: int) -> dict[str, Tensor]:
         return block.detach().float().cpu().clone() if isinstance(block, Tensor) else None
 
     def read(block: Any) -> dict[str, Tensor]:
-        norms = {"norm.cross": "input_layernorm", "norm.self": "input_layernorm", "norm.mlp": "post_attention_layernorm"}
+        norms = {
+            "norm.cross": "input_layernorm",
+            "norm.self": "input_layernorm",
+            "norm.mlp": "post_attention_layernorm",
+        }
         parts = {"mlp.gate": "mlp.gate_proj", "mlp.up": "mlp.up_proj", "mlp.down": "mlp.down_proj"}
         found = {name: weight(block, f"{path}.weight") for name, path in {**norms, **parts}.items()}
         return {name: x for name, x in found.items() if x is not None} if all(
@@ -246,5 +250,3 @@ def block_tensors(model: Model, layer: int, d: int) -> dict[str, Tensor]:
         return read(model.blocks[layer])
     with unbridged(model) as plain:
         return read(plain[layer])
-
-

@@ -18,7 +18,11 @@ STEPS, GATE = 3, 0.1
 
 
 @register_trained(
-    "learned_flow", solver="euler", steps=STEPS, T=1.0, source="after FLAS, arXiv 2605.05892, for one concept; this project"
+    "learned_flow",
+    solver="euler",
+    steps=STEPS,
+    T=1.0,
+    source="after FLAS, arXiv 2605.05892, for one concept; this project",
 )
 def learned_flow(course: Course, seed: int = 0, *, hidden: int = 64) -> VectorField:
     """da/dt = v(a, t) for the time T in 3 Euler steps; v a tanh network of one hidden layer with a gate a channel.

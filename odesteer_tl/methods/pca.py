@@ -61,10 +61,14 @@ def pca_centered(
     """
     require_pairs(positive, negative, "PCA takes the differences of pairs", groups)
     if len(positive) < 2:
-        raise ValueError(f"positive has {len(positive)} row; centred differences of one pair are 0: give more, or 'caa'")
+        raise ValueError(
+            f"positive has {len(positive)} row; centred differences of one pair are 0: give more, or 'caa'"
+        )
     difference = (positive.double() - negative.double()).cpu()
     components = PCA(n_components=1, svd_solver="full").fit(difference.numpy()).components_
     direction = torch.from_numpy(components[0])
     along = difference @ direction
     votes = float(along.sign().sum())
-    return ConstantField(direction * (1.0 if (votes or float(along.sum())) >= 0 else -1.0), median_norm(positive, negative))
+    return ConstantField(
+        direction * (1.0 if (votes or float(along.sum())) >= 0 else -1.0), median_norm(positive, negative)
+    )

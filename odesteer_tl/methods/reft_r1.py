@@ -13,7 +13,7 @@ from odesteer_tl.fields import DetectorField, VectorField
 from odesteer_tl.fields.base import Seen
 from odesteer_tl.fields.stored import StoredField
 from odesteer_tl.flow import Flow
-from odesteer_tl.hooks import steering_hooks
+from odesteer_tl.hooks import HookFn, steering_hooks
 from odesteer_tl.methods.registry import register_trained
 from odesteer_tl.positions import position_rule
 from odesteer_tl.sites import Place
@@ -21,14 +21,16 @@ from odesteer_tl.training import Course, Learner
 from odesteer_tl.training.texts import predicted, sides_of
 
 
-@register_trained("reft_r1", solver="euler", T=1.0, source="ReFT-r1, AxBench, ICML 2025 (arXiv 2501.17148); recipe read")
+@register_trained(
+    "reft_r1", solver="euler", T=1.0, source="ReFT-r1, AxBench, ICML 2025 (arXiv 2501.17148); recipe read"
+)
 def reft_r1(course: Course, seed: int = 0, *, k: int = 4, sparsity: float = 0.1) -> VectorField:
-    """`a + T·m·w`: w a unit direction, m the mean of a text's k greatest detections `relu(a·w)` over the training texts.
+    """`a + T·m·w`: w a unit direction, m the training texts' mean of each one's k greatest detections `relu(a·w)`.
 
-    Trained on the positive completions' likelihood, each text steered by the mean of its own k greatest detections among
-    the tokens that are steered, plus `sparsity` times the mean of the other detections over the median norm (L1).
-    `field.score` is the detection. Reconstructed: w starts at the direction of the mean difference, not at a random one,
-    and the limit on the divergence and the drawn strengths are ours.
+    Trained on the positive completions' likelihood, each text steered by the mean of its own k greatest detections
+    among the tokens that are steered, plus `sparsity` times the mean of the other detections over the median norm (L1).
+    `field.score` is the detection. Reconstructed: w starts at the direction of the mean difference, not at a random
+    one, and the limit on the divergence and the drawn strengths are ours.
 
     Args:
         course: the model, the texts, the place and the settings of the training.
@@ -109,12 +111,13 @@ def magnitude(course: Course, field: Detecting) -> float:
     texts, _ = sides_of(course.model, course.contrast, course.prepend_bos)
     flow, rule = Flow(T=1.0, steps=1, method="euler"), position_rule(course.positions)
     name, found = Place(course.layer, course.site).hook_name, list[Tensor]()
+
+    def hooks_for(prompt_length: int) -> list[tuple[str, HookFn]]:
+        before = [] if course.under is None else course.under(prompt_length)
+        return [*before, *steering_hooks(name, field, flow, rule, prompt_length)]
+
     for i in range(0, len(texts), 16):
         batch = texts.batch(range(i, min(i + 16, len(texts))), course.model.cfg.device)
-        before = course.under
-        predicted(
-            course.model, batch,
-            lambda n: [*(before(n) if before else []), *steering_hooks(name, field, flow, rule, n)],
-        )  # fmt: skip
+        predicted(course.model, batch, hooks_for)
         found += [x.detach().cpu() for x in field.magnitudes]
     return float(torch.cat(found).double().mean())

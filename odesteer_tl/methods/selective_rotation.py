@@ -64,8 +64,8 @@ def selective_rotation(
     """
     if not opposed(positive, negative):
         raise ValueError(
-            "positive and negative have means that project with one sign on their difference: this method leaves such a "
-            "layer alone; use another layer, or 'rotation'"
+            "positive and negative have means that project with one sign on their difference: this method leaves such "
+            "a layer alone; use another layer, or 'rotation'"
         )
     difference = positive.double().mean(0) - negative.double().mean(0)
     first = difference / difference.norm()

@@ -25,7 +25,7 @@ class Learner:
         settled: the field that they have become; it requires no gradient.
         scales: by name, what one unit of learning is: activations differ in size by orders of magnitude.
         extra: added to the objective after every pass; None for nothing.
-        choose: told which of several contrasts the next texts are of, before each pass; None where that changes nothing.
+        choose: told which of several contrasts the next texts are of; None where that changes nothing.
     """
 
     field: VectorField
@@ -59,18 +59,24 @@ def learner_of(
     if isinstance(field, ConstantField):
         shift = AffineField(torch.ones_like(field.given), field.given, field.median_norm)
         learning, leaves = shift.learning(["bias"])
-        settled = lambda: ConstantField(leaves["bias"].detach().clone(), field.median_norm)  # noqa: E731
-        return Learner(learning, leaves, settled, {"bias": _size(field), **scales})
+
+        def shifted() -> VectorField:
+            return ConstantField(leaves["bias"].detach().clone(), field.median_norm)
+
+        return Learner(learning, leaves, shifted, {"bias": _size(field), **scales})
     if isinstance(field, StoredField):
         settings, tensors = field.dump()
         names = [n for n, x in tensors.items() if x.is_floating_point()] if only is None else list(only)
         learning, leaves = field.learning(names)
         _nonempty(field, leaves)
         kind = type(field)
-        settled = lambda: kind.load(settings, {**tensors, **{n: p.detach().clone() for n, p in leaves.items()}})  # noqa: E731
+
+        def settled() -> VectorField:
+            return kind.load(settings, {**tensors, **{n: p.detach().clone() for n, p in leaves.items()}})
+
         return Learner(learning, leaves, settled, scales)
     raise ValueError(
-        f"field={type(field).__name__} has no parameters to train; use a ConstantField, a StoredField (AffineField, …), "
+        f"field={type(field).__name__} has no parameters to train; use a ConstantField, a StoredField (AffineField, …) "
         "or a field that is a torch.nn.Module"
     )
 

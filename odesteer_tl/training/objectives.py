@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -60,9 +59,9 @@ class Likelihood:
 class Preference:
     """Positive completions rather than negative ones, of the same row.
 
-    "bipo" (Cao et al., NeurIPS 2024, eq. 3): `−log σ(d·β·[log π_s(y₊)/π(y₊) − log π_s(y₋)/π(y₋)])` with d = ±1 drawn for
+    "bipo" (Cao et al., NeurIPS 2024): `−log σ(d·β·[log π_s(y₊)/π(y₊) − log π_s(y₋)/π(y₋)])` with d = ±1 drawn for
     every batch and the strength multiplied by it, so that both directions are learned. "reps" (Wu et al., 2025): no
-    reference in the margin but lengths taken out, `−log σ(β_w log π_s(y_w)/|y_w| − log π_s(y_l)/|y_l|)` with
+    reference in the margin but lengths taken out: `−log σ(β_w log π_s(y_w)/|y_w| − log π_s(y_l)/|y_l|)` with
     `β_w = max(log π(y_l) − log π(y_w), 1)` of the unsteered model, w and l being + and − for d = 1 and exchanged for
     d = −1. Reconstructed, of "reps": the original nullifies the direction where this steers against it.
 
@@ -130,8 +129,3 @@ def objective_of(objective: Objective) -> Likelihood | Preference | OfLogits:
     if not callable(objective):  # pyright: ignore[reportUnnecessaryComparison]
         raise ValueError(f"objective={objective!r} is none; use Likelihood(), Preference() or a function of logits")
     return OfLogits(objective)
-
-
-def no_reference(n: int) -> Float[Tensor, " n"]:
-    """Reference log-likelihoods nobody asks for."""
-    return torch.zeros(n)

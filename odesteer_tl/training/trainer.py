@@ -22,12 +22,11 @@ from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel, Model
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import Layer, place, site_hook
-from odesteer_tl.training.constraint import Multiplier
 from odesteer_tl.training.learner import Learner, learner_of
 from odesteer_tl.training.objectives import Likelihood, Objective, Said, objective_of
 from odesteer_tl.training.settings import Training
 from odesteer_tl.training.state import State, Store
-from odesteer_tl.training.texts import Texts, divergence, frozen, log_likelihood, predicted, sides_of
+from odesteer_tl.training.texts import Texts, divergence, frozen, predicted, sides_of
 
 #: the greatest norm of the gradient of one step, in the parameters' own scales
 LONGEST_GRADIENT = 1.0
@@ -107,11 +106,17 @@ def train(
     lessons = [_Lessons.of(host, each, settings, goal, seed, prepend_bos) for each in contrasts]
     base = flow or Flow(T=1.0, steps=1, method="euler")
     if base.level is not None:
-        raise ValueError(f"flow has level={base.level}: how far it goes is no number to multiply; give a T or an angle")
+        raise ValueError(f"flow has level={base.level}, which is no number to multiply; give a T or an angle")
     steered = _Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
     run = _Run(host, learner, lessons, steered, settings)
-    identity = {"seed": seed, "contrast": [each.digest for each in contrasts], "hook": steered.hook_name, "flow": base.config(),
-                "objective": repr(goal), "settings": settings.config()}  # fmt: skip
+    identity = {
+        "seed": seed,
+        "contrast": [each.digest for each in contrasts],
+        "hook": steered.hook_name,
+        "flow": base.config(),
+        "objective": repr(goal),
+        "settings": settings.config(),
+    }
     store = Store(settings.checkpoint, identity)
     with frozen(host), torch.enable_grad():
         for i, each in enumerate(lessons):
@@ -179,7 +184,10 @@ class _Lessons:
             texts = list(settings.neutral)
             if len(texts) < 2:
                 raise ValueError(f"neutral has {len(texts)} text; give two at least, of which one is held out")
-            neutral = (Texts.of(model, texts[n:], None, bos, "neutral"), Texts.of(model, texts[:n], None, bos, "neutral"))
+            neutral = (
+                Texts.of(model, texts[n:], None, bos, "neutral"),
+                Texts.of(model, texts[:n], None, bos, "neutral"),
+            )
         return cls(objective, parts, neutral, [None, None])
 
     def prepare(self, said: Callable[..., Said]) -> None:
@@ -335,5 +343,3 @@ class _Run:
 def _require_finite(value: Tensor, step: int) -> None:
     if not bool(value.isfinite()):
         raise ValueError(f"objective is {float(value)} at step {step}; lower learning_rate, or look at the texts")
-
-
