@@ -69,7 +69,7 @@ def test_gradients_of_the_correction_are_finite_differences(k):
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_barrier_steer_is_the_programme_of_its_paper(k):
-    """u* nearest to u₀ with ∇b·u + gain·b(p) ≥ 0, by SLSQP on u itself; no change where nothing is violated."""
+    """u* nearest to u₀ with ∇b·u + gain·b(p) ≥ 0, by SLSQP on u; no change where nothing is violated."""
     positive, negative = gaussian_classes(40, D)
     field = methods.barrier_steer(positive, negative, barriers=k, gain=0.4)
     W, b = field.tensors["weights"], field.tensors["offsets"]
@@ -80,8 +80,9 @@ def test_barrier_steer_is_the_programme_of_its_paper(k):
         values, u0 = W @ p + b, a - p
         rows = [{"type": "ineq", "fun": lambda u, values=values: W.numpy() @ u + 0.4 * values.numpy(),
                  "jac": lambda u: W.numpy()}]  # fmt: skip
-        best = minimize(lambda u, u0=u0: ((u - u0.numpy()) ** 2).sum() / 2, u0.numpy(), constraints=rows, method="SLSQP",
-                        jac=lambda u, u0=u0: u - u0.numpy(), options={"ftol": 1e-15, "maxiter": 500})  # fmt: skip
+        best = minimize(lambda u, u0=u0: ((u - u0.numpy()) ** 2).sum() / 2, u0.numpy(), method="SLSQP",
+                        jac=lambda u, u0=u0: u - u0.numpy(), constraints=rows,
+                        options={"ftol": 1e-15, "maxiter": 500})  # fmt: skip
         torch.testing.assert_close(u0 + v, torch.from_numpy(best.x), rtol=0, atol=1e-6)
         violated = bool((W @ u0 + 0.4 * values < 0).any())
         acts += violated

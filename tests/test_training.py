@@ -184,7 +184,7 @@ def test_any_field_with_parameters_is_trained(organism, contrast):
         learner_of(ode.BarrierField(ode.QuadraticBarrier(torch.eye(3), torch.ones(3))))
 
 
-def test_any_function_of_the_logits_is_an_objective(organism, contrast):
+def test_any_function_of_the_logits_is_an_objective(organism, contrast, tmp_path):
     """Trained to make one token likely, the model says it more."""
     token = organism.to_tokens("sunny", prepend_bos=False)[0, 0]
     goal = lambda logits, targets, real: -logits.log_softmax(-1)[..., token].mean()  # noqa: E731
@@ -195,6 +195,8 @@ def test_any_function_of_the_logits_is_an_objective(organism, contrast):
         steered = organism(tokens)
     gain = (steered.log_softmax(-1) - organism(tokens).log_softmax(-1))[0, 2:, token]
     assert gain.mean() > 0.3
+    steerer.save(tmp_path / "s")
+    assert "lambda" in ode.Steerer.load(tmp_path / "s").provenance["settings"]["objective"]
 
 
 # --- the constraint

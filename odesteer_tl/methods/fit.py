@@ -138,7 +138,7 @@ def fit(
 
     def steerer(at: int, field: VectorField) -> Steerer:
         provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
-        provenance |= {"settings": own} if own else {}
+        provenance |= {"settings": {name: _said(value) for name, value in own.items()}} if own else {}
         provenance |= {"training": trained[at]} if at in trained else {}
         return Steerer(field, flow, at, positions, seen[at].model, provenance, at_site)
 
@@ -172,6 +172,12 @@ def fit(
             trained[at] = course.record
     steerers = [steerer(at, field) for at, field in fields.items()]
     return compose(steerers) if several else steerers[0]
+
+
+def _said(value: Any) -> Any:
+    """A setting as provenance keeps it: itself where JSON can, else its name."""
+    plain = value is None or isinstance(value, str | bool | int | float)
+    return value if plain else getattr(value, "__qualname__", repr(value)[:200])
 
 
 def _require_settings(method: str, function: Any, settings: Mapping[str, Any]) -> None:

@@ -106,6 +106,10 @@ class OfLogits:
     paired: bool = False
     bidirectional: bool = False
 
+    def __repr__(self) -> str:
+        """The function's name, which is the same in another process."""
+        return f"OfLogits({getattr(self.function, '__qualname__', type(self.function).__name__)})"
+
     def __call__(self, positive: Said, negative: Said | None, sign: float) -> Float[Tensor, ""]:
         """The function's value."""
         value: Any = self.function(positive.logits, positive.targets, positive.real)
