@@ -35,19 +35,19 @@ def follow_in_time(
     Raises:
         ValueError: an integrator that asks for the velocity between the steps.
     """
-    if flow.method not in ALLOWED:
+    if flow.solver not in ALLOWED:
         raise ValueError(
-            f"method={flow.method!r}: {type(field).__name__} depends on time and is asked for its velocity at the "
+            f"solver={flow.solver!r}: {type(field).__name__} depends on time and is asked for its velocity at the "
             f"steps' starts alone; use {' or '.join(map(repr, ALLOWED))}"
         )
     # a great circle where the integrator goes along them, at the speed of the tangent part
-    step = INTEGRATORS[flow.method].timed or INTEGRATORS[flow.method].step
+    step = INTEGRATORS[flow.solver].timed or INTEGRATORS[flow.solver].step
     by_length = flow.unit in ("angle", "relative")
     eta = (T / flow.steps).expand(*x.shape[:-1], 1)
     time, points = torch.zeros_like(eta), [x]
     for _ in range(flow.steps):
         now, velocity = time, lambda y, now=time: field.at_time(y, now)
-        velocity = velocity if flow.method == "euler" else tangent_part(velocity)
+        velocity = velocity if flow.solver == "euler" else tangent_part(velocity)
         v = velocity(points[-1])
         speed = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         lasts = torch.where(speed > 0, eta / torch.where(speed > 0, speed, 1.0), 0.0) if by_length else eta

@@ -122,7 +122,7 @@ def test_the_previous_tokens_state_is_what_was_written_whatever_the_cache(organi
     model, d = organism, organism.cfg.d_model
     weights, offsets = draw(2, d).float() / 100, torch.tensor([-0.5, 0.2])
     field = FilterField(weights, offsets, 300.0, gain=0.7)
-    steerer = ode.Steerer(field, ode.Flow(T=1.0, steps=1, method="euler"), 2, positions="all_and_bos")
+    steerer = ode.Steerer(field, ode.Flow(T=1.0, steps=1, solver="euler"), 2, positions="all_and_bos")
     tokens = torch.arange(5, 19).reshape(2, 7)
     mask = torch.ones_like(tokens)
     mask[1, :2] = 0
@@ -161,7 +161,7 @@ def test_a_gate_passes_on_what_a_field_is_told_and_a_strange_cache_is_refused(or
     always = GatedField(field, torch.ones(128), threshold=-1.0)
     torch.testing.assert_close(always.after(previous)(a), field.after(previous)(a))
     assert not torch.allclose(always.after(previous)(a), field(a))
-    steerer = ode.Steerer(field, ode.Flow(T=1.0, steps=1, method="euler"), 2, positions="all")
+    steerer = ode.Steerer(field, ode.Flow(T=1.0, steps=1, solver="euler"), 2, positions="all")
     tokens = torch.arange(7, 13)[None]
     past = organism.original_model(tokens[:, :3], use_cache=True).past_key_values
     with steerer.on(organism), pytest.raises(ValueError, match="this hook saw no tokens"):
@@ -185,7 +185,7 @@ def test_curveball_is_scikit_learns_kernel_pca_and_its_pre_image(degree):
     torch.testing.assert_close(field.coordinates(a), torch.from_numpy(here), rtol=1e-6, atol=1e-8)
     expected = norm * (model.inverse_transform(here + shift) - model.inverse_transform(here))
     torch.testing.assert_close(field(a), torch.from_numpy(expected), rtol=1e-6, atol=1e-8)
-    end = ode.Flow(T=1.0, steps=1, method="euler").solve(field, a).end
+    end = ode.Flow(T=1.0, steps=1, solver="euler").solve(field, a).end
     torch.testing.assert_close(end, a + field(a))
 
 
@@ -200,7 +200,7 @@ def test_selective_rotation_turns_within_its_plane_alone():
     difference = positive.double().mean(0) - negative.double().mean(0)
     torch.testing.assert_close(axes[0], difference / difference.norm(), rtol=1e-9, atol=1e-9)
     a = activations(30, D)
-    end = ode.Flow(T=0.8, steps=40, method="rk4").solve(field, a).end
+    end = ode.Flow(T=0.8, steps=40, solver="rk4").solve(field, a).end
     generator = torch.outer(axes[1], axes[0]) - torch.outer(axes[0], axes[1])
     share = 1 - np.exp(-2.0 * 0.8)
     for row, found in zip(a, end, strict=True):
@@ -224,7 +224,7 @@ def test_directional_ablation_leaves_nothing_of_its_direction():
     positive, negative = gaussian_classes(30, D)
     field, a = methods.directional_ablation(positive, negative), activations(20, D)
     v = positive.double().mean(0) - negative.double().mean(0)
-    end = ode.Flow(T=1.0, steps=1, method="euler").solve(field, a).end
+    end = ode.Flow(T=1.0, steps=1, solver="euler").solve(field, a).end
     torch.testing.assert_close(end @ v, torch.zeros(20).double(), rtol=0, atol=1e-9)
     torch.testing.assert_close(end, a - (a @ v)[:, None] * v / (v @ v), rtol=1e-9, atol=1e-9)
 
@@ -291,7 +291,7 @@ def test_one_barriers_set_is_the_controller():
 def test_no_barrier_of_a_certified_set_falls_below_its_level_along_the_written_step(k, dtype):
     h, a = some(k), activations(60, D).to(dtype)
     field = ode.BarrierSet(h, levels=0.3)
-    path = ode.Flow(T=1.0, steps=8, method="certified").solve(field, a)
+    path = ode.Flow(T=1.0, steps=8, solver="certified").solve(field, a)
     assert path.end.dtype == dtype
     certificate = field.certify(a, path.end)
     assert certificate.all.all()
@@ -384,5 +384,5 @@ def test_a_merged_barrier_of_members_without_a_certificate_has_none():
 def test_the_flows_own_strength_is_used_where_none_is_given(organism):
     contrast = ode.organism.contrast("valence", n=20)
     steerer = ode.fit("barrier_steer", organism, contrast, layer=2)
-    assert (steerer.flow.T, steerer.flow.steps, steerer.flow.method) == (1.0, 1, "euler")
+    assert (steerer.flow.T, steerer.flow.steps, steerer.flow.solver) == (1.0, 1, "euler")
     assert replace(steerer, positions="all").generate(organism, ["anna was"], max_new_tokens=4)

@@ -67,7 +67,7 @@ def test_what_is_steered_in_a_batch_is_what_generating_would_steer(organism, com
     texts, _ = sides_of(organism, completions, None)
     batch, moved = texts.batch([0, 1, 2, 3], "cpu"), []
     field = shift(organism.cfg.d_model)
-    hooks = steering_hooks("blocks.2.hook_out", field, ode.Flow(T=1.0, steps=1, method="euler"),
+    hooks = steering_hooks("blocks.2.hook_out", field, ode.Flow(T=1.0, steps=1, solver="euler"),
                            position_rule("generated"), batch.prompt)  # fmt: skip
     (name, fn), seen = hooks[0], []
 
@@ -94,7 +94,7 @@ def test_the_gradient_through_a_real_model_is_that_of_finite_differences(organis
     sides = sides_of(organism64, completions, None)
     learner = learner_of(shift(organism64.cfg.d_model), only=["bias"])
     bias = learner.parameters["bias"]
-    flow = ode.Flow(T=0.7, steps=1, method="euler")
+    flow = ode.Flow(T=0.7, steps=1, solver="euler")
 
     def said(texts, reference):
         # (prompts of one length: a row of padding alone is NaN in float64)
@@ -163,6 +163,9 @@ class Bent(nn.Module, ode.VectorField):
 
     def dump(self):
         raise NotImplementedError
+
+    def _made_of(self):
+        return {}
 
     load = dump
 
@@ -463,13 +466,13 @@ def test_a_learned_flows_path_bends_and_its_time_matters(organism, contrast):
     field = steerer.field
     early, late = (field.at_time(a, torch.full_like(a[:, :1], t)) for t in (0.0, 1.5))
     assert not torch.allclose(early, late, rtol=1e-3)
-    points = ode.Flow(T=1.0, steps=3, method="euler").solve(field, a, record=True).points
+    points = ode.Flow(T=1.0, steps=3, solver="euler").solve(field, a, record=True).points
     by_hand = a
     for i in range(3):
         by_hand = by_hand + field.at_time(by_hand, torch.full_like(a[:, :1], i / 3)) / 3
     torch.testing.assert_close(points[-1], by_hand, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="depends on time"):
-        ode.Flow(T=1.0, method="rk4").solve(field, a)
+        ode.Flow(T=1.0, solver="rk4").solve(field, a)
 
 
 def test_a_flow_of_many_concepts_is_told_which(organism):

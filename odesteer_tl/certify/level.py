@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier, MergedBarrier
 from odesteer_tl.barriers.merged import merged
 from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, split
@@ -22,7 +23,7 @@ PARTS = 32
 
 
 @dataclass(frozen=True, repr=False)
-class LevelCertificate(Displayed):
+class LevelCertificate(Result):
     """Whether h stays at or above a level along each whole path. `certified` and `refuted` are both proofs.
 
     Attributes:
@@ -45,6 +46,10 @@ class LevelCertificate(Displayed):
             "margin of h": spread(self.margin),
             "level of h": spread(self.level),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a path (the batch, flattened)."""
+        return rows(["row"], vars(self))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
@@ -32,6 +33,10 @@ class RateBound:
 
     def __str__(self) -> str:
         return f"{self.violations}/{self.n} violate; rate ≤ {self.upper:.4f} (α = {self.alpha:g} over {self.looks})"
+
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        return pd.DataFrame([vars(self)])
 
 
 def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> RateBound:

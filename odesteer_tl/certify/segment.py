@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier, FourierBarrier, MergedBarrier
 from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
@@ -29,7 +30,7 @@ BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13
 
 
 @dataclass(frozen=True, repr=False)
-class PathCertificate(Displayed):
+class PathCertificate(Result):
     """What is proved of each step. `certified` and `refuted` are both proofs; a step may have neither.
 
     Attributes:
@@ -72,6 +73,11 @@ class PathCertificate(Displayed):
             "angle of a step (rad)": spread(self.angle),
             "slack (rad)": spread(self.slack),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a step and path (the batch, flattened), with the verdicts and the attributes of each."""
+        names = ("certified", "refuted", "stationary", "undecided", "first_violation", "angle", "slack")
+        return rows(["step", "row"], {name: getattr(self, name) for name in names})
 
 
 def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> PathCertificate:

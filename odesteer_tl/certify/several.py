@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.level import certify_level
 from odesteer_tl.certify.written import hold_back_where
@@ -17,7 +18,7 @@ from odesteer_tl.path import Path
 
 
 @dataclass(frozen=True, repr=False)
-class SetCertificate(Displayed):
+class SetCertificate(Result):
     """Whether each barrier stays at or above its level along a path, or above its start where that is lower.
 
     Attributes:
@@ -43,6 +44,10 @@ class SetCertificate(Displayed):
             "paths on which one is refuted": of(int(self.refuted.any(0).sum()), whole.numel()),
             "margin": spread(self.margin),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a barrier and path (the batch, flattened)."""
+        return rows(["barrier", "row"], vars(self))
 
 
 def certify_levels(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from scipy.stats import linregress, spearmanr
@@ -46,6 +47,10 @@ class Line:
         ranked: Any = spearmanr(ratio, h)
         return cls(float(line.rvalue), float(ranked.statistic), float(line.slope), float(line.intercept), gap, len(h))
 
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        return pd.DataFrame([vars(self)])
+
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
@@ -62,6 +67,11 @@ class Agreement:
     over_steered: Line
     gap: stats.Band
     parting_step: int | None
+
+    def frame(self) -> pd.DataFrame:
+        """One row a region of the path; the band of the gap has its own, `gap.frame()`."""
+        regions = {"overall": self.overall, "on_data": self.on_data, "over_steered": self.over_steered}
+        return pd.concat([line.frame().assign(region=name) for name, line in regions.items()], ignore_index=True)
 
 
 def agreement(

@@ -26,7 +26,7 @@ class BarrierSet(VectorField):
     The quadratic programme of several control barrier functions (Ames et al., IEEE TAC 2017) with the plant da/dt = v,
     exact for one and two barriers and by a kept solver for more (`least_correction`). Along the exact flow a barrier
     below its level comes to it as e^{−rate·t}, and one above it may give way to the others, but never below the level.
-    `Flow(method="certified")` takes that to steps: it ends where `certify` proves it of the step written.
+    `Flow(solver="certified")` takes that to steps: it ends where `certify` proves it of the step written.
 
     Args:
         barriers: each a quadratic on the sphere (of degree ≤ 2), all of one width.
@@ -43,7 +43,7 @@ class BarrierSet(VectorField):
         >>> h = [ode.QuadraticBarrier(torch.zeros(3, 3), torch.eye(3)[i], 0.0) for i in (0, 1)]
         >>> a = torch.tensor([[-1.0, 0.2, 2.0]])
         >>> safe = ode.BarrierSet(h, levels=0.1)
-        >>> path = ode.Flow(T=1.0, steps=10, method="certified").solve(safe, a)
+        >>> path = ode.Flow(T=1.0, steps=10, solver="certified").solve(safe, a)
         >>> bool(safe.certify(a, path.end).certified.all())  # neither is lower than its level, or than it was
         True
     """
@@ -117,6 +117,9 @@ class BarrierSet(VectorField):
             q = h.quadratic
             shifted.append(QuadraticBarrier(q.A, q.b, q.c - level).with_collapse_error(q.collapse_error))
         return MergedBarrier(shifted, kappa)
+
+    def _made_of(self) -> dict[str, object]:
+        return {"barriers": self.barriers, "levels": self.levels, "rate": self.rate}
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Every barrier's, with levels and rate."""

@@ -54,6 +54,9 @@ class GatedField(WrappedField):
     def around(self, field: VectorField) -> GatedField:
         return GatedField(field, self.given, self.threshold)
 
+    def _made_of(self) -> dict[str, object]:
+        return {"field": self.field, "threshold": self.threshold}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's, beside the condition as given: dividing it again gives the same bits."""
         settings, tensors = self.dump_field()

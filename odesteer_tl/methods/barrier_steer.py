@@ -13,7 +13,13 @@ from odesteer_tl.fields.filter import Constraints
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("barrier_steer", solver="euler", T=1.0, source="BarrierSteer, arXiv 2602.20102; its recipe read")
+@register(
+    "barrier_steer",
+    solver="euler",
+    T=1.0,
+    source="BarrierSteer, arXiv 2602.20102; its recipe read",
+    idea="filter the move between tokens",
+)
 def barrier_steer(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

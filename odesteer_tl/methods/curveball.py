@@ -13,7 +13,13 @@ from odesteer_tl.fields.curved import expanded
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("curveball", solver="euler", T=1.0, source="Curveball, arXiv 2603.09313; reconstructed from its abstract")
+@register(
+    "curveball",
+    solver="euler",
+    T=1.0,
+    source="Curveball, arXiv 2603.09313; reconstructed from its abstract",
+    idea="shift within a kernel PCA",
+)
 def curveball(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

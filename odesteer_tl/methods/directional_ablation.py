@@ -11,7 +11,11 @@ from odesteer_tl.methods.registry import median_norm, register
 
 
 @register(
-    "directional_ablation", solver="euler", T=1.0, source="directional ablation, arXiv 2406.11717, eq. 4; formula read"
+    "directional_ablation",
+    solver="euler",
+    T=1.0,
+    source="directional ablation, arXiv 2406.11717, eq. 4; formula read",
+    idea="take the mean difference's direction out",
 )
 def directional_ablation(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`a − T·(a·v̂)v̂`, v̂ the direction of the mean difference: at T = 1 nothing of it is left. No randomness.

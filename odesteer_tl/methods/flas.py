@@ -29,11 +29,11 @@ from odesteer_tl.steerer import Steerer
 from odesteer_tl.training import Course, Learner, Training, train
 
 #: FLAS: time T of 1 in 3 Euler steps
-FLOW = Flow(T=1.0, steps=STEPS, method="euler")
+FLOW = Flow(T=1.0, steps=STEPS, solver="euler")
 SOURCE = "FLAS, arXiv 2605.05892; its recipe read"
 
 
-@register_trained("flas", solver="euler", steps=STEPS, T=1.0, source=SOURCE)
+@register_trained("flas", solver="euler", steps=STEPS, T=1.0, source=SOURCE, idea="follow a trained flow of texts")
 def flas(course: Course, seed: int = 0, *, concept: str | None = None, blocks: int = 1) -> ConceptFlowField:
     """da/dt = v(a, t, c) for the time T in 3 Euler steps, v of attention blocks over the text and the concept's tokens.
 

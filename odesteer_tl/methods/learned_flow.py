@@ -23,6 +23,7 @@ STEPS, GATE = 3, 0.1
     steps=STEPS,
     T=1.0,
     source="after FLAS, arXiv 2605.05892, for one concept; this project",
+    idea="follow a small trained flow",
 )
 def learned_flow(course: Course, seed: int = 0, *, hidden: int = 64) -> VectorField:
     """da/dt = v(a, t) for the time T in 3 Euler steps; v a tanh network of one hidden layer with a gate a channel.
@@ -49,4 +50,4 @@ def learned_flow(course: Course, seed: int = 0, *, hidden: int = 64) -> VectorFi
     layers[-1] = (torch.zeros_like(layers[-1][0]), layers[-1][1])
     start = LearnedFlowField(layers, torch.full((d,), GATE), course.median_norm)
     scales = {f"weight{i}": n**-0.5 for i, n in enumerate(sizes[:-1])}
-    return course.train(learner_of(start, scales=scales), seed, flow=Flow(T=1.0, steps=STEPS, method="euler"))
+    return course.train(learner_of(start, scales=scales), seed, flow=Flow(T=1.0, steps=STEPS, solver="euler"))

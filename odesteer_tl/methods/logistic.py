@@ -14,7 +14,12 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("logistic", solver="euler", source="steering-vectors' logistic_aggregator")
+@register(
+    "logistic",
+    solver="euler",
+    source="steering-vectors' logistic_aggregator",
+    idea="add a logistic regression's weight",
+)
 def logistic(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, **sklearn_kwargs: Any
 ) -> VectorField:

@@ -13,7 +13,12 @@ from odesteer_tl.methods.registry import median_norm, register, require_pairs
 from odesteer_tl.methods.repe import repe
 
 
-@register("pca", solver="euler", source="steering-vectors' pca_aggregator; repeng's pca_center")
+@register(
+    "pca",
+    solver="euler",
+    source="steering-vectors' pca_aggregator; repeng's pca_center",
+    idea="add the differences' main direction",
+)
 def pca(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, groups: Groups | None = None
 ) -> VectorField:
@@ -39,7 +44,12 @@ def pca(
     return ConstantField(found.direction, found.median_norm)
 
 
-@register("pca_centered", solver="euler", source="repeng's default, pca_diff: PCA of the centred paired differences")
+@register(
+    "pca_centered",
+    solver="euler",
+    source="repeng's default, pca_diff: PCA of the centred paired differences",
+    idea="add the centred differences' main direction",
+)
 def pca_centered(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, groups: Groups | None = None
 ) -> VectorField:

@@ -22,7 +22,11 @@ from odesteer_tl.training.texts import predicted, sides_of
 
 
 @register_trained(
-    "reft_r1", solver="euler", T=1.0, source="ReFT-r1, AxBench, ICML 2025 (arXiv 2501.17148); recipe read"
+    "reft_r1",
+    solver="euler",
+    T=1.0,
+    source="ReFT-r1, AxBench, ICML 2025 (arXiv 2501.17148); recipe read",
+    idea="detect and add one trained direction",
 )
 def reft_r1(course: Course, seed: int = 0, *, k: int = 4, sparsity: float = 0.1) -> VectorField:
     """`a + T·m·w`: w a unit direction, m the training texts' mean of each one's k greatest detections `relu(a·w)`.
@@ -109,7 +113,7 @@ class Detecting(StoredField):
 def magnitude(course: Course, field: Detecting) -> float:
     """m: the mean over the positive training texts of the mean of each one's k greatest detections."""
     texts, _ = sides_of(course.model, course.contrast, course.prepend_bos)
-    flow, rule = Flow(T=1.0, steps=1, method="euler"), position_rule(course.positions)
+    flow, rule = Flow(T=1.0, steps=1, solver="euler"), position_rule(course.positions)
     name, found = Place(course.layer, course.site).hook_name, list[Tensor]()
 
     def hooks_for(prompt_length: int) -> list[tuple[str, HookFn]]:

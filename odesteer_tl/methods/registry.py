@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._difference import require_different
+from odesteer_tl._display import Displayed, Result
 from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.fields import VectorField
@@ -25,8 +27,8 @@ FitT = TypeVar("FitT", bound=FitFn)
 TrainT = TypeVar("TrainT", bound=TrainFn)
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, repr=False)
+class Method(Displayed):
     """A steering method.
 
     Attributes:
@@ -36,6 +38,11 @@ class Method:
         T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
         site: where in a block it acts; what it is fitted on has that site's shape, [n, n_heads, d_head] for heads.
         layers: how it is fitted on several layers.
+        idea: what it does, in a few words.
+        trained: whether a network is trained by gradient steps; else it is fitted in closed form or by a convex
+            problem.
+        climbs: whether its field is that of a barrier fitted with it, so that `certify_path` can prove its steps at
+            once; the path of another method is certified against a barrier fitted beside it.
         multiplier: its own strength in units of what it learned, where it has that instead of a T.
         train: how it is trained through the model, where it is; `fit` then refuses, since activations are not enough.
     """
@@ -47,6 +54,9 @@ class Method:
     T: float | None = None
     site: str = BLOCK_OUTPUT
     layers: LayersFn = IN_TURN
+    idea: str = ""
+    trained: bool = False
+    climbs: bool = False
     multiplier: float | None = None
     train: TrainFn | None = None
 
@@ -60,8 +70,42 @@ class Method:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
         return fit_activations(self.fit, acts, seed)
 
+    def row(self) -> dict[str, object]:
+        """What `METHODS.frame()` says of it, by column."""
+        return {
+            "idea": self.idea,
+            "source": self.source,
+            "made": "trained" if self.trained else "fitted",
+            "site": self.site,
+            "layers": "in turn" if isinstance(self.layers, InTurn) else "side by side",
+            "solver": self.solver,
+            "steps": self.steps,
+            "T": self.T,
+            "certificate": "of its own barrier" if self.climbs else "against a barrier fitted beside it",
+        }
 
-METHODS: dict[str, Method] = {}
+    def _facts(self) -> dict[str, object]:
+        return {name: x for name, x in self.row().items() if x not in ("", None)}
+
+
+class Methods(dict[str, Method], Result):
+    """Methods by name; shows itself as a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row a method: its idea and source, whether it is fitted or trained, where it acts, its solver, steps and
+        own T (NaN where the strength is the user's to choose), and what `certify_path` can certify it against."""
+        return pd.DataFrame([{"method": name, **method.row()} for name, method in sorted(self.items())])
+
+    def _facts(self) -> dict[str, object]:
+        return {name: method.idea or method.source for name, method in sorted(self.items())}
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        width = max(map(len, facts), default=0)
+        return "\n".join(f"{name:<{width}}  {idea}" for name, idea in facts.items())
+
+
+METHODS = Methods()
 
 
 def register(
@@ -73,6 +117,9 @@ def register(
     T: float | None = None,
     site: str = BLOCK_OUTPUT,
     layers: LayersFn = IN_TURN,
+    idea: str = "",
+    trained: bool = False,
+    climbs: bool = False,
     multiplier: float | None = None,
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
@@ -85,6 +132,8 @@ def register(
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
         T, multiplier: its own strength, if it has one.
+        idea: what it does, in a few words, for the table that `METHODS` shows.
+        trained, climbs: whether a network is trained, and whether the field is a barrier's.
 
     Returns:
         A decorator that returns the function as it was.
@@ -96,17 +145,41 @@ def register(
     def enter(fit: FitT) -> FitT:
         if name in METHODS and not _same_cell(METHODS[name].fit, fit):
             raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
-        checked = _of_different_classes(fit)
-        METHODS[name] = Method(checked, solver, steps, source, T, site, layers, multiplier)
+        METHODS[name] = Method(
+            _of_different_classes(fit),
+            solver,
+            steps,
+            source,
+            T,
+            site,
+            layers,
+            idea,
+            trained,
+            climbs,
+            multiplier,
+        )
         return fit
 
     return enter
 
 
 def register_trained(
-    name: str, *, solver: str, steps: int = 1, source: str, T: float | None = None, multiplier: float | None = None
+    name: str,
+    *,
+    solver: str,
+    steps: int = 1,
+    source: str,
+    T: float | None = None,
+    multiplier: float | None = None,
+    idea: str = "",
 ) -> Callable[[TrainT], TrainT]:
     """Enter a method that is trained through the model; as `register`, of a function `(course, seed) → field`.
+
+    Args:
+        name, solver, steps, source, T, multiplier, idea: as in `register`.
+
+    Returns:
+        A decorator that returns the function as it was.
 
     Raises:
         ValueError: another function has the name.
@@ -124,7 +197,9 @@ def register_trained(
             place = _place(former.train or former.fit)
             raise ValueError(f"name={name!r} is already a method ({place}); choose another name")
         fit = _of_different_classes(refuse)
-        METHODS[name] = Method(fit, solver, steps, source, T, multiplier=multiplier, train=train)
+        METHODS[name] = Method(
+            fit, solver, steps, source, T, idea=idea, trained=True, multiplier=multiplier, train=train
+        )
         return train
 
     return enter

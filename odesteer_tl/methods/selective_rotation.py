@@ -40,6 +40,7 @@ def at_opposed_layers(fit: FitFn, collect: CollectFn, layers: Sequence[int], see
     T=1.0,
     layers=at_opposed_layers,
     source="selective steering, arXiv 2601.19375; reconstructed from its abstract",
+    idea="turn within a fixed plane",
 )
 def selective_rotation(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, rate: float = 5.0

@@ -15,6 +15,7 @@ from odesteer_tl.training import Course, Learner, Likelihood, Objective, Prefere
     solver="euler",
     multiplier=1.0,
     source="the family of LS-ReFT (AxBench, ICML 2025) and its kin; formulas of the papers",
+    idea="add a vector trained on likelihood",
 )
 def trained_vector(course: Course, seed: int = 0, *, objective: Objective | None = None) -> VectorField:
     """`a + α·v`, v trained from 0 so that the positive completions become likely; α = 1 is its own strength.
@@ -34,7 +35,11 @@ def trained_vector(course: Course, seed: int = 0, *, objective: Objective | None
 
 
 @register_trained(
-    "bipo", solver="euler", multiplier=1.0, source="BiPO, NeurIPS 2024 (arXiv 2406.00045); formula of the paper"
+    "bipo",
+    solver="euler",
+    multiplier=1.0,
+    source="BiPO, NeurIPS 2024 (arXiv 2406.00045); formula of the paper",
+    idea="add a vector trained on preferences",
 )
 def bipo(course: Course, seed: int = 0, *, beta: float = 0.1) -> VectorField:
     """`a + α·v`, v trained so that α = 1 prefers the positive completion of a pair and α = −1 the negative one.
@@ -56,7 +61,11 @@ def bipo(course: Course, seed: int = 0, *, beta: float = 0.1) -> VectorField:
 
 
 @register_trained(
-    "reps", solver="euler", multiplier=1.0, source="RePS (arXiv 2505.20809); reconstructed from its description"
+    "reps",
+    solver="euler",
+    multiplier=1.0,
+    source="RePS (arXiv 2505.20809); reconstructed from its description",
+    idea="add a vector trained reference-free",
 )
 def reps(course: Course, seed: int = 0) -> VectorField:
     """`a + α·v`, v trained on the reference-free preference of "reps" (`Preference`), in both directions.

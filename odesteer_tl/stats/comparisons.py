@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from odesteer_tl.stats import bounded, paired, studentised
@@ -55,6 +56,11 @@ class Equivalence:
     margin: float
     pvalue: float
     equivalent: bool
+
+    def frame(self) -> pd.DataFrame:
+        """One row: the difference with its interval, the margin and the verdict."""
+        verdict = {"margin": self.margin, "pvalue": self.pvalue, "equivalent": self.equivalent}
+        return self.difference.frame().rename(columns={"value": "difference"}).assign(**verdict)
 
 
 def equivalence(

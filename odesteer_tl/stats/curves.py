@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, norm
 
@@ -26,6 +27,10 @@ class Band:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     n: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point of the curve."""
+        return pd.DataFrame(vars(self)).rename_axis("point").reset_index()
 
 
 def mean_band(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import DegenerateDataWarning, beta, bootstrap, norm, quantile_test, t
 
@@ -36,6 +37,10 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
+
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        return pd.DataFrame([vars(self)])
 
 
 def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from odesteer_tl._display import Displayed
+from odesteer_tl._display import Result
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow, Strength
@@ -35,7 +35,7 @@ SLACK = 1.1
 
 
 @dataclass(frozen=True, repr=False)
-class Trained(Displayed):
+class Trained(Result):
     """What a training gives.
 
     Attributes:
@@ -53,6 +53,10 @@ class Trained(Displayed):
 
     def _facts(self) -> dict[str, object]:
         return {"field": type(self.field).__name__, "tokens trained on": self.tokens, **self.record}
+
+    def frame(self) -> pd.DataFrame:
+        """The history."""
+        return self.history
 
 
 def train(
@@ -104,7 +108,7 @@ def train(
         raise ValueError("contrast is empty; give one at least")
     goal = objective_of(objective or Likelihood())
     lessons = [_Lessons.of(host, each, settings, goal, seed, prepend_bos) for each in contrasts]
-    base = flow or Flow(T=1.0, steps=1, method="euler")
+    base = flow or Flow(T=1.0, steps=1, solver="euler")
     if base.level is not None:
         raise ValueError(f"flow has level={base.level}, which is no number to multiply; give a T or an angle")
     steered = _Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
