@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from sklearn.decomposition import KernelPCA
@@ -57,9 +59,10 @@ def curveball(
     # of unit length, so that one γ fits both the kernel of the activations and that of their coordinates
     scale, kernel = 1 / norm, (degree, 1.0, 1.0)
     x = torch.cat([positive, negative]).double().cpu() * scale
+    settings: dict[str, Any] = {"degree": degree, "gamma": kernel[1], "coef0": kernel[2], "alpha": ridge}
     model = KernelPCA(
-        n_components=min(components, len(x) - 1), kernel="poly", degree=degree, gamma=kernel[1], coef0=kernel[2],
-        fit_inverse_transform=True, alpha=ridge, eigen_solver="dense", remove_zero_eig=True,
+        n_components=min(components, len(x) - 1), kernel="poly", fit_inverse_transform=True, eigen_solver="dense",
+        remove_zero_eig=True, **settings,
     )  # fmt: skip
     z = torch.from_numpy(model.fit_transform(x.numpy()))
     gram = (kernel[1] * x @ x.mT + kernel[2]) ** degree

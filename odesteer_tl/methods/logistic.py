@@ -41,8 +41,9 @@ def logistic(
     """
     both = torch.cat([positive, negative]).double().cpu().numpy()
     labels = np.repeat([1, 0], [len(positive), len(negative)])
+    arguments: dict[str, Any] = {"random_state": seed, **sklearn_kwargs}
     try:
-        model = LogisticRegression(**{"random_state": seed, **sklearn_kwargs})
+        model = LogisticRegression(**arguments)
     except TypeError as error:
         raise ValueError(f"settings={sklearn_kwargs} are not all scikit-learn's: {error}") from error
     weight = torch.from_numpy(np.asarray(model.fit(both, labels).coef_[0], dtype=np.float64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from sklearn.decomposition import PCA
@@ -75,7 +77,7 @@ def pca_centered(
             f"positive has {len(positive)} row; centred differences of one pair are 0: give more, or 'caa'"
         )
     difference = (positive.double() - negative.double()).cpu()
-    components = PCA(n_components=1, svd_solver="full").fit(difference.numpy()).components_
+    components: Any = PCA(n_components=1, svd_solver="full").fit(difference.numpy()).components_
     direction = torch.from_numpy(components[0])
     along = difference @ direction
     votes = float(along.sign().sum())

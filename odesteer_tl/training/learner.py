@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -31,7 +32,7 @@ class Learner:
     field: VectorField
     parameters: dict[str, Tensor]
     settled: Callable[[], VectorField]
-    scales: Mapping[str, float] = field(default_factory=dict[str, float])
+    scales: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
     extra: Callable[[], Tensor] | None = None
     choose: Callable[[int], None] | None = None
 
