@@ -63,7 +63,8 @@ def barrier_steer(
     safe, unsafe = positive.double().cpu() * scale, negative.double().cpu() * scale
     kinds = torch.zeros(len(unsafe), dtype=torch.long)
     if barriers > 1:
-        kinds = torch.from_numpy(KMeans(barriers, random_state=seed).fit_predict(unsafe.numpy())).long()
+        model = KMeans(barriers, n_init=10, random_state=seed)  # pyright: ignore[reportArgumentType]
+        kinds = torch.from_numpy(model.fit_predict(unsafe.numpy())).long()
     found = [fit_logistic(safe, unsafe[kinds == kind], C=C) for kind in range(barriers)]
     weights, offsets = (torch.stack(x) for x in zip(*found, strict=True))
     return FilterField(weights * scale, offsets, norm, gain=gain, constraints=constraints, top=top, kappa=kappa)
