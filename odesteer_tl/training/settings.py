@@ -35,9 +35,9 @@ class Training:
         ValueError: a setting out of range.
     """
 
-    steps: int = 200
+    steps: int = 60
     batch_size: int = 8
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     weight_decay: float = 0.0
     strengths: tuple[float, float] = (0.5, 2.0)
     kl: float | None = 0.3
