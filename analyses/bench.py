@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 import odesteer_tl as ode
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
+from analyses.cost.proofs import proof_rows
 from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.real_model import real_model_rows
 from analyses.cost.suffix import SuffixCostConfig, suffix_rows
@@ -184,9 +185,15 @@ def sweeps() -> Iterator[Row]:
     yield from sweep_rows(SweepCostConfig())
 
 
+def proofs() -> Iterator[Row]:
+    """A layer of certification and of likelihood on SmolLM2; needs its package (see `make test`)."""
+    yield from proof_rows()
+
+
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
     "methods": methods, "sweeps": sweeps, "real": real_model,
+    "proofs": proofs,
 }  # fmt: skip
 
 

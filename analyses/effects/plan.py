@@ -236,3 +236,10 @@ def model_digest(name: str) -> str:
         with file.open("rb") as content:
             found.update(hashlib.file_digest(content, "sha256").digest())
     return found.hexdigest()[:16]
+
+
+def model_of(name: str, given: TransformerBridge | None) -> tuple[TransformerBridge | str, Any]:
+    """What a study's context is made of, and what its hash has of it: a loaded model's identity, or a name's files."""
+    if given is None:
+        return name, model_digest(name)
+    return given, asdict(ode.ModelIdentity.of(given))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from analyses.effects.estimate import Estimate, estimate
 from analyses.effects.material import Material
-from analyses.sweep import Store, Study, finish
-from analyses.sweep.worker import shared_context
+from analyses.sweep import Study, announce
 
 
 class Report(Protocol):
@@ -54,14 +52,9 @@ def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | N
 
     The study's context is made for it, and in this process not made again.
     """
-    done = Store.of(study, root).finished()
-    left = [cell.config for cell in study.keyed if cell.key not in done]
-    if not left:
-        return None
-    material = shared_context(study.digest, study.context)
-    assert isinstance(material, Material)
-    kind, _, rest = executor.partition(":") if isinstance(executor, str) else ("", "", "")
-    return estimate(material, left, len(study.cells), int(rest) if kind == "processes" else 1)
+    found = announce.expected(study, root, executor, _estimate)
+    assert found is None or isinstance(found, Estimate)
+    return found
 
 
 def run_study(
@@ -75,12 +68,9 @@ def run_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    cost = expected(study, root, executor)
-    if cost is not None:
-        (say or _say)(f"{study.name}: {cost}")
-    directory = finish(study, root, executor)
-    return Store(directory).table(study), directory
+    return announce.run_announced(study, root, executor, _estimate, say)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _estimate(material: Any, left: Sequence[Mapping[str, Any]], of: int, workers: int) -> Estimate:
+    assert isinstance(material, Material)
+    return estimate(material, left, of, workers)

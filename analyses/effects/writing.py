@@ -17,6 +17,7 @@ import odesteer_tl as ode
 from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
+from odesteer_tl.plain import hooked
 
 #: prompts a generated batch, and numbers of next-token logits held at once
 BATCH, LOGITS = 250, 2**24
@@ -106,7 +107,7 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
             hooks = [] if steerer is None else steerer.hooks(prompt.tokens.shape[1])
             if steerer is not None and _looks_back(steerer):
                 _show(batch, hooks)
-            parts.append(_write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
+            parts.append(write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
     texts = [text for part in parts for text in part.texts]
     continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
@@ -127,10 +128,21 @@ def _show(prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]]) -> None
             prompt.model(prompt.tokens[:, :-1], attention_mask=prompt.attention_mask[:, :-1])
 
 
-def _write_batch(
-    prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]], untouched: int, sampling: Sampling
+@torch.no_grad()
+def write_batch(
+    prompt: ode.Prefix,
+    hooks: list[tuple[str, ode.hooks.HookFn]],
+    untouched: int,
+    sampling: Sampling,
+    compared: bool = True,
 ) -> Written:
-    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered."""
+    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered.
+
+    Draws from the random state as it stands.
+
+    Args:
+        compared: whether the unsteered model is asked beside the steered one; otherwise what it would say is NaN.
+    """
     model, n = prompt.model, len(prompt.tokens)
     ends = torch.tensor(stops(model)[0], device=prompt.tokens.device)
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
@@ -138,14 +150,17 @@ def _write_batch(
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
     for _ in range(sampling.max_new_tokens):
         before: list[Tensor] = []
-        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook, found=before: found.append(x))]
-        with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
+        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
+        with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
-        reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
+        asked = bool(hooks) and compared
+        reference = plain.step(token, untouched, before[0] if before else None) if asked else logits
         found = sample_logits(logits, temperature=sampling.temperature)
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
-        recorded.append(_statistics(logits, reference, found, indicators))
+        found_here = _statistics(logits, reference, found, indicators)
+        # without its own opinion the unsteered model has none of a steered text
+        recorded.append(found_here if compared or not hooks else tuple(x * torch.nan for x in found_here))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
@@ -156,7 +171,7 @@ def _write_batch(
 
 def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
     """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
-    chosen = plain.gather(-1, drawn[:, None]).squeeze(-1).double() - plain.double().logsumexp(-1)
+    chosen = (plain.gather(-1, drawn[:, None]).squeeze(-1) - plain.logsumexp(-1)).double()
     if not indicators:
         nothing = torch.zeros_like(chosen)
         return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))
