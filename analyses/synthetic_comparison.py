@@ -79,7 +79,9 @@ def outcome(pair: SyntheticPair, start: Float[Tensor, "n d"], end: Float[Tensor,
 
 def method_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
     """One row a pair × seed × method; a method that refuses the data (its message is printed) has none."""
-    arms = [Arm.of(name) for name, method in ode.METHODS.items() if method.site == BLOCK_OUTPUT]
+    # (there is no model to train through)
+    fitted = {name: method for name, method in ode.METHODS.items() if method.train is None}
+    arms = [Arm.of(name) for name, method in fitted.items() if method.site == BLOCK_OUTPUT]
     for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
         pair = make(config.d, seed=seed)
         fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)
