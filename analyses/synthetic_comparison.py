@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 import tyro
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -63,10 +63,10 @@ def turned(
     def end(strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         return arm.flow(strength).solve(field, start).end
 
-    def angle(state: Float[Tensor, "n 1 d"]) -> Float[Tensor, " n"]:
-        return angle_between(start, state[:, 0])
+    def turned_by(budget: str, strength: Float[Tensor, " m"], rows: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+        return angle_between(start[rows], arm.flow(strength).solve(field, start[rows]).end)
 
-    scan = Scan(lambda strength: end(strength)[:, None], {"angle": angle}, len(start), config.highest)
+    scan = Scan(turned_by, len(start), config.highest)
     matched = scan.match("angle", config.angle)
     return end(matched.strength).double(), float(matched.reached.double().mean())
 
@@ -79,7 +79,9 @@ def outcome(pair: SyntheticPair, start: Float[Tensor, "n d"], end: Float[Tensor,
 
 def method_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
     """One row a pair × seed × method; a method that refuses the data (its message is printed) has none."""
-    arms = [Arm.of(name) for name, method in ode.METHODS.items() if method.site == BLOCK_OUTPUT]
+    # (there is no model to train through)
+    fitted = {name: method for name, method in ode.METHODS.items() if method.train is None}
+    arms = [Arm.of(name) for name, method in fitted.items() if method.site == BLOCK_OUTPUT]
     for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
         pair = make(config.d, seed=seed)
         fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)

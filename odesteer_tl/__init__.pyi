@@ -4,6 +4,7 @@ from . import activations as activations
 from . import barriers as barriers
 from . import certify as certify
 from . import composition as composition
+from . import conditions as conditions
 from . import contrast as contrast
 from . import decoding as decoding
 from . import densities as densities
@@ -23,6 +24,7 @@ from . import positions as positions
 from . import stats as stats
 from . import steerer as steerer
 from . import suffix as suffix
+from . import training as training
 from .activations import Activations as Activations
 from .activations import LayerActivations as LayerActivations
 from .activations import collect_activations as collect_activations
@@ -31,6 +33,7 @@ from .barriers import Calibration as Calibration
 from .barriers import FourierBarrier as FourierBarrier
 from .barriers import KernelBarrier as KernelBarrier
 from .barriers import LinearBarrier as LinearBarrier
+from .barriers import MergedBarrier as MergedBarrier
 from .barriers import QuadraticBarrier as QuadraticBarrier
 from .barriers import SketchBarrier as SketchBarrier
 from .certify import CapBound as CapBound
@@ -38,6 +41,7 @@ from .certify import Ceiling as Ceiling
 from .certify import Landscape as Landscape
 from .certify import LevelCertificate as LevelCertificate
 from .certify import PathCertificate as PathCertificate
+from .certify import SetCertificate as SetCertificate
 from .certify import cap_bound as cap_bound
 from .certify import ceiling as ceiling
 from .certify import certify_level as certify_level
@@ -46,6 +50,7 @@ from .certify import certify_written as certify_written
 from .certify import landscape as landscape
 from .composition import Composition as Composition
 from .composition import compose as compose
+from .conditions import Condition as Condition
 from .contrast import ContrastSet as ContrastSet
 from .decoding import Decider as Decider
 from .decoding import stem_rule as stem_rule
@@ -53,6 +58,7 @@ from .densities import DensityPair as DensityPair
 from .densities import score_path as score_path
 from .densities import select_density as select_density
 from .fields import BarrierField as BarrierField
+from .fields import BarrierSet as BarrierSet
 from .fields import ConstantField as ConstantField
 from .fields import VectorField as VectorField
 from .flow import Flow as Flow
@@ -62,6 +68,7 @@ from .interchange import read_control_vector as read_control_vector
 from .interchange import write_control_vector as write_control_vector
 from .methods import METHODS as METHODS
 from .methods import fit as fit
+from .methods import fit_condition as fit_condition
 from .methods import register as register
 from .models import ModelIdentity as ModelIdentity
 from .models import load_model as load_model
@@ -69,5 +76,7 @@ from .plain import PlainModel as PlainModel
 from .steerer import Steerer as Steerer
 from .suffix import Prefix as Prefix
 from .suffix import collect_prefix as collect_prefix
+from .training import Training as Training
+from .training import train as train
 
 __version__: str

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from odesteer_tl._turn import turn
 from odesteer_tl.models import model_name
@@ -82,7 +83,9 @@ class Decoder:
         out = passed(self.model, {**known, **wraps}, skip, tokens, self.attention_mask, self.cache, until=until)
         # a block that did not run has no keys for the tokens, which nobody will ask for; their number is asked for
         for kept in () if edited is None else self.cache.layers[: layer + 1]:
+            assert isinstance(kept, DynamicLayer)
             like = kept if kept.get_seq_length() else self.cache.layers[-1]
+            assert isinstance(like, DynamicLayer)
             assert like.keys is not None
             assert like.values is not None
             new = (-1, -1, tokens.shape[1], -1)
@@ -114,6 +117,7 @@ def extensible(cache: Cache | None, rows: Int[Tensor, " rows"] | None = None) ->
     own = copy.copy(cache)
     own.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in () if rows is None else own.layers:
+        assert isinstance(layer, DynamicLayer)
         if layer.keys is not None and layer.values is not None:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
     return own

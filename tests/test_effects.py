@@ -7,12 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 import odesteer_tl as ode
+from analyses.benchmarks.scoring import option_scores
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
 from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
 from analyses.effects.measures import Seen
+from analyses.effects.options import Options
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
@@ -55,6 +60,32 @@ def test_the_first_crossing_of_each_row_is_found():
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
     jump = scan_of(lambda s, _: (s > 0.537).double(), 1).match("spent", 0.5)
     assert float(jump.strength) == pytest.approx(0.537, abs=1e-4)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.floats(0.05, 50), st.floats(-0.3, 0.6)), min_size=1, max_size=8), st.floats(0.02, 0.5),
+       st.sampled_from(["angle", "kl"]))  # fmt: skip
+def test_strengths_are_scipys_roots_and_few_are_tried(laws, level, budget):
+    """Of a·sᵏ(1 + b·s), against Brent's method on the whole range; a prompt that is done is not asked for again."""
+    a, b = (torch.tensor(x, dtype=torch.float64) for x in zip(*laws, strict=True))
+    order, asked = {"angle": 1, "kl": 2}[budget], torch.zeros(len(laws))
+
+    def spends(s, rows):
+        return a[rows] * s**order * (1 + b[rows] * s)
+
+    def spent(budget, s, rows):
+        asked[rows] += 1
+        return spends(s, rows)
+
+    matched = Scan(spent, len(laws), 1.2, {budget: 0.5}).match(budget, level)
+    for j, reached in enumerate(matched.reached.tolist()):
+        assert reached == (float(spends(1.2, j)) >= level)
+        if reached:
+            assert float(spends(matched.strength[j], j)) == pytest.approx(level, rel=2e-3)
+            root = brentq(lambda s, j=j: float(spends(s, j)) - level, 1e-9, 1.2)
+            assert float(matched.strength[j]) == pytest.approx(root, rel=2e-3)
+        scanned = next((i for i in range(1, 13) if float(spends(0.1 * i, j)) >= max(0.5, level)), 12)
+        assert asked[j] <= scanned + 4
 
 
 def test_a_prompt_on_which_a_method_never_acts_gets_the_usual_strength():
@@ -336,6 +367,21 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     found = survival(rows, "flow", "kl", 0.03)
     assert found.loc[3, 4] == test["gain_at_4"].median()
     assert found.loc[3, 2] == 0
+
+
+@pytest.mark.parametrize("arm", [None, FLOW, KINDS[1], KINDS[2]], ids=str)
+def test_what_completions_share_is_run_once(material, arm):
+    """Against whole sequences by themselves (`option_scores`), of several lengths, one the beginning of another."""
+    prompts = [*material.plan.prompts[:3], "The"]
+    each = [" the dog", " the dog and the cat", " the big cat", " the", " a lamp"]
+    rows = [each, each[:2], each[3:], each[1:4]]
+    options = Options(material.model, prompts, rows)
+    assert options.tokens == 4 + (4 + 2 + 1) + 4 + 1 + (4 + 2)  # the last tokens, and by prompt what is behind them
+    strength = torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
+    steer = None if arm is None else Steer(material.layer(2), arm, strength * arm.reach)
+    expected = option_scores(material.model, prompts, rows, None if steer is None else steer.steerer_for)
+    found = np.concatenate(options.log_likelihoods(steer))
+    np.testing.assert_allclose(found, expected["log_likelihood"], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize(("arm", "strength"), [(FLOW, 1.0), (KINDS[1], 10.0), (KINDS[2], 2.5)], ids=str)

@@ -180,7 +180,7 @@ def test_what_exceeds_the_limit_is_dropped_and_does_not_put_out_what_keeps_it():
 
 
 def test_looks_lead_to_the_best_arm_sooner_and_prove_nothing():
-    """A hill over 10 × 6 places, at a 40th of the grid: the share of the best arm's mean that is had in ten problems."""
+    """A hill over 10 × 6 places, at a 40th of the grid: the share of the best mean that is had in ten problems."""
     grid = np.array([(layer, strength) for layer in range(10) for strength in range(6)], dtype=float)
     had = {"alone": 0.0, "told": 0.0, "misled": 0.0}
     for seed in range(10):

@@ -55,7 +55,12 @@ def sentiment_own(model: str = "smollm2", pairs: int = 64, new_tokens: int = 24,
     sides: list[list[str]] = []
     for side in (1, 2):
         texts = ode.generate(
-            plain, [row[side] for row in begun], max_new_tokens=new_tokens, seed=seed, completions_only=True
+            plain,
+            [row[side] for row in begun],
+            max_new_tokens=new_tokens,
+            temperature=0.7,
+            seed=seed,
+            completions_only=True,
         )
         sides.append([f"{row[3]}{text}" for row, text in zip(begun, texts, strict=True)])
     scores = [np.asarray(vader()(side, side)) for side in sides]

@@ -47,7 +47,7 @@ class Estimate:
         left = f"{self.cells} cells" + ("" if self.cells == self.of else f" of {self.of} (the others are done)")
         where = "" if self.workers == 1 else f" in {self.workers} processes"
         return (
-            f"{left}, about {_rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
+            f"{left}, about {rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
             f"({self.rate:.0f} tokens a second measured)"
         )
 
@@ -133,7 +133,7 @@ def _rate(material: Material) -> float:
     return TIMED * len(token) / (time.perf_counter() - start)
 
 
-def _rounded(tokens: float) -> int:
+def rounded(tokens: float) -> int:
     """To two digits: an estimate is no more than that."""
     digits = max(0, math.floor(math.log10(max(tokens, 1))) - 1)
     return int(round(tokens, -digits))

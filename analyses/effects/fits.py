@@ -13,6 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
@@ -22,8 +23,6 @@ from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
-#: of cross-fitting
-FOLDS = 5
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
@@ -53,6 +52,9 @@ class LayerFits:
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
         """A method's field; with another seed or on one half of the pairs, to see what that changes."""
         key = (method, self.seed if seed is None else seed, half)
+        if key not in self._fields and ode.METHODS[method].train is not None:
+            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1])
+            self._fields[key] = found.field
         if key not in self._fields:
             fit, rows = self._fitting(ode.METHODS[method].site), HALVES[half]
             self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], key[1])
@@ -74,11 +76,16 @@ class LayerFits:
             return ode.Steerer(self.field(arm.method, seed, half), flow, self.layer, site=site)
         key = (arm.method, self.seed if seed is None else seed, half)
         if key not in self._in_turn:
-            texts, rows = self.parts[0], HALVES[half]
-            some = ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
             layers = range(self.layer + 1)
-            self._in_turn[key] = ode.fit(arm.method, self.model, some, layers, seed=key[1])
+            self._in_turn[key] = ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1])
         return self._in_turn[key]
+
+    def _half(self, half: str) -> ode.ContrastSet:
+        """The fitting texts, or a half of their pairs."""
+        texts, rows = self.parts[0], HALVES[half]
+        if not half:
+            return texts
+        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
 
     @cached_property
     def barrier(self) -> ode.Barrier:
@@ -95,20 +102,15 @@ class LayerFits:
     @cached_property
     def _left_out(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
         """h of every text, fitted on the pairs of the other folds (cross-fitting)."""
-        groups = [torch.tensor(x) for x in (self.parts[0].positive_groups, self.parts[0].negative_groups)]
-        labels = torch.unique(torch.cat(groups))
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))
-        fold = torch.empty(int(labels.max()) + 1, dtype=torch.long)
-        fold[labels[order]] = torch.arange(len(labels)) % FOLDS
-        sides = (self.acts[0].positive, self.acts[0].negative)
-        found = [torch.empty(len(side), dtype=torch.float64) for side in sides]
-        for k in range(FOLDS):
-            kept = [side[fold[labels] != k] for side, labels in zip(sides, groups, strict=True)]
-            field = ode.METHODS[JUDGE].fit(kept[0], kept[1], self.seed)
+        part = self.parts[0]
+
+        def fit(acts: ode.LayerActivations) -> ode.Barrier:
+            # (rows alone, as `field` fits)
+            field = ode.METHODS[JUDGE].fit(acts.positive, acts.negative, self.seed)
             assert isinstance(field, ode.BarrierField)
-            for side, labels, scores in zip(sides, groups, found, strict=True):
-                scores[fold[labels] == k] = field.barrier.value(side[fold[labels] == k].double())
-        return found[0], found[1]
+            return field.barrier
+
+        return left_out(fit, self.acts[0], (part.positive_groups, part.negative_groups), self.seed)
 
     @cached_property
     def ceiling(self) -> float:

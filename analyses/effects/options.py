@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.benchmarks.scoring import tokenised
 from analyses.effects.next_token import READ, read
-from odesteer_tl.plain import Model
 
 if TYPE_CHECKING:
     from analyses.effects.steer import Steer
@@ -54,7 +54,11 @@ class Options:
     """
 
     def __init__(
-        self, model: Model, prompts: Sequence[str], options: Sequence[Sequence[str]], prompt: ode.Prefix | None = None
+        self,
+        model: TransformerBridge,
+        prompts: Sequence[str],
+        options: Sequence[Sequence[str]],
+        prompt: ode.Prefix | None = None,
     ) -> None:
         self.model, self.counts = model, [len(row) for row in options]
         rows = [tokenised(model, i, p, o) for i, (p, o) in enumerate(zip(prompts, options, strict=True))]
@@ -111,23 +115,14 @@ def _runs(tails: Sequence[Sequence[Sequence[int]]]) -> tuple[list[Asked], list[R
     Args:
         tails: the tokens of every completion of every prompt.
     """
-    last, each = list[Asked](), list[list[tuple[int, ...]]]()
+    last, each = list[Asked](), [_longest([tuple(tail[:-1]) for tail in own]) for own in tails]
     behind: dict[int, list[tuple[int, int, int, int]]] = {}  # by run: prompt, position, token, completion
-    number = 0
-    for i, own in enumerate(tails):
-        # what begins another one is run with it
-        needed = sorted({tuple(tail[:-1]) for tail in own if len(tail) > 1}, key=len, reverse=True)
-        chosen = list[tuple[int, ...]]()
-        for some in needed:
-            if not any(other[: len(some)] == some for other in chosen):
-                chosen.append(some)
-        each.append(chosen)
-        for tail in own:
-            last.append((i, tail[0], number))
-            run = next((j for j, other in enumerate(chosen) if list(other[: len(tail) - 1]) == list(tail[:-1])), -1)
-            for k, token in enumerate(tail[1:]):
-                behind.setdefault(run, []).append((i, k, token, number))
-            number += 1
+    numbered = enumerate((i, tail) for i, own in enumerate(tails) for tail in own)
+    for number, (i, tail) in numbered:
+        last.append((i, tail[0], number))
+        run = next((j for j, other in enumerate(each[i]) if other[: len(tail) - 1] == tuple(tail[:-1])), -1)
+        for k, token in enumerate(tail[1:]):
+            behind.setdefault(run, []).append((i, k, token, number))
     runs: list[Run] = []
     for j in range(max(map(len, each))):
         having = [i for i, chosen in enumerate(each) if j < len(chosen)]
@@ -135,6 +130,15 @@ def _runs(tails: Sequence[Sequence[Sequence[int]]]) -> tuple[list[Asked], list[R
         place, width = {i: row for row, i in enumerate(having)}, tokens.shape[1]
         runs.append(Run(having, tokens, mask, [(place[i] * width + k, t, n) for i, k, t, n in behind[j]]))
     return last, runs
+
+
+def _longest(sequences: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Those that are not the beginning of another one, the longest first."""
+    chosen = list[tuple[int, ...]]()
+    for some in sorted(set(sequences), key=lambda some: (-len(some), some)):
+        if some and not any(other[: len(some)] == some for other in chosen):
+            chosen.append(some)
+    return chosen
 
 
 def _padded(rows: Sequence[Int[Tensor, " pos"]]) -> tuple[Int[Tensor, "n pos"], Int[Tensor, "n pos"]]:

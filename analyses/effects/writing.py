@@ -103,8 +103,11 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             batch = prompt if size >= n else prompt.rows(rows)
-            hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
-            parts.append(_write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
+            steerer = None if steering is None else steering.steerer_for(rows)
+            hooks = [] if steerer is None else steerer.hooks(prompt.tokens.shape[1])
+            if steerer is not None and _looks_back(steerer):
+                _show(batch, hooks)
+            parts.append(write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
     texts = [text for part in parts for text in part.texts]
     continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
@@ -112,10 +115,34 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
     return Written(texts, continuations, *series)
 
 
-def _write_batch(
-    prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]], untouched: int, sampling: Sampling
+def _looks_back(steerer: ode.Steerer | ode.Composition) -> bool:
+    """Whether a field depends on the tokens before its own."""
+    members = steerer.steerers if isinstance(steerer, ode.Composition) else (steerer,)
+    return any(each.field.context for each in members)
+
+
+def _show(prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]]) -> None:
+    """Have hooks see the prompt's tokens before the last, whose keys and values are cached already."""
+    if prompt.tokens.shape[1] > 1:
+        with prompt.model.hooks(fwd_hooks=hooks):
+            prompt.model(prompt.tokens[:, :-1], attention_mask=prompt.attention_mask[:, :-1])
+
+
+@torch.no_grad()
+def write_batch(
+    prompt: ode.Prefix,
+    hooks: list[tuple[str, ode.hooks.HookFn]],
+    untouched: int,
+    sampling: Sampling,
+    compared: bool = True,
 ) -> Written:
-    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered."""
+    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered.
+
+    Draws from the random state as it stands.
+
+    Args:
+        compared: whether the unsteered model is asked beside the steered one; otherwise what it would say is NaN.
+    """
     model, n = prompt.model, len(prompt.tokens)
     ends = torch.tensor(stops(model)[0], device=prompt.tokens.device)
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
@@ -126,11 +153,14 @@ def _write_batch(
         watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
         with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
-        reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
+        asked = bool(hooks) and compared
+        reference = plain.step(token, untouched, before[0] if before else None) if asked else logits
         found = sample_logits(logits, temperature=sampling.temperature)
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
-        recorded.append(_statistics(logits, reference, found, indicators))
+        found_here = _statistics(logits, reference, found, indicators)
+        # without its own opinion the unsteered model has none of a steered text
+        recorded.append(found_here if compared or not hooks else tuple(x * torch.nan for x in found_here))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
