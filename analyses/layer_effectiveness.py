@@ -9,6 +9,8 @@ model is loaded; `--dry-run` says what the study would cost.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -125,8 +127,10 @@ def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
     cells = tuple(cell for cell in study.cells if cell["label"] != PLACEBO)
     search = Search(replace(study, cells=cells), config.rules, config.constraint, config.looked)
     found = search.run(config.out, config.executor)
-    rules = asdict(config.rules)
-    found.save(found.directory / f"report-{found.answer.cost:.4f}", {**study.settings, "rules": rules})
+    settings = {**study.settings, "rules": asdict(config.rules), "constraint": config.constraint,
+                "looked": config.looked, "arms": search.names}  # fmt: skip
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    found.save(found.directory / f"report-{digest}", settings)
     return found
 
 

@@ -76,7 +76,7 @@ class Searched:
         ])  # fmt: skip
 
     def save(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Write `arms`, `race` and what was found; an earlier report there is replaced by the same one."""
+        """Write `arms`, `race` and what was found; a folder that is there holds the same, from the same settings."""
         if out.exists():
             return
         found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),

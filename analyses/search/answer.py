@@ -73,9 +73,9 @@ class Answer:
             return f"{self.arm} is within {self.epsilon:.3f} of the best and {better}, {sure}; {spent}."
         few = ", ".join(self.standing[:5]) + (", …" if len(self.standing) > 5 else "")
         return (
-            f"Not told apart: {len(self.standing)} arms may be the best ({few}). {self.arm} has the highest "
-            f"mean, {self.mean:.3f} on {self.asked} prompts; it is within {self.epsilon:.3f} of the best and {better}, "
-            f"{sure}; {spent}."
+            f"Not told apart: {len(self.standing)} arms may be the best ({few}). {self.arm} is the "
+            f"likeliest, with {self.mean:.3f} on {self.asked} prompts; it is within {self.epsilon:.3f} of the best and "
+            f"{better}, {sure}; {spent}."
         )
 
     def _repr_html_(self) -> str:
