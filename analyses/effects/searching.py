@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,14 @@ class Search:
         store = Store.of(study, root)
         with open_executor(executor, store.directory / "jobs") as pool:
             looks = self._looks(root, pool, shares)
-            race = Race(
-                self.names[1:],
-                blocks.select,
-                self.rules,
-                places=places(self.arms),
-                looks=looks[list(COLUMNS)].to_numpy() if len(looks) else None,
-                costs={name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)},
-            )
+            costs = {name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)}
+            left = self.rules.budget - self._spent / (sum(costs.values()) * blocks.select)
+            if left <= 0:
+                raise ValueError(f"looked={self.looked} prompts cost more than the budget of {self.rules.budget}, by "
+                                 f"{-left:.3f}; look at fewer, at none (0), or raise it")  # fmt: skip
+            seen = looks[list(COLUMNS)].to_numpy() if len(looks) else None
+            rules = replace(self.rules, budget=left)
+            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=seen, costs=costs)
             answer = race.run(lambda pulls: self._ask(pulls, root, pool, shares))
             return self._reported(answer, looks, blocks, shares, root, pool)
 

@@ -12,7 +12,8 @@ class Rules:
     Args:
         epsilon: the race ends once an arm is known to be within this of the best.
         delta: the chance that what is said at the end is false, at most.
-        budget: share of the cost of asking every arm on every prompt, after which the race ends in any case.
+        budget: share of the cost of asking every arm on every prompt, after which the race ends in any case; what
+            is looked at before counts.
         block: prompts that are asked together.
         width: arms that are asked in one round, and so how many workers a round can use.
         new_prompts: whether the statement is of prompts like these rather than of these. Of these it can be had with
