@@ -25,7 +25,7 @@ from analyses.recording import record
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import organism
-from odesteer_tl._check import require_one_of, require_texts
+from odesteer_tl._words import require_one_of, require_texts
 from odesteer_tl.certify import conformal_lower, landscape, rate_bound
 from odesteer_tl.sites import BLOCK_OUTPUT
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens
+from odesteer_tl._words import require_texts
 
 BATCH = 64
 

@@ -36,6 +36,11 @@ KNOWN: dict[str, Look] = {
 }
 
 
+def look(method: str) -> Look:
+    """The look of a known method, and a grey line for another."""
+    return KNOWN.get(method, REST)
+
+
 def highlighted(scores: Mapping[str, float]) -> dict[str, Look]:
     """Looks for the known methods and, while looks last, for those of the others with the highest scores."""
     looks = {name: KNOWN[name] for name in scores if name in KNOWN}

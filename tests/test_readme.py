@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import odesteer_tl as ode
-from analyses.demo import for_reading
+from analyses.demonstration import for_reading
 from analyses.measured.__main__ import FOLDER, LARGEST, MeasuredConfig, kept
 from analyses.measured.__main__ import main as keep
 from figures.paths import draw_paths
@@ -19,7 +19,12 @@ from tests.documents import MARK, marked, plain, unmeasured
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "analyses" / "README.md", *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "analyses" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 TABLES = [(file, *table) for file in DOCUMENTS for table in marked(file)]
 
 
