@@ -9,7 +9,7 @@ No model of these was ever loaded here. Read instead, in the authors' repository
 
 Not verified a second time: the ranges of T and the 48 of Qwen's detoxification, which are the paper's alone (the
 repository's one example, T = 5 for Llama, lies within). Ours: batches of 32 (the authors': 10), and how one T of a
-range is chosen. What judges, data and prompts were verified against stands where they are and in docs/how-to/benchmarks.md.
+range is chosen. What judges, data and prompts were verified against: docs/how-to/benchmarks.md.
 """
 
 from __future__ import annotations
