@@ -81,6 +81,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "analyses/measured/NAME.csv"),
     ),
     "Material, cost and coverage": (
+        Command(A + "concepts", "", "pairs, prompts and a judge of a ready concept, as the files that studies take",
+                "seconds", "results/concepts/NAME"),
         Command(A + "moods", "MoodsConfig", "happy and sad stories written by a small model, as a contrast", "5 min",
                 "results/moods.jsonl"),
         Command(A + "bench", "BenchConfig", "what steering, fitting and certifying cost (`make bench`)", "30 min",

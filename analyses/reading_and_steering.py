@@ -20,7 +20,9 @@ from tyro.conf import arg
 from analyses.command import from_command_line
 from analyses.options import Angle, Models, NewTokens, Out, Pairs, Seed, Temperature, Threads
 
-SteeredLayer = Annotated[int, arg(help="0-based block that is steered, and read in every plane")]
+SteeredLayer = Annotated[
+    int, arg(name="layer", aliases=("--layers",), help="0-based block that is steered, and read in every plane")
+]
 ReadLayers = Annotated[
     tuple[int, ...], arg(name="read-layer", help="blocks that are read, and exchanged where a later one is left")
 ]

@@ -81,8 +81,8 @@ def main() -> None:
         mean = positive.mean(0) - negative.mean(0)
         for name, of in (("odesteer_kernel", field), ("caa", ode.ConstantField(mean))):
             ends = [ode.Flow(angle=float(x), steps=30).solve(of, some.double()).end for x in angles]
-            axis.plot(angles, [float(barrier.value(end).median()) for end in ends], label=name, color=look(name)["color"],
-                      ls=look(name)["ls"])  # fmt: skip
+            heights, drawn = [float(barrier.value(end).median()) for end in ends], look(name)
+            axis.plot(angles, heights, label=name, color=drawn["color"], ls=drawn["ls"])
         bound = [float(ode.cap_bound(barrier.quadratic, some, float(x)).bound.median()) for x in angles]
         axis.plot(angles, bound, color="black", ls=(0, (2, 1)), lw=1, label="bound on any steering")
         axis.axhline(float(ode.ceiling(barrier.quadratic)), color="0.5", lw=0.8, label="ceiling of h")

@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 import odesteer_tl as ode
 from figures.looks import look
@@ -34,6 +33,8 @@ def contrast() -> ode.ContrastSet:
 
 def measure() -> pd.DataFrame:
     """A row a method and angle: sentiment of the texts with its interval, and h at the prompts' ends."""
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer  # of the extra `judges`
+
     model = ode.load_model("smollm2")
     acts = ode.collect_activations(model, contrast(), [LAYER])
     fields = {name: ode.METHODS[name].fit_activations(acts[LAYER]) for name in METHODS}
@@ -41,7 +42,7 @@ def measure() -> pd.DataFrame:
     prefix = ode.collect_activations(model, ode.ContrastSet.from_texts(PROMPTS, PROMPTS[::-1]), [LAYER])[LAYER].positive
     judge = SentimentIntensityAnalyzer()
 
-    def row(name: str, angle: float, steerer: ode.Steerer | None) -> dict:
+    def row(name: str, angle: float, steerer: ode.Steerer | None) -> dict[str, object]:
         hooks = None if steerer is None else steerer.hooks
         texts = ode.generate(model, PROMPTS, hooks, temperature=0, max_new_tokens=25, completions_only=True)
         found = stats.mean([judge.polarity_scores(text)["compound"] for text in texts], bounds=(-1, 1))
