@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,6 +16,9 @@ from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.boundary import Boundary
 from odesteer_tl.certify.landscape import lifted, local_maxima
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: 55 nats of range halved to one rounding of log μ
 BISECTIONS = 60

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.cap import cap_bound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BISECTIONS = 24
 
