@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -408,7 +409,7 @@ def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str)
             f"{name!r} is {flat.shape[-1]} wide, but the configuration says {heads[0]} heads of {heads[1]}: this "
             "model's heads differ from layer to layer; collect another site, such as 'attn_out'"
         )
-    return flat.unflatten(-1, heads)
+    return rearrange(flat, "batch pos (head d) -> batch pos head d", head=heads[0])
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:
