@@ -159,4 +159,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(from_command_line(Config, main, __doc__))
+    sys.exit(from_command_line(Config, main, __doc__))  # pyright: ignore[reportArgumentType]

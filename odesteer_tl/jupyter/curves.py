@@ -19,7 +19,7 @@ from odesteer_tl.barriers import Barrier, QuadraticBarrier
 from odesteer_tl.certify import cap_bound, ceiling, certify_path
 from odesteer_tl.densities import PathScore
 from odesteer_tl.flow import Path
-from odesteer_tl.looks import BLUE, PURPLE, RED, looks
+from odesteer_tl.looks import BLUE, PURPLE, RED, Look, looks
 
 #: how each verdict on a step is drawn
 VERDICTS: dict[str, dict[str, Any]] = {
@@ -107,8 +107,8 @@ def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
         names = ("layer", metric, f"{metric}_low", f"{metric}_high")
         layer, value, low, high = (ordered[name].to_numpy(dtype=float) for name in names)
         beside = DODGE * gap * ((k + 0.5) / len(methods) - 0.5)
-        drawn = look[str(method)]
-        ax.plot(layer + beside, value, **{"ms": 5, **drawn}, label=str(method))
+        drawn: Look = {"ms": 5, **look[str(method)]}
+        ax.plot(layer + beside, value, **drawn, label=str(method))
         ax.vlines(layer + beside, low, high, color=drawn["color"], lw=1.2)
     ax.set_xticks(layers[:: math.ceil(len(layers) / TICKS)])
     ax.set(xlabel="layer", ylabel=metric.replace("_", " "))
