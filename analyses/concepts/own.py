@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
@@ -54,14 +55,18 @@ def sentiment_own(model: str = "smollm2", pairs: int = 64, new_tokens: int = 24,
     sides: list[list[str]] = []
     for side in (1, 2):
         texts = ode.generate(
-            plain, [row[side] for row in begun], max_new_tokens=new_tokens, seed=seed, completions_only=True
+            plain,
+            [row[side] for row in begun],
+            max_new_tokens=new_tokens,
+            temperature=0.7,
+            seed=seed,
+            completions_only=True,
         )
         sides.append([f"{row[3]}{text}" for row, text in zip(begun, texts, strict=True)])
-    judge = vader()
+    scores = [np.asarray(vader()(side, side)) for side in sides]
     rows = pd.DataFrame({"positive": sides[0], "negative": sides[1], "group": [row[0] for row in begun]})
-    agreed = [(judge([], side) > 0) == wanted for side, wanted in zip(sides, (True, False), strict=True)]
     repeated = rows.positive.duplicated() | rows.negative.duplicated()
-    rows = rows.loc[agreed[0] & agreed[1] & ~repeated].head(pairs)
+    rows = rows.loc[(scores[0] > 0) & (scores[1] < 0) & ~repeated].head(pairs)
     if len(rows) < 20:
         raise ValueError(
             f"pairs={pairs}: VADER agrees with both openings of {len(rows)} pairs only; take a larger model"

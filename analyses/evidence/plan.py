@@ -59,8 +59,12 @@ class Studied:
 
 
 MODELS = (
-    Studied("smollm2", (3, 6, 9, 12, 14, 16, 18, 20, 23, 26), (6, 12, 16, 20, 26), ("sentiment", "capitals", "questions")),
-    Studied("gemma-3-270m", (2, 4, 6, 8, 9, 10, 12, 14, 15, 16), (3, 7, 9, 12, 15), ("sentiment", "language", "questions")),
-)  # fmt: skip
+    Studied(
+        "smollm2", (3, 6, 9, 12, 14, 16, 18, 20, 23, 26), (6, 12, 16, 20, 26), ("sentiment", "capitals", "questions")
+    ),
+    Studied(
+        "gemma-3-270m", (2, 4, 6, 8, 9, 10, 12, 14, 15, 16), (3, 7, 9, 12, 15), ("sentiment", "language", "questions")
+    ),
+)
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them
 ARMS = ("CAA", "ODESteer as published", "one geodesic step", "flow", "optimal cap", "on_manifold")
