@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "results/likelihood/layer-N: tables, figures"),
         Command(A + "flow_plane", "FlowPlaneConfig", "what do h, its field and the paths look like?", "1 min",
                 "results/flow: tables; `make figures` draws them"),
+        Command(A + "detection", "DetectionConfig", "which score tells texts of a concept from others (AxBench)",
+                "minutes a concept", "the folder named by --out"),
         Command(A + "benchmarks", "Config", "TruthfulQA, UltraFeedback, toxicity, A/B questions, HateCheck",
                 "hours with a large model", "the folder named by --out"),
     ),

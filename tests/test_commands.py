@@ -17,7 +17,8 @@ ALL = [command for commands in COMMANDS.values() for command in commands]
 #: what makes an interpreter start slowly
 SLOW = ("torch", "transformer_lens", "transformers", "sklearn", "scipy", "matplotlib.pyplot")
 #: commands whose settings stand beside what needs the model's libraries
-HEAVY = ("analyses.barrier_certification", "analyses.trajectory_likelihood", "analyses.likelihood.families")
+HEAVY = ("analyses.barrier_certification", "analyses.detection", "analyses.trajectory_likelihood",
+         "analyses.likelihood.families")  # fmt: skip
 #: processor seconds for the help of all commands together, one interpreter: one page alone has 1.5 to itself
 BOUND = 8.0
 HELP = f"""
