@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from odesteer_tl.certify.boundary import Boundary
 from odesteer_tl.certify.bracket import narrowed
 from odesteer_tl.certify.landscape import lifted, local_maxima
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: nats to which log μ is sought: near the hard case all digits of it count
 WIDTH = 1e-13
@@ -124,7 +128,7 @@ def _best(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"], Float[Tensor, "*batch"]]:
     """Bound without c, best activation, and the dual's gap."""
-    flat, angle = a.reshape(-1, a.shape[-1]), theta.reshape(-1)
+    flat, angle = rearrange(a, "... d -> (...) d"), theta.reshape(-1)
     u0 = directions(flat)
     spectrum = quadratic.spectrum.like(flat)
     start = spectrum.enter(u0)
