@@ -72,7 +72,7 @@ def modules():
 
 def test_every_result_has_a_frame():
     """A frozen class that a computation returns: what is fitted, run, or given to one is none."""
-    given = {"Flow", "Steerer", "Composition", "Method", "Prefix", "DensityPair", "SparseAutoencoder"}
+    given = {"Flow", "Steerer", "Composition", "Method", "Prefix", "DensityPair", "SparseAutoencoder", "Condition"}
     for module in modules():
         for name, kind in vars(module).items():
             if not inspect.isclass(kind) or kind.__module__ != module.__name__ or name.startswith("_"):
