@@ -1,4 +1,4 @@
-# The public names. The package imports each when it is first used (lazy_loader, SPEC 1): a new name is added here.
+# The public names. The package imports each when it is first used (PEP 562): a new name is added here.
 
 from . import activations as activations
 from . import barriers as barriers

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,6 +16,9 @@ from odesteer_tl._check import require_finite, require_width
 from odesteer_tl._display import Displayed, of
 from odesteer_tl.densities.pair import DensityPair
 from odesteer_tl.densities.splits import Splits
+
+if TYPE_CHECKING:  # a saved field may hold a density where there is no pandas
+    import pandas as pd
 
 #: the rank of log p₊ among held-out positives below which a point is off their data
 EXIT_RANK = 0.025
@@ -158,6 +161,8 @@ class PathScore(Displayed):
 
     def frame(self) -> pd.DataFrame:
         """One row a step and prompt."""
+        import pandas as pd
+
         steps, n = self.log_positive.shape
         names = ("log_positive", "log_negative", "log_ratio", "rank", "typicality", "outside", "toward_positive",
                  "slope", "angle", "displacement", "relative_mahalanobis", "h")  # fmt: skip
