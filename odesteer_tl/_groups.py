@@ -70,8 +70,13 @@ def row_labels(positive: Tensor, negative: Tensor, groups: Groups | None) -> Int
             f"groups has {len(sides[0])} and {len(sides[1])} labels for {n} positive and {m} negative rows; give one "
             "label a row"
         )
+    return numbered([*sides[0], *sides[1]])
+
+
+def numbered(labels: Iterable[Hashable]) -> Int[np.ndarray, " rows"]:
+    """Labels as numbers, in order of appearance."""
     numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(label, len(numbers)) for side in sides for label in side], dtype=np.int64)
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
 def count_groups(labels: Int[np.ndarray, " rows"], n: int) -> tuple[int, int]:

@@ -10,9 +10,8 @@ from functools import partial
 from itertools import groupby
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
@@ -45,6 +44,9 @@ from odesteer_tl.reading import (
     tokens_read,
 )
 from odesteer_tl.sites import BLOCK_OUTPUT, HEADS, Layer, Place, place, places, site_shape
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: of what is cached: raised when the same arguments give another result
 FORMAT = 2
@@ -116,7 +118,7 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
-    norms: pd.DataFrame = field(default_factory=pd.DataFrame)
+    norms: pd.DataFrame = field(default_factory=lambda: _frame({}))
 
     def __post_init__(self) -> None:
         if one_row_a_text(self.provenance.get("position")):
@@ -196,9 +198,15 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             layers = {layer: _read_layer(tensors, layer) for layer in sorted({int(k.split(".")[0]) for k in tensors})}
             model, provenance = ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"])
-            return cls(layers, model, provenance, pd.DataFrame(json.loads(metadata.get("norms", "{}"))))
+            return cls(layers, model, provenance, _frame(json.loads(metadata.get("norms", "{}"))))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable activation cache ({error}); delete it") from error
+
+
+def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    import pandas as pd  # which what serves steerers has no other need of
+
+    return pd.DataFrame(columns)
 
 
 def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:

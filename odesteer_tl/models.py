@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedModel
 
-from odesteer_tl import organism
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl.abilities import require_decoder
-from odesteer_tl.checkpoints import checkpoint
 from odesteer_tl.identity import ModelIdentity as ModelIdentity
 from odesteer_tl.passes import listen
-from odesteer_tl.plain import AnyModel, Model, PlainModel
+from odesteer_tl.plain import Model, PlainModel
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -42,6 +41,10 @@ def load_model(
             multimodal checkpoint for which it would install torchvision by itself.
         ImportError: a GGUF file without the extra `gguf`.
     """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from odesteer_tl.checkpoints import checkpoint
+
     dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
     require_one_of("dtype", dtype, DTYPES)
     target = checkpoint(name, DTYPES[dtype])
@@ -74,6 +77,9 @@ def hosted(model: Any) -> Model:
             `HookedTransformer`, whose hook points bear other names;
             or a model with an encoder beside its decoder.
     """
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
+
     if isinstance(model, PreTrainedModel):
         model = PlainModel(model)
     if not isinstance(model, TransformerBridge | PlainModel):
@@ -114,5 +120,7 @@ def resid_hook(model: Model, layer: int) -> str:
 
 def model_name(model: Model) -> str:
     """The hub's name, or a local directory's last part: its path means nothing on another machine."""
+    from odesteer_tl import organism  # whose judge needs pandas
+
     source = Path(str(model.cfg.model_name))
     return "organism" if source.resolve() == organism.PATH.resolve() else source.name
