@@ -19,6 +19,7 @@ from . import organism as organism
 from . import passes as passes
 from . import plain as plain
 from . import positions as positions
+from . import serving as serving
 from . import stats as stats
 from . import steerer as steerer
 from . import suffix as suffix

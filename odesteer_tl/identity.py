@@ -44,6 +44,8 @@ class ModelIdentity:
     def of(cls, model: AnyModel) -> ModelIdentity:
         """Read the identity of a loaded model, its weights from disk where they were offloaded.
 
+        Of a vLLM engine the checkpoint is read, since its weights are fused and cut up.
+
         Read anew at every call, in milliseconds: training in place makes another model.
 
         Raises:
@@ -51,7 +53,10 @@ class ModelIdentity:
         """
         from odesteer_tl.fingerprint import embedding_rows, fingerprint
         from odesteer_tl.models import hosted, model_name
+        from odesteer_tl.serving.engine import Engine, is_engine
 
+        if is_engine(model):
+            return Engine(model).identity
         model = hosted(model)
         return cls(
             name=model_name(model),
