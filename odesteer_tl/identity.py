@@ -51,12 +51,13 @@ class ModelIdentity:
         Raises:
             ValueError: a remote model, or one loaded without its weights.
         """
-        from odesteer_tl.fingerprint import embedding_rows, fingerprint
-        from odesteer_tl.models import hosted, model_name
         from odesteer_tl.serving.engine import Engine, is_engine
 
         if is_engine(model):
             return Engine(model).identity
+        from odesteer_tl.fingerprint import embedding_rows, fingerprint
+        from odesteer_tl.models import hosted, model_name
+
         model = hosted(model)
         return cls(
             name=model_name(model),

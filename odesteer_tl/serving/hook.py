@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,6 +30,7 @@ SEEN, STEERED, ERROR = "odesteer_seen", "odesteer_steered", "odesteer_error"
 AUDIT = ("position", "h_before", "h", "log_ratio", "proved", "refuted")
 
 
+@runtime_checkable
 class Context(Protocol):
     """What the hook uses of vllm-lens's `HookContext`: a dict that a request keeps from pass to pass."""
 

@@ -156,13 +156,14 @@ def test_activations_are_those_of_the_bridge(llm, folder):
 
     expected = load_file(folder / "acts.safetensors")
     acts = ode.collect_activations(llm, contrast(), [2, 12, 29], "last", prepend_bos=BOS)
-    for layer in (2, 12, 29):
-        for side in ("positive", "negative"):
-            torch.testing.assert_close(getattr(acts[layer], side), expected[f"{layer}.{side}"], rtol=1e-4, atol=2e-4)
     mean = ode.collect_activations(llm, contrast(), [12], "mean", prepend_bos=BOS)[12]
-    torch.testing.assert_close(mean.positive, expected["mean.positive"], rtol=1e-4, atol=2e-4)
+    found = {f"{layer}.{side}": getattr(acts[layer], side) for layer in acts for side in ("positive", "negative")}
+    for name, x in {**found, "mean.positive": mean.positive, "mean.negative": mean.negative}.items():
+        error = float(((x - expected[name]).norm(dim=-1) / expected[name].norm(dim=-1)).max())
+        print(f"activations {name}: {error:.1e} of their norm")
+        assert error < 100 * torch.finfo(torch.float32).eps, name  # thirty blocks of float32, in another order
     before = ode.collect_activations(llm, contrast(), [13], "last", prepend_bos=BOS, site="resid_pre")[13]
-    torch.testing.assert_close(before.positive, acts[12].positive)
+    assert torch.equal(before.positive, acts[12].positive)
     # so a barrier needs no bridge, and what it steers is bound to this checkpoint
     barrier = ode.KernelBarrier(gamma=1.0, C=1.0).fit_activations(acts[12])
     steerer = ode.Steerer(ode.BarrierField(barrier), ode.Flow(angle=0.2), layer=12, model=acts.model)
