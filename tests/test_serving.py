@@ -8,7 +8,7 @@ import torch
 import odesteer_tl as ode
 from odesteer_tl.positions import RULES
 from odesteer_tl.serving import NotSteered, Saved, SteeringHook, checked
-from tests.serving_contract import Worker, by_pickle, in_passes
+from tests.serving_contract import Worker, arrived, in_passes
 
 D = 16
 PROMPT, TOKENS = 5, 9
@@ -58,7 +58,7 @@ def test_exactly_the_rows_of_the_rule_are_solved_however_a_request_is_cut(tmp_pa
     rows = ROWS[:TOKENS].to(dtype)
     expected = direct(steerer, rows, WHICH[positions])
     for cuts in CUTS[:4]:
-        worker = Worker([[by_pickle(hook)]])
+        worker = Worker([[arrived(hook)]])
         (found,) = in_passes(worker, [rows], [cuts])
         assert_steered(found, expected, rows, WHICH[positions])
         counts, audits = checked("request 0", [(hook, steerer)], worker.results(0), TOKENS)
@@ -69,7 +69,7 @@ def test_exactly_the_rows_of_the_rule_are_solved_however_a_request_is_cut(tmp_pa
 def test_a_prompt_alone_in_one_pass(tmp_path):
     steerer = kernel()
     hook = SteeringHook(saved(tmp_path, steerer), TOKENS, begins_special=True)
-    worker = Worker([[by_pickle(hook)]])
+    worker = Worker([[arrived(hook)]])
     (found,) = in_passes(worker, [ROWS[:TOKENS]], [[TOKENS]])
     assert_steered(found, direct(steerer, ROWS[:TOKENS], [TOKENS - 1]), ROWS[:TOKENS], [TOKENS - 1])
 
@@ -77,7 +77,7 @@ def test_a_prompt_alone_in_one_pass(tmp_path):
 def test_all_leaves_out_a_first_token_only_if_it_is_special(tmp_path):
     steerer = kernel("all")
     hook = SteeringHook(saved(tmp_path, steerer), PROMPT, begins_special=False)
-    (found,) = in_passes(Worker([[by_pickle(hook)]]), [ROWS[:TOKENS]], [CUTS[1]])
+    (found,) = in_passes(Worker([[arrived(hook)]]), [ROWS[:TOKENS]], [CUTS[1]])
     assert_steered(found, direct(steerer, ROWS[:TOKENS], range(TOKENS)), ROWS[:TOKENS], range(TOKENS))
 
 
@@ -89,7 +89,7 @@ def test_requests_of_one_batch_have_their_own_steerers_strengths_and_prompts(tmp
         [SteeringHook(second, 3, False), SteeringHook(first, 3, False)],
     ]  # fmt: skip
     requests = [ROWS[:9], ROWS[2:8], ROWS[1:10], ROWS[:7]]
-    worker = Worker([[by_pickle(h) for h in each] for each in hooks])
+    worker = Worker([[arrived(h) for h in each] for each in hooks])
     found = in_passes(worker, requests, [[5, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [4, 5], [3, 1, 1, 1, 1]])
     assert_steered(found[0], direct(kernel(), requests[0], range(4, 9)), requests[0], range(4, 9))
     assert_steered(found[1], direct(kernel(angle=0.1), requests[1], range(1, 6)), requests[1], range(1, 6))
@@ -107,7 +107,7 @@ def test_an_audit_says_of_every_steered_token_what_the_barrier_says_of_it(tmp_pa
     where = saved(tmp_path, steerer)
     hook = SteeringHook(where, PROMPT, True, audit=where)
     rows = torch.cat([ROWS[:TOKENS], ROWS[11:12]]).bfloat16()[: sum(cuts)]
-    worker = Worker([[by_pickle(hook)]])
+    worker = Worker([[arrived(hook)]])
     (found,) = in_passes(worker, [rows], [cuts])
     # the engine may compute one token more than the text took, and nobody asks for its audit
     ((steered,), (audit,)) = checked("request 0", [(hook, steerer)], worker.results(0), TOKENS)
@@ -128,7 +128,7 @@ def test_an_exception_inside_is_an_error_outside_and_nobody_elses(tmp_path):
     hook = SteeringHook(saved(tmp_path, steerer), PROMPT, True)
     broken = SteeringHook(saved(tmp_path, steerer, "broken"), PROMPT, True)
     shutil.rmtree(tmp_path / "broken")
-    worker = Worker([[by_pickle(broken)], [by_pickle(hook)]])
+    worker = Worker([[arrived(broken)], [arrived(hook)]])
     rows = ROWS[:TOKENS]
     found = in_passes(worker, [rows, rows], [CUTS[0], CUTS[0]])
     assert_steered(found[1], direct(steerer, rows, range(4, 9)), rows, range(4, 9))
@@ -136,7 +136,7 @@ def test_an_exception_inside_is_an_error_outside_and_nobody_elses(tmp_path):
         checked("request 0", [(broken, steerer)], worker.results(0), TOKENS)
     assert told.value.request == "request 0"
     # a zero activation, which has no direction, is met in the middle of a text
-    worker = Worker([[by_pickle(hook)]])
+    worker = Worker([[arrived(hook)]])
     in_passes(worker, [rows * (torch.arange(TOKENS) != 6)[:, None]], [CUTS[0]])
     with pytest.raises(NotSteered, match="finite, nonzero activation"):
         checked("request 0", [(hook, steerer)], worker.results(0), TOKENS)
@@ -147,7 +147,7 @@ def test_another_steerer_under_the_same_path_is_refused(tmp_path):
     hook = SteeringHook(saved(tmp_path, steerer), PROMPT, True)
     shutil.rmtree(tmp_path / "steerer")
     kernel(angle=0.5).save(tmp_path / "steerer")
-    worker = Worker([[by_pickle(hook)]])
+    worker = Worker([[arrived(hook)]])
     in_passes(worker, [ROWS[:TOKENS]], [CUTS[0]])
     with pytest.raises(NotSteered, match="holds another steerer"):
         checked("request 0", [(hook, steerer)], worker.results(0), TOKENS)
@@ -166,7 +166,7 @@ def test_another_steerer_under_the_same_path_is_refused(tmp_path):
 def test_tokens_whose_place_is_not_known_are_refused(tmp_path, cuts, n, message):
     steerer = kernel()
     hook = SteeringHook(saved(tmp_path, steerer), PROMPT, True)
-    worker = Worker([[by_pickle(hook)]])
+    worker = Worker([[arrived(hook)]])
     in_passes(worker, [ROWS.repeat(2, 1)[: sum(cuts)]], [cuts])
     with pytest.raises(NotSteered, match=message):
         checked("request 0", [(hook, steerer)], worker.results(0), n)
@@ -183,7 +183,7 @@ def test_a_pass_that_another_hook_spoils_is_noticed(tmp_path):
         if len(calls) == 3:
             raise RuntimeError
 
-    worker = Worker([[foreign], [by_pickle(hook)]])
+    worker = Worker([[foreign], [arrived(hook)]])
     in_passes(worker, [ROWS[:TOKENS]] * 2, [CUTS[0]] * 2)
     with pytest.raises(NotSteered, match="saw 8 tokens, and the text took 9"):
         checked("request 1", [(hook, steerer)], worker.results(1), TOKENS)

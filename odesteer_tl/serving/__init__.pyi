@@ -4,5 +4,7 @@ from .checks import checked as checked
 from .engine import Engine as Engine
 from .hook import Saved as Saved
 from .hook import SteeringHook as SteeringHook
+from .http import HttpRequest as HttpRequest
+from .http import http_request as http_request
 from .texts import ServedText as ServedText
 from .texts import generate_vllm as generate_vllm

@@ -100,14 +100,14 @@ def checked(
                 "raise gpu_memory_utilization or VLLM_CPU_KVCACHE_SPACE, or lower max_num_seqs",
             )
         args = (hook.prompt_length, hook.begins_special)
-        expected = int(chosen_tokens(steerer, 0, seen, *args).sum())
+        expected = len(chosen_tokens(str(steerer.positions), 0, seen, *args))
         if steered != expected:
             raise NotSteered(
                 request,
                 f"steerer {i} steered {steered} tokens where its rule {steerer.positions!r} takes {expected}; another "
                 "hook of the engine has failed in a pass of this request: look into the engine's log",
             )
-        counts.append(int(chosen_tokens(steerer, 0, n_tokens, *args).sum()))
+        counts.append(len(chosen_tokens(str(steerer.positions), 0, n_tokens, *args)))
         audits.append(None if hook.audit is None else _audit(saved, n_tokens))
     return counts, audits
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl.barriers import Barrier
@@ -107,16 +107,16 @@ class SteeringHook:
         seen = int(saved.get(SEEN, 0))
         self._require_next(seen, len(hidden))
         steerer = self.steerer.load()
-        chosen = chosen_tokens(steerer, seen, len(hidden), self.prompt_length, self.begins_special)
-        saved[SEEN], saved[STEERED] = seen + len(hidden), int(saved.get(STEERED, 0)) + int(chosen.sum())
-        if not bool(chosen.any()):
+        at = chosen_tokens(str(steerer.positions), seen, len(hidden), self.prompt_length, self.begins_special)
+        saved[SEEN], saved[STEERED] = seen + len(hidden), int(saved.get(STEERED, 0)) + len(at)
+        if not len(at):
             return None
-        at = chosen.nonzero().squeeze(1)
-        before = hidden[at.to(hidden.device)]
+        whole = len(at) == len(hidden)
+        before = hidden if whole else hidden[at.to(hidden.device)]
         path = at_strength(steerer.flow, self.strength).solve(steerer.field, before)
         if self.audit is not None:
             _keep(saved, _audited(barrier_of(self.audit.load()), seen + at, before, path.end))
-        return path.end if len(at) == len(hidden) else hidden.index_copy(0, at.to(hidden.device), path.end)
+        return path.end if whole else hidden.index_copy(0, at.to(hidden.device), path.end)
 
     def _require_next(self, seen: int, length: int) -> None:
         """Raise where the tokens of a pass cannot be the next ones.
@@ -134,15 +134,28 @@ class SteeringHook:
 
 
 def chosen_tokens(
-    steerer: Steerer, seen: int, length: int, prompt_length: int, begins_special: bool
-) -> Bool[Tensor, " tokens"]:
-    """Which of a request's tokens `seen` to `seen + length − 1` a steerer's position rule takes."""
+    positions: str, seen: int, length: int, prompt_length: int, begins_special: bool
+) -> Int[Tensor, " chosen"]:
+    """Which of a request's tokens `seen` to `seen + length − 1` a position rule takes, counted from `seen`."""
+    if length == 1 and seen >= prompt_length:  # all alike, and most passes bring one
+        return _behind_prompt(positions)
+    return _chosen(positions, seen, length, prompt_length, begins_special)
+
+
+@cache
+def _behind_prompt(positions: str) -> Int[Tensor, " chosen"]:
+    return _chosen(positions, seen=1, length=1, prompt_length=1, begins_special=False)
+
+
+def _chosen(
+    positions: str, seen: int, length: int, prompt_length: int, begins_special: bool
+) -> Int[Tensor, " chosen"]:
     # of what the tokens are, the rules that can be saved ask one thing: whether the first is special
     ids = torch.zeros(1, length, dtype=torch.int64)
     if seen == 0:
         ids[0, 0] = int(begins_special)
     told = Pass(1, length, seen, mask=None, position_ids=None, input_ids=ids, special_ids=(1,))
-    return position_rule(steerer.positions).mask(told, prompt_length)[0]
+    return position_rule(positions).mask(told, prompt_length)[0].nonzero().squeeze(1)
 
 
 def at_strength(flow: Flow, strength: float | str | None) -> Flow:
