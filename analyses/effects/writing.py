@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
+from analyses.effects.engine import draw
 from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
@@ -33,6 +34,8 @@ class Sampling(Protocol):
     def seed(self) -> int: ...
     @property
     def measures(self) -> tuple[str, ...]: ...
+    @property
+    def engine(self) -> str: ...
 
 
 class Steering(Protocol):
@@ -95,6 +98,7 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
         steering: None does not steer.
     """
     n = len(prompt.tokens)
+    drawn = draw(prompt, steering, sampling) if sampling.engine else None
     size = min(BATCH, max(1, LOGITS // int(prompt.model.cfg.d_vocab)))
     parts: list[Written] = []
     with torch.random.fork_rng():
@@ -103,7 +107,8 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
             rows = slice(start, min(start + size, n))
             batch = prompt if size >= n else prompt.rows(rows)
             hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
-            parts.append(_write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
+            untouched = -1 if steering is None else steering.untouched
+            parts.append(_write_batch(batch, hooks, untouched, sampling, None if drawn is None else drawn[rows]))
     texts = [text for part in parts for text in part.texts]
     continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
@@ -112,21 +117,29 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
 
 
 def _write_batch(
-    prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]], untouched: int, sampling: Sampling
+    prompt: ode.Prefix,
+    hooks: list[tuple[str, ode.hooks.HookFn]],
+    untouched: int,
+    sampling: Sampling,
+    known: Int[Tensor, "n tokens"] | None,
 ) -> Written:
-    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered."""
+    """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered.
+
+    Args:
+        known: the tokens, where an engine has drawn them; the distributions are then those at these tokens.
+    """
     model, n = prompt.model, len(prompt.tokens)
     ends = torch.tensor(stops(model)[0], device=prompt.tokens.device)
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
     last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
-    for _ in range(sampling.max_new_tokens):
+    for i in range(sampling.max_new_tokens if known is None else known.shape[1]):
         before: list[Tensor] = []
         watch = [(f"blocks.{untouched}.hook_out", lambda x, hook, found=before: found.append(x))]
         with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
         reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
-        found = sample_logits(logits, temperature=sampling.temperature)
+        found = sample_logits(logits, temperature=sampling.temperature) if known is None else known[:, i].clone()
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
         recorded.append(_statistics(logits, reference, found, indicators))

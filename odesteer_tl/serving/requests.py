@@ -105,8 +105,8 @@ def plan(
     """The steerers of every prompt.
 
     Raises:
-        ValueError: as many steerers or strengths as prompts were not given, a strength without one steerer to have it,
-            or a steerer that cannot run on the engine.
+        ValueError: as many steerers or strengths as prompts were not given, a strength without a steerer to have it
+            or with steerers of several units, or a steerer that cannot run on the engine.
     """
     checked: set[tuple[int, int]] = set()
     found: list[list[Member]] = []
@@ -114,10 +114,10 @@ def plan(
         zip(one_each("steerer", steerers, n), one_each("strength", strengths, n), strict=True)
     ):
         members = folder.members(steers)
-        if strength is not None and len(members) != 1:
+        if strength is not None and len({member.flow.unit for member, _ in members}) != 1:
             raise ValueError(
-                f"strength[{i}]={strength} belongs to one steerer, and prompt {i} has {len(members)}; give those "
-                "their strengths themselves, with steerer.at(flow)"
+                f"strength[{i}]={strength} is in the unit of a flow, and prompt {i} has "
+                f"{'steerers of several' if members else 'no steerer'}; give each its own, with steerer.at(flow)"
             )
         row: list[Member] = []
         for steerer, saved in members:

@@ -72,7 +72,7 @@ def generate_vllm(
         prompts: texts, or chats as in `odesteer_tl.generate`.
         sampling: `vllm.SamplingParams`; one for all, or one a prompt. Nothing is taken from the checkpoint's
             `generation_config` but its ends.
-        strength: in place of the steerer's, in the unit of its flow; one for all, or one a prompt (None for its own).
+        strength: in place of the steerer's (of all members of a composition), in the unit of its flow; one for all, or one a prompt (None for its own).
         audit: True has every steerer's own barrier read before and after each steered token; or a steerer (or its
             folder) whose barrier is read instead. A `strength` of 0 reads and changes nothing.
         prepend_bos: as in `odesteer_tl.generate`; where TransformerLens, which knows, is not installed, texts need it
@@ -90,6 +90,20 @@ def generate_vllm(
     settings = one_each("sampling", sampling, len(given.texts))
     reserve = max((int(each.max_tokens or 1) for each in settings), default=1)
     rows = tokens_of(engine, "prompts", given.texts, given.prepend_bos, reserve=reserve)  # pyright: ignore[reportArgumentType]
+    return continued_vllm(engine, rows, steerer, settings, strength=strength, audit=audit, completions_only=alone)
+
+
+def continued_vllm(
+    engine: Engine,
+    rows: Sequence[Int[Tensor, " _"]],
+    steerer: Steers | Sequence[Steers],
+    settings: Sequence[Any],
+    *,
+    strength: Any = None,
+    audit: Steerer | str | Path | bool = False,
+    completions_only: bool = True,
+) -> list[ServedText]:
+    """`generate_vllm` of prompts that are tokens already; `settings` are one a prompt."""
     special = set(special_ids(engine))  # pyright: ignore[reportArgumentType]
     with shared_folder() as folder:
         members = plan(engine, folder, steerer, strength, len(rows))
@@ -101,9 +115,9 @@ def generate_vllm(
         requests = [_params(i, each, settings[i], engine) for i, each in enumerate(hooks)]
         # steered keys and values are no other request's, not even of one with the same tokens
         asked = [{"prompt_token_ids": row.tolist(), "cache_salt": uuid4().hex} for row in rows]
-        outputs = llm.generate(asked, requests, use_tqdm=False)
+        outputs = engine.llm.generate(asked, requests, use_tqdm=False)
     return [
-        _served(engine, f"prompts[{i}]", row, each, output, params, alone)
+        _served(engine, f"prompts[{i}]", row, each, output, params, completions_only)
         for i, (row, each, output, params) in enumerate(zip(rows, hooks, outputs, requests, strict=True))
     ]
 
