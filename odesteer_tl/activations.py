@@ -295,9 +295,7 @@ def collect_activations(
         "special_tokens": special_tokens,
         "site": site,
     }
-    rows = tokens_of(
-        model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos, reserve=int(engine)
-    )
+    rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos, reserve=int(engine))
     file = None
     if cache is not None and not callable(reading) and negatives_under is None and not is_hooked(model):
         file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"

@@ -16,6 +16,8 @@ from odesteer_tl.plain import Model, PlainModel
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+#: `organism.PATH`, whose package needs more than the name of a model does
+EMBEDDED = (Path(__file__).parent / "organism" / "weights").resolve()
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
@@ -120,7 +122,5 @@ def resid_hook(model: Model, layer: int) -> str:
 
 def model_name(model: Model) -> str:
     """The hub's name, or a local directory's last part: its path means nothing on another machine."""
-    from odesteer_tl import organism  # whose judge needs pandas
-
     source = Path(str(model.cfg.model_name))
-    return "organism" if source.resolve() == organism.PATH.resolve() else source.name
+    return "organism" if source.resolve() == EMBEDDED else source.name

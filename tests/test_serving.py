@@ -132,7 +132,9 @@ def test_an_exception_inside_is_an_error_outside_and_nobody_elses(tmp_path):
     rows = ROWS[:TOKENS]
     found = in_passes(worker, [rows, rows], [CUTS[0], CUTS[0]])
     assert_steered(found[1], direct(steerer, rows, range(4, 9)), rows, range(4, 9))
-    with pytest.raises(NotSteered, match="request 0: steerer 0 failed inside the engine.*not a readable steerer") as told:
+    with pytest.raises(
+        NotSteered, match="request 0: steerer 0 failed inside the engine.*not a readable steerer"
+    ) as told:
         checked("request 0", [(broken, steerer)], worker.results(0), TOKENS)
     assert told.value.request == "request 0"
     # a zero activation, which has no direction, is met in the middle of a text

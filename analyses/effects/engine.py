@@ -77,4 +77,3 @@ def _engine(model: str, dtype: str) -> Engine:
     from vllm import LLM
 
     return Engine(LLM(model, dtype=dtype, enforce_eager=True))
-

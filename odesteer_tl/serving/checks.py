@@ -73,6 +73,9 @@ def checked(
         results: what came back, `hook_results` of the engine's output.
         n_tokens: tokens that the text took: all but the last, of which only the identity is known.
 
+    Returns:
+        Tokens steered and audit of every steerer, in their order.
+
     Raises:
         NotSteered: a hook was never called, raised, or saw or steered another number of tokens than it was to.
     """

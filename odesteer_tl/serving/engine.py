@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from odesteer_tl.identity import ModelIdentity
+from odesteer_tl.models import model_name
 from odesteer_tl.plain import prepends_bos, with_bos
 from odesteer_tl.sites import BLOCK_OUTPUT
 
@@ -118,7 +119,7 @@ class Engine:
     def identity(self) -> ModelIdentity:
         """Sizes, precision and checkpoint. The weights themselves, which an engine fuses and cuts up, are not read."""
         return ModelIdentity(
-            name=Path(self.cfg.model_name).name,
+            name=model_name(self),  # pyright: ignore[reportArgumentType]
             d_model=self.cfg.d_model,
             n_layers=self.cfg.n_layers,
             dtype=str(self._settings.model_config.dtype).removeprefix("torch."),

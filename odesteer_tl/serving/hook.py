@@ -101,9 +101,7 @@ class SteeringHook:
             saved[ERROR] = f"{type(error).__name__}: {error}"
             return None
 
-    def _steered(
-        self, saved: dict[str, Any], hidden: Float[Tensor, "tokens d"]
-    ) -> Float[Tensor, "tokens d"] | None:
+    def _steered(self, saved: dict[str, Any], hidden: Float[Tensor, "tokens d"]) -> Float[Tensor, "tokens d"] | None:
         seen = int(saved.get(SEEN, 0))
         self._require_next(seen, len(hidden))
         steerer = self.steerer.load()
@@ -147,9 +145,7 @@ def _behind_prompt(positions: str) -> Int[Tensor, " chosen"]:
     return _chosen(positions, seen=1, length=1, prompt_length=1, begins_special=False)
 
 
-def _chosen(
-    positions: str, seen: int, length: int, prompt_length: int, begins_special: bool
-) -> Int[Tensor, " chosen"]:
+def _chosen(positions: str, seen: int, length: int, prompt_length: int, begins_special: bool) -> Int[Tensor, " chosen"]:
     # of what the tokens are, the rules that can be saved ask one thing: whether the first is special
     ids = torch.zeros(1, length, dtype=torch.int64)
     if seen == 0:

@@ -75,6 +75,9 @@ def http_request(
         strength, audit: as in `generate_vllm`; the auditor is True or a folder.
         body: further fields of the request, such as `max_tokens` and `temperature`.
 
+    Returns:
+        What to post to `/v1/completions`, and the check of the answer.
+
     Raises:
         ValueError: the steerer cannot be read, or stands within a block, or a text comes without `prepend_bos`.
     """
@@ -92,7 +95,11 @@ def http_request(
     at_strength(own.flow, strength)
     hook = SteeringHook(saved, len(tokens), tokens[0] in tokenizer.all_special_ids, strength, auditor)
     block = own.layer if own.site == BLOCK_OUTPUT else own.layer - 1
-    sent = {"fn": {"cloudpickle": base64.b64encode(pickle.dumps(hook)).decode()}, "layer_indices": [block], "pre": False}
+    sent = {
+        "fn": {"cloudpickle": base64.b64encode(pickle.dumps(hook)).decode()},
+        "layer_indices": [block],
+        "pre": False,
+    }
     return HttpRequest(
         # steered keys and values are no other request's, not even of one with the same tokens
         {"model": model, "prompt": tokens, "cache_salt": uuid4().hex, "vllm_xargs": {"apply_hooks": json.dumps([sent])},

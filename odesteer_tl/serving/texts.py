@@ -79,6 +79,9 @@ def generate_vllm(
             said.
         completions_only: as in `odesteer_tl.generate`.
 
+    Returns:
+        One text a prompt, in order.
+
     Raises:
         ValueError: what can be known before anything is computed: the engine lacks the plugin or decodes
             speculatively, a steerer cannot run on it, a prompt does not fit.

@@ -1,7 +1,8 @@
 """The suite's contract once more, with hooks that travel as vllm-lens sends them."""
 
-import tests.serving_contract
 from vllm_lens import Hook
+
+import tests.serving_contract
 
 
 def by_plugin(hook):

@@ -54,9 +54,7 @@ def test_a_client_is_given_the_bridges_text_with_its_audit(server, reference, fo
     tokenizer = AutoTokenizer.from_pretrained(reference["model"])
     how = {"max_tokens": 32, "temperature": 0.0}
     for prompt, tokens in zip(reference["prompts"]["short"], reference["tokens"]["kernel 10"], strict=False):
-        request = http_request(
-            "smollm2", tokenizer, folder / "kernel-10", prompt, prepend_bos=True, audit=True, **how
-        )
+        request = http_request("smollm2", tokenizer, folder / "kernel-10", prompt, prepend_bos=True, audit=True, **how)
         text, steered, audit = request.text(post(server, request.body))
         assert text == tokenizer.decode(tokens, skip_special_tokens=True)
         assert steered == len(audit.position) >= len(tokens)

@@ -5,11 +5,10 @@ import importlib.util
 import pytest
 import torch
 from safetensors.torch import load_file
+from vllm import SamplingParams
 
 import odesteer_tl as ode
 from odesteer_tl.serving import NotSteered, generate_vllm
-
-from vllm import SamplingParams
 
 STEERERS = ("constant", "published", "kernel 1", "kernel 10", "certified", "optimal", "gated")
 BOS = True  # as TransformerLens has it for this architecture, and is not here to say
