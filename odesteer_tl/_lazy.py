@@ -29,9 +29,7 @@ def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable
         if not isinstance(node, ast.ImportFrom):
             continue
         if node.level != 1:
-            raise ValueError(
-                f"{package}: its stub imports from {node.module!r}; only names of the package may stand there"
-            )
+            raise ValueError(f"{package}: its stub imports from {node.module!r}; let it name the package's own alone")
         for alias in node.names:
             # a module of the package itself, or a name that a module holds
             modules[alias.asname or alias.name] = f"{package}.{node.module or alias.name}"

@@ -274,8 +274,8 @@ def collect_activations(
     engine = is_engine(model)
     if engine and (cache is not None or negatives_under is not None):
         raise ValueError(
-            "an engine's weights cannot be hashed for cache=, and it has no hooks for negatives_under=; save the result "
-            "with acts.save(path), or collect on a bridge"
+            "an engine's weights cannot be hashed for cache=, and it has no hooks for negatives_under=; save the "
+            "result with acts.save(path), or collect on a bridge"
         )
     model = Engine(model) if engine else hosted(model)
     batch_size = as_integer("batch_size", batch_size)

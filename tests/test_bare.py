@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load_file
 import odesteer_tl as ode
 from odesteer_tl.fields import FIELDS
-import odesteer_tl.hooks, odesteer_tl.positions, odesteer_tl.levels, odesteer_tl.serving.hook, odesteer_tl.serving.checks
+import odesteer_tl.hooks, odesteer_tl.positions, odesteer_tl.levels
+import odesteer_tl.serving.hook, odesteer_tl.serving.checks
 folder = sys.argv[1]
 given = load_file(f"{folder}/given.safetensors")
 for name in sys.argv[2:]:

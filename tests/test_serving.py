@@ -132,9 +132,7 @@ def test_an_exception_inside_is_an_error_outside_and_nobody_elses(tmp_path):
     rows = ROWS[:TOKENS]
     found = in_passes(worker, [rows, rows], [CUTS[0], CUTS[0]])
     assert_steered(found[1], direct(steerer, rows, range(4, 9)), rows, range(4, 9))
-    with pytest.raises(
-        NotSteered, match="request 0: steerer 0 failed inside the engine.*not a readable steerer"
-    ) as told:
+    with pytest.raises(NotSteered, match=r"request 0: steerer 0 failed inside .* not a readable steerer") as told:
         checked("request 0", [(broken, steerer)], worker.results(0), TOKENS)
     assert told.value.request == "request 0"
     # a zero activation, which has no direction, is met in the middle of a text
@@ -196,10 +194,13 @@ def test_a_pass_that_another_hook_spoils_is_noticed(tmp_path):
 def test_a_folder_without_a_steerer_is_refused_before_anything_is_sent(tmp_path):
     with pytest.raises(ValueError, match="every worker can read"):
         Saved.at(tmp_path)
-    with pytest.raises(ValueError, match="follows no barrier"):
-        constant = ode.Steerer(ode.ConstantField(torch.ones(D)), ode.Flow(T=1.0), layer=1)
-        where = saved(tmp_path, constant)
-        hook = SteeringHook(where, PROMPT, True, audit=where)
-        worker = Worker([[hook]])
-        in_passes(worker, [ROWS[:TOKENS]], [CUTS[0]])
-        raise ValueError(worker.results(0)["0"]["odesteer_error"])
+
+
+def test_an_auditor_without_a_barrier_is_an_error(tmp_path):
+    constant = ode.Steerer(ode.ConstantField(torch.ones(D)), ode.Flow(T=1.0), layer=1)
+    where = saved(tmp_path, constant)
+    hook = SteeringHook(where, PROMPT, True, audit=where)
+    worker = Worker([[hook]])
+    in_passes(worker, [ROWS[:TOKENS]], [CUTS[0]])
+    with pytest.raises(NotSteered, match="follows no barrier"):
+        checked("request 0", [(hook, constant)], worker.results(0), TOKENS)

@@ -141,8 +141,9 @@ def test_what_an_engine_cannot_do_is_refused(llm, steerers, monkeypatch):
     heads = ode.Steerer(steerers["constant"].field, ode.Flow(angle=0.1), layer=2, site="z")
     narrow = ode.Steerer(ode.ConstantField(torch.ones(7)), ode.Flow(angle=0.1), layer=2)
     late = ode.Steerer(steerers["constant"].field, ode.Flow(angle=0.1), layer=99)
-    other = ode.Steerer(steerers["constant"].field, ode.Flow(angle=0.1), 2, model=ode.ModelIdentity(
-        "other", llm.model.config.hidden_size, llm.model.config.num_hidden_layers, "bfloat16", False, "2:0"))  # fmt: skip
+    config = llm.model.config
+    named = ode.ModelIdentity("other", config.hidden_size, config.num_hidden_layers, "bfloat16", False, "2:0")
+    other = ode.Steerer(steerers["constant"].field, ode.Flow(angle=0.1), 2, model=named)
     for steerer, message in ((heads, "kernels never write out"), (narrow, "field has 7"), (late, "has blocks 0 to"),
                              (other, "dtype='bfloat16'"), ([kernel], "1 entries for 4 prompts")):  # fmt: skip
         with pytest.raises(ValueError, match=message):

@@ -13,7 +13,7 @@ from torch import Tensor
 from odesteer_tl._display import Displayed, of, spread
 from odesteer_tl.serving.hook import AUDIT, ERROR, SEEN, STEERED, SteeringHook, chosen_tokens
 
-#: tokens that an engine may compute behind the last one it returns: it schedules a pass before it sees that the text ended
+#: tokens that an engine may compute behind the last one it returns, scheduled before it saw that the text ended
 AHEAD = 1
 
 

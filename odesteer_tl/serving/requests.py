@@ -1,4 +1,4 @@
-"""Requests: which steerers steer which prompt at which strength, checked against the engine and saved for its workers."""
+"""Requests: which steerers steer which prompt at which strength, checked against the engine, saved for its workers."""
 
 from __future__ import annotations
 
@@ -193,6 +193,6 @@ def _plain(steerer: Steerer, strength: Any) -> float | str | None:
 
 def _warn_of_name(mine: ModelIdentity, found: ModelIdentity) -> None:
     warn(
-        f"llm: this steerer was made for {mine.name!r}, and {found.name!r} has its sizes and precision, but the weights "
-        "of an engine cannot be compared with a bridge's; if they are one model, `steerer.bound_to(llm)` says so"
+        f"llm: this steerer was made for {mine.name!r}, and {found.name!r} has its sizes and precision, but the "
+        "weights of an engine cannot be compared with a bridge's; if they are one model, `steerer.bound_to(llm)` says so"
     )

@@ -72,7 +72,8 @@ def generate_vllm(
         prompts: texts, or chats as in `odesteer_tl.generate`.
         sampling: `vllm.SamplingParams`; one for all, or one a prompt. Nothing is taken from the checkpoint's
             `generation_config` but its ends.
-        strength: in place of the steerer's (of all members of a composition), in the unit of its flow; one for all, or one a prompt (None for its own).
+        strength: in place of the steerer's (of all members of a composition), in the unit of its flow; one for all, or
+            one a prompt (None for its own).
         audit: True has every steerer's own barrier read before and after each steered token; or a steerer (or its
             folder) whose barrier is read instead. A `strength` of 0 reads and changes nothing.
         prepend_bos: as in `odesteer_tl.generate`; where TransformerLens, which knows, is not installed, texts need it

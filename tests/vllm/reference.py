@@ -17,7 +17,8 @@ from tests.vllm.contrast import PLACES, contrast
 
 LAYER = 12
 TEXTS = [
-    "The film was", "I have to say that the meal we had last night was", "Hotel", "Yesterday we went to the concert, and",
+    "The film was", "I have to say that the meal we had last night was", "Hotel",
+    "Yesterday we went to the concert, and",
     "My sister read the book in one evening and said that it was", "The weather", "In the garden there is a tree that",
     "Tell me about your day. It was", "The lesson was long, and when it ended the children", "Honestly, the service",
     "We arrived late at night, and the man at the desk", "After the game my father told us that he had never seen",
