@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -271,13 +271,13 @@ def collect_activations(
     Warns:
         UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
-    engine = is_engine(model)
-    if engine and (cache is not None or negatives_under is not None):
+    engine = Engine(model) if is_engine(model) else None
+    if engine is not None and (cache is not None or negatives_under is not None):
         raise ValueError(
             "an engine's weights cannot be hashed for cache=, and it has no hooks for negatives_under=; save the "
             "result with acts.save(path), or collect on a bridge"
         )
-    model = Engine(model) if engine else hosted(model)
+    model = hosted(model) if engine is None else cast("Model", engine)
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -285,7 +285,7 @@ def collect_activations(
     wanted, site = places(model, layers, site)
     prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     names = {layer: Place(layer, site).hook_name for layer in wanted}
-    identity = model.identity if isinstance(model, Engine) else ModelIdentity.of(model)
+    identity = ModelIdentity.of(model) if engine is None else engine.identity
     provenance = {
         "contrast": contrast.provenance,
         "digest": contrast.digest,
@@ -295,7 +295,9 @@ def collect_activations(
         "special_tokens": special_tokens,
         "site": site,
     }
-    rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos, reserve=int(engine))
+    rows = tokens_of(
+        model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos, reserve=int(engine is not None)
+    )
     file = None
     if cache is not None and not callable(reading) and negatives_under is None and not is_hooked(model):
         file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
@@ -304,13 +306,13 @@ def collect_activations(
 
     counted = tokens_read(model, contrast, rows, reading, special_tokens)
     heads = site_shape(model, site) if site == HEADS else None
-    kind = _EngineRun if engine else _Run
+    kind = _Run if engine is None else _EngineRun
     run = kind(model, rows, counted, names, pool_of(reading), NormMeter(model), heads)
     n = len(contrast.positive)
     parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
     if negatives_under is not None:
         parts = [(range(n), None), (range(n, len(rows)), negatives_under)]
-    with nullcontext() if engine else turn(model):
+    with turn(model) if engine is None else nullcontext():
         for texts, under in parts:
             run.forward(texts, batch_size, under)
     found: dict[int, LayerActivations] = {}

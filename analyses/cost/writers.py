@@ -29,7 +29,7 @@ def bridge(told: dict[str, Any]) -> Write:
     """TransformerLens's own generation, under `steerer.on`."""
     import odesteer_tl as ode
 
-    model = ode.load_model("smollm2")
+    model: Any = ode.load_model("smollm2")
     length = max(map(len, told["rows"]))
     how = {"max_new_tokens": told["new"], "do_sample": False, "verbose": False, "return_type": "tokens"}
 
@@ -83,14 +83,13 @@ def transformers(told: dict[str, Any]) -> Write:
     return write
 
 
-def vllm(told: dict[str, Any]) -> Write:
+def engine(told: dict[str, Any]) -> Write:
     """vLLM with the plugin vllm-lens."""
-    from vllm import LLM, SamplingParams
-
     from odesteer_tl.serving import generate_vllm
+    from odesteer_tl.serving.engine import vllm
 
-    llm = LLM(told["model"], dtype="float32", max_model_len=256, max_num_seqs=16, enforce_eager=True)
-    how = SamplingParams(temperature=0.0, max_tokens=told["new"])
+    llm = vllm().LLM(told["model"], dtype="float32", max_model_len=256, max_num_seqs=16, enforce_eager=True)
+    how = vllm().SamplingParams(temperature=0.0, max_tokens=told["new"])
 
     def write(steerer: Steerer | None) -> list[list[int]]:
         return [x.tokens.tolist() for x in generate_vllm(llm, steerer, told["prompts"], how, prepend_bos=True)]
@@ -98,7 +97,7 @@ def vllm(told: dict[str, Any]) -> Write:
     return write
 
 
-WRITERS = {"bridge": bridge, "odesteer_tl": odesteer_tl, "transformers": transformers, "vLLM": vllm}
+WRITERS = {"bridge": bridge, "odesteer_tl": odesteer_tl, "transformers": transformers, "vLLM": engine}
 
 
 def main(name: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import odesteer_tl as ode
 from odesteer_tl.generation import stops
-from odesteer_tl.serving.engine import Engine
+from odesteer_tl.serving.engine import Engine, vllm
 from odesteer_tl.serving.hook import at_strength
 from odesteer_tl.serving.texts import continued_vllm
 
@@ -64,16 +64,12 @@ def _one_for_all(
 
 
 def _params(sampling: Sampling, i: int) -> Any:
-    from vllm import SamplingParams
-
     # a seed makes an engine draw a request by itself, which takes longer; greedy texts have no need of it
     seed = None if sampling.temperature == 0 else (sampling.seed << 32) + i
-    return SamplingParams(temperature=sampling.temperature, max_tokens=sampling.max_new_tokens, seed=seed)
+    return vllm().SamplingParams(temperature=sampling.temperature, max_tokens=sampling.max_new_tokens, seed=seed)
 
 
 @lru_cache(maxsize=1)
 def _engine(model: str, dtype: str) -> Engine:
     """The engine of a study, which its process starts once."""
-    from vllm import LLM
-
-    return Engine(LLM(model, dtype=dtype, enforce_eager=True))
+    return Engine(vllm().LLM(model, dtype=dtype, enforce_eager=True))

@@ -9,7 +9,7 @@ from uuid import uuid4
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from odesteer_tl.serving.engine import Engine
+from odesteer_tl.serving.engine import Engine, vllm
 
 
 def captured(
@@ -24,10 +24,8 @@ def captured(
     Raises:
         RuntimeError: what came back is not one activation a token and block.
     """
-    from vllm import SamplingParams
-
     # one token is written, since an engine writes at least one; it is not read, and so not captured
-    how = [SamplingParams(max_tokens=1, temperature=0.0, extra_args={"output_residual_stream": list(blocks)},
+    how = [vllm().SamplingParams(max_tokens=1, temperature=0.0, extra_args={"output_residual_stream": list(blocks)},
                           skip_reading_prefix_cache=True) for _ in rows]  # fmt: skip
     asked = [{"prompt_token_ids": row.tolist(), "cache_salt": uuid4().hex} for row in rows]
     outputs = engine.llm.generate(asked, how, use_tqdm=False)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,16 @@ NAMES = ("_name_or_path", "name_or_path", "transformers_version", "dtype", "torc
 PIECES, PIECE = 64, 4096
 #: sites that the plugin has: a block's output, which is the next block's input
 SITES = (BLOCK_OUTPUT, "hook_resid_pre")
+
+
+def vllm() -> Any:
+    """The package vLLM, which nothing here asks for: an engine comes from its own environment."""
+    return import_module("vllm")
+
+
+def plugin() -> Any:
+    """The package vllm-lens, likewise."""
+    return import_module("vllm_lens")
 
 
 def is_engine(model: Any) -> bool:
@@ -165,8 +176,6 @@ def _weights(model: str) -> Iterator[Path]:
     """The files of weights of a folder, or of the hub's model in this machine's cache."""
     folder = Path(model)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
         with suppress(OSError, ValueError):  # an engine may have read it from elsewhere
-            folder = Path(snapshot_download(model, local_files_only=True))
+            folder = Path(import_module("huggingface_hub").snapshot_download(model, local_files_only=True))
     yield from sorted(x for x in folder.glob("*") if x.suffix in (".safetensors", ".bin", ".gguf"))

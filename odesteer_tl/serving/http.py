@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import torch
-from torch import Tensor
-
 from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.plain import with_bos
 from odesteer_tl.serving.checks import Audit, checked
-from odesteer_tl.serving.engine import SITES
+from odesteer_tl.serving.engine import SITES, plugin
 from odesteer_tl.serving.hook import Saved, SteeringHook, at_strength, barrier_of
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.steerer import Steerer
@@ -111,8 +108,5 @@ def http_request(
 def _decoded(value: Any) -> Any:
     """A number, a word or a tensor; anything else stays as it was sent, and nothing is unpickled."""
     if isinstance(value, Mapping) and value.get("__type__") == "tensor":
-        from vllm_lens import deserialize_tensor
-
-        found: Tensor = deserialize_tensor(value)
-        return found if found.dtype != torch.uint8 else found.bool()
+        return plugin().deserialize_tensor(value)
     return value

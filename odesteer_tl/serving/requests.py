@@ -194,5 +194,5 @@ def _plain(steerer: Steerer, strength: Any) -> float | str | None:
 def _warn_of_name(mine: ModelIdentity, found: ModelIdentity) -> None:
     warn(
         f"llm: this steerer was made for {mine.name!r}, and {found.name!r} has its sizes and precision, but the "
-        "weights of an engine cannot be compared with a bridge's; if they are one model, `steerer.bound_to(llm)` says so"
+        "weights of an engine cannot be compared with a bridge's; if they are one, `steerer.bound_to(llm)` says so"
     )

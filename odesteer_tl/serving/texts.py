@@ -16,7 +16,7 @@ from odesteer_tl._tokens import special_ids, tokens_of
 from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.serving.checks import Audit, checked
-from odesteer_tl.serving.engine import Engine
+from odesteer_tl.serving.engine import Engine, plugin
 from odesteer_tl.serving.hook import SteeringHook
 from odesteer_tl.serving.requests import Member, Steers, one_each, plan, require_audit, shared_folder
 from odesteer_tl.steerer import Steerer
@@ -128,8 +128,6 @@ def continued_vllm(
 
 def _params(i: int, hooks: Sequence[tuple[Member, SteeringHook]], sampling: Any, engine: Engine) -> Any:
     """A request's own sampling parameters, with its hooks."""
-    from vllm_lens import Hook
-
     if getattr(sampling, "n", 1) != 1:
         raise ValueError(
             f"sampling: n={sampling.n} texts of one request share what its hook counts; pass n=1 and repeat the prompt"
@@ -147,7 +145,7 @@ def _params(i: int, hooks: Sequence[tuple[Member, SteeringHook]], sampling: Any,
     # a prompt that is read from the cache of another is one that no hook sees
     params.skip_reading_prefix_cache = True
     if hooks:
-        extra["apply_hooks"] = [Hook(fn=hook, layer_indices=[member.block]) for member, hook in hooks]
+        extra["apply_hooks"] = [plugin().Hook(fn=hook, layer_indices=[member.block]) for member, hook in hooks]
     params.extra_args = extra
     return params
 
