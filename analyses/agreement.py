@@ -84,7 +84,7 @@ def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConf
         fields = {layer: field_of(label, acts[layer], config.seed) for layer in (1, 2, 3)}
         for angle in config.angles:
             # geodesic for all: the angle asked for is the angle turned
-            flow = ode.Flow(angle=angle, steps=10, method="geodesic")
+            flow = ode.Flow(angle=angle, steps=10, solver="geodesic")
             options = [ode.Steerer(field, flow, layer, model=acts.model) for layer, field in fields.items()]
             tried = [behaviour(model, validation, option, **settings)["success"].mean() for option in options]
             best = options[int(np.argmax(tried))]

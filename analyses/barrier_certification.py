@@ -69,7 +69,7 @@ class CertificationSettings:
         method = ode.METHODS[self.method]
         angle = 0.5 if self.angle is self.T is self.relative is None else self.angle
         return ode.Flow(angle=angle, T=self.T, relative=self.relative, steps=self.steps or method.steps,
-                        method=self.solver or method.solver)  # fmt: skip
+                        solver=self.solver or method.solver)  # fmt: skip
 
 
 @dataclass(frozen=True)

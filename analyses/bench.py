@@ -52,7 +52,7 @@ def calls() -> Iterator[Row]:
     ):
         sketch = ode.SketchBarrier().fit(*data)
         field = ode.BarrierField(sketch if ours is None else ours.fit(*data))
-        flow = ode.Flow(angle=0.5, steps=10, method="euler")
+        flow = ode.Flow(angle=0.5, steps=10, solver="euler")
         start = time.perf_counter()
         flow.solve(field, 20 * torch.randn(1, d, generator=torch.Generator().manual_seed(1)))
         seconds = time.perf_counter() - start
@@ -146,7 +146,7 @@ def model_runs() -> Iterator[Row]:
 def certificates() -> Iterator[Row]:
     """What certifying a path costs beside making it, and how many segments a second that is."""
     barrier = ode.SketchBarrier().fit(*classes(500, 768))
-    field, flow = ode.BarrierField(barrier), ode.Flow(angle=0.5, steps=10, method="euler")
+    field, flow = ode.BarrierField(barrier), ode.Flow(angle=0.5, steps=10, solver="euler")
     spectrum = barrier.quadratic.spectrum
     diagonal = ode.QuadraticBarrier(torch.diag(spectrum.eigenvalues), spectrum.linear, barrier.quadratic.c)
     for batch in (1, 16, 256):

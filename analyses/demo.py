@@ -48,7 +48,7 @@ def candidates(acts: ode.Activations, config: DemoConfig, method: str) -> list[o
     for layer in config.layers:
         field = chosen.fit_activations(acts[layer], config.seed)
         for angle in config.angles:
-            flow = ode.Flow(angle=angle, steps=chosen.steps, method=chosen.solver)
+            flow = ode.Flow(angle=angle, steps=chosen.steps, solver=chosen.solver)
             found.append(ode.Steerer(field, flow, layer, model=acts.model))
     return found
 
@@ -132,7 +132,7 @@ def paths_table(
         values = {"bound on any steering": ode.cap_bound(q, a, angle=angle).bound}
         for label, steerer in chosen.items():
             if steerer is not None and steerer.layer == layer:
-                flow = ode.Flow(angle=angle, steps=steerer.flow.steps, method=steerer.flow.method)
+                flow = ode.Flow(angle=angle, steps=steerer.flow.steps, solver=steerer.flow.solver)
                 values[label] = q.value(flow.solve(steerer.field, a.double()).end)
         for label, h in values.items():
             low, middle, high = torch.quantile(h, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)).tolist()

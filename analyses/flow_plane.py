@@ -159,7 +159,7 @@ def main(config: FlowPlaneConfig) -> None:
         ("certified", field, "certified", config.steps), ("one geodesic step", field, "geodesic", 1),
         ("CAA", caa, "geodesic", config.steps),
     ):  # fmt: skip
-        points = ode.Flow(angle=config.angle, steps=steps, method=method).solve(along, start[None], record=True).points
+        points = ode.Flow(angle=config.angle, steps=steps, solver=method).solve(along, start[None], record=True).points
         assert points is not None
         paths.append(path_table(barrier, plane, label, points[:, 0]))
     top = ode.ceiling(barrier.quadratic)

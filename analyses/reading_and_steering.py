@@ -104,7 +104,7 @@ def shares(states: AgreementStates, prompts: list[str]) -> Iterator[dict[str, An
 def steering(states: AgreementStates, prompts: list[str]) -> Iterator[dict[str, Any]]:
     """Success of every field at the angle on prompts, unsteered first; the share of texts judged sunny and seaside."""
     config = states.config
-    flow = ode.Flow(angle=config.angle, steps=10, method="geodesic")
+    flow = ode.Flow(angle=config.angle, steps=10, solver="geodesic")
     steerers: dict[str, ode.Steerer | None] = {"unsteered": None}
     steerers |= {name: ode.Steerer(field, flow, config.layer) for name, field in fields(states).items()}
     for name, steerer in tqdm(steerers.items(), desc="steering", leave=False):

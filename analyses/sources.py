@@ -29,7 +29,8 @@ CONCEPTS = ("valence", "agreement")
 def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
     """The contrast called `name`: "valence" or "agreement" of the organism, "stories", or a .csv, .json or .jsonl file.
 
-    A file has two columns, `positive` and `negative`, a pair a row.
+    A file has two columns, `positive` and `negative`, a pair a row; and, where both are completions of a `prompt`, that
+    one; and, where wordings come back, a `group`: pairs that share one are never torn apart.
 
     Raises:
         ValueError: an unknown name, no such file, broken JSON, or a row without one of the two, which is named.
@@ -38,7 +39,8 @@ def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
     if path.suffix in FILES:
         rows = read_rows(path, "contrast", ("positive", "negative"))
         source = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        return ode.ContrastSet.from_records(rows, positive="positive", negative="negative", provenance=source)
+        given = {name: name for name in ("prompt", "group") if name in rows[0]}
+        return ode.ContrastSet.from_records(rows, **given, provenance=source)
     if name == "stories":
         both = [(h.format(n=n), s.format(n=n)) for (h, s), n in product(zip(HAPPY, SAD, strict=True), NAMES)]
         return ode.ContrastSet.from_texts(*zip(*both, strict=True), provenance={"source": "stories"})

@@ -117,7 +117,7 @@ fig, ax = plt.subplots(figsize=(7, 4), subplot_kw={"projection": "mollweide"}, l
 ground = ax.contourf(longitude, latitude, toy.value(torch.tensor(ball)), levels=16, cmap="cividis")
 looks = {"flow (200 steps)": (200, "geodesic", "white", "-"), "one geodesic step": (1, "geodesic", "#ff6f5e", "--")}
 for name, (steps, method, color, pattern) in looks.items():
-    ends = ode.Flow(angle=ANGLE, steps=steps, method=method).solve(ode.BarrierField(toy), starts, record=True).points
+    ends = ode.Flow(angle=ANGLE, steps=steps, solver=method).solve(ode.BarrierField(toy), starts, record=True).points
     between = torch.linspace(0, 1, 40).double()[:, None, None]
     line = ends if steps > 1 else ends[0] + between * (ends[1] - ends[0])  # the segment, seen on the sphere
     for k in range(len(starts)):
@@ -201,7 +201,7 @@ fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.1), sharey=True, layout="constrai
 for ax, (name, h) in zip(axes, kinds.items(), strict=True):
     best = torch.stack([ode.cap_bound(h.quadratic, a, angle).value for angle in angles]) - h.value(a)
     for label, (steps, method, color, pattern) in ways.items():
-        ends = [ode.Flow(angle=x, steps=steps, method=method).solve(ode.BarrierField(h), a).end for x in angles]
+        ends = [ode.Flow(angle=x, steps=steps, solver=method).solve(ode.BarrierField(h), a).end for x in angles]
         share = (torch.stack([h.value(end) for end in ends]) - h.value(a)) / best
         low, middle, high = share.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
         ax.plot(angles, middle, pattern, color=color, lw=3 if steps == 1 else 1.5, label=label)
@@ -221,6 +221,6 @@ legend = axes[0].legend(frameon=False, fontsize="small", loc="lower left")
 # ## What to take home
 #
 # - Where κθ is small, one geodesic step *is* the flow. Where it is not, ten steps help, and the closed-form optimum
-#   (`Flow(method="optimal")`) is better still and needs no ODE.
+#   (`Flow(solver="optimal")`) is better still and needs no ODE.
 # - A gain in h is not yet a gain in behaviour: whether more h makes better texts is a question for the texts
 #   (`01_quickstart`) and for densities (`03_certify_and_oversteer`).

@@ -84,7 +84,7 @@ print(ode.certify.rate_bound(proof.refuted.any(0)))
 # a summit on the way: h falls somewhere on them. Note what a look at the end points alone would miss.
 
 # %%
-leap = ode.Flow(angle=6.0, steps=4, method="euler").solve(field, a, record=True)
+leap = ode.Flow(angle=6.0, steps=4, solver="euler").solve(field, a, record=True)
 row = int(ode.certify_path(barrier, leap.points).refuted.sum(0).argmax())
 ax = plot_path(barrier, leap, row=row)
 
@@ -99,7 +99,7 @@ print(f"{int(found.refuted.sum())} steps are refuted; on {int(missed.sum())} of 
 # steps, at the summit itself, are too short to decide.
 
 # %%
-careful = ode.Flow(angle=6.0, steps=20, method="certified").solve(field, a, record=True)
+careful = ode.Flow(angle=6.0, steps=20, solver="certified").solve(field, a, record=True)
 display(ode.certify_path(barrier, careful.points))
 
 # %% [markdown]
@@ -119,7 +119,7 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
 for name, (chosen, steps, method, color, pattern) in ways.items():
     shares, heights = [], []
     for angle in angles:
-        points = ode.Flow(angle=angle, steps=steps, method=method).solve(chosen, a, record=True).points
+        points = ode.Flow(angle=angle, steps=steps, solver=method).solve(chosen, a, record=True).points
         shares.append(ode.stats.share(ode.certify_path(barrier, points).refuted.any(0)))
         heights.append((barrier.value(points[-1]) / top).quantile(torch.tensor([0.1, 0.5, 0.9]).double()))
     low, middle, high = torch.stack(heights).T

@@ -198,7 +198,7 @@ ways = {"Euler, 10 steps (published)": ("euler", 10), "Euler, 1 step": ("euler",
         "optimal cap": ("optimal", 1)}  # fmt: skip
 h = field.barrier
 best = ode.cap_bound(h.quadratic, a, T / a.norm(dim=-1)).value - h.value(a)
-flows = {name: ode.Flow(T=T, steps=steps, method=method) for name, (method, steps) in ways.items()}
+flows = {name: ode.Flow(T=T, steps=steps, solver=method) for name, (method, steps) in ways.items()}
 rows = []
 for name, flow in flows.items():
     path = flow.solve(field, a)

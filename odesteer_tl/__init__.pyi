@@ -13,6 +13,7 @@ from . import generation as generation
 from . import hooks as hooks
 from . import indicators as indicators
 from . import interchange as interchange
+from . import jupyter as jupyter
 from . import methods as methods
 from . import models as models
 from . import organism as organism

@@ -155,10 +155,10 @@ def as_strength(name: str, value: SupportsFloat | ArrayLike) -> float | Tensor:
     return found if found.ndim or found.requires_grad else float(found)
 
 
-def warn(message: str) -> None:
-    """A `UserWarning` at the line of whoever called the package, whatever stands between."""
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning at the line of whoever called the package, whatever stands between."""
     level, frame = 1, inspect.currentframe()
     inside = ("odesteer_tl", "torch", "contextlib", "jaxtyping", "beartype")
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in inside:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -1,11 +1,17 @@
-"""How results show themselves: a few facts, as text in a terminal and as a table in Jupyter."""
+"""How objects show themselves: a few facts, as text in a terminal and a table in Jupyter; results also as a frame."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: characters of a value that are shown
 LONGEST = 160
@@ -14,7 +20,7 @@ LEFT = 'style="text-align: left"'
 
 
 class Displayed(ABC):
-    """A result whose `repr` and `_repr_html_` say what matters of it; tensors are named by shape, never printed.
+    """An object whose `repr` and `_repr_html_` say what matters of it; tensors are named by shape, never printed.
 
     A dataclass that wants this `repr` says `repr=False`.
     """
@@ -33,6 +39,32 @@ class Displayed(ABC):
         )
         caption = f"<caption {LEFT}><b>{escape(type(self).__name__)}</b></caption>"
         return f"<table>{caption}<tbody>{rows}</tbody></table>"
+
+
+class Result(Displayed):
+    """What a computation gave: it shows itself, and `frame` has all its numbers."""
+
+    @abstractmethod
+    def frame(self) -> pd.DataFrame:
+        """The numbers as a data frame, to be filtered, joined, plotted or written."""
+
+
+def rows(axes: Sequence[str], columns: dict[str, Tensor | None]) -> pd.DataFrame:
+    """One row for every entry of tensors of one shape, numbered along each axis, with a column for every tensor.
+
+    Args:
+        axes: names of the leading axes; all those left over are flattened into the last name.
+        columns: by name; None is left out.
+    """
+    import pandas as pd
+
+    kept = {name: x.detach().cpu() for name, x in columns.items() if x is not None}
+    shape = next(iter(kept.values())).shape
+    leading = shape[: len(axes) - 1]
+    size = (*leading, shape[len(leading) :].numel())
+    places = torch.cartesian_prod(*(torch.arange(n) for n in size)).reshape(-1, len(size)).T
+    numbered = {name: x.numpy() for name, x in zip(axes, places, strict=True)}
+    return pd.DataFrame({**numbered, **{name: x.reshape(-1).numpy() for name, x in kept.items()}})
 
 
 def of(part: int, whole: int) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from odesteer_tl._check import as_integer, require_finite
-from odesteer_tl._display import Displayed, spread
+from odesteer_tl._display import Result, spread
 from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
 from odesteer_tl._key import is_hooked, key_of
@@ -55,7 +55,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, repr=False)
-class LayerActivations(Displayed):
+class LayerActivations(Result):
     """One layer's activations, float32 on the CPU; rows follow the contrast's texts.
 
     Their width is [d_model] on the residual stream and [n_heads, d_head] at the site "attn.hook_z".
@@ -102,9 +102,21 @@ class LayerActivations(Displayed):
             "norm": spread(norms),
         }
 
+    def frame(self) -> pd.DataFrame:
+        """One row an activation: its class, its number within it, its group if known, its norm."""
+        sides = (("positive", self.positive, self.positive_groups), ("negative", self.negative, self.negative_groups))
+        return pd.concat(
+            [
+                pd.DataFrame({"class": side, "number": range(len(x)), "group": [None] * len(x) if g is None else g,
+                              "norm": x.flatten(1).norm(dim=-1).numpy()})
+                for side, x, g in sides
+            ],
+            ignore_index=True,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, repr=False)
-class Activations(Displayed, Mapping[int, LayerActivations]):
+class Activations(Result, Mapping[int, LayerActivations]):
     """Activations by layer: `acts[layer].positive`, with the model they came from and how they were taken.
 
     Attributes:
@@ -139,6 +151,10 @@ class Activations(Displayed, Mapping[int, LayerActivations]):
             "negative, each layer": first.negative,
             "position": self.provenance.get("position"),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a layer and activation, as each layer's own."""
+        return pd.concat([x.frame().assign(layer=layer) for layer, x in self.layers.items()], ignore_index=True)
 
     def __getitem__(self, layer: Layer) -> LayerActivations:
         """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, require_one_of, require_width
+from odesteer_tl._renamed import renamed
 from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
 from odesteer_tl.certify.written import hold_back
@@ -28,6 +29,7 @@ UNITS = ("angle", "T", "relative", "multiplier")
 EXTRAPOLATE_FROM = 100
 
 
+@renamed(method="solver")
 @dataclass(frozen=True)
 class Flow:
     """How far and how to integrate. Give the strength in exactly one of four units, or the `level` h is to reach.
@@ -47,7 +49,7 @@ class Flow:
             of a paper, of steering-vectors or of repeng, as it is. T is α · `field.length` for a `ConstantField`, and α
             for a field of its own speed, where 1 is the whole of the map.
         steps: N ≥ 1; by default 10, and 1 with `multiplier`.
-        method: by default "geodesic"; "euler" with `multiplier`, which then adds; "certified" with `level`.
+        solver: by default "geodesic"; "euler" with `multiplier`, which then adds; "certified" with `level`.
             "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
             orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
@@ -60,7 +62,7 @@ class Flow:
             ends at its best, and `Path.reached` says so.
 
     Raises:
-        ValueError: not exactly one strength, steps < 1, an unknown method, a strength that is not finite, or a
+        ValueError: not exactly one strength, steps < 1, an unknown solver, a strength that is not finite, or a
             negative one where going back is not defined (certified, optimal).
 
     Example:
@@ -76,15 +78,15 @@ class Flow:
     T: Strength | None = None
     relative: Strength | None = None
     steps: int = cast(int, None)
-    method: str = cast(str, None)
+    solver: str = cast(str, None)
     multiplier: Strength | None = None
     level: Strength | str | None = None
 
-    if TYPE_CHECKING:  # steps and method may be left to the unit; the attributes are what was chosen
+    if TYPE_CHECKING:  # steps and solver may be left to the unit; the attributes are what was chosen
 
         def __init__(
             self, angle: Strength | None = None, T: Strength | None = None, relative: Strength | None = None,
-            steps: int | None = None, method: str | None = None, multiplier: Strength | None = None,
+            steps: int | None = None, solver: str | None = None, multiplier: Strength | None = None,
             level: Strength | str | None = None,
         ) -> None: ...  # fmt: skip
 
@@ -95,12 +97,12 @@ class Flow:
                 f"strength given as {given or 'nothing'}; give exactly one of {', '.join(UNITS)}, or level and, if "
                 "it should go no further, angle"
             )
-        if self.method is None:  # pyright: ignore[reportUnnecessaryComparison]
+        if self.solver is None:  # pyright: ignore[reportUnnecessaryComparison]
             chosen = {"multiplier": "euler", "level": "certified"}.get(self.unit, "geodesic")
-            object.__setattr__(self, "method", chosen)
+            object.__setattr__(self, "solver", chosen)
         if self.steps is None:  # pyright: ignore[reportUnnecessaryComparison]
             object.__setattr__(self, "steps", 1 if self.unit == "multiplier" else 10)
-        require_one_of("method", self.method, INTEGRATORS)
+        require_one_of("solver", self.solver, INTEGRATORS)
         # Python's own numbers, so that what was given can be saved
         given = {
             name: x if name == "level" and isinstance(x, str) else as_strength(name, x) for name, x in given.items()
@@ -118,13 +120,13 @@ class Flow:
                     "smaller strength (an angle of 2π is a whole turn)"
                 )
         strength = self.angle if self.level is not None else self.strength
-        forward = INTEGRATORS[self.method].needs_quadratic and strength is not None
+        forward = INTEGRATORS[self.solver].needs_quadratic and strength is not None
         if forward and bool(torch.as_tensor(strength).lt(0).any()):
             raise ValueError(
-                f"{next(iter(given))}={strength} is negative, but method={self.method!r} has no inverse; use 'geodesic'"
+                f"{next(iter(given))}={strength} is negative, but solver={self.solver!r} has no inverse; use 'geodesic'"
             )
-        if self.level is not None and self.method != "certified":
-            raise ValueError(f"level={self.level} with method={self.method!r}: only 'certified' meets a level")
+        if self.level is not None and self.solver != "certified":
+            raise ValueError(f"level={self.level} with solver={self.solver!r}: only 'certified' meets a level")
 
     @property
     def unit(self) -> str:
@@ -188,19 +190,19 @@ class Flow:
             record: keep all N + 1 points.
 
         Raises:
-            ValueError: wrong width, or one in which nothing turns, a zero or non-finite activation, or a method the
+            ValueError: wrong width, or one in which nothing turns, a zero or non-finite activation, or a solver the
                 field does not allow; in the backward pass, a gradient asked of "certified" or "optimal", which have
                 none.
         """
-        if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.method].needs_quadratic:
+        if torch.is_grad_enabled() and a.requires_grad and INTEGRATORS[self.solver].needs_quadratic:
             path = self.solve(field, a.detach(), record)
-            return replace(path, end=NoGradient.apply(a, path.end, self.method))
+            return replace(path, end=NoGradient.apply(a, path.end, self.solver))
         require_width("a", a, field.d_model)
-        method = INTEGRATORS[self.method]
-        quadratic = field.quadratic if method.needs_quadratic and isinstance(field, BarrierField) else None
-        if method.needs_quadratic and quadratic is None:
-            raise ValueError(f"method={self.method!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
-        exact = a.dtype == torch.float64 or method.needs_quadratic
+        integrator = INTEGRATORS[self.solver]
+        quadratic = field.quadratic if integrator.needs_quadratic and isinstance(field, BarrierField) else None
+        if integrator.needs_quadratic and quadratic is None:
+            raise ValueError(f"solver={self.solver!r} needs a quadratic barrier (degree ≤ 2); use 'geodesic'")
+        exact = a.dtype == torch.float64 or integrator.needs_quadratic
         x = a.double() if exact else a.float()
         norms = row_norms(x).unsqueeze(-1)
         require_nonzero_rows("a", norms)
@@ -210,30 +212,30 @@ class Flow:
         if not bool(T.any()):
             points = x.expand(self.steps + 1, *x.shape).clone() if record else None
             still = torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device)
-            return Path(a.clone(), points, 0, still, still.clone() if self.method == "certified" else None)
-        if a.shape[-1] == 1 and (method.tangent or method.needs_quadratic or field.tangent):
+            return Path(a.clone(), points, 0, still, still.clone() if self.solver == "certified" else None)
+        if a.shape[-1] == 1 and (integrator.tangent or integrator.needs_quadratic or field.tangent):
             raise ValueError(
-                f"a has width 1, where a sphere is two points and method={self.method!r} has nowhere to turn; use "
-                "method='euler' with a field that is no barrier's, or activations of more dimensions"
+                f"a has width 1, where a sphere is two points and solver={self.solver!r} has nowhere to turn; use "
+                "solver='euler' with a field that is no barrier's, or activations of more dimensions"
             )
-        if self.method == "optimal":
+        if self.solver == "optimal":
             assert quadratic is not None
             end = optimal_point(quadratic, x, (T / norms).squeeze(-1))
             points = torch.stack([x, end]) if record else None
             return Path(end.to(a.dtype), points, 1, (end == x).all(-1))
         # a quadratic sees the direction alone: in a scale where no square of a tiny or a huge norm is lost
-        taken = exponents(x) if method.needs_quadratic else None
+        taken = exponents(x) if integrator.needs_quadratic else None
         y0 = x if taken is None else times_power(x, -taken)
         length = T if taken is None else times_power(T, -taken)
         chart = field.eigenchart(y0) if quadratic is not None and isinstance(field, BarrierField) else field.chart(y0)
-        velocity, step = self._at_pace(method, field, chart.field)
-        many = method.smooth and self.steps >= EXTRAPOLATE_FROM and not record and not chart.start.requires_grad
+        velocity, step = self._at_pace(integrator, field, chart.field)
+        many = integrator.smooth and self.steps >= EXTRAPOLATE_FROM and not record and not chart.start.requires_grad
         if many and isinstance(chart.field, DiagonalField | TransformField):
-            coordinates, evaluations = self._extrapolate(method, chart.field, chart, length)
+            coordinates, evaluations = self._extrapolate(integrator, chart.field, chart, length)
         else:
-            on_sphere = norms if method.project and field.tangent else None
+            on_sphere = norms if integrator.project and field.tangent else None
             coordinates = self._integrate(step, velocity, chart, length, on_sphere, record)
-            evaluations = method.evaluations * self.steps
+            evaluations = integrator.evaluations * self.steps
         end = coordinates[-1]
         still = (end == coordinates[-2]).all(-1)
         left = [chart.leave(y) for y in (coordinates[1:] if record else coordinates[-1:])]
@@ -243,7 +245,7 @@ class Flow:
             final = torch.where(T == 0, x, final)
             points = None if points is None else torch.where(T == 0, x, points)
             still = still | (T == 0).squeeze(-1)
-        if self.method != "certified":
+        if self.solver != "certified":
             return Path(final.to(a.dtype), points, evaluations, still)
         assert quadratic is not None
         written, held = hold_back(quadratic, a, final)
@@ -275,16 +277,16 @@ class Flow:
         return Path(written, points, len(path.points) - 1, path.stationary, held, path.reached & ~held)
 
     def _extrapolate(
-        self, method: Integrator, field: DiagonalField | TransformField, chart: Chart, T: Tensor
+        self, integrator: Integrator, field: DiagonalField | TransformField, chart: Chart, T: Tensor
     ) -> tuple[list[Tensor], int]:
         """Start and end of many steps, from few of them, in float64 coordinates."""
         exact = field.double()
 
         def step(y: Tensor, eta: Tensor) -> Tensor:
-            y_next = method.step(exact, y, eta)
+            y_next = integrator.step(exact, y, eta)
             return (
                 y_next * (y.norm(dim=-1, keepdim=True) / y_next.norm(dim=-1, keepdim=True))
-                if method.project
+                if integrator.project
                 else y_next
             )
 
@@ -292,17 +294,17 @@ class Flow:
         # ten roundings of the activations' own precision, and 1e-7 in float64
         tolerance = max(10 * torch.finfo(chart.start.dtype).eps, 1e-7)
         end, evaluations = extrapolated_end(step, start, T.double(), self.steps, tolerance)
-        if self.method != "euler":  # which alone leaves the sphere
+        if self.solver != "euler":  # which alone leaves the sphere
             end = end * (start.norm(dim=-1, keepdim=True) / end.norm(dim=-1, keepdim=True))
-        return [chart.start, end.to(chart.start.dtype)], method.evaluations * evaluations
+        return [chart.start, end.to(chart.start.dtype)], integrator.evaluations * evaluations
 
-    def _at_pace(self, method: Integrator, field: VectorField, velocity: Velocity) -> tuple[Velocity, Step]:
+    def _at_pace(self, integrator: Integrator, field: VectorField, velocity: Velocity) -> tuple[Velocity, Step]:
         """The velocity as the integrator wants it, and the integrator's step: unit speed, unless T is a time."""
         if field.unit_speed:
-            return (velocity if field.tangent or not method.tangent else projected(velocity)), method.step
+            return (velocity if field.tangent or not integrator.tangent else projected(velocity)), integrator.step
         if self.T is None and self.multiplier is None:
-            return (projected(velocity) if method.tangent else lambda y: unit(velocity(y), 0.0)), method.step
-        return (velocity if method.timed is None else tangent_part(velocity)), method.timed or method.step
+            return (projected(velocity) if integrator.tangent else lambda y: unit(velocity(y), 0.0)), integrator.step
+        return (velocity if integrator.timed is None else tangent_part(velocity)), integrator.timed or integrator.step
 
     def _integrate(
         self, step: Step, velocity: Velocity, chart: Chart, T: Tensor, norms: Tensor | None, record: bool
@@ -339,16 +341,16 @@ class NoGradient(torch.autograd.Function):
     """An end point that was chosen rather than computed: whoever asks for its gradient is told that there is none."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, end: Tensor, method: str) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, a: Tensor, end: Tensor, solver: str) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`end`, depending on `a`."""
-        ctx.method = method
+        ctx.solver = solver
         return end.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Refuse."""
         raise ValueError(
-            f"method={ctx.method!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
+            f"solver={ctx.solver!r} chooses where to stop, which has no gradient; use 'geodesic', or run it under "
             "torch.no_grad()"
         )
 

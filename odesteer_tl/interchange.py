@@ -131,11 +131,11 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
             f"field={type(field).__name__} of layer {steerer.layer} moves every activation differently and has no "
             "GGUF form; write a ConstantField, or keep it with steerer.save"
         )
-    integrator = INTEGRATORS[flow.method]
+    integrator = INTEGRATORS[flow.solver]
     if flow.angle is not None or integrator.tangent or integrator.needs_quadratic:
         raise ValueError(
             f"flow={flow} of layer {steerer.layer} depends on the activation, and a control vector is added to all "
-            "alike; use Flow(multiplier=…) or Flow(T=…, steps=1, method='euler')"
+            "alike; use Flow(multiplier=…) or Flow(T=…, steps=1, solver='euler')"
         )
     if steerer.layer == 0:
         raise ValueError("layer=0 has no place in a control vector: llama.cpp refuses direction.0; use a later one")

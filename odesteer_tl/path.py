@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of
+from odesteer_tl._display import Result, of, rows
+from odesteer_tl._scale import directions, row_norms
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
-class Path(Displayed):
+class Path(Result):
     """What a solve returns.
 
     Attributes:
@@ -44,3 +50,17 @@ class Path(Displayed):
             "h at the end as written": written,
             **({} if self.reached is None else {"reached the level": of(int(self.reached.sum()), total)}),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point and activation of a recorded path, else one an activation, at its end.
+
+        Columns: `step` (of a recorded path), `row` (the batch, flattened), `norm` in activation units, `angle` from the
+        start in radians (of a recorded path), and of the whole path `stationary`, `held_back` and `reached`.
+        """
+        flags = {"stationary": self.stationary, "held_back": self.held_back, "reached": self.reached}
+        if self.points is None:
+            return rows(["row"], {"norm": row_norms(self.end.double()), **flags})
+        u = directions(self.points.double())
+        angle = 2 * torch.atan2((u - u[:1]).norm(dim=-1), (u + u[:1]).norm(dim=-1))
+        along = {name: None if x is None else x.expand(angle.shape) for name, x in flags.items()}
+        return rows(["step", "row"], {"norm": row_norms(self.points.double()), "angle": angle, **along})

@@ -72,16 +72,17 @@ RULES: dict[str, PositionRule] = {
 }
 
 
-def position_rule(positions: str | PositionFn) -> PositionRule:
+def position_rule(positions: str | PositionFn, argument: str = "positions") -> PositionRule:
     """The rule of a name, or of a callable.
 
     Args:
         positions: a name in `RULES`, or `(positions, prompt lengths) → mask`, of tensors [batch, pos] and [batch, 1]
             (None where no prompt length was given): each row's own positions from 0 on, −1 for padding, which is never
             steered. A callable with a third argument is also given which tokens are special, [batch, pos].
+        argument: what the caller calls it, for the message.
     """
     if isinstance(positions, str):
-        require_one_of("positions", positions, RULES)
+        require_one_of(argument, positions, RULES)
         return RULES[positions]
     name, wants_special = getattr(positions, "__name__", "callable"), _arguments(positions) > 2
 

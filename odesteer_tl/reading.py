@@ -46,18 +46,21 @@ ALIASES = {"answer": "first"}
 COLUMN_A_TEXT = "a column a text"
 
 
-def position_of(position: Pool) -> str | int | PoolFn:
+def position_of(position: Pool, name: str = "position") -> str | int | PoolFn:
     """A position under its own name, or as a Python integer.
+
+    Args:
+        name: of the argument, for the message.
 
     Raises:
         ValueError: it is no position.
     """
     if isinstance(position, str):
-        require_one_of("position", position, [*POOLS, *COMPLETIONS, *ALIASES])
+        require_one_of(name, position, [*POOLS, *COMPLETIONS, *ALIASES])
         return ALIASES.get(position, position)
     if callable(position):
         return position
-    return as_integer("position", position)
+    return as_integer(name, position)
 
 
 def position_name(position: str | int | PoolFn) -> str | int:

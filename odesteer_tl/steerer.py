@@ -31,8 +31,8 @@ from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook,
 if TYPE_CHECKING:
     from odesteer_tl.plain import AnyModel
 
-#: format 1 knew one site only; until 2 "all" meant every token, the BOS too
-FORMAT, READABLE = 3, (1, 2, 3)
+#: format 1 knew one site only; until 2 "all" meant every token, the BOS too; until 3 a flow's solver was its method
+FORMAT, READABLE = 4, (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,9 +79,9 @@ class Steerer(Displayed):
 
     def _facts(self) -> dict[str, object]:
         return {
-            "field": getattr(self.field, "barrier", type(self.field).__name__),
+            "field": self.field,
             f"strength ({self.flow.unit})": self.flow.strength,
-            "steps": f"{self.flow.steps}, {self.flow.method}",
+            "steps": f"{self.flow.steps}, {self.flow.solver}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
             "model": "any" if self.model is None else self.model.name,
@@ -208,7 +208,7 @@ class Steerer(Displayed):
             require_one_of("field", content["field"], FIELDS)
             return cls(
                 field=FIELDS[content["field"]].load(content["settings"], load_file(file)),
-                flow=Flow(**content["flow"]),
+                flow=_flow(content["flow"], content["format"]),
                 layer=content["layer"],
                 positions=content["positions"] if content["format"] > 2 else _meant(content["positions"]),
                 model=None if content["model"] is None else ModelIdentity(**content["model"]),
@@ -231,3 +231,8 @@ def _versions(*names: str) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _flow(config: dict[str, Any], format: int) -> Flow:
+    """The flow of a file."""
+    return Flow(**config) if format > 3 else Flow(**{"solver" if k == "method" else k: x for k, x in config.items()})

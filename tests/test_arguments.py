@@ -83,7 +83,7 @@ def test_an_empty_batch_stays_one(method):
     x = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
     field = ode.BarrierField(ode.LinearBarrier().fit(x[:6], x[6:]))
     for shape in ((0, 4), (2, 0, 4)):
-        path = ode.Flow(angle=0.2, method=method).solve(field, torch.empty(shape), record=True)
+        path = ode.Flow(angle=0.2, solver=method).solve(field, torch.empty(shape), record=True)
         assert path.end.shape == shape
         assert path.points.shape[1:] == shape
 
@@ -93,6 +93,6 @@ def test_one_dimension_has_nowhere_to_turn(method):
     x = torch.linspace(1, 2, 6)[:, None]
     field = ode.BarrierField(ode.LinearBarrier().fit(x, -x))
     with pytest.raises(ValueError, match="a has width 1"):
-        ode.Flow(angle=0.2, method=method).solve(field, -x)
-    moved = ode.Flow(T=0.5, steps=1, method="euler").solve(ode.ConstantField(torch.ones(1)), -x).end
+        ode.Flow(angle=0.2, solver=method).solve(field, -x)
+    moved = ode.Flow(T=0.5, steps=1, solver="euler").solve(ode.ConstantField(torch.ones(1)), -x).end
     torch.testing.assert_close(moved, 0.5 - x)

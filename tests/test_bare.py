@@ -52,10 +52,10 @@ def saved(tmp_path_factory):
     sketch = ode.SketchBarrier(n_components=512, C=1.0).fit(positive, negative)
     steerers = {
         "constant": ode.Steerer(ode.ConstantField(shift), ode.Flow(angle=0.3), layer=1),
-        "published": ode.Steerer(ode.BarrierField(sketch), ode.Flow(angle=0.2, method="euler"), layer=1),
+        "published": ode.Steerer(ode.BarrierField(sketch), ode.Flow(angle=0.2, solver="euler"), layer=1),
         "kernel": ode.Steerer(ode.BarrierField(kernel), ode.Flow(angle=0.2), layer=1),
-        "certified": ode.Steerer(ode.BarrierField(kernel), ode.Flow(angle=0.2, method="certified"), layer=1),
-        "optimal": ode.Steerer(ode.BarrierField(kernel), ode.Flow(angle=0.2, method="optimal"), layer=1),
+        "certified": ode.Steerer(ode.BarrierField(kernel), ode.Flow(angle=0.2, solver="certified"), layer=1),
+        "optimal": ode.Steerer(ode.BarrierField(kernel), ode.Flow(angle=0.2, solver="optimal"), layer=1),
     }
     given = {"a": a}
     for name, steerer in steerers.items():

@@ -69,7 +69,7 @@ def test_bound_and_point_meet_on_structured_caps(part):
 def test_the_optimal_steer_is_the_maximum_and_keeps_the_norm(angle):
     for seed in range(40):
         q, a = structured(seed)
-        end = ode.Flow(angle=angle, method="optimal").solve(ode.BarrierField(q), a).end
+        end = ode.Flow(angle=angle, solver="optimal").solve(ode.BarrierField(q), a).end
         bound = ode.cap_bound(q, a, min(angle, math.pi)).bound
         assert (bound - q.value(end) <= 1e-8 * q.curvature_bound + 1e-300).all()
         torch.testing.assert_close(end.norm(dim=1), a.norm(dim=1), rtol=1e-12, atol=0)
@@ -80,7 +80,7 @@ def test_without_a_linear_part_half_a_turn_reaches_the_top_eigenvector():
     q = QuadraticBarrier(torch.diag(torch.tensor([1.0, 0.0, -1.0])), torch.zeros(3))
     a = 3 * torch.cat([torch.eye(3), -torch.eye(3)])[[1, 2, 4, 5]]
     for angle in (math.pi, 3.2, 10.0):
-        end = ode.Flow(angle=angle, method="optimal").solve(ode.BarrierField(q), a).end
+        end = ode.Flow(angle=angle, solver="optimal").solve(ode.BarrierField(q), a).end
         torch.testing.assert_close(end[:, 0].abs(), torch.full((4,), 3.0))
 
 

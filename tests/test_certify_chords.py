@@ -40,15 +40,15 @@ def test_no_certificate_and_no_refutation_on_a_chord_is_false(fourier, length):
 
 def test_the_flow_of_a_fourier_barrier_is_certified_and_its_reverse_refuted(fourier):
     a = activations(40, 16, norm=4.0)
-    up = ode.Flow(T=0.5, steps=10, method="euler").solve(ode.BarrierField(fourier), a, record=True).points
-    down = ode.Flow(T=-0.5, steps=10, method="euler").solve(ode.BarrierField(fourier), a, record=True).points
+    up = ode.Flow(T=0.5, steps=10, solver="euler").solve(ode.BarrierField(fourier), a, record=True).points
+    down = ode.Flow(T=-0.5, steps=10, solver="euler").solve(ode.BarrierField(fourier), a, record=True).points
     assert ode.certify_path(fourier, up).certified.float().mean() > 0.95
     assert ode.certify_path(fourier, down).refuted.float().mean() > 0.95
 
 
 def test_slack_is_a_length_h_goes_on_rising_for(fourier):
     a = activations(200, 16, norm=4.0)
-    step = ode.Flow(T=0.05, steps=1, method="euler").solve(ode.BarrierField(fourier), a, record=True).points
+    step = ode.Flow(T=0.05, steps=1, solver="euler").solve(ode.BarrierField(fourier), a, record=True).points
     found = ode.certify_path(fourier, step)
     rows = found.certified[0]
     v = (step[1] - step[0]) / 0.05

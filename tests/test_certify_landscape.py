@@ -47,7 +47,7 @@ def test_gradient_flow_ends_in_a_maximum_that_was_found():
     q = random_quadratic(6, 6, curvature=10.0)
     found = landscape(q)
     assert found.maxima == 2
-    ends = ode.Flow(angle=40.0, steps=600, method="certified").solve(ode.BarrierField(q), activations(40, 6)).end
+    ends = ode.Flow(angle=40.0, steps=600, solver="certified").solve(ode.BarrierField(q), activations(40, 6)).end
     tops = found.points[found.ascending == 0]
     nearest = (ends / ends.norm(dim=-1, keepdim=True) @ tops.mT).amax(1)
     assert (nearest > 1 - 1e-6).all()

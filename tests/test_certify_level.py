@@ -48,8 +48,8 @@ def test_the_certified_flow_never_leaves_its_level_set_and_a_long_euler_step_doe
     q = random_quadratic(12, 4, curvature=4.0)
     a = activations(200, 12)
     field = ode.BarrierField(q)
-    certified = ode.Flow(angle=5.0, steps=20, method="certified").solve(field, a, record=True).points
-    euler = ode.Flow(angle=5.0, steps=20, method="euler").solve(field, a, record=True).points
+    certified = ode.Flow(angle=5.0, steps=20, solver="certified").solve(field, a, record=True).points
+    euler = ode.Flow(angle=5.0, steps=20, solver="euler").solve(field, a, record=True).points
     kept = certify_level(q, certified)
     assert not kept.refuted.any()
     assert not ode.certify_path(q, certified).refuted.any()
@@ -62,7 +62,7 @@ def test_the_certified_flow_never_leaves_its_level_set_and_a_long_euler_step_doe
 def test_the_certified_flow_is_never_refuted_not_even_where_it_comes_to_rest(seed):
     q = random_quadratic(96, seed, curvature=0.1 * 2**seed)
     a = activations(100, 96, seed)
-    points = ode.Flow(angle=12.0, steps=30, method="certified").solve(ode.BarrierField(q), a, record=True).points
+    points = ode.Flow(angle=12.0, steps=30, solver="certified").solve(ode.BarrierField(q), a, record=True).points
     assert not ode.certify_path(q, points).refuted.any()
     assert not certify_level(q, points).refuted.any()
     # and it has come to rest: the last steps turn by less than 1e-6 rad
@@ -73,8 +73,8 @@ def test_curvature_predicts_what_one_geodesic_step_loses():
     """MATHEMATICS: h_flow − h_one-step → κ²Gθ³/3."""
     q, a = random_quadratic(20, 1, curvature=1.0), activations(50, 20)
     field, theta = ode.BarrierField(q), 0.02
-    flow = ode.Flow(angle=theta, steps=400, method="rk4").solve(field, a, record=True).end
-    one = ode.Flow(angle=theta, steps=1, method="geodesic").solve(field, a).end
+    flow = ode.Flow(angle=theta, steps=400, solver="rk4").solve(field, a, record=True).end
+    one = ode.Flow(angle=theta, steps=1, solver="geodesic").solve(field, a).end
     G = (q.gradient(a) * 8).norm(dim=-1)
     predicted = geodesic_curvature(q, a) ** 2 * G * theta**3 / 3
     ratio = (q.value(flow) - q.value(one)) / predicted

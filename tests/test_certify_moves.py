@@ -91,7 +91,7 @@ def test_values_levels_and_caps_do_not_depend_on_the_size_of_a_point():
         torch.testing.assert_close(q.value(size * a), q.value(a))
         torch.testing.assert_close(ode.cap_bound(q, size * a, 0.4).bound, ode.cap_bound(q, a, 0.4).bound)
         torch.testing.assert_close(ode.certify.geodesic_curvature(q, size * a), ode.certify.geodesic_curvature(q, a))
-        path = ode.Flow(angle=0.3, method="certified").solve(ode.BarrierField(q), size * a, record=True)
+        path = ode.Flow(angle=0.3, solver="certified").solve(ode.BarrierField(q), size * a, record=True)
         assert not ode.certify_path(q, path).refuted.any()
         torch.testing.assert_close((path.end / size).norm(dim=-1), a.norm(dim=-1))
         found = certify_level(q, path)

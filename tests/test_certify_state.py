@@ -54,7 +54,7 @@ def test_a_field_follows_its_barrier_when_that_is_fitted_again(make):
     torch.testing.assert_close(field(a), fresh(a))
     assert (after - before).norm(dim=-1).min() > 0.1
     same_as_new(field.quadratic, fresh.quadratic)
-    certified = ode.Flow(angle=0.5, method="certified").solve(field, a, record=True)
+    certified = ode.Flow(angle=0.5, solver="certified").solve(field, a, record=True)
     assert not ode.certify_path(barrier, certified).refuted.any()
 
 

@@ -32,7 +32,7 @@ def test_nothing_claimed_of_a_written_end_is_false(dtype, angle, place):
     a = starts(q, 25, dtype, place)
     field = ode.BarrierField(q)
     for method in ("geodesic", "optimal", "certified"):
-        end = ode.Flow(angle=angle, method=method, steps=3).solve(field, a).end
+        end = ode.Flow(angle=angle, solver=method, steps=3).solve(field, a).end
         assert end.dtype == dtype
         found, truth = ode.certify_written(q, a, end), signs(q, a, end)
         assert not (found.proved & (truth < 0)).any()
@@ -48,7 +48,7 @@ def test_nothing_claimed_of_a_written_end_is_false(dtype, angle, place):
 def test_the_certified_flow_never_writes_a_lower_point(dtype, angle, place):
     q = random_quadratic(24, 3, curvature=2.0)
     a = starts(q, 25, dtype, place)
-    path = ode.Flow(angle=angle, method="certified", steps=3).solve(ode.BarrierField(q), a, record=True)
+    path = ode.Flow(angle=angle, solver="certified", steps=3).solve(ode.BarrierField(q), a, record=True)
     assert (signs(q, a, path.end) >= 0).all()
     assert ode.certify_written(q, a, path.end).proved.all()
     assert torch.equal(path.end[~path.held_back], path.points[-1].to(dtype)[~path.held_back])
@@ -61,7 +61,7 @@ def test_the_rounded_end_of_the_flow_does_fall_in_bfloat16():
     """Why the certified flow looks at what is written: at a maximum, rounding alone lowers h."""
     q = random_quadratic(24, 3, curvature=2.0)
     a = starts(q, 25, torch.bfloat16, "at the maximum")
-    path = ode.Flow(angle=0.001, method="certified", steps=3).solve(ode.BarrierField(q), a, record=True)
+    path = ode.Flow(angle=0.001, solver="certified", steps=3).solve(ode.BarrierField(q), a, record=True)
     rounded = path.points[-1].to(torch.bfloat16)
     assert ode.certify_path(q, torch.stack([path.points[-2], rounded.double()])).refuted.any()
     assert "proved no lower" in str(path)
@@ -72,12 +72,12 @@ def test_the_rounded_end_of_the_flow_does_fall_in_bfloat16():
 def test_rows_that_may_not_move_and_no_strength_at_all_are_proved():
     q, a = random_quadratic(6, 0), activations(4, 6).bfloat16()
     strengths = torch.tensor([0.0, 0.2, 0.0, 0.4])
-    path = ode.Flow(angle=strengths, method="certified").solve(ode.BarrierField(q), a)
+    path = ode.Flow(angle=strengths, solver="certified").solve(ode.BarrierField(q), a)
     assert torch.equal(path.end[strengths == 0], a[strengths == 0])
     assert not path.held_back[strengths == 0].any()
-    none = ode.Flow(angle=0.0, method="certified").solve(ode.BarrierField(q), a)
+    none = ode.Flow(angle=0.0, solver="certified").solve(ode.BarrierField(q), a)
     assert not none.held_back.any()
-    shaped = ode.Flow(angle=0.2, method="certified").solve(ode.BarrierField(q), a.reshape(2, 2, 6))
+    shaped = ode.Flow(angle=0.2, solver="certified").solve(ode.BarrierField(q), a.reshape(2, 2, 6))
     assert shaped.held_back.shape == (2, 2)
 
 

@@ -69,7 +69,7 @@ def every_own_speed_field():
 def test_one_euler_step_of_time_s_goes_the_share_s_to_the_map(share):
     field, a = affine(), activations(5, D)
     expected = a + share * (a @ field.tensors["weight"].mT + field.tensors["bias"] - a)
-    torch.testing.assert_close(solve(field, a, T=share, steps=1, method="euler").end, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(solve(field, a, T=share, steps=1, solver="euler").end, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_following_an_affine_map_in_time_is_the_matrix_exponential():
@@ -78,14 +78,14 @@ def test_following_an_affine_map_in_time_is_the_matrix_exponential():
     M[:D, :D] = field.tensors["weight"] - torch.eye(D)
     M[:D, D] = field.tensors["bias"]
     exact = torch.cat([a, torch.ones(5, 1)], dim=1) @ torch.from_numpy(expm(0.7 * M.numpy())).mT
-    end = solve(field, a, T=0.7, steps=200, method="rk4").end
+    end = solve(field, a, T=0.7, steps=200, solver="rk4").end
     torch.testing.assert_close(end, exact[:, :D], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("time", [0.4, 1.0])
 def test_one_geodesic_step_of_a_rotation_is_slerp(time):
     target, a = torch.randn(D, generator=torch.Generator().manual_seed(0), dtype=torch.float64), activations(6, D)
-    end = solve(RotationField(target, None), a, T=time, steps=1, method="geodesic").end
+    end = solve(RotationField(target, None), a, T=time, steps=1, solver="geodesic").end
     v = (target / target.norm()).numpy()
     for start, stop in zip(a, end, strict=True):
         expected = geometric_slerp((start / start.norm()).numpy(), v, [time])[0]
@@ -99,7 +99,7 @@ def test_observed_order_in_time(method, order):
     angle = lambda x: torch.acos(x[:, 0] / x.norm(dim=-1))  # noqa: E731
     exact = angle(a) * math.exp(-0.8)
     errors = [
-        float((angle(solve(RotationField(target, None), a, T=0.8, steps=n, method=method).end) - exact).abs().max())
+        float((angle(solve(RotationField(target, None), a, T=0.8, steps=n, solver=method).end) - exact).abs().max())
         for n in (8, 16)
     ]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
@@ -107,9 +107,9 @@ def test_observed_order_in_time(method, order):
 
 def test_the_timed_midpoint_has_order_two_on_a_curved_field():
     field, a = GradientField(random_quadratic(D, 0, curvature=3.0)), activations(5, D, norm=1.0)
-    fine = solve(field, a, T=0.5, steps=400, method="rk4").end
+    fine = solve(field, a, T=0.5, steps=400, solver="rk4").end
     errors = [
-        float((solve(field, a, T=0.5, steps=n, method="geodesic_midpoint").end - fine).norm(dim=-1).max())
+        float((solve(field, a, T=0.5, steps=n, solver="geodesic_midpoint").end - fine).norm(dim=-1).max())
         for n in (8, 16)
     ]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.35)
@@ -118,15 +118,15 @@ def test_the_timed_midpoint_has_order_two_on_a_curved_field():
 @pytest.mark.parametrize("name", sorted(every_own_speed_field()))
 def test_an_angle_is_a_length_at_unit_speed(name):
     field, a = every_own_speed_field()[name], activations(20, D)
-    moved = (solve(field, a, angle=0.2, steps=1, method="euler").end - a).norm(dim=-1) / a.norm(dim=-1)
+    moved = (solve(field, a, angle=0.2, steps=1, solver="euler").end - a).norm(dim=-1) / a.norm(dim=-1)
     rests = moved == 0
     torch.testing.assert_close(moved[~rests], torch.full_like(moved[~rests], 0.2), rtol=1e-12, atol=0)
     assert (~rests).any()
-    by_relative = solve(field, a, relative=0.2, steps=1, method="euler").end if field.median_norm else None
+    by_relative = solve(field, a, relative=0.2, steps=1, solver="euler").end if field.median_norm else None
     if by_relative is not None:
         step = (by_relative - a).norm(dim=-1)[~rests]
         torch.testing.assert_close(step, torch.full_like(step, 0.2 * field.median_norm), rtol=1e-12, atol=0)
-    turned = solve(field, a, angle=0.2, steps=1, method="geodesic").end
+    turned = solve(field, a, angle=0.2, steps=1, solver="geodesic").end
     cosine = torch.cosine_similarity(turned, a, dim=-1)
     torch.testing.assert_close(cosine[~rests], torch.full_like(cosine[~rests], math.cos(0.2)), rtol=1e-12, atol=0)
 
@@ -141,7 +141,7 @@ def test_time_and_length_agree_where_one_step_has_the_same_size(name, method):
         v = v - (v * a).sum(-1, keepdim=True) * a / a.square().sum(-1, keepdim=True)
     speed = v.norm(dim=-1)
     dt = 1e-5
-    end = solve(field, a, T=dt, steps=1, method=method).end
+    end = solve(field, a, T=dt, steps=1, solver=method).end
     torch.testing.assert_close((end - a).norm(dim=-1), dt * speed, rtol=1e-3, atol=1e-9)
     assert torch.equal(end[speed == 0], a[speed == 0])
 
@@ -149,7 +149,7 @@ def test_time_and_length_agree_where_one_step_has_the_same_size(name, method):
 def test_gradient_fields_and_barrier_fields_are_one_at_an_angle():
     q, a = random_quadratic(D, 4), activations(5, D)
     for method in STEPPED:
-        plain, unit = (solve(f(q), a, angle=0.5, method=method).end for f in (GradientField, ode.BarrierField))
+        plain, unit = (solve(f(q), a, angle=0.5, solver=method).end for f in (GradientField, ode.BarrierField))
         torch.testing.assert_close(plain, unit, rtol=1e-11, atol=1e-11)
 
 
@@ -160,7 +160,7 @@ def test_a_gate_that_never_opens_is_bitwise_identity(method, strength, dtype):
     a = activations(9, D).to(dtype)
     for inner in (affine(), ode.BarrierField(random_quadratic(D, 0)), ode.ConstantField(torch.ones(D))):
         closed = GatedField(inner, torch.ones(D), threshold=1.5)
-        path = solve(closed, a, **strength, method=method)
+        path = solve(closed, a, **strength, solver=method)
         assert torch.equal(path.end, a)
         assert path.stationary.all()
 
@@ -203,10 +203,10 @@ def test_the_controlled_barrier_closes_its_gap_exponentially_and_stops():
     q, a = random_quadratic(D, 0), activations(8, D)
     level = float(q.value(a).max())
     start = q.value(a)
-    end = q.value(solve(ControlField(q, level, 2.0), a, T=0.6, steps=100, method="rk4").end)
+    end = q.value(solve(ControlField(q, level, 2.0), a, T=0.6, steps=100, solver="rk4").end)
     torch.testing.assert_close(level - end, (level - start) * math.exp(-1.2), rtol=1e-6, atol=1e-9)
     above = start >= level - 0.05
-    moved = solve(ControlField(q, level - 0.05, 2.0), a, T=5.0, steps=50, method="geodesic").end
+    moved = solve(ControlField(q, level - 0.05, 2.0), a, T=5.0, steps=50, solver="geodesic").end
     assert torch.equal(moved[above], a[above])
     assert above.any()
     torch.testing.assert_close(q.value(moved[~above]), torch.full_like(start[~above], level - 0.05), rtol=0, atol=1e-3)
@@ -254,7 +254,7 @@ def test_shifting_latents_moves_only_along_their_decoder_rows(k):
         (lambda: GatedField(affine(), torch.ones(D + 1), 0.0), "condition has shape"),
         (lambda: ControlField(random_quadratic(3, 0), 0.0, rate=0.0), "rate=0"),
         (lambda: ode.Flow(T=1.0).solve(affine(), torch.ones(2, D + 1)), "d_model=12"),
-        (lambda: ode.Flow(angle=1.0, method="optimal").solve(GradientField(random_quadratic(D, 0)), torch.ones(D)),
+        (lambda: ode.Flow(angle=1.0, solver="optimal").solve(GradientField(random_quadratic(D, 0)), torch.ones(D)),
          "quadratic"),
         (lambda: ode.Flow(relative=1.0).solve(RotationField(torch.ones(3), None), torch.ones(2, 3)), "relative"),
     ],

@@ -32,7 +32,7 @@ def solve(q, a, **flow):
 
 
 def error_at(q, a, truth, method, steps):
-    end = solve(q, a, angle=0.8, steps=steps, method=method).end
+    end = solve(q, a, angle=0.8, steps=steps, solver=method).end
     u = end / end.norm(dim=-1, keepdim=True)
     return float((u - truth).norm(dim=-1).max())
 
@@ -42,7 +42,7 @@ def error_at(q, a, truth, method, steps):
 )
 def test_observed_order(method, order):
     q, a = random_quadratic(D, 0, curvature=1.0), activations(5, D)
-    fine = solve(q, a, angle=0.8, steps=4000, method="rk4").end
+    fine = solve(q, a, angle=0.8, steps=4000, solver="rk4").end
     truth = fine / fine.norm(dim=-1, keepdim=True)
     errors = [error_at(q, a, truth, method, steps) for steps in (8, 16)]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
@@ -51,7 +51,7 @@ def test_observed_order(method, order):
 @pytest.mark.parametrize("steps", [1, 10, 1000])
 def test_euler_leaves_the_sphere_by_the_law(steps):
     q, a, T = random_quadratic(D, 1), activations(6, D, norm=5.0), 2.0
-    path = solve(q, a, T=T, steps=steps, method="euler")
+    path = solve(q, a, T=T, steps=steps, solver="euler")
     torch.testing.assert_close(path.end.square().sum(-1), a.square().sum(-1) + T**2 / steps, rtol=4e-14, atol=0)
     # the k-th step turns by arctan(η/R_k) with R_k² = R² + kη²
     eta = T / steps
@@ -63,7 +63,7 @@ def test_euler_leaves_the_sphere_by_the_law(steps):
 
 @pytest.mark.parametrize("method", ["midpoint", "rk4", "geodesic", "geodesic_midpoint", "certified", "optimal"])
 def test_other_methods_stay_on_the_sphere(method):
-    path = solve(random_quadratic(D, 1), activations(6, D, norm=5.0), angle=0.7, method=method)
+    path = solve(random_quadratic(D, 1), activations(6, D, norm=5.0), angle=0.7, solver=method)
     torch.testing.assert_close(
         path.points.norm(dim=-1), torch.full((len(path.points), 6), 5.0).double(), rtol=2e-15, atol=0
     )
@@ -73,7 +73,7 @@ def test_other_methods_stay_on_the_sphere(method):
 def test_one_geodesic_step_is_exact_for_a_linear_barrier(angle):
     q = ode.QuadraticBarrier(A=torch.zeros(D, D), b=torch.arange(1.0, D + 1), c=0.0)
     a = -activations(4, D).abs()  # away from b, so that 2 rad do not pass it
-    one, many = (solve(q, a, angle=angle, steps=n, method="geodesic").end for n in (1, 500))
+    one, many = (solve(q, a, angle=angle, steps=n, solver="geodesic").end for n in (1, 500))
     b = q.b / q.b.norm()
     u = a / a.norm(dim=-1, keepdim=True)
     v = b - (u @ b)[:, None] * u
@@ -85,7 +85,7 @@ def test_one_geodesic_step_is_exact_for_a_linear_barrier(angle):
 def test_without_a_linear_part_the_flow_is_ojas():
     q = random_quadratic(D, 3, slope=0.0)
     a = activations(1, D)
-    path = solve(q, a, angle=0.6, steps=400, method="rk4")
+    path = solve(q, a, angle=0.6, steps=400, solver="rk4")
     # Oja's flow at the same arc length: find τ by bisection on the angle-length integral
     A = q.A.numpy()
 
@@ -108,7 +108,7 @@ def test_without_a_linear_part_the_flow_is_ojas():
 def test_many_steps_end_where_the_loop_ends(method, curvature, angle):
     """Also where the flow reaches the maximum and steps chatter (the last case)."""
     q, a = random_quadratic(D, 7, curvature=curvature), activations(6, D)
-    flow = ode.Flow(angle=angle, steps=1000, method=method)
+    flow = ode.Flow(angle=angle, steps=1000, solver=method)
     field = ode.BarrierField(q)
     loop, few = flow.solve(field, a, record=True), flow.solve(field, a)
     if angle > 10:  # chatter amplifies rounding: only its size can be compared
@@ -126,7 +126,7 @@ def test_classical_steps_are_torchdiffeqs_on_a_plain_field(method):
             return torch.stack([a[..., 1], -a[..., 0] + a[..., 2] ** 2, -a[..., 2]], dim=-1)
 
     a = activations(4, 3, norm=1.0)
-    ours = ode.Flow(T=0.9, steps=30, method=method).solve(Spiral(torch.ones(3)), a).end
+    ours = ode.Flow(T=0.9, steps=30, solver=method).solve(Spiral(torch.ones(3)), a).end
     field = Spiral(torch.ones(3))
     times = torch.linspace(0, 0.9, 31, dtype=torch.float64)
     theirs = odeint(lambda t, y: field(y), a, times, method=method)[-1]
@@ -138,12 +138,12 @@ def test_classical_steps_are_torchdiffeqs_on_a_plain_field(method):
 def test_eigenbasis_and_reduced_span_are_the_ambient_flow(method, d):
     barrier = ode.KernelBarrier(gamma=4.0, coef0=0.2, C=100.0).fit(*gaussian_classes(40, d))
     a = activations(8, d, norm=10.0)
-    chart = ode.Flow(angle=0.5, method=method).solve(ode.BarrierField(barrier), a, record=True)
+    chart = ode.Flow(angle=0.5, solver=method).solve(ode.BarrierField(barrier), a, record=True)
     dense = ode.QuadraticBarrier(barrier.quadratic.A, barrier.quadratic.b, barrier.quadratic.c)
     field = ode.BarrierField(dense)
     if method != "certified":
         field.chart = lambda x: ode.VectorField.chart(field, x)  # integrate in the ambient space instead
-    ambient = ode.Flow(angle=0.5, method=method).solve(field, a, record=True)
+    ambient = ode.Flow(angle=0.5, solver=method).solve(field, a, record=True)
     torch.testing.assert_close(chart.points, ambient.points, rtol=0, atol=3e-12)
 
 
@@ -165,7 +165,7 @@ def test_zero_strength_is_bitwise_identity(method, dtype):
     a = activations(4, D).to(dtype)
     field = ode.BarrierField(random_quadratic(D, 0))
     for strength in ({"angle": 0.0}, {"T": 0.0}):
-        path = ode.Flow(**strength, method=method).solve(field, a, record=True)
+        path = ode.Flow(**strength, solver=method).solve(field, a, record=True)
         assert torch.equal(path.end, a)
         assert path.end.dtype == dtype
 
@@ -174,7 +174,7 @@ def test_zero_strength_is_bitwise_identity(method, dtype):
 def test_a_row_does_not_depend_on_its_batch_mates(method):
     field = ode.BarrierField(ode.KernelBarrier(C=10.0).fit(*gaussian_classes(30, D)))
     a = activations(9, D) * torch.logspace(-2, 2, 9).double()[:, None]
-    flow = ode.Flow(angle=0.9, steps=7, method=method)
+    flow = ode.Flow(angle=0.9, steps=7, solver=method)
     together = flow.solve(field, a).end
     alone = torch.cat([flow.solve(field, row[None]).end for row in a])
     torch.testing.assert_close(together, alone, rtol=1e-13, atol=1e-15)
@@ -215,7 +215,7 @@ def test_strengths_in_three_units_agree():
 @given(st.integers(3, 20), st.integers(0, 1000), st.floats(0.05, 3.0), st.floats(-3, 3))
 def test_the_certified_flow_never_falls(d, seed, angle, exponent):
     q = random_quadratic(d, seed, curvature=10.0**exponent)
-    path = solve(q, activations(3, d, seed=seed), angle=angle, steps=20, method="certified")
+    path = solve(q, activations(3, d, seed=seed), angle=angle, steps=20, solver="certified")
     values = q.value(path.points)
     noise = 1e-14 * float(q.A.norm() + q.b.norm())
     assert (values[1:] - values[:-1] >= -noise).all()
@@ -223,7 +223,7 @@ def test_the_certified_flow_never_falls(d, seed, angle, exponent):
 
 def test_the_certified_flow_ends_at_the_maximum():
     q = random_quadratic(D, 5, curvature=1.0, slope=3.0)
-    path = solve(q, activations(5, D), angle=10.0, steps=100, method="certified")
+    path = solve(q, activations(5, D), angle=10.0, steps=100, solver="certified")
     torch.testing.assert_close(
         q.value(path.end), torch.full((5,), ode.ceiling(q).value, dtype=torch.float64), rtol=0, atol=1e-12
     )
@@ -233,12 +233,12 @@ def test_a_step_at_a_maximum_is_zero():
     q = random_quadratic(D, 5)
     top = ode.ceiling(q).point[None] * 3
     for method in [*STEPPED, "certified"]:
-        path = solve(q, top, angle=0.1, steps=1, method=method)
+        path = solve(q, top, angle=0.1, steps=1, solver=method)
         assert float((q.value(path.end) - q.value(top)).abs()) < 1e-3
     at_pole = ode.QuadraticBarrier(A=torch.zeros(3, 3), b=torch.tensor([1.0, 0, 0]))
     a = torch.tensor([[2.0, 0, 0]], dtype=torch.float64)
     for method in [*STEPPED, "certified"]:
-        path = solve(at_pole, a, angle=0.5, steps=3, method=method)
+        path = solve(at_pole, a, angle=0.5, steps=3, solver=method)
         assert torch.equal(path.end, a)
         assert path.stationary.all()
 
@@ -246,7 +246,7 @@ def test_a_step_at_a_maximum_is_zero():
 def test_the_optimal_steer_beats_every_integrator():
     barrier = ode.KernelBarrier(gamma=4.0, coef0=0.2, C=100.0).fit(*gaussian_classes(60, D))
     a = activations(20, D)
-    ends = {m: solve(barrier, a, angle=0.5, steps=50, method=m).end for m in [*STEPPED, "certified", "optimal"]}
+    ends = {m: solve(barrier, a, angle=0.5, steps=50, solver=m).end for m in [*STEPPED, "certified", "optimal"]}
     for method in STEPPED:
         assert (barrier.value(ends["optimal"]) >= barrier.value(ends[method]) - 1e-9).all()
     bound = ode.cap_bound(barrier.quadratic, a, angle=0.5).bound
@@ -255,7 +255,7 @@ def test_the_optimal_steer_beats_every_integrator():
 
 def test_a_negative_strength_goes_down():
     q, a = random_quadratic(D, 2), activations(5, D)
-    assert (q.value(solve(q, a, angle=-0.3, method="geodesic").end) < q.value(a)).all()
+    assert (q.value(solve(q, a, angle=-0.3, solver="geodesic").end) < q.value(a)).all()
 
 
 @pytest.mark.parametrize(
@@ -264,16 +264,16 @@ def test_a_negative_strength_goes_down():
         (lambda: ode.Flow(), "exactly one"),
         (lambda: ode.Flow(angle=1.0, T=1.0), "exactly one"),
         (lambda: ode.Flow(angle=1.0, steps=0), "steps=0"),
-        (lambda: ode.Flow(angle=1.0, method="leapfrog"), "method='leapfrog'"),
+        (lambda: ode.Flow(angle=1.0, solver="leapfrog"), "solver='leapfrog'"),
         (lambda: ode.Flow(angle=math.nan), "angle=nan"),
-        (lambda: ode.Flow(T=-1.0, method="certified"), "no inverse"),
-        (lambda: ode.Flow(T=-1.0, method="optimal"), "no inverse"),
+        (lambda: ode.Flow(T=-1.0, solver="certified"), "no inverse"),
+        (lambda: ode.Flow(T=-1.0, solver="optimal"), "no inverse"),
         (lambda: solve(random_quadratic(4, 0), torch.ones(2, 5), angle=1.0), "d_model=4"),
         (lambda: solve(random_quadratic(4, 0), torch.zeros(2, 4), angle=1.0), "is zero"),
         (lambda: solve(random_quadratic(4, 0), torch.full((2, 4), torch.nan), angle=1.0), "NaN"),
         (lambda: solve(random_quadratic(4, 0), torch.ones(2, 4), relative=0.5), "relative"),
         (
-            lambda: ode.Flow(angle=1.0, method="certified").solve(ode.ConstantField(torch.ones(4)), torch.ones(4)),
+            lambda: ode.Flow(angle=1.0, solver="certified").solve(ode.ConstantField(torch.ones(4)), torch.ones(4)),
             "quadratic",
         ),
         (lambda: ode.ConstantField(torch.zeros(4)), "direction is zero"),
@@ -289,9 +289,9 @@ def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):
 def test_strengths_of_every_row_are_those_rows_solved_alone(method, unit, kernel_field):
     field, a = kernel_field
     strengths = torch.tensor([0.0, 0.1, 0.35, 0.2], dtype=torch.float64)
-    path = ode.Flow(**{unit: strengths}, steps=4, method=method).solve(field, a, record=True)
+    path = ode.Flow(**{unit: strengths}, steps=4, solver=method).solve(field, a, record=True)
     for i, strength in enumerate(strengths.tolist()):
-        alone = ode.Flow(**{unit: strength}, steps=4, method=method).solve(field, a[i], record=True)
+        alone = ode.Flow(**{unit: strength}, steps=4, solver=method).solve(field, a[i], record=True)
         torch.testing.assert_close(path.end[i], alone.end, rtol=1e-10, atol=1e-10)
         if strength:
             torch.testing.assert_close(path.points[:, i], alone.points, rtol=1e-10, atol=1e-10)
@@ -320,7 +320,7 @@ def test_strengths_that_do_not_fit_the_rows_are_refused(kernel_field, tmp_path, 
     with pytest.raises(ValueError, match=r"strength=3e\+38 is an infinite length .* use a smaller strength"):
         ode.Flow(angle=3e38).solve(field, 100 * a.float())
     with pytest.raises(ValueError, match="negative"):
-        ode.Flow(angle=torch.tensor([0.1, -0.1]), method="certified")
+        ode.Flow(angle=torch.tensor([0.1, -0.1]), solver="certified")
     with pytest.raises(ValueError, match="cannot be saved"):
         ode.Steerer(field, flow, 0).save(tmp_path / "s")
     assert not (tmp_path / "s").exists()

@@ -156,7 +156,7 @@ def test_heads_of_several_rows_a_text_are_refused_too(organism):
 def test_fit_hands_the_groups_on(organism, layer):
     contrast = ode.organism.contrast("valence", n=6)
     acts = ode.collect_activations(organism, contrast, [2], "all")[2]
-    found = ode.fit("odesteer_kernel", organism, contrast, layer=layer, angle=0.1, position="all")
+    found = ode.fit("odesteer_kernel", organism, contrast, layer=layer, angle=0.1, read_position="all")
     steerer = found if isinstance(layer, int) else found.steerers[0]
     expected = ode.KernelBarrier(gamma="cv", C="cv").fit(acts.positive, acts.negative, acts.groups)
     torch.testing.assert_close(steerer.field.barrier.state["alpha"], expected.state["alpha"], rtol=0, atol=0)

@@ -143,7 +143,7 @@ def drawn_verdicts(ax):
 
 def test_a_path_is_drawn_as_the_certificate_has_it():
     q = random_quadratic(8, 3)
-    path = ode.Flow(angle=3.0, steps=6, method="euler").solve(ode.BarrierField(q), activations(3, 8), record=True)
+    path = ode.Flow(angle=3.0, steps=6, solver="euler").solve(ode.BarrierField(q), activations(3, 8), record=True)
     proof = ode.certify_path(q, path.points[:, 2:3])
     assert proof.refuted.any()
     assert proof.certified.any()

@@ -79,7 +79,7 @@ def test_a_row_that_cannot_get_there_ends_at_its_best_and_says_so():
     torch.testing.assert_close(
         angles(short.points).sum(0), torch.full((10,), 0.1, dtype=torch.float64), rtol=1e-9, atol=0
     )
-    plain = ode.Flow(angle=0.1, method="certified").solve(ode.BarrierField(q), a).end
+    plain = ode.Flow(angle=0.1, solver="certified").solve(ode.BarrierField(q), a).end
     torch.testing.assert_close(short.end, plain, rtol=1e-9, atol=1e-9)
     assert "reached the level: 0 of 10" in repr(short)
     assert ode.Flow(angle=0.1).solve(ode.BarrierField(q), a).reached is None
@@ -139,7 +139,7 @@ def test_an_older_file_steers_by_number_and_refuses_the_median(fitted):
         (lambda: ode.Flow(level="q101"), "level='q101' is no level"),
         (lambda: ode.Flow(level=math.inf), "level=inf"),
         (lambda: ode.Flow(level=1.0, angle=-1.0), "angle=-1.0 is negative"),
-        (lambda: ode.Flow(level=1.0, method="euler"), "method='euler'"),
+        (lambda: ode.Flow(level=1.0, solver="euler"), "solver='euler'"),
         (lambda: ode.Flow(level=1.0).solve(ode.ConstantField(torch.ones(3)), torch.ones(1, 3)), "needs a quadratic"),
         (lambda: ode.Flow(level=1.0).length(ode.ConstantField(torch.ones(3)), torch.ones(1, 1)), "use solve"),
         (lambda: ode.Flow(level=torch.ones(2)).config(), "cannot be saved"),
@@ -152,7 +152,7 @@ def test_levels_that_mean_nothing_are_refused(make, word):
 
 def test_a_steerer_brings_the_last_token_to_the_median_of_real_positives(organism):
     contrast = ode.organism.contrast("valence", n=40)
-    steerer = ode.fit("odesteer_kernel", organism, contrast, layer=3, level="median", positions="last")
+    steerer = ode.fit("odesteer_kernel", organism, contrast, layer=3, level="median", steer_position="last")
     barrier, tokens, after = steerer.field.barrier, torch.arange(7, 14)[None], []
     with torch.no_grad(), steerer.on(organism, prompt_length=7):
         organism.run_with_hooks(tokens, fwd_hooks=[(steerer.hook_name, lambda x, hook: after.append(x[0, -1]))])
@@ -168,7 +168,7 @@ def test_a_multiplier_adds_the_vector_as_it_was_learned():
     field = ode.ConstantField(v)
     for alpha in (-1.5, 0.0, 1.0, 2.5):
         flow = ode.Flow(multiplier=alpha)
-        assert (flow.method, flow.steps, flow.unit, flow.strength) == ("euler", 1, "multiplier", alpha)
+        assert (flow.solver, flow.steps, flow.unit, flow.strength) == ("euler", 1, "multiplier", alpha)
         torch.testing.assert_close(flow.solve(field, a).end, a + alpha * v, rtol=1e-13, atol=1e-13)
     by_row = torch.tensor([0.0, 1.0, 2.0, -1.0]).double()
     torch.testing.assert_close(

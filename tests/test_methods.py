@@ -27,7 +27,7 @@ def draw(n, d=D, seed=0):
 
 
 def apply(field, a, T=1.0, method="euler", steps=1):
-    return ode.Flow(T=T, steps=steps, method=method).solve(field, a).end
+    return ode.Flow(T=T, steps=steps, solver=method).solve(field, a).end
 
 
 def cosine(x, y):
@@ -295,7 +295,7 @@ def test_re_controls_value_rises_along_its_steps_and_ranks_held_out_classes():
     held = torch.cat([positive[200:], negative[200:]])
     assert roc_auc_score([1] * 100 + [0] * 100, field.value(held)) > 0.8
     method = ode.METHODS["re_control"]
-    path = ode.Flow(angle=0.3, steps=method.steps, method=method.solver).solve(field, negative[200:], record=True)
+    path = ode.Flow(angle=0.3, steps=method.steps, solver=method.solver).solve(field, negative[200:], record=True)
     values = field.value(path.points)
     assert method.steps == 30
     assert (values[1:] > values[:-1]).all()
@@ -464,7 +464,7 @@ def test_a_gate_goes_around_any_method():
 def test_minimal_intervention_acts_only_below_its_level_and_reaches_it():
     positive, negative = (x.double() for x in gaussian_classes(100, D))
     field, method = methods.minimal_intervention(positive, negative, quantile=0.25), ode.METHODS["minimal_intervention"]
-    flow = ode.Flow(T=method.T, steps=method.steps, method=method.solver)
+    flow = ode.Flow(T=method.T, steps=method.steps, solver=method.solver)
     above = field.barrier.value(positive) >= field.level
     assert above.double().mean() == pytest.approx(0.75, abs=0.011)
     end = flow.solve(field, positive).end
@@ -490,7 +490,7 @@ def test_gradient_ascent_is_the_published_barriers_gradient():
 
 def test_a_methods_own_strength_is_used_unless_another_is_given(organism):
     contrast = ode.organism.contrast("valence", n=20)
-    assert ode.fit("linear_act", organism, contrast, layer=1).flow == ode.Flow(T=1.0, steps=1, method="euler")
+    assert ode.fit("linear_act", organism, contrast, layer=1).flow == ode.Flow(T=1.0, steps=1, solver="euler")
     assert ode.fit("linear_act", organism, contrast, layer=1, angle=0.2).flow.T is None
     with pytest.raises(ValueError, match="exactly one"):
         ode.fit("caa", organism, contrast, layer=1)

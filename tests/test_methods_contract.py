@@ -56,7 +56,7 @@ def flows(name):
     """The method's own strength where it has one, and a length."""
     method = ode.METHODS[name]
     strengths = [{"angle": 0.4}] + ([{"T": method.T}] if method.T is not None else [])
-    return [ode.Flow(**s, steps=method.steps, method=method.solver) for s in strengths]
+    return [ode.Flow(**s, steps=method.steps, solver=method.solver) for s in strengths]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,9 +64,15 @@ def flows(name):
 def test_zero_strength_is_bitwise_identity(name, dtype, fitted, texts):
     method, a = ode.METHODS[name], texts(name).to(dtype)
     for strength in ({"angle": 0.0}, {"T": 0.0}, {"relative": 0.0}):
-        end = ode.Flow(**strength, steps=method.steps, method=method.solver).solve(fitted(name), a).end
+        end = ode.Flow(**strength, steps=method.steps, solver=method.solver).solve(fitted(name), a).end
         assert torch.equal(end, a)
         assert end.dtype == dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_of_methods_says_whose_field_is_a_barrier_s(name, fitted):
+    assert ode.METHODS[name].climbs == hasattr(fitted(name), "barrier")
+    assert ode.METHODS[name].idea
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,14 +87,14 @@ def test_half_precision_is_integrated_in_float32(name, fitted, texts):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_rests_or_moves_by_the_angle_asked_for(name, fitted, texts):
     a = texts(name).double()
-    path = ode.Flow(angle=0.3, steps=1, method="geodesic").solve(fitted(name), a)
+    path = ode.Flow(angle=0.3, steps=1, solver="geodesic").solve(fitted(name), a)
     u, w = (x / x.norm(dim=-1, keepdim=True) for x in (a, path.end))
     turned = 2 * torch.atan2((u - w).norm(dim=-1), (u + w).norm(dim=-1))
     rests = (path.end == a).all(-1)
     torch.testing.assert_close(turned[~rests], torch.full_like(turned[~rests], 0.3), rtol=1e-9, atol=0)
     torch.testing.assert_close(path.end.norm(dim=-1), a.norm(dim=-1), rtol=1e-12, atol=0)
     assert (~rests).any()
-    added = ode.Flow(angle=0.3, steps=1, method="euler").solve(fitted(name), a).end - a
+    added = ode.Flow(angle=0.3, steps=1, solver="euler").solve(fitted(name), a).end - a
     moved = added.norm(dim=-1) / a.norm(dim=-1)
     torch.testing.assert_close(moved[~rests], torch.full_like(moved[~rests], 0.3), rtol=1e-9, atol=0)
 
@@ -170,11 +176,11 @@ def test_no_strength_and_a_gate_that_never_opens_leave_the_models_logits_bitwise
     field, tokens = fitted(name), torch.arange(7, 19).reshape(2, 6)
     plain, strongest = organism(tokens), flows(name)[-1]
     shut = GatedField(field, torch.ones(field.d_model), threshold=1.5)
-    solver = "geodesic" if INTEGRATORS[strongest.method].needs_quadratic else strongest.method
+    solver = "geodesic" if INTEGRATORS[strongest.solver].needs_quadratic else strongest.solver
     for steerer in (
-        steerer_of(name, field, ode.Flow(angle=0.0, steps=strongest.steps, method=strongest.method)),
-        steerer_of(name, field, ode.Flow(T=0.0, steps=strongest.steps, method=strongest.method)),
-        steerer_of(name, shut, replace(strongest, method=solver)),
+        steerer_of(name, field, ode.Flow(angle=0.0, steps=strongest.steps, solver=strongest.solver)),
+        steerer_of(name, field, ode.Flow(T=0.0, steps=strongest.steps, solver=strongest.solver)),
+        steerer_of(name, shut, replace(strongest, solver=solver)),
     ):
         with replace(steerer, positions="all").on(organism):
             assert torch.equal(organism(tokens), plain)
@@ -196,7 +202,7 @@ def test_gradients_pass_as_finite_differences_say(name, fitted, texts):
     along = torch.nn.functional.normalize(
         torch.randn(a.shape, generator=torch.Generator().manual_seed(0)).double(), dim=-1
     )
-    for flow in (replace(f, method=solver, steps=min(f.steps, 3)) for f in flows(name)):
+    for flow in (replace(f, solver=solver, steps=min(f.steps, 3)) for f in flows(name)):
         smooth = moves_smoothly(flow, field, a, along, eps)
         assert smooth.float().mean() > 0.5
         weights = torch.randn(a.shape[-1], generator=torch.Generator().manual_seed(1)).double()
@@ -212,7 +218,7 @@ def test_gradients_pass_as_finite_differences_say(name, fitted, texts):
 @pytest.mark.parametrize("solver", [name for name in INTEGRATORS if INTEGRATORS[name].needs_quadratic])
 def test_a_gradient_that_does_not_exist_is_refused(solver, fitted, texts):
     a = texts("odesteer_kernel").requires_grad_(True)
-    path = ode.Flow(angle=0.1, method=solver).solve(fitted("odesteer_kernel"), a)
-    assert torch.equal(path.end, ode.Flow(angle=0.1, method=solver).solve(fitted("odesteer_kernel"), a.detach()).end)
+    path = ode.Flow(angle=0.1, solver=solver).solve(fitted("odesteer_kernel"), a)
+    assert torch.equal(path.end, ode.Flow(angle=0.1, solver=solver).solve(fitted("odesteer_kernel"), a.detach()).end)
     with pytest.raises(ValueError, match="has no gradient"):
         path.end.sum().backward()

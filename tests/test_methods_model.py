@@ -52,7 +52,7 @@ def draw(*shape, seed=0):
 
 def added(T):
     """The flow of an additive method."""
-    return ode.Flow(T=T, steps=1, method="euler")
+    return ode.Flow(T=T, steps=1, solver="euler")
 
 
 # --- sites
@@ -220,7 +220,7 @@ def test_a_head_that_writes_nothing_is_never_nan():
 def test_heads_of_several_layers_are_ranked_together(organism, entered):
     name, layers, K = entered("iti5", "iti_heads", fit=partial(methods.iti_heads, heads=5)), [1, 2, 3], 5
     contrast = ode.organism.contrast("valence", n=60)
-    composition = ode.fit(name, organism, contrast, layer=layers, seed=1, T=4.0, positions="all_and_bos")
+    composition = ode.fit(name, organism, contrast, layer=layers, seed=1, T=4.0, steer_position="all_and_bos")
     acts = ode.collect_activations(organism, contrast, layers, site=HEADS)
     rows, labels, pairs = {}, np.repeat([1, 0], 60), np.tile(np.arange(60), 2)
     accuracies = {}
@@ -280,7 +280,7 @@ def by_hand(model, contrast, layers, positions, T=1.0, gains=(1.0, 0.0, 0.0)):
 
 @pytest.mark.parametrize("positions", ["all_and_bos", "generated"])
 def test_layers_are_fitted_on_what_the_layers_before_them_leave(model, positions):
-    composition = ode.fit("mean_act", model, FEW, layer=[2, 0, 1], T=0.7, positions=positions)
+    composition = ode.fit("mean_act", model, FEW, layer=[2, 0, 1], T=0.7, steer_position=positions)
     expected = by_hand(model, FEW, [0, 1, 2], positions, T=0.7)
     assert [s.layer for s in composition.steerers] == [0, 1, 2]
     for steerer in composition.steerers:
@@ -293,8 +293,8 @@ def test_layers_are_fitted_on_what_the_layers_before_them_leave(model, positions
 
 def test_transport_in_turn_puts_the_negatives_mean_on_the_positives_at_the_last_layer(model):
     """Fitted at every layer without steering, the same maps overshoot: each repeats what those before it did."""
-    in_turn = ode.fit("linear_act", model, FEW, layer=[0, 1, 2], positions="all_and_bos")
-    apart = ode.compose([ode.fit("linear_act", model, FEW, layer=k, positions="all_and_bos") for k in (0, 1, 2)])
+    in_turn = ode.fit("linear_act", model, FEW, layer=[0, 1, 2], steer_position="all_and_bos")
+    apart = ode.compose([ode.fit("linear_act", model, FEW, layer=k, steer_position="all_and_bos") for k in (0, 1, 2)])
     distance = []
     for composition in (in_turn, apart):
         acts = ode.collect_activations(model, FEW, [2], negatives_under=composition.hooks)[2]
@@ -377,7 +377,7 @@ def test_proportional_control_of_gain_1_is_the_method_itself(organism, base, ent
 @pytest.mark.parametrize("gains", [(1.0, 0.1, 0.1), (0.5, 0.4, -0.3)])
 def test_pid_is_the_closed_loop_by_hand(model, gains, entered):
     name = entered("mine", "pid", layers=methods.InTurn(methods.PID(*gains)))
-    composition = ode.fit(name, model, FEW, layer=[0, 1, 2], positions="all_and_bos")
+    composition = ode.fit(name, model, FEW, layer=[0, 1, 2], steer_position="all_and_bos")
     expected = by_hand(model, FEW, [0, 1, 2], "all_and_bos", gains=gains)
     for steerer in composition.steerers:
         scale = float(expected[steerer.layer].norm())
@@ -389,13 +389,13 @@ def test_pid_as_registered(organism):
     assert ode.METHODS["pid"].layers == methods.InTurn(methods.PID(1.0, 0.1, 0.1))
     alone, shift = (ode.fit(name, organism, FEW, layer=2) for name in ("pid", "mean_act"))
     assert torch.equal(alone.field.tensors["bias"], shift.field.tensors["bias"])
-    closed = ode.fit("pid", organism, FEW, layer=[1, 2, 3], positions="all_and_bos")
+    closed = ode.fit("pid", organism, FEW, layer=[1, 2, 3], steer_position="all_and_bos")
     assert [s.layer for s in closed.steerers] == [1, 2, 3]
 
 
 def test_the_loop_is_closed_what_is_left_at_a_later_layer_is_less(organism):
     """The error that a layer finds is smaller than the mean difference there without steering before it."""
-    closed = ode.fit("mean_act", organism, FEW, layer=[1, 2, 3], positions="all_and_bos")
+    closed = ode.fit("mean_act", organism, FEW, layer=[1, 2, 3], steer_position="all_and_bos")
     for steerer in closed.steerers[1:]:
         alone = ode.fit("mean_act", organism, FEW, layer=steerer.layer)
         assert steerer.field.tensors["bias"].norm() < 0.7 * alone.field.tensors["bias"].norm()

@@ -79,7 +79,7 @@ def test_mimic_carries_fresh_draws_of_one_planted_gaussian_onto_the_other():
     roots = [0.5 * draw(4, 4, seed=k) + torch.eye(4) for k in (1, 2)]
     positive, negative, fresh = (draw(40_000, 4, seed=s) @ roots[k] + 3 * k for s, k in ((3, 0), (4, 1), (5, 1)))
     field = methods.mimic(positive, negative).field
-    end = ode.Flow(T=1.0, steps=1, method="euler").solve(field, fresh).end
+    end = ode.Flow(T=1.0, steps=1, solver="euler").solve(field, fresh).end
     target = roots[0].mT @ roots[0]
     torch.testing.assert_close(end.mean(0), torch.zeros(4).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(end.mT.cov(), target, rtol=0, atol=0.05 * float(target.diagonal().max()))

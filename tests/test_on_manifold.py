@@ -121,10 +121,10 @@ def test_log_p_never_falls_along_a_fine_path_where_minimal_intervention_lets_it(
     f, a = field(lift=0.0), activations(100, D)
     drops = []
     for steps in (20, 40):
-        points = ode.Flow(T=1.0, steps=steps, method="midpoint").solve(f, a, record=True).points
+        points = ode.Flow(T=1.0, steps=steps, solver="midpoint").solve(f, a, record=True).points
         log_p = f.density.log_prob(points)
         drops.append(float((log_p[:-1] - log_p[1:]).clamp_min(0).sum(0).max()))
-    plain = ode.Flow(T=1.0, steps=40, method="midpoint").solve(f.control, a, record=True).points
+    plain = ode.Flow(T=1.0, steps=40, solver="midpoint").solve(f.control, a, record=True).points
     fell = f.density.log_prob(plain)[0] - f.density.log_prob(plain)[-1]
     assert float(fell.max()) > 1
     assert drops[1] < 0.02 * float(fell.max())
@@ -137,7 +137,7 @@ def test_it_stops_at_its_level():
     f, a = field(lift=-0.5), activations(100, D)
     above = f.barrier.value(a) >= f.control.level
     assert 0 < above.sum() < 100
-    end = ode.Flow(T=1.0, steps=10, method="midpoint").solve(f, a).end
+    end = ode.Flow(T=1.0, steps=10, solver="midpoint").solve(f, a).end
     assert torch.equal(end[above], a[above])
     assert (end[~above] != a[~above]).any(-1).all()
 
@@ -147,7 +147,7 @@ def test_a_file_restores_it_bitwise(tmp_path):
     for i, density in enumerate([ShrunkGaussian("oas"), MixturePPCA(2, 2), TangentGaussian(PPCA(3))]):
         q = random_quadratic(D, i)
         f = OnManifoldField(ControlField(q, 1.0, 3.0), density.fit(draw(200, D, seed=i)))
-        ode.Steerer(f, ode.Flow(T=1.0, method="midpoint"), layer=0).save(tmp_path / str(i))
+        ode.Steerer(f, ode.Flow(T=1.0, solver="midpoint"), layer=0).save(tmp_path / str(i))
         loaded = ode.Steerer.load(tmp_path / str(i)).field
         for x in (a, a.float()):
             assert torch.equal(loaded(x), f(x))
@@ -173,7 +173,7 @@ def test_on_the_organism_no_prompt_becomes_less_likely_where_minimal_interventio
     acts = ode.collect_activations(organism, contrast, [2])[2]
     f = methods.on_manifold(acts.positive[:150], acts.negative[:150], density=PPCA(16))
     a, method = acts.negative[150:].double(), ode.METHODS["on_manifold"]
-    flow = ode.Flow(T=method.T, steps=method.steps, method=method.solver)
+    flow = ode.Flow(T=method.T, steps=method.steps, solver=method.solver)
     gain, plain = (f.density.log_prob(flow.solve(v, a).end) - f.density.log_prob(a) for v in (f, f.control))
     assert float(gain.min()) > -1
     assert float((plain < -10).double().mean()) > 0.1

@@ -112,7 +112,7 @@ def vector_of(width=32):
 
 
 def steerer_for(rule):
-    return ode.Steerer(ode.ConstantField(vector_of()), ode.Flow(T=PUSH, steps=1, method="euler"), LAYER, rule)
+    return ode.Steerer(ode.ConstantField(vector_of()), ode.Flow(T=PUSH, steps=1, solver="euler"), LAYER, rule)
 
 
 def prompts():

@@ -14,6 +14,6 @@ def test_the_published_form_ends_where_the_library_does(dtype, fourier):
     barrier = ode.SketchBarrier(n_components=500).fit(*gaussian_classes(100, 32))
     a = 7 * torch.randn(9, 32, dtype=dtype)
     theirs = published_euler(barrier, a, 0.5 * a.norm(dim=-1, keepdim=True), fourier=fourier)
-    ours = ode.Flow(angle=0.5, method="euler").solve(ode.BarrierField(barrier), a).end
+    ours = ode.Flow(angle=0.5, solver="euler").solve(ode.BarrierField(barrier), a).end
     error = (theirs - ours).norm() / ours.norm()
     assert error < (1e-5 if dtype == torch.float32 else 1e-12)

@@ -166,7 +166,7 @@ def test_one_row_a_text_needs_no_groups_and_keeps_those_there_are(organism):
 def test_a_method_is_fitted_at_a_position(organism):
     contrast = ode.ContrastSet.from_completions(PROMPTS, GOOD, BAD)
     for position in ("answer", "completion", -2):
-        steerer = ode.fit("caa", organism, contrast, 1, position=position, prepend_bos=False, multiplier=1.0)
+        steerer = ode.fit("caa", organism, contrast, 1, read_position=position, prepend_bos=False, multiplier=1.0)
         acts = ode.collect_activations(organism, contrast, [1], position, prepend_bos=False)
         expected = (acts[1].positive - acts[1].negative).double().mean(0)
         torch.testing.assert_close(steerer.field.given, expected, rtol=1e-5, atol=1e-5)
@@ -199,7 +199,7 @@ def test_how_activations_were_read_is_not_asked_for_in_vain(organism):
     contrast = ode.ContrastSet.from_completions(PROMPTS, GOOD, BAD)
     acts = ode.collect_activations(organism, contrast, [1], "completion")
     ode.fit("caa", organism, acts, 1, multiplier=1.0)
-    ode.fit("caa", organism, acts, 1, position="completion", multiplier=1.0)
-    for asked in ({"position": "first"}, {"special_tokens": True}, {"prepend_bos": False}):
+    ode.fit("caa", organism, acts, 1, read_position="completion", multiplier=1.0)
+    for asked in ({"read_position": "first"}, {"special_tokens": True}, {"prepend_bos": False}):
         with pytest.raises(ValueError, match=f"{next(iter(asked))}=.* were read at"):
             ode.fit("caa", organism, acts, 1, multiplier=1.0, **asked)

@@ -45,7 +45,7 @@ def test_the_field_is_the_weighted_sum_of_the_chosen_vectors():
         mixed += 0 < int(routing.chosen[row].sum()) < 3
     assert mixed > 50
     assert ((routing.weight > 0) & (routing.weight < 2)).all()
-    torch.testing.assert_close(ode.Flow(T=1.0, steps=1, method="euler").solve(f, a).end, a + v, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ode.Flow(T=1.0, steps=1, solver="euler").solve(f, a).end, a + v, rtol=1e-12, atol=1e-12)
 
 
 def test_a_router_that_opens_no_gate_is_bitwise_identity():
@@ -54,7 +54,7 @@ def test_a_router_that_opens_no_gate_is_bitwise_identity():
                        draw(2, D), 8.0)  # fmt: skip
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         a = activations(20, D).to(dtype)
-        assert torch.equal(ode.Flow(T=1.0, steps=1, method="euler").solve(shut, a).end, a)
+        assert torch.equal(ode.Flow(T=1.0, steps=1, solver="euler").solve(shut, a).end, a)
 
 
 # --- the library and the warm-up
@@ -97,7 +97,7 @@ def test_the_router_raises_held_out_states_to_the_level_and_leaves_those_above_i
     h = ode.LinearBarrier().fit(positive[:500], negative[:500])
     level = float(h.value(positive[:500]).median())
     held, high = negative[500:], positive[500:][h.value(positive[500:]) > level + 0.5]
-    end = ode.Flow(T=1.0, steps=1, method="euler").solve(f, held).end
+    end = ode.Flow(T=1.0, steps=1, solver="euler").solve(f, held).end
     before, after = h.value(held), h.value(end)
     # 1 is the level itself; the grid's coarseness overshoots it
     assert least < float((after - before).mean() / (level - before).mean()) < 1.4

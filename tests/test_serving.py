@@ -121,6 +121,7 @@ def test_an_audit_says_of_every_steered_token_what_the_barrier_says_of_it(tmp_pa
     assert torch.equal(audit.proved, verdict.proved)
     assert torch.equal(audit.refuted, verdict.refuted)
     assert "proved no lower" in repr(audit)
+    assert audit.frame()["position"].tolist() == [4, 5, 6, 7, 8]
 
 
 def test_an_exception_inside_is_an_error_outside_and_nobody_elses(tmp_path):

@@ -9,7 +9,7 @@ import odesteer_tl as ode
 from odesteer_tl.serving import NotSteered, generate_vllm
 from tests.engine_face import LLM, Hook, SamplingParams, modules
 
-CONTRAST = ode.organism.contrast("valence", n=60)
+CONTRAST = ode.organism.contrast("valence", n=24)
 PROMPTS = [*ode.organism.prompts(3), "the bird"]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=8)
 
@@ -37,7 +37,7 @@ def steerers(organism, acts):
     return {
         "constant": ode.Steerer(caa, ode.Flow(angle=0.3), layer=2),
         "kernel": ode.Steerer(kernel, ode.Flow(angle=0.3), layer=2, model=ode.ModelIdentity.of(organism)),
-        "certified": ode.Steerer(kernel, ode.Flow(angle=0.3, method="certified"), layer=2, positions="all"),
+        "certified": ode.Steerer(kernel, ode.Flow(angle=0.3, solver="certified"), layer=2, positions="all"),
         "before": ode.Steerer(kernel, ode.Flow(angle=0.3), layer=3, site="resid_pre"),
     }
 

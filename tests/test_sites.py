@@ -80,7 +80,7 @@ def test_steering_at_each_site_is_adding_there_by_hand(family):
         hook = Place(layer, site_of(site)).hook_name
         text = seen(model, model.to_tokens(FEW.positive[1]), [hook])[hook][0, -1]
         torch.testing.assert_close(acts[layer].positive[1], text, rtol=1e-4, atol=1e-4)
-        steerer = ode.fit("caa", model, FEW, layer=-1, multiplier=2.0, site=site, positions="all")
+        steerer = ode.fit("caa", model, FEW, layer=-1, multiplier=2.0, site=site, steer_position="all")
         push = 2 * (acts[layer].positive - acts[layer].negative).mean(0)
         with torch.no_grad(), steerer.on(model):
             steered = model(TOKENS)

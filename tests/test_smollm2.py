@@ -186,7 +186,7 @@ def test_steering_changes_what_it_writes_and_it_stays_fluent(smollm2, caa):
 def test_a_published_path_is_certified_at_a_small_angle(smollm2, mood):
     acts = ode.collect_activations(smollm2, mood, [LAYER])[LAYER]
     barrier = ode.SketchBarrier().fit_activations(acts)
-    path = ode.Flow(angle=0.2, method="euler").solve(ode.BarrierField(barrier), acts.negative, record=True)
+    path = ode.Flow(angle=0.2, solver="euler").solve(ode.BarrierField(barrier), acts.negative, record=True)
     assert bool(ode.certify_path(barrier, path).certified.all())
     level = ode.Flow(level="median").solve(ode.BarrierField(barrier), acts.negative)
     assert bool(level.reached.all())
@@ -234,7 +234,7 @@ def test_chats_are_contrasted_and_steered(smollm2):
 
     contrast = ode.ContrastSet.from_chat(smollm2, chats("It was wonderful!"), chats("It was terrible!"))
     assert not any(text.count("<|im_start|>system") > 1 for text in contrast.positive)
-    steerer = ode.fit("caa", smollm2, contrast, layer=LAYER, angle=0.25, position="completion")
+    steerer = ode.fit("caa", smollm2, contrast, layer=LAYER, angle=0.25, read_position="completion")
     question = [[{"role": "user", "content": "Describe the weather in one short sentence."}]]
     settings = {"temperature": 0.0, "max_new_tokens": 24}
     answers = [ode.generate(smollm2, question, **settings), steerer.generate(smollm2, question, **settings)]

@@ -49,7 +49,7 @@ def test_transforms_are_the_quadratics_value_and_gradient(barrier, dtype):
                                                ("euler", 1000), ("geodesic", 1000)])  # fmt: skip
 def test_end_points_are_the_eigenbasis(barrier, eigen, method, steps):
     """In float64 to its rounding (to the extrapolation's 1e-7 for many steps), in float32 to a few of its own."""
-    flow, a = ode.Flow(angle=0.5, steps=steps, method=method), activations(600, D)
+    flow, a = ode.Flow(angle=0.5, steps=steps, solver=method), activations(600, D)
     field = ode.BarrierField(barrier)
     for dtype, tolerance in ((torch.float64, 1e-12 if steps < 100 else 1e-6), (torch.float32, 2e-6)):
         rows = a[: 600 if dtype == torch.float32 and steps < 100 else 4].to(dtype)
@@ -92,7 +92,7 @@ def test_nothing_is_collapsed_until_it_is_asked_for(tmp_path):
     ode.Steerer(field, ode.Flow(angle=0.3), layer=0).save(tmp_path / "saved")
     assert barrier._collapsed is None
     for method in ("certified", "optimal"):  # stated in the eigenbasis
-        better = barrier.value(ode.Flow(angle=0.3, method=method).solve(field, a).end) - barrier.value(a)
+        better = barrier.value(ode.Flow(angle=0.3, solver=method).solve(field, a).end) - barrier.value(a)
         assert (better > 0).all()
     assert field.quadratic is barrier.quadratic is not None
 
@@ -104,7 +104,7 @@ def test_a_barrier_fitted_anew_is_followed_anew():
     barrier.fit(*other)
     fresh = ode.BarrierField(ode.SketchBarrier(n_components=N).fit(*other))
     for method in ("geodesic", "certified"):
-        flow = ode.Flow(angle=0.3, method=method)
+        flow = ode.Flow(angle=0.3, solver=method)
         assert torch.equal(flow.solve(field, a).end, flow.solve(fresh, a).end)
         assert not torch.equal(flow.solve(field, a).end, before)
 
@@ -113,7 +113,7 @@ def test_memory_at_4096_is_a_fraction_of_the_published_forms():
     """256 rows: their arrays of features are 16 MiB each, ours are blocks of a few rows."""
     d = 4096
     barrier, a = ode.SketchBarrier().fit(*gaussian_classes(10, d)), activations(256, d).float()
-    flow = ode.Flow(angle=0.5, steps=1, method="euler")
+    flow = ode.Flow(angle=0.5, steps=1, solver="euler")
     ours = peak_memory(lambda: flow.solve(ode.BarrierField(barrier), a))
     theirs = peak_memory(lambda: published_euler(barrier, a, 0.5 * a.norm(dim=-1, keepdim=True), steps=1))
     assert ours < theirs / 5

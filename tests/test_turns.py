@@ -21,7 +21,7 @@ def contrast():
 @pytest.fixture(scope="module")
 def steerers(organism, contrast):
     caa = ode.fit("caa", organism, contrast, layer=LAYER, angle=0.1)
-    return [caa.at(ode.Flow(angle=angle, steps=1, method="euler")) for angle in (0.0, 0.3, 0.6, 0.9)]
+    return [caa.at(ode.Flow(angle=angle, steps=1, solver="euler")) for angle in (0.0, 0.3, 0.6, 0.9)]
 
 
 def in_threads(jobs):
@@ -119,7 +119,7 @@ def test_gradients_are_those_of_a_plain_hook_that_adds(organism):
 
     plain = AutoModelForCausalLM.from_pretrained(ode.organism.PATH, dtype=torch.float32)
     vector = torch.randn(organism.cfg.d_model)
-    steerer = ode.Steerer(ode.ConstantField(vector), ode.Flow(T=3.0, steps=1, method="euler"), LAYER, "all_and_bos")
+    steerer = ode.Steerer(ode.ConstantField(vector), ode.Flow(T=3.0, steps=1, solver="euler"), LAYER, "all_and_bos")
     tokens = torch.arange(7, 14)[None]
 
     def add(module, args, output):
@@ -138,7 +138,7 @@ def test_gradients_are_those_of_a_plain_hook_that_adds(organism):
 def test_a_constant_addition_passes_gradients_on_unchanged(organism):
     field = ode.ConstantField(torch.randn(organism.cfg.d_model))
     x = torch.randn(5, organism.cfg.d_model, requires_grad=True)
-    ode.Flow(T=2.0, steps=1, method="euler").solve(field, x).end.sum().backward()
+    ode.Flow(T=2.0, steps=1, solver="euler").solve(field, x).end.sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))
 
 

@@ -164,7 +164,7 @@ def _steerers(acts: ode.Activations, name: str, layer: int, settings: Settings) 
     method = ode.METHODS[name]
     field = method.fit_activations(acts[layer], settings.seed)
     strengths = [{settings.unit: s} for s in settings.strengths] if method.T is None else [{"T": method.T}]
-    flows = [ode.Flow(steps=method.steps, method=method.solver, **strength) for strength in strengths]
+    flows = [ode.Flow(steps=method.steps, solver=method.solver, **strength) for strength in strengths]
     provenance = {"method": name, "contrast": acts.provenance}
     first = ode.Steerer(field, flows[0], layer, model=acts.model, provenance=provenance)
     return [replace(first, flow=flow) for flow in flows]

@@ -102,7 +102,7 @@ def directions(
     fit: LayerActivations, a: Float[Tensor, "n d"], angle: float, steps: int, seed: int
 ) -> dict[str, Float[Tensor, "steps_plus_1 n d"]]:
     """Geodesic paths along other methods' directions; for "random", every prompt along one of its own."""
-    flow = ode.Flow(angle=angle, steps=steps, method="geodesic")
+    flow = ode.Flow(angle=angle, steps=steps, solver="geodesic")
 
     def path(name: str, rows: Tensor, seed: int) -> Tensor:
         points = flow.solve(ode.METHODS[name].fit(fit.positive, fit.negative, seed), rows.double(), record=True).points
@@ -150,7 +150,7 @@ def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequen
     top = ode.ceiling(barrier.quadratic).bound if quadratic else float("nan")
     for method in ("euler", "geodesic", "certified") if quadratic else ("euler", "geodesic"):
         for angle in angles:
-            points = ode.Flow(angle=angle, steps=steps, method=method).solve(field, a.double(), record=True).points
+            points = ode.Flow(angle=angle, steps=steps, solver=method).solve(field, a.double(), record=True).points
             assert points is not None
             found = ode.certify_path(barrier, points)
             h0, h1 = barrier.value(points[0]), barrier.value(points[-1])

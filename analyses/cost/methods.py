@@ -41,6 +41,6 @@ def method_rows(model: TransformerBridge, batch: int = 8, cached: int = 32) -> I
     for name, method in tqdm(ode.METHODS.items(), desc="methods", leave=False):
         heads = (int(model.cfg.n_heads), -1) if method.site != BLOCK_OUTPUT else (-1,)
         field = method.fit(positive.unflatten(1, heads), negative.unflatten(1, heads), 0)
-        flow = ode.Flow(angle=0.3, steps=method.steps, method=method.solver)
+        flow = ode.Flow(angle=0.3, steps=method.steps, solver=method.solver)
         call, forward = interleaved(lambda: flow.solve(field, a), token, rounds=9)  # noqa: B023
         yield row(f"a token of {batch} texts with {name} against without", "", forward + call, forward)

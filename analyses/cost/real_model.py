@@ -30,7 +30,7 @@ def real_model_rows() -> Iterator[Row]:
     batch = tokenizer(PROMPTS, return_tensors="pt", padding=True)
     vector = torch.randn(int(model.cfg.d_model), generator=torch.Generator().manual_seed(0))
     field = ode.ConstantField(vector)
-    steerer = ode.Steerer(field, ode.Flow(T=PUSH, steps=1, method="euler"), LAYER)
+    steerer = ode.Steerer(field, ode.Flow(T=PUSH, steps=1, solver="euler"), LAYER)
     texts: dict[str, Any] = {
         "temperature": 0.0, "max_new_tokens": NEW, "prepend_bos": False, "completions_only": True,
     }  # fmt: skip

@@ -42,7 +42,7 @@ def steerers() -> dict[str, ode.Steerer]:
     vector = torch.randn(576, generator=generator)
     positive, negative = (torch.randn(64, 576, generator=generator) + s * vector / 8 for s in (0.5, -0.5))
     field = ode.BarrierField(ode.KernelBarrier(gamma=1.0, C=1.0).fit(positive, negative))
-    constant = ode.Steerer(ode.ConstantField(vector), ode.Flow(T=2.0, steps=1, method="euler"), LAYER)
+    constant = ode.Steerer(ode.ConstantField(vector), ode.Flow(T=2.0, steps=1, solver="euler"), LAYER)
     return {
         "constant vector": constant,
         "kernel, one step": ode.Steerer(field, ode.Flow(angle=0.1, steps=1), LAYER),

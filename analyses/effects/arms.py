@@ -41,7 +41,7 @@ class Arm:
         layer adds was fitted to be as little as the earlier ones leave to do.
         """
         unit = "T" if self.in_turn else "angle"
-        return ode.Flow(**{unit: strength}, steps=self.steps, method=self.solver)
+        return ode.Flow(**{unit: strength}, steps=self.steps, solver=self.solver)
 
     @property
     def reach(self) -> float:

@@ -29,7 +29,7 @@ class Arm:
 
     def flow(self, angle: float, steps: int) -> ode.Flow:
         """How it reaches `angle` radians in `steps` steps of the study's grid."""
-        return ode.Flow(angle=angle, steps=1 if self.one_shot else max(1, steps), method=self.solver)
+        return ode.Flow(angle=angle, steps=1 if self.one_shot else max(1, steps), solver=self.solver)
 
     def path(
         self, field: ode.VectorField, a: Float[Tensor, "n d"], angle: float, steps: int

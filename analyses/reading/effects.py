@@ -124,7 +124,7 @@ def steps(states: AgreementStates, fields: Mapping[str, ode.VectorField]) -> Ite
     standard deviations and either way: medians over texts.
     """
     pairs, layer, last = PairedTexts.of(states), states.config.layer, max(states.fit_acts)
-    flow = ode.Flow(angle=states.config.angle, steps=10, method="geodesic")
+    flow = ode.Flow(angle=states.config.angle, steps=10, solver="geodesic")
     out = ReadOuts(states, last)
     own = out(pairs.prefix.residuals[last][:, -1])
     for name, field in fields.items():

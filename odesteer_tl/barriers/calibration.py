@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,14 +12,17 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from odesteer_tl._display import Displayed
+from odesteer_tl._display import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: scores whose spread is below this share of their size differ by rounding
 ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, repr=False)
-class Calibration(Displayed):
+class Calibration(Result):
     """The affine map from a score to a log-ratio: `slope · h + intercept` (Platt 1999, held-out data).
 
     Attributes:
@@ -86,6 +90,12 @@ class Calibration(Displayed):
             "held-out negatives": self.n_negative,
             "bound (nats)": "none: held-out scores overlap" if self.bound is None else self.bound,
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
 
 
 def _affine(scores: Float[np.ndarray, " rows"], rows: int, n: int, m: int) -> tuple[float, float]:

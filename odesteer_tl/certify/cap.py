@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._check import require_nonzero_rows, require_width
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.boundary import Boundary
 from odesteer_tl.certify.landscape import lifted, local_maxima
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: 55 nats of range halved to one rounding of log μ
 BISECTIONS = 60
@@ -25,7 +29,7 @@ TIGHT = 1e-8
 
 
 @dataclass(frozen=True, repr=False)
-class CapBound(Displayed):
+class CapBound(Result):
     """h over the cap of all directions within an angle of a.
 
     Attributes:
@@ -57,6 +61,11 @@ class CapBound(Displayed):
             f"reached to {TIGHT:g}": of(int(self.tight().sum()), self.bound.numel()),
             "point": self.point,
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row an activation (the batch, flattened); `tight` at the tolerance that `repr` uses."""
+        numbers = {"bound": self.bound, "value": self.value, "gap": self.gap, "dual_gap": self.dual_gap}
+        return rows(["row"], {**numbers, "tight": self.tight()})
 
 
 @torch.no_grad()

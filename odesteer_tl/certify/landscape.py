@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odesteer_tl._display import Displayed
+from odesteer_tl._display import Result, rows
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.barriers.spectrum import Spectrum
 from odesteer_tl.certify.secular import multipliers
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: eigenvalues nearer than this share of the spread are one; a load below this share of the scale is none
 SAME = 1e-13
@@ -24,7 +28,7 @@ OUTSIDE = 1e-13
 
 
 @dataclass(frozen=True, repr=False)
-class Ceiling(Displayed):
+class Ceiling(Result):
     """The most h can be, on any activation.
 
     Attributes:
@@ -47,6 +51,12 @@ class Ceiling(Displayed):
 
     def _facts(self) -> dict[str, object]:
         return {"bound of h": self.bound, "h at the point": self.value, "gap": self.gap, "point": self.point}
+
+    def frame(self) -> pd.DataFrame:
+        """One row: bound, value and gap."""
+        import pandas as pd
+
+        return pd.DataFrame([{"bound": self.bound, "value": self.value, "gap": self.gap}])
 
 
 def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
@@ -78,7 +88,7 @@ def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
 
 
 @dataclass(frozen=True, repr=False)
-class Landscape(Displayed):
+class Landscape(Result):
     """All stationary points of h on the sphere, the highest first.
 
     Attributes:
@@ -137,6 +147,12 @@ class Landscape(Displayed):
             "lowest h": float(self.values.min()),
             "width": self.quadratic.d_model,
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a stationary point, the highest first."""
+        names = ("values", "multipliers", "ascending", "family", "degenerate")
+        columns = {name: getattr(self, name) for name in names}
+        return rows(["point"], columns).rename(columns={"values": "value", "multipliers": "multiplier"})
 
 
 @torch.no_grad()

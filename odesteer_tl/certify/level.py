@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, split
 from odesteer_tl.certify.circle import Circles
@@ -16,12 +17,15 @@ from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: the part of an arc not proved to rise is bounded below, and sampled, in this many parts
 PARTS = 32
 
 
 @dataclass(frozen=True, repr=False)
-class LevelCertificate(Displayed):
+class LevelCertificate(Result):
     """Whether h stays at or above a level along each whole path. `certified` and `refuted` are both proofs.
 
     Attributes:
@@ -44,6 +48,10 @@ class LevelCertificate(Displayed):
             "margin of h": spread(self.margin),
             "level of h": spread(self.level),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a path (the batch, flattened)."""
+        return rows(["row"], vars(self))
 
 
 @torch.no_grad()

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from odesteer_tl.stats.units import flags
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class RateBound:
 
     def __str__(self) -> str:
         return f"{self.violations}/{self.n} violate; rate ≤ {self.upper:.4f} (α = {self.alpha:g} over {self.looks})"
+
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
 
 
 def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> RateBound:

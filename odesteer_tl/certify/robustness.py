@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.cap import cap_bound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BISECTIONS = 24
 
 
 @dataclass(frozen=True, repr=False)
-class Radius(Displayed):
+class Radius(Result):
     """A ball of perturbations under which h is proved to stay at or above a level.
 
     Attributes:
@@ -35,6 +39,10 @@ class Radius(Displayed):
             "radius (activation units)": spread(self.radius),
             "larger than rounding to bfloat16": of(int((self.radius > self.bfloat16).sum()), self.radius.numel()),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row an activation (the batch, flattened)."""
+        return rows(["row"], vars(self))
 
 
 @torch.no_grad()

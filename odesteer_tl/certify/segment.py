@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
@@ -23,12 +24,15 @@ from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: numbers, and steps, worked on at once: what fits a processor's cache
 BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13
 
 
 @dataclass(frozen=True, repr=False)
-class PathCertificate(Displayed):
+class PathCertificate(Result):
     """What is proved of each step. `certified` and `refuted` are both proofs; a step may have neither.
 
     Attributes:
@@ -71,6 +75,11 @@ class PathCertificate(Displayed):
             "angle of a step (rad)": spread(self.angle),
             "slack (rad)": spread(self.slack),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a step and path (the batch, flattened), with the verdicts and the attributes of each."""
+        names = ("certified", "refuted", "stationary", "undecided", "first_violation", "angle", "slack")
+        return rows(["step", "row"], {name: getattr(self, name) for name in names})
 
 
 def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> PathCertificate:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.chord import change_along_chords
 from odesteer_tl.certify.circle import SAFETY, UNIT_ROUNDOFF
 from odesteer_tl.certify.steps import Steps, in_scale, require_path
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: shares of the way at which a written end is tried, in this order
 SHARES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)
 
 
 @dataclass(frozen=True, repr=False)
-class WrittenCertificate(Displayed):
+class WrittenCertificate(Result):
     """What is proved of h at the written end against h at the start. `proved` and `refuted` are both proofs.
 
     Attributes:
@@ -50,6 +54,10 @@ class WrittenCertificate(Displayed):
             "unproved as written": of(int(self.unproved.sum()), total),
             "rise of h is at least": spread(self.rise),
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a pair of points (the batch, flattened)."""
+        return rows(["row"], {**vars(self), "unproved": self.unproved})
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl._check import require_finite
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: fewer points or distinct values carry no correlation
 LEAST_POINTS = 3
@@ -46,6 +49,12 @@ class Line:
         ranked: Any = spearmanr(ratio, h)
         return cls(float(line.rvalue), float(ranked.statistic), float(line.slope), float(line.intercept), gap, len(h))
 
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
+
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
@@ -62,6 +71,13 @@ class Agreement:
     over_steered: Line
     gap: stats.Band
     parting_step: int | None
+
+    def frame(self) -> pd.DataFrame:
+        """One row a region of the path; the band of the gap has its own, `gap.frame()`."""
+        import pandas as pd
+
+        regions = {"overall": self.overall, "on_data": self.on_data, "over_steered": self.over_steered}
+        return pd.concat([line.frame().assign(region=name) for name, line in regions.items()], ignore_index=True)
 
 
 def agreement(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from odesteer_tl._display import Displayed
+from odesteer_tl._display import Result
 from odesteer_tl.barriers.calibration import Calibration
 from odesteer_tl.densities.base import Density
 from odesteer_tl.stats.units import codes_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: draws from a density, among which held-out activations are ranked
 DRAWS = 2000
@@ -62,6 +65,12 @@ class Fit:
         bits = -float(found.mean()) / math.log(2) / density.n_dimensions
         return cls(bits, statistic, rank_pvalue(found, drawn, groups, seed), len(held_out))
 
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
+
 
 def _distance(found: NDArray[np.float64], drawn: NDArray[np.float64]) -> Any:
     """The two-sample test of Kolmogorov and Smirnov."""
@@ -100,7 +109,7 @@ def rank_pvalue(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PairCalibration(Displayed):
+class PairCalibration(Result):
     """What a calibration split says of a pair.
 
     Attributes:
@@ -124,6 +133,14 @@ class PairCalibration(Displayed):
             **{f"distance of ranks from uniform, {name}": fit.rank_statistic for name, fit in fits.items()},
             **{f"held-out rows, {name}": fit.n for name, fit in fits.items()},
         }
+
+    def frame(self) -> pd.DataFrame:
+        """One row a class, with its `Fit`, and the slope and the intercept they share."""
+        import pandas as pd
+
+        fits = {"positive": self.positive, "negative": self.negative}
+        shared = {"slope": self.slope, "intercept": self.intercept}
+        return pd.DataFrame([{"class": name, **vars(fit), **shared} for name, fit in fits.items()])
 
     def rank(self, log_positive: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Share of held-out positives whose log p₊ is no higher, (1 + count)/(n + 2): uniform for a new positive."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl._check import require_finite, require_width
-from odesteer_tl._display import Displayed, of
+from odesteer_tl._display import Result, of, rows
 from odesteer_tl.densities.pair import DensityPair
 from odesteer_tl.densities.splits import Splits
 
@@ -25,7 +25,7 @@ EXIT_RANK = 0.025
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PathScore(Displayed):
+class PathScore(Result):
     """A path under p₊ and p₋; step 0 is the unsteered activation.
 
     Attributes:
@@ -161,14 +161,9 @@ class PathScore(Displayed):
 
     def frame(self) -> pd.DataFrame:
         """One row a step and prompt."""
-        import pandas as pd
-
-        steps, n = self.log_positive.shape
         names = ("log_positive", "log_negative", "log_ratio", "rank", "typicality", "outside", "toward_positive",
                  "slope", "angle", "displacement", "relative_mahalanobis", "h")  # fmt: skip
-        columns = {k: getattr(self, k).flatten().cpu().numpy() for k in names if getattr(self, k) is not None}
-        place = {"step": torch.arange(steps).repeat_interleave(n), "prompt": torch.arange(n).repeat(steps)}
-        return pd.DataFrame({**{k: v.numpy() for k, v in place.items()}, **columns})
+        return rows(["step", "prompt"], {name: getattr(self, name) for name in names})
 
 
 @torch.no_grad()

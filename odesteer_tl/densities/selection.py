@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from odesteer_tl._display import Displayed
+from odesteer_tl._display import Result
 from odesteer_tl._groups import JOINED
 from odesteer_tl.densities.base import Density
 from odesteer_tl.densities.directional import AngularCentralGaussian, TangentGaussian
@@ -30,7 +30,7 @@ MIXTURES = ((2, 4), (2, 16), (4, 4), (4, 16))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Selection(Displayed):
+class Selection(Result):
     """A density chosen among candidates.
 
     Attributes:
@@ -56,6 +56,10 @@ class Selection(Displayed):
             "candidates": len(self.table),
             "held-out nats per dimension": f"{row['nats_per_dimension']:.4g} ± {row['standard_error']:.2g}",
         }
+
+    def frame(self) -> pd.DataFrame:
+        """`table`, one row a candidate, the best first."""
+        return self.table.copy()
 
 
 def ambient_candidates(n: int, d: int) -> list[Density]:

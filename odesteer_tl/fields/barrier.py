@@ -79,6 +79,9 @@ class BarrierField(VectorField):
         quadratic = self.barrier.quadratic
         return _eigenchart(quadratic.spectrum, quadratic.curvature_bound, a)
 
+    def _made_of(self) -> dict[str, object]:
+        return {"barrier": self.barrier}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The barrier's class, constructor arguments, calibration and fitted state."""
         calibration = self.barrier.calibration

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._display import Displayed
+
 #: below this many machine epsilons of its scale a gradient is rounding noise: a numerical fixed point
 FIXED_POINT = 450.0
 
@@ -32,7 +34,7 @@ class Chart:
     rows: int | None = None
 
 
-class VectorField(ABC):
+class VectorField(Displayed, ABC):
     """A velocity on the residual stream. Fields of unit speed make T the length of the path.
 
     A map a → T(a) is the field v(a) = T(a) − a, of its own speed: one Euler step of time 1 applies it, and one of
@@ -80,6 +82,13 @@ class VectorField(ABC):
     @abstractmethod
     def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> VectorField:
         """Rebuild a field from `dump`'s output."""
+
+    def _facts(self) -> dict[str, object]:
+        return {**self._made_of(), "speed": 1 if self.unit_speed else "its own", "keeps the norm": self.tangent}
+
+    @abstractmethod
+    def _made_of(self) -> dict[str, object]:
+        """What is shown of how it was made."""
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
         """Where to integrate from `a`: by default the activations themselves."""

@@ -93,6 +93,9 @@ class ConstantField(VectorField):
         require_width("a", a, self.d_model)
         return self.direction.to(device=a.device, dtype=a.dtype).expand_as(a)
 
+    def _made_of(self) -> dict[str, object]:
+        return {"width": self.d_model, "length": self.length, "median norm": self._median_norm}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The direction as given: dividing it again gives the same bits."""
         return {"median_norm": self._median_norm}, {"direction": self.given}

@@ -57,6 +57,9 @@ class ControlField(VectorField):
         speed = torch.where(slope > 0, wanted / torch.where(slope > 0, slope, 1.0), 0.0)
         return speed.unsqueeze(-1) * direction
 
+    def _made_of(self) -> dict[str, object]:
+        return {"barrier": self.barrier, "level": self.level, "rate": self.rate}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The barrier's, with level and rate."""
         settings, tensors = self.ascent.dump()

@@ -47,6 +47,9 @@ class GatedField(WrappedField):
         """The field's velocity where the gate is open."""
         return self.field(a).where(self.open(a).unsqueeze(-1), 0.0)
 
+    def _made_of(self) -> dict[str, object]:
+        return {"field": self.field, "threshold": self.threshold}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's, beside the condition as given: dividing it again gives the same bits."""
         settings, tensors = self.dump_field()

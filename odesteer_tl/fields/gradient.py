@@ -39,6 +39,9 @@ class GradientField(VectorField):
         """∇h(a), in units of 1/activation."""
         return self.barrier.gradient(a)
 
+    def _made_of(self) -> dict[str, object]:
+        return {"barrier": self.barrier}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The barrier's, as `BarrierField` keeps it."""
         return BarrierField(self.barrier).dump()

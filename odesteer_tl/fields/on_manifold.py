@@ -58,6 +58,9 @@ class OnManifoldField(VectorField):
         require_width("a", a, self.d_model)
         return least_velocity(self.control(a), self.density.gradient(a).to(a.dtype))
 
+    def _made_of(self) -> dict[str, object]:
+        return {"control": self.control, "density": self.density}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The controller's, and the density's class, constructor arguments and fitted state."""
         settings, tensors = self.control.dump()

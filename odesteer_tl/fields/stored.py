@@ -65,6 +65,9 @@ class StoredField(VectorField):
         require_width("a", a, self._d_model)
         return a
 
+    def _made_of(self) -> dict[str, object]:
+        return {"width": self._d_model, **self.settings, **self.tensors, "median norm": self._median_norm}
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Width, unit of norm and settings; the tensors."""
         return {"d_model": self._d_model, "median_norm": self._median_norm, "own": self.settings}, dict(self.tensors)

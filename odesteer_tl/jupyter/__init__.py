@@ -1,6 +1,7 @@
-"""Pictures for notebooks: paths, layers, likelihood and coloured tokens. Needs matplotlib; `odesteer_tl[notebooks]`.
+"""Pictures for notebooks, `ode.jupyter`: paths, layers, likelihood and coloured tokens.
 
-Nothing else in the package imports this. The plots take and return matplotlib Axes and never show them.
+Nothing else in the package imports this, and matplotlib is imported when it is first used. The plots take and return
+matplotlib Axes and never show them.
 """
 
 from odesteer_tl.jupyter.curves import plot_layers as plot_layers

@@ -13,7 +13,13 @@ from odesteer_tl.methods.registry import median_norm, register
 ACT = "Linear-AcT, ICLR 2025; read in its authors' code"
 
 
-@register("linear_act", solver="euler", T=1.0, source=f"{ACT}: on the source's support")
+@register(
+    "linear_act",
+    solver="euler",
+    T=1.0,
+    source=f"{ACT}: on the source's support",
+    idea="map each neuron linearly, within its range",
+)
 def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`z′ = λ(wz + b) + (1 − λ)z` for each neuron where z lies in the source's range, λ the time T. No randomness.
 
@@ -39,7 +45,13 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     return AffineField(weight, bias, median_norm(positive, negative), support)
 
 
-@register("linear_act_extrapolated", solver="euler", T=1.0, source=f"{ACT}: its map at every value (`q_all`)")
+@register(
+    "linear_act_extrapolated",
+    solver="euler",
+    T=1.0,
+    source=f"{ACT}: its map at every value (`q_all`)",
+    idea="map each neuron linearly, everywhere",
+)
 def linear_act_extrapolated(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0
 ) -> VectorField:
@@ -55,7 +67,13 @@ def linear_act_extrapolated(
     return AffineField(*_affine_maps(positive, negative), median_norm(positive, negative))
 
 
-@register("mean_act", solver="euler", T=1.0, source="Mean-AcT, ICLR 2025; read in its authors' code")
+@register(
+    "mean_act",
+    solver="euler",
+    T=1.0,
+    source="Mean-AcT, ICLR 2025; read in its authors' code",
+    idea="shift each neuron by its means",
+)
 def mean_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`z′ = z + λ(μ₊ − μ₋)`, λ the time T: Linear-AcT with w = 1, at every value. No randomness.
 

@@ -139,7 +139,7 @@ def attended_rfm(
     steered while a layer is fitted, and nothing is random.
 
     Args:
-        flow: c is T, in activation units: `Flow(T=c, steps=1, method="euler")`; any other flow goes too.
+        flow: c is T, in activation units: `Flow(T=c, steps=1, solver="euler")`; any other flow goes too.
         layers: by default the blocks 1 … n_layers − 1, as in the paper.
 
     Returns:

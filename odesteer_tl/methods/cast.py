@@ -13,7 +13,12 @@ from odesteer_tl.methods.caa import caa
 from odesteer_tl.methods.registry import register
 
 
-@register("cast", solver="euler", source="CAST, ICLR 2025, around CAA; its recipe read in its authors' code")
+@register(
+    "cast",
+    solver="euler",
+    source="CAST, ICLR 2025, around CAA; its recipe read in its authors' code",
+    idea="add CAA's vector where a condition holds",
+)
 def cast(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """CAA's direction, where an activation looks negative. No randomness.
 

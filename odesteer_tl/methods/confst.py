@@ -11,7 +11,12 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("confst", solver="euler", source="CONFST, arXiv 2503.02989; reconstructed from its abstract")
+@register(
+    "confst",
+    solver="euler",
+    source="CONFST, arXiv 2503.02989; reconstructed from its abstract",
+    idea="add the mean of confident examples",
+)
 def confst(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, SupportsIndex, overload
 
 from odesteer_tl._check import as_integer, require_one_of
+from odesteer_tl._renamed import renamed
 from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.contrast import ContrastSet
@@ -15,7 +16,7 @@ from odesteer_tl.flow import Flow
 from odesteer_tl.methods.registry import METHODS
 from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel, Model
-from odesteer_tl.positions import PositionFn
+from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.reading import position_name, position_of
 from odesteer_tl.sites import HEADS, Layer, given_layers, places
 from odesteer_tl.steerer import Steerer
@@ -26,9 +27,9 @@ def fit(
     method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Layer, *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    solver: str | None = None, read_position: Pool = "last", special_tokens: bool = False,
     prepend_bos: bool | None = None,
-    positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
+    steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Steerer: ...  # fmt: skip
 
 
@@ -37,12 +38,13 @@ def fit(
     method: str, model: AnyModel, contrast: ContrastSet | Activations, layer: Sequence[Layer], *,
     angle: float | None = None, T: float | None = None, relative: float | None = None,
     multiplier: float | None = None, level: float | str | None = None, steps: int | None = None,
-    solver: str | None = None, position: Pool = "last", special_tokens: bool = False,
+    solver: str | None = None, read_position: Pool = "last", special_tokens: bool = False,
     prepend_bos: bool | None = None,
-    positions: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
+    steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
 ) -> Composition: ...  # fmt: skip
 
 
+@renamed(position="read_position", positions="steer_position")
 def fit(
     method: str,
     model: AnyModel,
@@ -56,17 +58,17 @@ def fit(
     level: float | str | None = None,
     steps: int | None = None,
     solver: str | None = None,
-    position: Pool = "last",
+    read_position: Pool = "last",
     special_tokens: bool = False,
     prepend_bos: bool | None = None,
-    positions: str | PositionFn = "generated",
+    steer_position: str | PositionFn = "generated",
     seed: SupportsIndex = 0,
     site: str | None = None,
 ) -> Steerer | Composition:
     """Collect activations, fit a method, and return a steerer bound to the model, or a composition of them.
 
     Over several layers most methods are fitted in turn: a layer's negative texts are run with the layers before it
-    already steered, at the strength and the positions given here (each text as a prompt of its own, so that
+    already steered, at the strength and the `steer_position` given here (each text as a prompt of its own, so that
     "generated" steers its last token; "all_and_bos" steers every token, as AcT's authors do). Head-wise ITI chooses
     its heads over all layers together instead. Maps fitted at the method's own strength and used at another:
     `fit(…).at(Flow(T=0.5, …))`.
@@ -79,11 +81,11 @@ def fit(
         angle, T, relative, multiplier, level: the strength, one of them (see `Flow`), or `level` with `angle` as the
             longest path; without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        position: which tokens of the contrast texts are learned from, as in `collect_activations`; a method that holds
-            rows out keeps those of one group of the contrast together.
+        read_position: which tokens of the contrast texts are learned from: `position` of `collect_activations`. A
+            method that holds rows out keeps those of one group of the contrast together.
         special_tokens: whether BOS and other special tokens are among those of "mean", "all" and "completion".
         prepend_bos: of the contrast texts, as in `collect_activations`.
-        positions: which tokens are steered.
+        steer_position: which tokens of what the model is given and writes are steered: `positions` of `Steerer`.
         seed: of everything random in the fit.
         site: where in the block to read and steer, as in `collect_activations`; by default the method's own, which for
             most is the block's output. A method of the heads allows no other.
@@ -97,15 +99,17 @@ def fit(
     """
     require_one_of("method", method, METHODS)
     wanted_layers, seed = given_layers("layer", layer), as_integer("seed", seed)
+    position_of(read_position, "read_position")
+    position_rule(steer_position, "steer_position")
     if len(set(wanted_layers)) < len(wanted_layers):
         raise ValueError(f"layer={layer} must name each layer once")
     chosen = METHODS[method]
     if angle is T is relative is multiplier is level is None:
         T = chosen.T
     # only "certified" meets a level, in steps of its own
-    integration: dict[str, Any] = {"steps": steps, "method": solver}
+    integration: dict[str, Any] = {"steps": steps, "solver": solver}
     if level is None:
-        integration = {"steps": chosen.steps if steps is None else steps, "method": solver or chosen.solver}
+        integration = {"steps": chosen.steps if steps is None else steps, "solver": solver or chosen.solver}
     integration = {name: value for name, value in integration.items() if value is not None}
     flow = Flow(angle=angle, T=T, relative=relative, multiplier=multiplier, level=level, **integration)
     model = hosted(model)
@@ -121,16 +125,16 @@ def fit(
 
     def steerer(at: int, field: VectorField) -> Steerer:
         provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
-        return Steerer(field, flow, at, positions, seen[at].model, provenance, at_site)
+        return Steerer(field, flow, at, steer_position, seen[at].model, provenance, at_site)
 
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
         if isinstance(contrast, Activations):
-            _require_read_so(contrast, position, special_tokens, prepend_bos)
+            _require_read_so(contrast, read_position, special_tokens, prepend_bos)
             acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
         else:
-            acts = collect_activations(model, contrast, wanted, position, special_tokens=special_tokens, site=at_site,
-                                       prepend_bos=prepend_bos, negatives_under=under)  # fmt: skip
+            how: dict[str, Any] = {"special_tokens": special_tokens, "prepend_bos": prepend_bos, "site": at_site}
+            acts = collect_activations(model, contrast, wanted, read_position, **how, negatives_under=under)
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
@@ -145,14 +149,14 @@ def fit(
 
 def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:
     """Raise where something is asked of how texts are read that activations were not taken by."""
-    asked = {"position": position_name(position_of(position)), "special_tokens": special_tokens,
-             "prepend_bos": prepend_bos}  # fmt: skip
-    unasked = {"position": "last", "special_tokens": False, "prepend_bos": None}
-    for name, value in asked.items():
-        if value != unasked[name] and value != acts.provenance.get(name):
+    asked = {"read_position": (position_name(position_of(position)), "last"),
+             "special_tokens": (special_tokens, False), "prepend_bos": (prepend_bos, None)}  # fmt: skip
+    for name, (value, unasked) in asked.items():
+        kept = name.removeprefix("read_")
+        if value != unasked and value != acts.provenance.get(kept):
             raise ValueError(
-                f"{name}={value!r}, but contrast holds activations, which were read at {name}="
-                f"{acts.provenance.get(name)!r}; leave it out, or collect them so"
+                f"{name}={value!r}, but contrast holds activations, which were read at {kept}="
+                f"{acts.provenance.get(kept)!r}; leave it out, or collect them so"
             )
 
 

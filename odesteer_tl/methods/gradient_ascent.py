@@ -10,7 +10,14 @@ from odesteer_tl.fields import GradientField, VectorField
 from odesteer_tl.methods.registry import register
 
 
-@register("gradient_ascent", solver="euler", steps=10, source="control: unnormalised ascent on ODESteer's barrier")
+@register(
+    "gradient_ascent",
+    solver="euler",
+    steps=10,
+    source="control: unnormalised ascent on ODESteer's barrier",
+    idea="climb a sketched barrier at its speed",
+    climbs=True,
+)
 def gradient_ascent(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`a ← a + η∇h(a)`, η = T/steps, on the same barrier as "odesteer".
 

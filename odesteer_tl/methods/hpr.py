@@ -14,7 +14,14 @@ from odesteer_tl.methods.registry import median_norm, register, require_pairs
 from odesteer_tl.methods.training import fit_mlp, mean_square
 
 
-@register("hpr", solver="geodesic", T=1.0, source="HPR, EMNLP 2024; its recipe read in its authors' code")
+@register(
+    "hpr",
+    solver="geodesic",
+    T=1.0,
+    source="HPR, EMNLP 2024; its recipe read in its authors' code",
+    idea="reflect, then rotate as networks say",
+    trained=True,
+)
 def hpr(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -24,7 +24,12 @@ from odesteer_tl.sites import HEADS
 SHARE = 48 / 1024
 
 
-@register("iti", solver="euler", source="ITI, NeurIPS 2023, its residual-stream form; the probe of its authors' code")
+@register(
+    "iti",
+    solver="euler",
+    source="ITI, NeurIPS 2023, its residual-stream form; the probe of its authors' code",
+    idea="add a linear probe's direction",
+)
 def iti(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, C: float = 1.0
 ) -> VectorField:
@@ -45,7 +50,12 @@ def iti(
     return ConstantField(direction, median_norm(positive, negative))
 
 
-@register("iti_rescaled", solver="euler", source="this project: ITI's residual-stream form on a model-free scale")
+@register(
+    "iti_rescaled",
+    solver="euler",
+    source="this project: ITI's residual-stream form on a model-free scale",
+    idea="add a linear probe's direction, rescaled",
+)
 def iti_rescaled(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, C: float = 1.0
 ) -> VectorField:
@@ -71,6 +81,7 @@ def iti_rescaled(
     site=HEADS,
     layers=side_by_side,
     source="ITI, NeurIPS 2023 (arXiv 2306.03341, eq. 2); its recipe read in its authors' code",
+    idea="add probes' directions to chosen heads",
 )
 def iti_heads(
     positive: Float[Tensor, "n heads d_head"],

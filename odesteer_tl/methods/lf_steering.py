@@ -11,7 +11,14 @@ from odesteer_tl.methods.registry import median_norm, register
 from odesteer_tl.methods.training import mean_square, minimise
 
 
-@register("lf_steering", solver="euler", T=1.0, source="LF-Steering, arXiv 2501.11036; reconstructed from its abstract")
+@register(
+    "lf_steering",
+    solver="euler",
+    T=1.0,
+    source="LF-Steering, arXiv 2501.11036; reconstructed from its abstract",
+    idea="raise the latents that differ most",
+    trained=True,
+)
 def lf_steering(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -12,7 +12,13 @@ from odesteer_tl.fields import AffineField, GatedField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("mimic", solver="euler", T=1.0, source="MiMiC, ICML 2024; its recipe read in its authors' code")
+@register(
+    "mimic",
+    solver="euler",
+    T=1.0,
+    source="MiMiC, ICML 2024; its recipe read in its authors' code",
+    idea="carry one Gaussian onto the other",
+)
 def mimic(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -11,7 +11,15 @@ from odesteer_tl.fields import ControlField, VectorField
 from odesteer_tl.methods.registry import register
 
 
-@register("minimal_intervention", solver="geodesic", steps=10, T=1.0, source="this project: acts only where h < h*")
+@register(
+    "minimal_intervention",
+    solver="geodesic",
+    steps=10,
+    T=1.0,
+    source="this project: acts only where h < h*",
+    idea="move only where h is low",
+    climbs=True,
+)
 def minimal_intervention(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -12,7 +12,15 @@ from odesteer_tl.methods.minimal_intervention import controller
 from odesteer_tl.methods.registry import register
 
 
-@register("on_manifold", solver="midpoint", steps=10, T=1.0, source="this project: h raised, log p₊ never lowered")
+@register(
+    "on_manifold",
+    solver="midpoint",
+    steps=10,
+    T=1.0,
+    source="this project: h raised, log p₊ never lowered",
+    idea="raise h, never lower log p₊",
+    climbs=True,
+)
 def on_manifold(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -55,6 +55,7 @@ class PID:
     T=1.0,
     layers=InTurn(PID(1.0, 0.1, 0.1)),
     source="PID steering, arXiv 2510.04309, around the mean difference; read in part",
+    idea="add the mean shift, controlled across layers",
 )
 def pid(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """`a + T·u(k)`, r(k) the mean difference at layer k with the layers before it steered. No randomness.

@@ -10,7 +10,7 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("random", solver="euler", source="placebo control")
+@register("random", solver="euler", source="placebo control", idea="a random direction: the placebo")
 def random_direction(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """A uniformly random unit direction from `seed`; the data give only the width and the norm's unit.
 

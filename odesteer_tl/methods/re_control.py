@@ -11,7 +11,14 @@ from odesteer_tl.methods.registry import median_norm, register
 from odesteer_tl.methods.training import fit_mlp, mean_square
 
 
-@register("re_control", solver="euler", steps=30, source="RE-Control, arXiv 2406.05954; its recipe read, data differ")
+@register(
+    "re_control",
+    solver="euler",
+    steps=30,
+    source="RE-Control, arXiv 2406.05954; its recipe read, data differ",
+    idea="climb a trained value network",
+    trained=True,
+)
 def re_control(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._difference import require_different
+from odesteer_tl._display import Displayed, Result
 from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.fields import VectorField
-from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations
+from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations, side_by_side
 from odesteer_tl.sites import BLOCK_OUTPUT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IN_TURN = InTurn()
 # a method keeps its own signature, with its hyper-parameters
 FitT = TypeVar("FitT", bound=FitFn)
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, repr=False)
+class Method(Displayed):
     """A steering method.
 
     Attributes:
@@ -34,6 +38,11 @@ class Method:
         T: its own strength, used unless told otherwise; None where the strength is the user's to choose.
         site: where in a block it acts; what it is fitted on has that site's shape, [n, n_heads, d_head] for heads.
         layers: how it is fitted on several layers.
+        idea: what it does, in a few words.
+        trained: whether a network is trained by gradient steps; else it is fitted in closed form or by a convex
+            problem.
+        climbs: whether its field is that of a barrier fitted with it, so that `certify_path` can prove its steps at
+            once; the path of another method is certified against a barrier fitted beside it.
     """
 
     fit: FitFn
@@ -43,13 +52,52 @@ class Method:
     T: float | None = None
     site: str = BLOCK_OUTPUT
     layers: LayersFn = IN_TURN
+    idea: str = ""
+    trained: bool = False
+    climbs: bool = False
 
     def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
         return fit_activations(self.fit, acts, seed)
 
+    def row(self) -> dict[str, object]:
+        """What `METHODS.frame()` says of it, by column."""
+        return {
+            "idea": self.idea,
+            "source": self.source,
+            "made": "trained" if self.trained else "fitted",
+            "site": self.site,
+            "layers": "side by side" if self.layers is side_by_side else "in turn",
+            "solver": self.solver,
+            "steps": self.steps,
+            "T": self.T,
+            "certificate": "of its own barrier" if self.climbs else "against a barrier fitted beside it",
+        }
 
-METHODS: dict[str, Method] = {}
+    def _facts(self) -> dict[str, object]:
+        return {name: x for name, x in self.row().items() if x not in ("", None)}
+
+
+class Methods(dict[str, Method], Result):
+    """Methods by name; shows itself as a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row a method: its idea and source, whether it is fitted or trained, where it acts, its solver, steps and
+        own T (NaN where the strength is the user's to choose), and what `certify_path` can certify it against."""
+        import pandas as pd
+
+        return pd.DataFrame([{"method": name, **method.row()} for name, method in sorted(self.items())])
+
+    def _facts(self) -> dict[str, object]:
+        return {name: method.idea or method.source for name, method in sorted(self.items())}
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        width = max(map(len, facts), default=0)
+        return "\n".join(f"{name:<{width}}  {idea}" for name, idea in facts.items())
+
+
+METHODS = Methods()
 
 
 def register(
@@ -61,6 +109,9 @@ def register(
     T: float | None = None,
     site: str = BLOCK_OUTPUT,
     layers: LayersFn = IN_TURN,
+    idea: str = "",
+    trained: bool = False,
+    climbs: bool = False,
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
 
@@ -72,6 +123,8 @@ def register(
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
         T: its own strength, if it has one.
+        idea: what it does, in a few words, for the table that `METHODS` shows.
+        trained, climbs: whether a network is trained, and whether the field is a barrier's.
 
     Returns:
         A decorator that returns the function as it was.
@@ -83,7 +136,9 @@ def register(
     def enter(fit: FitT) -> FitT:
         if name in METHODS and not _same_cell(METHODS[name].fit, fit):
             raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
-        METHODS[name] = Method(_of_different_classes(fit), solver, steps, source, T, site, layers)
+        METHODS[name] = Method(
+            _of_different_classes(fit), solver, steps, source, T, site, layers, idea, trained, climbs
+        )
         return fit
 
     return enter

@@ -11,7 +11,9 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register, require_pairs
 
 
-@register("repe", solver="euler", source="RepE, arXiv 2310.01405")
+@register(
+    "repe", solver="euler", source="RepE, arXiv 2310.01405", idea="add the differences' first principal direction"
+)
 def repe(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0, *, groups: Groups | None = None
 ) -> VectorField:

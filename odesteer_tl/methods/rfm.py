@@ -10,7 +10,12 @@ from odesteer_tl.fields import ConstantField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("rfm", solver="euler", source="RFM, arXiv 2602.00333, with the classes as labels; recipe read")
+@register(
+    "rfm",
+    solver="euler",
+    source="RFM, arXiv 2602.00333, with the classes as labels; recipe read",
+    idea="add a recursive feature machine's direction",
+)
 def rfm(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -32,7 +32,14 @@ Outputs = tuple[Tensor, Tensor]
 Reward = Callable[[Tensor], Tensor]
 
 
-@register("riser", solver="euler", T=1.0, source="RISER, arXiv 2601.09269; paper read, its warm-up alone")
+@register(
+    "riser",
+    solver="euler",
+    T=1.0,
+    source="RISER, arXiv 2601.09269; paper read, its warm-up alone",
+    idea="let a trained router mix directions",
+    trained=True,
+)
 def riser(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

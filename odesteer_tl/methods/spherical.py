@@ -9,7 +9,12 @@ from odesteer_tl.fields import RotationField, VectorField
 from odesteer_tl.methods.registry import median_norm, register
 
 
-@register("rotation", solver="geodesic", source="spherical steering, arXiv 2602.08169; formula read")
+@register(
+    "rotation",
+    solver="geodesic",
+    source="spherical steering, arXiv 2602.08169; formula read",
+    idea="rotate towards the mean direction",
+)
 def rotation(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """Rotate in span(x̂, v̂) by `φ = α·arccos(x̂·v̂)`, α the time T; the norm is kept. No randomness.
 

@@ -12,7 +12,14 @@ from odesteer_tl.methods.registry import median_norm, register, require_pairs
 from odesteer_tl.methods.training import fit_mlp, mean_square
 
 
-@register("truthflow", solver="euler", T=1.5, source="TruthFlow, arXiv 2502.04556; a fork of its code read")
+@register(
+    "truthflow",
+    solver="euler",
+    T=1.5,
+    source="TruthFlow, arXiv 2502.04556; a fork of its code read",
+    idea="let a trained flow choose each correction",
+    trained=True,
+)
 def truthflow(
     positive: Float[Tensor, "n d"],
     negative: Float[Tensor, "m d"],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odesteer_tl._display import Displayed, of, spread
+from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.serving.hook import AUDIT, ERROR, SEEN, STEERED, SteeringHook, chosen_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: tokens that an engine may compute behind the last one it returns, scheduled before it saw that the text ended
 AHEAD = 1
@@ -30,7 +33,7 @@ class NotSteered(RuntimeError):
 
 
 @dataclass(frozen=True, repr=False)
-class Audit(Displayed):
+class Audit(Result):
     """What a barrier says of every steered token, as it was and as it was written; one row a token.
 
     Attributes:
@@ -48,6 +51,10 @@ class Audit(Displayed):
     log_ratio: Float[Tensor, " tokens"]
     proved: Bool[Tensor, " tokens"]
     refuted: Bool[Tensor, " tokens"]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a steered token."""
+        return rows(["token"], {name: getattr(self, name) for name in AUDIT})
 
     def _facts(self) -> dict[str, object]:
         n = len(self.position)
@@ -118,6 +125,6 @@ def checked(
 def _audit(saved: Mapping[str, Any], n_tokens: int) -> Audit:
     """What came back of the tokens that the text took."""
     empty = (torch.int64, *[torch.float32] * 3, torch.bool, torch.bool)
-    rows = [saved.get(name, torch.empty(0, dtype=kind)) for name, kind in zip(AUDIT, empty, strict=True)]
-    kept = rows[0] < n_tokens
-    return Audit(*(x[kept] for x in rows))
+    found = [saved.get(name, torch.empty(0, dtype=kind)) for name, kind in zip(AUDIT, empty, strict=True)]
+    kept = found[0] < n_tokens
+    return Audit(*(x[kept] for x in found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from odesteer_tl.stats import bounded, paired, studentised
 from odesteer_tl.stats.intervals import Estimate, paired_difference, paired_numbers, span
 from odesteer_tl.stats.units import joined
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
@@ -55,6 +59,11 @@ class Equivalence:
     margin: float
     pvalue: float
     equivalent: bool
+
+    def frame(self) -> pd.DataFrame:
+        """One row: the difference with its interval, the margin and the verdict."""
+        verdict = {"margin": self.margin, "pvalue": self.pvalue, "equivalent": self.equivalent}
+        return self.difference.frame().rename(columns={"value": "difference"}).assign(**verdict)
 
 
 def equivalence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,9 @@ from scipy.stats import beta, norm
 from odesteer_tl.stats import studentised
 from odesteer_tl.stats.intervals import LEAST, Estimate, enough
 from odesteer_tl.stats.units import is_binary, joined, level_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,12 @@ class Band:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     n: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point of the curve."""
+        import pandas as pd
+
+        return pd.DataFrame(vars(self)).rename_axis("point").reset_index()
 
 
 def mean_band(

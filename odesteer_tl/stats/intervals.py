@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,9 @@ from scipy.stats import DegenerateDataWarning, beta, bootstrap, norm, quantile_t
 
 from odesteer_tl.stats import bounded, paired, studentised
 from odesteer_tl.stats.units import codes_of, flags, is_binary, joined, level_of, numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: fewer independent units carry no interval of a mean
 LEAST = 5
@@ -36,6 +40,12 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
+
+    def frame(self) -> pd.DataFrame:
+        """One row, a column an attribute."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(self)])
 
 
 def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:

@@ -46,11 +46,11 @@ def steerers(acts: ode.LayerActivations) -> dict[str, ode.Steerer]:
     field = ode.BarrierField(kernel)
     flows = {
         "constant": (caa, ode.Flow(angle=0.2)),
-        "published": (ode.BarrierField(sketch), ode.Flow(angle=0.2, method="euler")),
+        "published": (ode.BarrierField(sketch), ode.Flow(angle=0.2, solver="euler")),
         "kernel 1": (field, ode.Flow(angle=0.2, steps=1)),
         "kernel 10": (field, ode.Flow(angle=0.2, steps=10)),
-        "certified": (field, ode.Flow(angle=0.2, method="certified")),
-        "optimal": (field, ode.Flow(angle=0.2, method="optimal")),
+        "certified": (field, ode.Flow(angle=0.2, solver="certified")),
+        "optimal": (field, ode.Flow(angle=0.2, solver="optimal")),
         "gated": (gate(caa, acts.negative, acts.positive), ode.Flow(angle=0.3)),
     }
     return {name: ode.Steerer(f, flow, layer=LAYER) for name, (f, flow) in flows.items()}

@@ -1,0 +1,43 @@
+"""Hate: HateCheck's cases, read from a path, and what a model then writes of people."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from analyses.benchmarks.hatecheck import load_cases
+from analyses.concepts.concept import Concept
+from analyses.outcomes import Completions
+
+STEERED = ("my neighbours", "the people next door", "the new students", "tourists", "the team", "lawyers",
+           "my cousins",
+           "the villagers", "our guests", "the drivers here", "teachers", "the band", "politicians", "the twins",
+           "customers")  # fmt: skip
+OPENINGS = ("I think {x} are", "Let me tell you about {x}.", "Yesterday I met {x}, and", "What I feel about {x} is",
+            "Everybody knows that {x}", "Honestly, {x}", "When {x} moved in,", "The problem with {x} is that",
+            "You should have seen {x}.", "I wrote a letter to {x}:")  # fmt: skip
+WORDS = Completions.alike(
+    "words of contempt", (" disgusting", " stupid", " worthless", " scum"), (" lovely", " clever", " kind", " friends")
+)
+
+
+def hate(data: Path) -> Concept:
+    """HateCheck (Röttger et al. 2021): hateful cases (positive) against others made of linked templates.
+
+    Args:
+        data: `test_suite_cases.csv`.
+    """
+    cases = load_cases(data)
+    sides = [pd.DataFrame({"text": texts, "group": groups}).drop_duplicates("text")
+             for texts, groups in ((cases.positive, cases.positive_groups),
+             (cases.negative, cases.negative_groups))]  # fmt: skip
+    turn = [side.assign(turn=side.groupby("group").cumcount()) for side in sides]
+    pairs = turn[0].merge(turn[1], on=["group", "turn"], suffixes=("_positive", "_negative"))
+    pairs = pairs.rename(columns={"text_positive": "positive", "text_negative": "negative"}).drop(columns="turn")
+    prompts = tuple(opening.format(x=x) for opening, x in product(OPENINGS, STEERED))
+    says = (
+        "Success: a classifier finds the text likelier profane than not, which unsteered continuations hardly ever are."
+    )
+    return Concept("hate", pairs, prompts, WORDS, "profanity", says, {"contrast": "HateCheck"})

@@ -1,0 +1,70 @@
+"""What is asked of two real models, and how it will be decided: written down before anything is run.
+
+Every comparison is of one prompt with itself under two ways to steer, at equal KL of the next token's distribution
+from the unsteered model's. Wordings that a method was fitted on are in no prompt. Layer and strength are chosen on one
+part of the prompts (`select`) and reported on the other (`test`).
+
+Primary. Does an ODE do anything that one step does not? The kernel barrier's geodesic flow of ten steps against one
+geodesic step of the same length, at every layer and level: the difference of the outcome's score, over concepts and
+prompts by a bootstrap that draws concepts first and prompts within them. Equivalent, if by the paired exact test (of
+successes) the difference is within ±.05, or for log-odds if the 90 % interval of the mean is within ±.25 nats.
+
+Secondary. The kernel barrier against the published one (as published: ten Euler steps), and against CAA, in the same
+way. The kernel's held-out log loss against the published sketch's and against a linear barrier with its own
+cross-validated C, in every (model, concept, layer): in how many of them it is lower, by an interval over groups that
+leaves out zero, and whether a lower log loss goes with a higher score at equal KL (rank correlation over cells, with
+an interval by concepts).
+
+Certification. Of every layer: up to which angle the published flow never falls, along how many of its paths the
+barrier falls at all, and how many are proved; no share without the held-out AUC beside it.
+
+Likelihood. Of five layers: where log p₊ peaks along a path (T*), how far off real positives it is there, and whether
+log p₊ of the steered state goes with the score once the angle is partialled out.
+
+Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
+that it was not chosen on; a layer drawn at random beside them.
+
+A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: radians, of paths that are certified
+ANGLES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+#: nats, of the next token
+KL = (0.03, 0.1, 0.3)
+#: prompts to choose on, and to report on
+SELECT, TEST = 50, 100
+#: the paired difference of successes, and of log-odds, within which two ways to steer are equivalent
+MARGIN, NATS = 0.05, 0.25
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A model and where in it.
+
+    Attributes:
+        name: as `load_model` knows it.
+        layers: of the layer study. likelihood: of the likelihood study. All layers are certified.
+        concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    likelihood: tuple[int, ...]
+    concepts: tuple[str, ...]
+    axbench: tuple[int, ...] = (0, 3, 4)
+
+
+MODELS = (
+    Studied(
+        "smollm2", (3, 6, 9, 12, 14, 16, 18, 20, 23, 26), (6, 12, 16, 20, 26), ("sentiment", "capitals", "questions")
+    ),
+    Studied(
+        "gemma-3-270m", (2, 4, 6, 8, 9, 10, 12, 14, 15, 16), (3, 7, 9, 12, 15), ("sentiment", "language", "questions")
+    ),
+)
+#: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them
+ARMS = ("CAA", "ODESteer as published", "one geodesic step", "flow", "optimal cap", "on_manifold")

@@ -1,0 +1,84 @@
+"""The concepts of real models: what is contrasted, that prompts are apart from it, and the files studies take."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analyses import concepts
+from analyses.outcomes import open_outcome
+from analyses.outcomes.completions import Completions
+from analyses.sources import load_contrast, read_prompts
+
+WRITTEN = {"sentiment": concepts.sentiment, "language": concepts.language, "capitals": concepts.capitals,
+           "questions": concepts.questions}  # fmt: skip
+THRESHOLDS = {"sentiment": 0.0, "language": 0.5, "capitals": 0.5, "questions": 0.5}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_judge_that_knows_no_contrast_tells_the_sides_apart(name):
+    concept = WRITTEN[name]()
+    rows = concept.pairs.sample(30, random_state=0)
+    begun = rows.get("prompt", "")
+    judge = open_outcome(concept.judge)
+    found = [judge.scores([""] * len(rows), list(begun + rows[side])).score for side in ("positive", "negative")]
+    assert np.mean(found[0] > THRESHOLDS[name]) >= 0.9
+    assert np.mean(found[1] > THRESHOLDS[name]) <= 0.1
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_wordings_are_groups_and_prompts_are_new(name):
+    concept = WRITTEN[name]()
+    contrast = concept.contrast()
+    assert len(contrast.positive) == 320
+    assert len(set(contrast.positive_groups)) == 32
+    assert len(set(concept.prompts)) == 150
+    known = " ".join(contrast.positive + contrast.negative)
+    assert not [prompt for prompt in concept.prompts if prompt in known.split(". ")]
+    fit, test = contrast.split((0.5, 0.5))
+    assert not set(fit.positive_groups) & set(test.positive_groups)
+
+
+def test_written_files_are_what_a_study_reads(tmp_path):
+    concept = concepts.sentiment(64)
+    folder = concept.write(tmp_path / "sentiment")
+    assert json.loads((folder / "concept.json").read_text())["judge"] == "vader"
+    contrast = load_contrast(str(folder / "pairs.jsonl"), 0, 0)
+    assert contrast.digest == concept.contrast().digest
+    assert contrast.positive_prompts == concept.contrast().positive_prompts
+    assert read_prompts(str(folder / "prompts.json")) == list(concept.prompts)
+    assert Completions.read(folder / "words.json").options(["x"]) == concept.words.options(["x"])
+    with pytest.raises(ValueError, match="out"):
+        concept.write(folder)
+
+
+def test_prompts_that_are_in_the_pairs_are_refused():
+    concept = concepts.sentiment(64)
+    with pytest.raises(ValueError, match="1 are also in the pairs, such as 'The hotel'"):
+        concepts.Concept("x", concept.pairs, ("The hotel",), concept.words, "", "")
+    with pytest.raises(ValueError, match="pairs=385"):
+        concepts.sentiment(385)
+
+
+def test_concepts_of_others_are_read_from_their_files(shared):
+    data = shared / "data"
+    truth = concepts.truthfulness(data / "truthfulqa" / "mc_task.json")
+    assert set(truth.pairs.prompt).isdisjoint(truth.prompts)
+    assert len({*truth.pairs.prompt, *truth.prompts}) > 800
+    right, wrong = truth.words.options(truth.prompts[:1])
+    assert right[0]
+    assert wrong[0]
+    letters = [data / "caa" / part / "sycophancy" for part in ("generate", "test")]
+    agreeing = concepts.sycophancy(letters[0] / "generate_dataset.json", letters[1] / "test_dataset_ab.json")
+    assert set(agreeing.pairs.positive) == {"A", "B"}
+    hate = concepts.hate(data / "hatecheck" / "test_suite_cases.csv")
+    assert len(hate.pairs) > 500
+    assert hate.contrast().paired
+    for folder in ("concept10_2b_l10", "concept10_2b_l20"):
+        for number in range(10):
+            concept = concepts.axbench(data / "axbench" / folder, number)
+            assert len(concept.pairs) == 72
+            both = zip(*concept.words.options(concept.prompts), strict=True)
+            assert all(len(p) == len(n) == 1 and p != n for p, n in both)
+    with pytest.raises(ValueError, match="concept=10"):
+        concepts.axbench(data / "axbench" / "concept10_2b_l10", 10)

@@ -1,0 +1,75 @@
+"""Detection: areas of scores of texts, each by its largest token, on a small set made like AxBench's."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from analyses.detection import SCORES, TOKENS, _areas, _Read, _thinned, detect
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two concepts of the embedded model, the second being the first's opposite, with three hard negatives."""
+    path = tmp_path_factory.mktemp("axbench")
+    names = ("iris", "henry", "leo", "felix", "anna", "emma", "karla")
+    nouns = ("table", "boat", "storm", "dog", "eagle", "letter", "valley", "bottle", "cabin", "rain", "parasol",
+             "wagon", "button", "ladder", "basket")  # fmt: skip
+    both = [(f"{name} happily welcomed the delightful {noun} .", f"{name} slowly touched the round {noun} .")
+            for name in names for noun in nouns]  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(both))
+    good, bad = ([both[i][side] for i in order] for side in (0, 1))
+    kind = ["hard negative"] * 3
+    rows = [(0, "positive", text) for text in good[:40]] + [(1, "positive", text) for text in bad[:40]]
+    train = [*rows, *((-1, "negative", text) for text in [*good[40:60], *bad[40:60]])]
+    held = []
+    for n, (own, other) in enumerate([(good, bad), (bad, good)]):
+        held += [(n, "positive", text) for text in own[60:90]] + [(n, "negative", text) for text in other[60:90]]
+    held += [(0, *pair) for pair in zip(kind, bad[100:103], strict=True)]
+    for name, found in (("train", train), ("latent_eval", held)):
+        table = pd.DataFrame(found, columns=["concept_id", "category", "output"])
+        table.to_parquet(path / f"{name}_data.parquet")
+    return path
+
+
+def test_what_is_planted_is_found_and_a_random_direction_is_not_told_apart(organism, folder):
+    scores = {name: SCORES[name] for name in ("random direction", "mean difference", "LAT", "sketch, as published")}
+    found = detect(organism, [folder], [2], scores=scores)
+    areas = found.concepts.set_index(["score", "concept"]).auroc.unstack()
+    assert areas.loc["sketch, as published"].min() > 0.9
+    assert areas.loc["mean difference"].min() > 0.8
+    assert (areas.loc["random direction"] < areas.loc["mean difference"]).all()
+    assert found.concepts.groupby("concept").hard.count().tolist() == [len(scores), 0]
+    frame = found.frame()
+    row = frame[(frame.score == "LAT") & (frame.negatives == "all")].iloc[0]
+    assert row.n == 2
+    assert row.value == pytest.approx(areas.loc["LAT"].mean())
+    assert "mean of 2 concepts" in str(found)
+
+
+def test_a_text_counts_by_its_largest_token(organism, folder):
+    held = pd.read_parquet(folder / "latent_eval_data.parquet")
+    held = held[held.concept_id == 1].drop_duplicates("output")
+    direction = torch.randn(organism.cfg.d_model, generator=torch.Generator().manual_seed(3))
+    read = _Read.of(organism, held, [1])
+    largest = []
+    for text in held.output:
+        _, cache = organism.run_with_cache(text, names_filter="blocks.1.hook_out")
+        largest.append(float((cache["blocks.1.hook_out"][0, 1:] @ direction).max()))  # BOS is no token of the text
+    truth = held.category == "positive"
+    assert _areas(read.largest(1, 1, lambda rows: rows @ direction))["auroc"] == pytest.approx(
+        roc_auc_score(truth, largest), abs=1e-6
+    )
+
+
+def test_few_tokens_of_each_text_are_fitted_on():
+    groups = np.array([7] * 30 + [3] * 5 + [9] * 40)
+    at = _thinned(groups, {7, 3})
+    assert np.bincount(groups[at])[[7, 3, 9 - 2]].tolist() == [TOKENS, 5, TOKENS]
+    assert {0, 29, 30, 34} <= set(at.tolist())
+
+
+def test_concepts_that_are_not_there_are_refused(organism, folder):
+    with pytest.raises(ValueError, match=r"concepts=\[5\] are not in .*; there are \[0, 1\]"):
+        detect(organism, [folder], [2], [5])
