@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -19,6 +19,9 @@ from odesteer_tl._display import Result
 from odesteer_tl._groups import numbered
 from odesteer_tl.chats import Messages, Turns, render_chat
 from odesteer_tl.records import Record, is_chat, joined_turns, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -436,6 +439,8 @@ class ContrastSet(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row a text: its class, its number within it, its group, the length of its prompt if known, the text."""
+        import pandas as pd
+
         sides = (
             ("positive", self.positive, self.positive_groups, self.positive_prompts),
             ("negative", self.negative, self.negative_groups, self.negative_prompts),
