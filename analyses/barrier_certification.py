@@ -5,115 +5,147 @@
 other methods' directions do to the same h; and what h fitted on other data, later layers' own barriers and (on the
 organism) the grammar itself say of it.
 `python -m analyses.barrier_certification --model organism --contrast valence --layer all --method odesteer --out …`
+`python -m analyses.barrier_certification --model smollm2 --contrast pairs.jsonl --prompts own.txt --layer 8,16`
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import tyro
-from tqdm.auto import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.certification import audits, findings, tables
-from analyses.recording import record
-from analyses.runs import refuse_existing, save_run
-from analyses.sources import load_contrast, load_prompts
-from odesteer_tl import organism
-from odesteer_tl._check import require_one_of, require_texts
-from odesteer_tl.certify import conformal_lower, landscape, rate_bound
-from odesteer_tl.sites import BLOCK_OUTPUT
+from analyses.certification.plan import Plan
+from analyses.certification.settings import CertificationSettings as CertificationSettings
+from analyses.command import command, from_command_line
+from analyses.effects.plan import model_of
+from analyses.runs import cells_of, replaceable, require_same
+from analyses.sources import CONCEPTS, layers_of, load_contrast, own_or_held_out, require_layers
+from analyses.sweep import Study, require_executor
 
-#: shares of the contrast: two halves to fit on, one to calibrate on, one to report on
-SPLITS = {"half": 0.3, "other half": 0.3, "calibrate": 0.2, "test": 0.2}
+if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from analyses.certification.result import BarrierCertification
 
 
 @dataclass(frozen=True)
-class CertificationSettings:
-    """How the paths to certify come about.
+class CertificationConfig:
+    """Command line of the study.
 
-    Exactly one of `angle`, `T` and `relative` is the strength; steps and integrator are the method's own unless given.
+    Args:
+        layer: 0-based numbers with commas, negative ones from the end, or all.
+        out: the folder of results; what is unfinished is kept beside it, and the same command goes on from there.
+        pairs: of a contrast of the organism; a file is read whole.
+        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; or so many of those that
+            go with the contrast (its held-out negatives, where it is a file).
+        executor: local, or processes:N.
+        threads: of torch in each process.
+        dry_run: say what would be done and about how long it takes here, and do nothing.
+    """
+
+    model: str = "organism"
+    contrast: str = "valence"
+    layer: str = "all"
+    out: Path = Path("results/certification")
+    pairs: int = 1000
+    prompts: str = "200"
+    executor: str = "local"
+    threads: int = 1
+    dry_run: bool = False
+    settings: tyro.conf.OmitArgPrefixes[CertificationSettings] = field(default_factory=CertificationSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a notebook has at hand and a command line names."""
+
+    model: TransformerBridge | None = None
+    contrast: ode.ContrastSet | None = None
+    prompts: Sequence[str] | None = None
+
+
+def planned(config: CertificationConfig, given: Given | None = None) -> tuple[Plan, tuple[int, ...]]:
+    """The plan and the layers, made without a model; no layers where only the loaded model knows how many it has.
 
     Raises:
-        ValueError: the method is unknown, or does not steer the residual stream.
+        ValueError: what is wrong, by argument, value and remedy.
     """
-
-    method: str = "odesteer"
-    angle: float | None = None
-    T: float | None = None
-    relative: float | None = None
-    steps: int | None = None
-    solver: str | None = None
-    max_new_tokens: int = 10
-    temperature: float = 0.7
-    strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
-    alpha: float = 0.05
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_one_of("method", self.method, ode.METHODS)
-        site = ode.METHODS[self.method].site
-        if site != BLOCK_OUTPUT:
-            raise ValueError(
-                f"method={self.method!r} steers {site!r}, and the barriers that would certify it are fitted on "
-                f"{BLOCK_OUTPUT!r}; choose a method of the residual stream"
-            )
-
-    def flow(self) -> ode.Flow:
-        """The flow of the method at this strength (angle 0.5 if none is given)."""
-        method = ode.METHODS[self.method]
-        angle = 0.5 if self.angle is self.T is self.relative is None else self.angle
-        return ode.Flow(angle=angle, T=self.T, relative=self.relative, steps=self.steps or method.steps,
-                        solver=self.solver or method.solver)  # fmt: skip
+    given, s = given or Given(), config.settings
+    require_executor(config.executor)
+    if given.model is not None and config.executor != "local":
+        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
+    if config.pairs < 1 or config.threads < 1:
+        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
+    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
+    layers = require_layers(config.layer, n, config.model)
+    contrast = given.contrast or load_contrast(config.contrast, config.pairs, s.seed)
+    named = config.contrast if given.contrast is None else "given.jsonl"
+    prompts = list(given.prompts) if given.prompts is not None else None
+    if prompts is None:
+        held_out = None
+        if not s.cross_fit:
+            held_out = Plan.of(s, contrast).parts["test"]
+        prompts = own_or_held_out(config.prompts, named, s.seed + 1, held_out)
+    return Plan.of(s, contrast, prompts, named if named in CONCEPTS else None), layers
 
 
-@dataclass(frozen=True)
-class BarrierCertification:
-    """What was proved and what was measured, layer by layer.
+def study_of(config: CertificationConfig, given: Given | None = None) -> Study:
+    """The study; its cells are the layers.
 
-    Attributes:
-        findings: one line a claim: value, 95 % interval, N (prompts).
-        steps: one row a prompt × token × step.
-        tokens, radii, directions, survival: one row a prompt × token, prompt, method × prompt, later layer × prompt.
-        strengths: one row an integrator × angle.
-        run: settings, splits, N, population bounds.
-
-    A certificate speaks of the barrier it was given, in exact arithmetic on the points realised. That the barrier is
-    itself right is what the audits ask; they are measurements, not proofs.
+    Raises:
+        ValueError: what `planned` refuses.
     """
+    plan, layers = planned(config, given)
+    from analyses.certification.study import certification_study
 
-    findings: pd.DataFrame
-    steps: pd.DataFrame
-    tokens: pd.DataFrame
-    radii: pd.DataFrame
-    directions: pd.DataFrame
-    survival: pd.DataFrame
-    strengths: pd.DataFrame
-    run: dict[str, Any] = field(default_factory=dict[str, Any])
+    model, identity = model_of(config.model, None if given is None else given.model)
+    if not layers:
+        loaded = ode.load_model(model) if isinstance(model, str) else model
+        layers = require_layers(config.layer, int(loaded.cfg.n_layers), config.model)
+        model = loaded if config.executor == "local" else model
+    return certification_study(model, identity, plan, layers, config.threads)
 
-    def table(self) -> pd.DataFrame:
-        """The findings for reading: one line a claim, one column a layer, N of the prompts beside it."""
-        shown = self.findings.assign(
-            text=[f"{v:.3f} [{a:.3f}, {b:.3f}] n={n:.0f}" for v, a, b, n in
-                  self.findings[["value", "low", "high", "n"]].itertuples(index=False)]
-        )  # fmt: skip
-        return shown.pivot_table(index="what", columns="layer", values="text", aggfunc="first", sort=False)
 
-    def __str__(self) -> str:
-        return str(self.table().fillna("–").to_markdown())
+def run_certification(config: CertificationConfig, given: Given | None = None) -> tuple[BarrierCertification, Path]:
+    """Run the study, or what is left of it, write its tables and figure to `out`.
 
-    def _repr_html_(self) -> str:
-        return self.table().fillna("–").to_html()
+    Raises:
+        ValueError: what `planned` refuses, or `out` holds something else.
+        IncompleteStudy: a layer failed.
+    """
+    require_same(config.out, None)
+    study = study_of(config, given)
+    require_same(config.out, study.digest)
+    from analyses.certification.study import assembled, estimate
+    from analyses.sweep.announce import run_announced
+    from figures.certification import draw_certification  # only the picture needs matplotlib
 
-    def save(self, out: Path) -> Path:
-        """Write all tables as parquet and `run.json`, all or nothing."""
-        names = ("findings", "steps", "tokens", "radii", "directions", "survival", "strengths")
-        return save_run(out, {name: getattr(self, name) for name in names}, self.run)
+    rows, _ = run_announced(study, cells_of(config.out), config.executor, estimate)
+    found = assembled(rows)
+    found.run["study"] = study.digest
+    replaceable(config.out, study.digest)
+    found.save(config.out)
+    draw_certification(found.strengths, config.out, source=found.warning())
+    return found, config.out
+
+
+def dry_run(config: CertificationConfig, given: Given | None = None) -> tuple[str, Path]:
+    """What the study would cost, and where it would go.
+
+    Raises:
+        ValueError: what `planned` refuses.
+    """
+    study = study_of(config, given)
+    from analyses.certification.study import estimate
+    from analyses.sweep.announce import expected
+
+    cost = expected(study, cells_of(config.out), config.executor, estimate)
+    return str(cost or "nothing is left to be done"), config.out
 
 
 def certify_steering(
@@ -124,7 +156,7 @@ def certify_steering(
     prompts: Sequence[str] | None = None,
     concept: str | None = None,
 ) -> BarrierCertification:
-    """Steer prompts at each layer and certify every step of every token.
+    """Steer prompts at each layer and certify every step of every token; nothing is written anywhere.
 
     Args:
         layers: 0-based; left out, all of them.
@@ -134,137 +166,24 @@ def certify_steering(
     Raises:
         ValueError: the contrast is too small to be split in four, or what `ode.fit` and `ode.Flow` refuse.
     """
-    settings = settings or CertificationSettings()
-    parts = dict(zip(SPLITS, contrast.split(tuple(SPLITS.values()), settings.seed), strict=True))
-    layers = list(range(model.cfg.n_layers)) if layers is None else list(layers)
-    prompts = require_texts("prompts", parts["test"].negative if prompts is None else prompts)
-    acts = {name: ode.collect_activations(model, part) for name, part in parts.items()}
-    # every later layer's own barrier audits the earlier ones
-    judges: dict[int, ode.Barrier] = {}
-    for layer in tqdm(range(min(layers), model.cfg.n_layers), desc="fitting every layer's barrier"):
-        both, held = audits.joined(acts["half"][layer], acts["other half"][layer]), acts["calibrate"][layer]
-        judges[layer] = ode.KernelBarrier(gamma="cv").fit_activations(both)
-        judges[layer].calibrate_activations(held)
-    unsteered = ode.generate(model, prompts, **_sampling(settings))
-    found: list[dict[str, pd.DataFrame]] = []
-    bounds: dict[int, dict[str, Any]] = {}
-    for layer in tqdm(layers, desc="certifying layers"):
-        here = {name: a[layer] for name, a in acts.items()}
-        of_layer, bounds[layer] = _one_layer(
-            model, here, judges, layer, settings, prompts, unsteered, concept, len(layers)
-        )
-        found.append({name: table.assign(layer=layer) for name, table in of_layer.items()})
-    run = {
-        "settings": asdict(settings),
-        "contrast": contrast.provenance,
-        "model": asdict(acts["test"].model),
-        "splits": {name: part.provenance for name, part in parts.items()},
-        "n": {"prompts": len(prompts)} | {name: [len(p.positive), len(p.negative)] for name, p in parts.items()},
-        "population": bounds,
-    }
-    return BarrierCertification(**{name: pd.concat([t[name] for t in found], ignore_index=True) for name in found[0]},
-                                run=run)  # fmt: skip
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    from analyses.certification.material import Material
+    from analyses.certification.study import assembled, certify_cell
+
+    plan = Plan.of(settings or CertificationSettings(), contrast, prompts, concept)
+    material, n = Material(model, plan), int(model.cfg.n_layers)
+    wanted = require_layers("all" if layers is None else layers, n, "given")
+    cells = [certify_cell(material, {"layer": layer}).assign(layer=layer)
+             for layer in tqdm(wanted, desc="certifying layers")]  # fmt: skip
+    return assembled(pd.concat(cells, ignore_index=True))
 
 
-def _sampling(settings: CertificationSettings) -> dict[str, Any]:
-    return {"max_new_tokens": settings.max_new_tokens, "temperature": settings.temperature, "seed": settings.seed}
-
-
-def _one_layer(
-    model: TransformerBridge, acts: dict[str, Any], judges: dict[int, ode.Barrier], layer: int,
-    settings: CertificationSettings, prompts: list[str], unsteered: list[str], concept: str | None, looks: int,
-) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:  # fmt: skip
-    """All tables of one layer, and the bounds for the population of prompts."""
-    both = audits.joined(acts["half"], acts["other half"])
-    fitted = ode.METHODS[settings.method].fit_activations(both, settings.seed)
-    own = isinstance(fitted, ode.BarrierField)
-    barrier = fitted.barrier if own else judges[layer]
-    barrier.calibrate_activations(acts["calibrate"])
-    steerer = ode.Steerer(fitted, settings.flow(), layer, provenance={"method": settings.method}).bound_to(model)
-    recording = record(model, steerer, prompts, **_sampling(settings))
-    start = recording.at_prompt_end()[0].double()
-    quadratic = barrier.is_quadratic
-
-    steps = tables.step_table(barrier, recording)
-    tokens = tables.token_table(barrier, recording)
-    radii = tables.radius_table(barrier, recording) if quadratic else pd.DataFrame({"prompt": []})
-    angle = float(tokens["angle"].to_numpy().mean())
-    # a method of one step is compared along the paper's ten
-    steps_along = steerer.flow.steps if steerer.flow.steps > 1 else 10
-    ways = tables.directions(both, start, angle, steps_along, settings.seed)
-    directions = tables.direction_table(barrier, ways)
-    strengths = tables.strength_table(barrier, start, settings.strengths, steps_along)
-    survival = audits.later_layers(model, prompts, steerer, judges | {layer: barrier})
-
-    audit = [audits.cross_fit(_refit(barrier, settings), acts["half"], acts["other half"], acts["calibrate"], start,
-                              angle, steps_along)]  # fmt: skip
-    audit.append(audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
-                                         lambda: ode.KernelBarrier(gamma=0.1, C=1.0), acts["half"],
-                                         acts["other half"], start))  # fmt: skip
-    if concept is not None:
-        gain = barrier.log_ratio(recording.at_prompt_end()[-1].double()) - barrier.log_ratio(start)
-        audit.append(audits.against_the_grammar(concept, unsteered, recording.texts, gain))
-    claims = pd.concat(
-        [
-            findings.of_steps(steps, tokens),
-            findings.of_robustness(radii),
-            findings.of_directions(directions),
-            findings.of_survival(survival, layer),
-            findings.of_linearity(barrier, both, acts["test"], start),
-            *audit,
-        ],
-        ignore_index=True,
-    )
-    per_prompt = steps.groupby("prompt").agg(refuted=("refuted", "any"), slack=("slack", "min"))
-    bounds: dict[str, Any] = {
-        "violation rate": asdict(rate_bound(per_prompt["refuted"], settings.alpha, looks)),
-        "smallest slack of a new prompt": conformal_lower(per_prompt["slack"], settings.alpha),
-        "own barrier": own,
-        "barrier": {"class": type(barrier).__name__, **barrier.config()},
-    }
-    if quadratic:
-        bounds["landscape"] = str(landscape(barrier.quadratic))
-    return {"findings": claims, "steps": steps, "tokens": tokens, "radii": radii, "directions": directions,
-            "survival": survival, "strengths": strengths}, bounds  # fmt: skip
-
-
-def _refit(barrier: ode.Barrier, settings: CertificationSettings) -> audits.Fit:
-    """The same barrier on other data."""
-    return lambda acts: type(barrier)(**barrier.config()).fit_activations(acts)
-
-
-@dataclass(frozen=True)
-class CertificationConfig:
-    """Command line of the study."""
-
-    model: str = "organism"
-    contrast: str = "valence"
-    layer: str = "all"
-    """a number, several with commas, or all"""
-    out: Path = Path("results/certification")
-    pairs: int = 1000
-    prompts: int = 200
-    settings: tyro.conf.OmitArgPrefixes[CertificationSettings] = field(default_factory=CertificationSettings)
-
-
-def main(config: CertificationConfig) -> None:
-    """Run, save, draw and print."""
-    from figures.certification import draw_certification  # only the picture needs matplotlib
-
-    refuse_existing(config.out)
-    seed = config.settings.seed
-    model = ode.load_model(config.model)
-    contrast = load_contrast(config.contrast, config.pairs, seed)
-    test = contrast.split(tuple(SPLITS.values()), seed)[-1]
-    prompts = load_prompts(config.contrast, config.prompts, seed + 1, test)
-    layers = None if config.layer == "all" else [int(x) for x in config.layer.split(",")]
-    concept = config.contrast if config.contrast in get_args(organism.Concept) else None
-    result = certify_steering(model, contrast, layers, config.settings, prompts, concept)
-    result.save(config.out)
-    draw_certification(result.strengths, config.out)
-    print(result)
-    print(f"\n{config.out}")
+def main(config: CertificationConfig) -> int:
+    """Run, save, draw and print, or say what that costs; 1 if a layer failed, 2 if something was refused."""
+    return command(lambda: dry_run(config) if config.dry_run else run_certification(config))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(CertificationConfig, description=__doc__))
+    sys.exit(from_command_line(CertificationConfig, main, __doc__))

@@ -56,7 +56,12 @@ def geometry(steerer: ode.Steerer, barrier: ode.Barrier, a: torch.Tensor) -> pd.
     Returns:
         `angle` (radians between start and end), `norm_ratio` (‖end‖/‖start‖), `certified` (share of the path's steps
         on which h is proved to rise), `gain` (h at the end minus h at the start).
+
+    Raises:
+        ValueError: the steerer has a condition, which activations alone cannot answer.
     """
+    if steerer.condition is not None:
+        raise ValueError("condition is asked of prompts, which are not here; use replace(steerer, condition=None)")
     path = steerer.flow.solve(steerer.field, a, record=True)
     assert path.points is not None
     certificate = ode.certify_path(barrier, path.points)

@@ -22,8 +22,10 @@ from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
 import odesteer_tl as ode
+from analyses.cost.layer_study import layer_study_rows
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
+from analyses.cost.proofs import proof_rows
 from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.real_model import real_model_rows
 from analyses.cost.suffix import SuffixCostConfig, suffix_rows
@@ -178,15 +180,26 @@ def real_model() -> Iterator[Row]:
     yield from real_model_rows()
 
 
+def studies() -> Iterator[Row]:
+    """Cells of the layer study on SmolLM2, beside what they cannot do without; needs its package."""
+    yield from layer_study_rows()
+
+
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
     yield from sweep_rows(SweepCostConfig())
 
 
+def proofs() -> Iterator[Row]:
+    """A layer of certification and of likelihood on SmolLM2; needs its package (see `make test`)."""
+    yield from proof_rows()
+
+
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
-    "methods": methods, "sweeps": sweeps, "real": real_model,
+    "methods": methods, "sweeps": sweeps, "real": real_model, "studies": studies,
+    "proofs": proofs,
 }  # fmt: skip
 
 

@@ -18,10 +18,10 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
-from analyses.effects.plan import Given, Plan, layers_meant, require_grid
+from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import Study, require_executor
+from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.report import LayerReport
@@ -57,11 +57,8 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
-    require_executor(config.executor)
-    if given is not None and given.model is not None and config.executor != "local":
-        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
-    require_grid(config.effect, config.layers, {"angle": config.angle, "kl": config.kl}, given)
-    Plan.of(config.effect, given)
+    budgets = {"angle": config.angle, "kl": config.kl}
+    require_study(config.effect, config.executor, config.layers, budgets, given)
 
 
 def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Study, tuple[int, ...]]:
@@ -97,12 +94,9 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     """
     study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
-    from analyses.effects.running import Finished, run_study
+    from analyses.effects.running import report_study
 
-    rows, directory = run_study(study, config.out, config.executor)
-    report = LayerReport.of(rows, study.name)
-    report.save(directory / "report", {**study.settings, "layers": list(layers), "rows": len(rows)})
-    return Finished(report, rows, directory)
+    return report_study(study, config.out, config.executor, LayerReport.of, {"layers": list(layers)})
 
 
 def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tuple[LayerReport, Path]:
@@ -118,11 +112,9 @@ def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path
         ValueError: what `check` refuses, or an arm that is none.
     """
     study, _ = layers_study(config, given)
-    from analyses.effects.running import expected
-    from analyses.sweep import Store
+    from analyses.effects.running import said_of
 
-    cost = expected(study, config.out, config.executor)
-    return str(cost or "nothing is left to be done"), Store.of(study, config.out).directory
+    return said_of(study, config.out, config.executor)
 
 
 def main(config: LayersConfig) -> int:

@@ -18,10 +18,10 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import Arm
-from analyses.effects.plan import Given, Plan, layers_meant, require_grid
+from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.sources import layers_of
-from analyses.sweep import Study, require_executor
+from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.comparison import ComparisonReport
@@ -67,13 +67,9 @@ def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tup
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
-    require_executor(config.executor)
-    if given is not None and given.model is not None and config.executor != "local":
-        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
     levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
-    budgets = require_grid(config.effect, () if config.layer is None else (config.layer,), levels, given)
-    Plan.of(config.effect, given)
-    return budgets
+    layers = () if config.layer is None else (config.layer,)
+    return require_study(config.effect, config.executor, layers, levels, given)
 
 
 def comparison_study(config: ComparisonConfig, given: Given | None = None) -> tuple[Study, int]:
@@ -106,12 +102,9 @@ def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Fini
     """
     study, layer = comparison_study(config, given)
     from analyses.effects.comparison import ComparisonReport
-    from analyses.effects.running import Finished, run_study
+    from analyses.effects.running import report_study
 
-    rows, directory = run_study(study, config.out, config.executor)
-    report = ComparisonReport.of(rows, study.name)
-    report.save(directory / "report", {**study.settings, "layer": layer})
-    return Finished(report, rows, directory)
+    return report_study(study, config.out, config.executor, ComparisonReport.of, {"layer": layer})
 
 
 def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:
@@ -127,11 +120,9 @@ def dry_run(config: ComparisonConfig, given: Given | None = None) -> tuple[str, 
         ValueError: what `check` refuses, or a method that is none.
     """
     study, _ = comparison_study(config, given)
-    from analyses.effects.running import expected
-    from analyses.sweep import Store
+    from analyses.effects.running import said_of
 
-    cost = expected(study, config.out, config.executor)
-    return str(cost or "nothing is left to be done"), Store.of(study, config.out).directory
+    return said_of(study, config.out, config.executor)
 
 
 def compared_arms(methods: tuple[str, ...]) -> list[Arm]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +13,20 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from odesteer_tl.generation import decode, generate_tokens
-from odesteer_tl.hooks import HookFn
+from analyses.effects.writing import Written, write_batch
+from analyses.prompted import BATCH, Prompted
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How texts are sampled (`effects.writing.Sampling`), with nothing measured beside them."""
+
+    max_new_tokens: int = 20
+    temperature: float = 1.0
+    seed: int = 0
+    measures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,51 +37,138 @@ class Recording:
         points: all points of every path, in the dtype that was integrated in.
         prompt: which prompt a path belongs to.
         token: position behind the prompt; −1 is the prompt's last token, 0 the first generated one.
-        texts: prompt and continuation.
+        written: the texts.
     """
 
     points: Float[Tensor, "steps_plus_1 n d"]
     prompt: Int[Tensor, " n"]
     token: Int[Tensor, " n"]
-    texts: list[str]
+    written: tuple[Written, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """Prompt and continuation."""
+        return [text for part in self.written for text in part.texts]
+
+    @property
+    def continuations(self) -> list[str]:
+        """What was written behind each prompt."""
+        return [text for part in self.written for text in part.continuations]
 
     def at_prompt_end(self) -> Float[Tensor, "steps_plus_1 prompts d"]:
         """The path of each prompt's last token, in order."""
         return self.points[:, self.token == -1]
 
 
-def record(model: TransformerBridge, steerer: ode.Steerer, prompts: Sequence[str], **settings: Any) -> Recording:
-    """Generate with `steerer` and keep every path; tokens behind a text's end are left out.
+def record(
+    model: TransformerBridge,
+    steerer: ode.Steerer,
+    prompts: Sequence[str],
+    *,
+    batch_size: int = BATCH,
+    max_new_tokens: int = 20,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Recording:
+    """Generate with `steerer` and keep every path; tokens behind a text's end are left out."""
+    drawing = Drawing(max_new_tokens, temperature, seed)
+    parts = recorded(Prompted(model, prompts, batch_size), steerer, drawing, lambda found: found)
+    points = torch.cat([part.points for part in parts], dim=1)
+    prompt, token = (torch.cat([getattr(part, name) for part in parts]) for name in ("prompt", "token"))
+    return Recording(points, prompt, token, tuple(text for part in parts for text in part.written))
+
+
+def recorded(
+    prompted: Prompted,
+    steerer: ode.Steerer,
+    drawing: Drawing,
+    then: Callable[[Recording], T],
+    compared: bool = False,
+) -> list[T]:
+    """What `then` makes of each batch's recording, which is let go before the next one is written.
+
+    The tokens are those of `odesteer_tl.generate` in batches of this size, draw for draw.
 
     Args:
-        settings: of `odesteer_tl.generate`, without `completions_only`.
+        compared: as `write_batch` takes it.
     """
-    steerer.check(model)
-    seen: list[list[tuple[Tensor, Tensor]]] = []
+    steerer.check(prompted.model)
+    made: list[T] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(drawing.seed)
+        for first, prefix in prompted:
+            paths: list[Tensor] = []
 
-    def hooks_for(length: int) -> list[tuple[str, HookFn]]:
-        calls: list[tuple[Tensor, Tensor]] = []
-        seen.append(calls)
+            def observe(path: ode.Path, positions: Tensor, found: list[Tensor] = paths) -> None:
+                assert path.points is not None
+                found.append(path.points[:, :, 0])
 
-        def observe(path: ode.Path, positions: Tensor) -> None:
-            assert path.points is not None
-            calls.append((path.points, positions))
+            hooks = steerer.hooks(prefix.tokens.shape[1], observe)
+            written = write_batch(prefix, hooks, steerer.layer, drawing, compared)
+            prompt, token = places(written, len(paths))
+            # [steps + 1, n, tokens, d]: the prompt's last token, and every written one that was passed on
+            points = torch.stack(paths, dim=2)[:, prompt, token + 1]
+            made.append(then(Recording(points, prompt + first, token, (written,))))
+    return made
 
-        return steerer.hooks(length, observe)
 
-    batches = generate_tokens(model, prompts, hooks_for, **settings)
-    points: list[Tensor] = []
-    where: list[tuple[int, int]] = []
-    texts: list[str] = []
-    for calls, batch in zip(seen, batches, strict=True):
-        for path, positions in calls:
-            for column, position in enumerate(positions.tolist()):
-                # the token at `position` is the text's own unless the text ended before it, or begins behind it
-                steered = path[0, :, column].isfinite().all(-1).tolist()
-                rows = [row for row, end in enumerate(batch.ends) if position < end and steered[row]]
-                points.append(path[:, rows, column])
-                where += [(len(texts) + row, position - batch.prompt_length) for row in rows]
-        texts += decode(model, batch)
-    prompt, token = torch.tensor(where).unbind(1)
-    order = (prompt * (int(token.max()) + 2) + token).argsort()
-    return Recording(torch.cat(points, dim=1)[:, order], prompt[order], token[order], texts)
+def places(written: Written, columns: int) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Prompt and token of every state a text came from: the prompt's last (−1) and what was written but the last."""
+    first = torch.ones(len(written.texts), 1, dtype=torch.bool)
+    prompt, column = torch.cat([first, written.kept[:, : columns - 1]], dim=1).nonzero().unbind(1)
+    return prompt, column - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Unsteered:
+    """The unsteered model's own texts, written once, with the states they came from at several layers.
+
+    Attributes:
+        states: resid_post by layer of the prompts' last tokens and of every token written but the last.
+        prompt, token: of each state, as in `Recording`.
+        written: the texts.
+    """
+
+    states: dict[int, Float[Tensor, "n d"]]
+    prompt: Int[Tensor, " n"]
+    token: Int[Tensor, " n"]
+    written: tuple[Written, ...]
+
+    @classmethod
+    def of(cls, prompted: Prompted, layers: Sequence[int], drawing: Drawing) -> Unsteered:
+        """Write behind every prompt and read the states off one pass over what was written."""
+        states: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+        at: list[tuple[Tensor, Tensor]] = []
+        texts: list[Written] = []
+        with torch.random.fork_rng():
+            torch.manual_seed(drawing.seed)
+            for first, prefix in prompted:
+                written = write_batch(prefix, [], -1, drawing)
+                columns = int(written.kept.any(0).sum()) + 1
+                columns = min(columns, written.tokens.shape[1])
+                behind = written.tokens[:, : columns - 1]
+                whole = prefix.followed_by(behind, torch.ones_like(behind)) if columns > 1 else prefix
+                prompt, token = places(written, columns)
+                for layer in layers:
+                    states[layer].append(whole.residuals[layer][prompt, token + 1])
+                at.append((prompt + first, token))
+                texts.append(written)
+        prompt, token = (torch.cat(x) for x in zip(*at, strict=True))
+        return cls({layer: torch.cat(x) for layer, x in states.items()}, prompt, token, tuple(texts))
+
+    @property
+    def texts(self) -> list[str]:
+        """Prompt and continuation."""
+        return [text for part in self.written for text in part.texts]
+
+    def blocks(self, size: int) -> list[slice]:
+        """All states, whole prompts together, about `size` at a time."""
+        ends = torch.nonzero(self.prompt.diff()).squeeze(1) + 1
+        cuts, start = [0], 0
+        for end in [*ends.tolist(), len(self.prompt)]:
+            if end - start >= size:
+                cuts.append(end)
+                start = end
+        if cuts[-1] != len(self.prompt):
+            cuts.append(len(self.prompt))
+        return [slice(a, b) for a, b in pairwise(cuts)]

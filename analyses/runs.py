@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -47,6 +48,39 @@ def code() -> dict[str, Any]:
 def refuse_existing(out: Path) -> None:
     """Raise `ValueError` if `out` holds anything; call it before an hour's work."""
     require_free("out", out)
+
+
+def cells_of(out: Path) -> Path:
+    """Where the cells of a study whose report goes to `out` are kept."""
+    return out.with_name(f"{out.name}.cells")
+
+
+def require_same(out: Path, digest: str | None) -> None:
+    """Raise `ValueError` if `out` holds anything but a report of the study `digest` (None: of any study)."""
+    if not (out / "run.json").is_file():
+        refuse_existing(out)
+        return
+    kept = _study_in(out / "run.json")
+    if kept is None or (digest is not None and kept != digest):
+        refuse_existing(out)
+
+
+def replaceable(out: Path, digest: str) -> None:
+    """Remove an earlier report of the study `digest`.
+
+    Raises:
+        ValueError: `out` holds anything else.
+    """
+    require_same(out, digest)
+    if out.exists():
+        shutil.rmtree(out)
+
+
+def _study_in(file: Path) -> str | None:
+    try:
+        return json.loads(file.read_text()).get("study")
+    except (json.JSONDecodeError, AttributeError):
+        return None
 
 
 def save_run(out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,34 @@ def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
             "positive and negative"
         )
     return organism.contrast(name, pairs, seed)
+
+
+def require_different_texts(contrast: ode.ContrastSet) -> None:
+    """Raise `ValueError` where both classes are the same texts, from which nothing is learned but rounding."""
+    if sorted(contrast.positive) == sorted(contrast.negative):
+        raise ValueError(
+            f"contrast: its {len(contrast.positive)} positive and {len(contrast.negative)} negative texts are the same "
+            "texts; there is nothing to learn from them"
+        )
+
+
+def own_or_held_out(prompts: str, name: str, seed: int, held_out: ode.ContrastSet | None) -> list[str]:
+    """The prompts that a command line means: a file's, or so many of those that go with the contrast `name`.
+
+    Args:
+        prompts: a file, or a number.
+        held_out: texts of the contrast that took no part in a fit; None where there are none.
+
+    Raises:
+        ValueError: neither a number nor a file that can be read, or held-out texts where there are none.
+    """
+    if not prompts.isdecimal():
+        return read_prompts(prompts)
+    if int(prompts) < 1:
+        raise ValueError(f"prompts={prompts} must be at least 1, or a file")
+    if held_out is None and Path(name).suffix in FILES:
+        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+    return load_prompts(name, int(prompts), seed, held_out)  # pyright: ignore[reportArgumentType]
 
 
 def load_prompts(name: str, n: int, seed: int, held_out: ode.ContrastSet) -> list[str]:
@@ -129,3 +157,33 @@ def layers_of(model: str) -> int | None:
         if found:
             return int(found[0])
     return None
+
+
+def require_layers(spelled: str | Sequence[int], n: int | None, model: str) -> tuple[int, ...]:
+    """The layers meant, negative ones counted from the end; none where "all" of an unknown number are.
+
+    Args:
+        spelled: numbers, or as a command line has them: with commas, or "all".
+        n: the model's; None where it is not known.
+
+    Raises:
+        ValueError: no number, one twice, or one that the model does not have.
+    """
+    if spelled == "all":
+        return tuple(range(n or 0))
+    parts = spelled.split(",") if isinstance(spelled, str) else [str(x) for x in spelled]
+    try:
+        layers = [int(x) for x in parts]
+    except ValueError as error:
+        raise ValueError(f"layer={spelled!r} is no layer; give numbers with commas between them, or all") from error
+    if not layers:
+        raise ValueError("layer is empty; give at least one number, or all")
+    if n is None and min(layers) < 0:
+        raise ValueError(f"layer={min(layers)}: model={model!r} is not at hand to count from its end")
+    wrong = [x for x in layers if n is not None and not -n <= x < n]
+    if wrong:
+        raise ValueError(f"layer={wrong[0]} is none of model={model!r}, which has 0 to {(n or 0) - 1}")
+    found = tuple(x if x >= 0 else x + (n or 0) for x in layers)
+    if len(set(found)) < len(found):
+        raise ValueError(f"layer={spelled} names one twice")
+    return found

@@ -4,25 +4,35 @@
     study                   # its tables, in Jupyter
     study.frame(), study.rows
 
-The command lines `python -m analyses.layer_effectiveness` and `python -m analyses.method_comparison` do the same, with
-the same checks and the same folder of results, from which either goes on.
+    certification(model, contrast, prompts, layers=[8, 16]).frame()
+    likelihood(model, contrast, prompts, layers=[16]).frame()
+
+The command lines `python -m analyses.layer_effectiveness`, `method_comparison`, `barrier_certification` and
+`trajectory_likelihood` do the same, with the same checks and the same folder of results, from which either goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses import barrier_certification, trajectory_likelihood
+from analyses.certification.result import BarrierCertification
+from analyses.certification.settings import CertificationSettings
 from analyses.effects.plan import Given
 from analyses.effects.running import Finished
 from analyses.effects.settings import EffectSettings
 from analyses.layer_effectiveness import LayersConfig, run_layers
+from analyses.likelihood.study import Settings as LikelihoodSettings
 from analyses.method_comparison import ComparisonConfig, run_comparison
 from analyses.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from analyses.likelihood.running import Layers
 
 #: as it is spelled on a command line, or as an object
 OutcomeLike = str | Outcome | Callable[[Sequence[str], Sequence[str]], Any]
@@ -94,6 +104,99 @@ def comparison(
     return run_comparison(ComparisonConfig(effect, layer, tuple(methods), *budgets, executor, Path(out)), given)
 
 
+def certification(
+    model: str | Path | TransformerBridge = "organism",
+    contrast: str | Path | ode.ContrastSet = "valence",
+    prompts: str | Path | Sequence[str] | None = None,
+    *,
+    layers: Sequence[int] = (),
+    out: str | Path = barrier_certification.CertificationConfig.out,
+    executor: str = "local",
+    pairs: int = barrier_certification.CertificationConfig.pairs,
+    threads: int = barrier_certification.CertificationConfig.threads,
+    **settings: Any,
+) -> BarrierCertification:
+    """Is the barrier property true of a learned h along a method's paths, and how far can h be trusted?
+
+    Args:
+        model, contrast, prompts: names and files as on the command line, or objects; left out, 200 prompts that go
+            with the contrast.
+        layers: 0-based, negative ones from the end; left out, all.
+        out: the folder of results; the same call goes on from there, and one with more layers computes those alone.
+        settings: of `CertificationSettings`, such as `method`, `angle`, `texts`, `cross_fit`.
+
+    Raises:
+        ValueError: whatever the study refuses, before a model is loaded.
+        IncompleteStudy: a layer failed.
+    """
+    study = barrier_certification
+    named, given = _named(model, contrast, prompts)
+    config = study.CertificationConfig(
+        **named, layer=",".join(str(x) for x in layers) or "all", out=Path(out), executor=executor, pairs=pairs,
+        threads=threads, settings=CertificationSettings(**_known(CertificationSettings, settings)),
+    )  # fmt: skip
+    return study.run_certification(config, study.Given(**given))[0]
+
+
+def likelihood(
+    model: str | Path | TransformerBridge = "organism",
+    contrast: str | Path | ode.ContrastSet = "valence",
+    prompts: str | Path | Sequence[str] | None = None,
+    *,
+    layers: Sequence[int] = (2,),
+    out: str | Path = trajectory_likelihood.LikelihoodConfig.out,
+    executor: str = "local",
+    pairs: int = trajectory_likelihood.LikelihoodConfig.pairs,
+    threads: int = trajectory_likelihood.LikelihoodConfig.threads,
+    **settings: Any,
+) -> Layers:
+    """Does steering lead to where positive activations live, or merely off the data?
+
+    Args:
+        model, contrast, prompts: names and files as on the command line, or objects; without prompts the negative texts
+            of the test split are steered.
+        layers: 0-based, negative ones from the end.
+        out: the folder of results, with one of each layer's; the same call goes on from there.
+        settings: of `likelihood.study.Settings`, such as `fractions`, `strengths`, `texts`.
+
+    Raises:
+        ValueError: whatever the study refuses, before a model is loaded.
+        IncompleteStudy: a layer failed.
+    """
+    study = trajectory_likelihood
+    named, given = _named(model, contrast, prompts)
+    config = study.LikelihoodConfig(
+        **named, layer=tuple(layers), out=Path(out), executor=executor, pairs=pairs, threads=threads,
+        settings=LikelihoodSettings(**_known(LikelihoodSettings, settings)),
+    )  # fmt: skip
+    return study.run_likelihood(config, study.Given(**given))[0]
+
+
+def _named(
+    model: str | Path | TransformerBridge,
+    contrast: str | Path | ode.ContrastSet,
+    prompts: str | Path | Sequence[str] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a command line names, and what is there already."""
+    both: dict[str, Any] = {"model": model, "contrast": contrast, "prompts": prompts}
+    named: dict[str, Any] = {name: str(x) for name, x in both.items() if isinstance(x, str | Path)}
+    given = {name: x for name, x in both.items() if name not in named and x is not None}
+    return {**({"contrast": "given"} if "contrast" in given else {}), **named}, given
+
+
+def _known(settings: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Settings by name, lists as tuples.
+
+    Raises:
+        ValueError: one that there is none of.
+    """
+    unknown = sorted(set(given) - set(settings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(settings.__dataclass_fields__)
+        raise ValueError(f"{unknown[0]}={given[unknown[0]]!r} is no setting of a study; there are {known}")
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
+
+
 def _split(
     model: str | Path | TransformerBridge,
     contrast: str | Path | ode.ContrastSet,
@@ -106,10 +209,7 @@ def _split(
     Raises:
         ValueError: a setting that there is none of, or one out of range.
     """
-    unknown = sorted(set(settings) - set(EffectSettings.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(EffectSettings.__dataclass_fields__)
-        raise ValueError(f"{unknown[0]}={settings[unknown[0]]!r} is no setting of a study; there are {known}")
+    _known(EffectSettings, settings)
     both: dict[str, Any] = {"model": model, "contrast": contrast, "prompts": prompts, "outcome": outcome}
     named: dict[str, Any] = {name: str(x) for name, x in both.items() if isinstance(x, str | Path)}
     objects: dict[str, Any] = {name: x for name, x in both.items() if name not in named}

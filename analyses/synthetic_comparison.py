@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 import tyro
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -63,10 +63,10 @@ def turned(
     def end(strength: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         return arm.flow(strength).solve(field, start).end
 
-    def angle(state: Float[Tensor, "n 1 d"]) -> Float[Tensor, " n"]:
-        return angle_between(start, state[:, 0])
+    def turned_by(budget: str, strength: Float[Tensor, " m"], rows: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+        return angle_between(start[rows], arm.flow(strength).solve(field, start[rows]).end)
 
-    scan = Scan(lambda strength: end(strength)[:, None], {"angle": angle}, len(start), config.highest)
+    scan = Scan(turned_by, len(start), config.highest)
     matched = scan.match("angle", config.angle)
     return end(matched.strength).double(), float(matched.reached.double().mean())
 

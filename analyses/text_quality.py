@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens
+from odesteer_tl.blocks import passed, recording, unembed
 
-BATCH = 64
+#: texts a pass, and numbers of logits held at once
+BATCH, LOGITS = 64, 2**24
 
 
 def text_quality(model: TransformerBridge, prompts: Sequence[str], continuations: Sequence[str]) -> pd.DataFrame:
@@ -33,12 +35,15 @@ def text_quality(model: TransformerBridge, prompts: Sequence[str], continuations
     length = (counts[0] - counts[1]).clamp_min(0).numpy()
     nothing = np.full(len(whole), np.nan)
     log_likelihood = np.divide((sums[0] - sums[1]).numpy(), length, out=nothing, where=length > 0)
+    return diversity(continuations).assign(log_likelihood=log_likelihood, perplexity=np.exp(-log_likelihood))
+
+
+def diversity(continuations: Sequence[str]) -> pd.DataFrame:
+    """What of `text_quality` needs no model: `repetition`, and `distinct_1` to `distinct_3`."""
     return pd.DataFrame(
         {
             "repetition": [1 - distinct(text, 4) for text in continuations],
             **{f"distinct_{n}": [distinct(text, n) for text in continuations] for n in (1, 2, 3)},
-            "log_likelihood": log_likelihood,
-            "perplexity": np.exp(-log_likelihood),
         }
     )
 
@@ -63,8 +68,26 @@ def sequence_log_likelihood(
         ids = torch.nn.utils.rnn.pad_sequence([tokens[i] for i in rows], batch_first=True)
         lengths = torch.tensor([len(tokens[i]) for i in rows])
         real = torch.arange(ids.shape[1]) < lengths[:, None]
-        logits = model(ids.to(model.cfg.device), attention_mask=real.long().to(model.cfg.device)).cpu().float()
-        found = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
-        sums[rows] = (found * real[:, 1:]).sum(1).double()
+        sums[rows] = _of_next(model, ids, real).sum(1).double()
         counts[rows] = (lengths - 1).double()
     return sums, counts
+
+
+def _of_next(
+    model: TransformerBridge, ids: Int[Tensor, "n pos"], real: Bool[Tensor, "n pos"]
+) -> Float[Tensor, "n pos_minus_1"]:
+    """Log-probability of every real token behind the first, 0 at padding; logits of a few positions at a time."""
+    top, found = int(model.cfg.n_layers) - 1, dict[int, Tensor]()
+    device = model.cfg.device
+    mask = real.long().to(device)
+    passed(model, {top: recording(model, found, top)}, 0, ids.to(device), mask, None, until=top)
+    wanted = real[:, 1:]
+    states, drawn = found[top][:, :-1][wanted.to(device)], ids[:, 1:][wanted].to(device)
+    size = max(1, LOGITS // int(model.cfg.d_vocab))
+    parts: list[Tensor] = []
+    for some, tokens in zip(states.split(size), drawn.split(size), strict=True):
+        logits = unembed(model, some[:, None])[:, 0].float()
+        parts.append((logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)).cpu())
+    out = torch.zeros(wanted.shape)
+    out[wanted] = torch.cat(parts) if parts else torch.zeros(0)
+    return out

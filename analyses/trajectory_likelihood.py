@@ -1,35 +1,37 @@
 """Does steering lead to where positive activations live, or merely across a classifier's boundary and off the data?
 
 Four disjoint splits by prompt: the methods and the barrier h are fitted on one, densities p₊ and p₋ on the second,
-h and the densities are calibrated on the third, and negatives of the fourth are steered. Their paths are scored step by
-step, and so is every token generated from them. Results go to one folder a layer: tidy parquet tables, `run.json`,
-figures.
+h and the densities are calibrated on the third, and negatives of the fourth, or prompts of your own, are steered. Their
+paths are scored step by step, and so are the tokens of the texts behind them. Results go to one folder a layer: tidy
+parquet tables, `run.json`, figures.
 `python -m analyses.trajectory_likelihood --model organism --contrast valence --layer 2 3 --out results/likelihood`
+`python -m analyses.trajectory_likelihood --model smollm2 --contrast pairs.jsonl --prompts own.txt --layer 15 --dry-run`
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import torch
 import tyro
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.likelihood import tables
-from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, fitted_fields
-from analyses.likelihood.decoding import POSITIVES, Judge, decoded, exact_judge
-from analyses.likelihood.prediction import prediction
-from analyses.likelihood.referee import Referee
-from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY, LikelihoodStudy, Settings
-from analyses.runs import refuse_existing
-from analyses.sources import load_contrast
+from analyses.command import command, from_command_line
+from analyses.effects.plan import model_of
+from analyses.likelihood.plan import Plan
+from analyses.likelihood.study import LikelihoodStudy, Settings
+from analyses.runs import cells_of, require_same
+from analyses.sources import CONCEPTS, layers_of, load_contrast, read_prompts, require_layers
+from analyses.sweep import Study, require_executor
 
-SPLITS = ("barrier", "density", "calibration", "test")
+if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from analyses.likelihood.decoding import Judge
+    from analyses.likelihood.running import Layers
 
 
 def trajectory_likelihood(
@@ -38,86 +40,22 @@ def trajectory_likelihood(
     layer: int,
     settings: Settings | None = None,
     judge: Judge | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> LikelihoodStudy:
-    """Run the study at one layer.
+    """Run the study at one layer; nothing is written anywhere.
 
     Args:
         judge: the true posterior of the positive class for each continuation, where there is one.
+        prompts: what is steered; left out, the negative texts of the test split.
 
     Raises:
         ValueError: a split lacks a class or is too small to calibrate on, or a strength is not on the grid.
     """
-    s = settings or Settings()
-    declared = s.step(s.declared)
-    parts = contrast.split(s.fractions, s.seed)
-    acts = [ode.collect_activations(model, part, [layer], batch_size=128)[layer] for part in parts]
-    fields = fitted_fields(acts[0], s.seed)
-    kernel = fields[BARRIER_ARM]
-    assert isinstance(kernel, ode.BarrierField)
-    referee = Referee.fit(kernel.barrier, parts, acts, s.seed)
-    test, a = parts[3], acts[3].negative
-    scores = {arm.label: referee.score(arm.path(fields[arm.method], a, s.angle, s.steps), test.negative_groups)
-              for arm in ARMS}  # fmt: skip
-    frames = {label: referee.frame(score) for label, score in scores.items()}
-    paths = pd.concat([x.assign(method=label, strength=s.grid * x["step"]) for label, x in frames.items()])
-    ambient = {label: score["ambient"] for label, score in scores.items()}
-    turning = pd.concat([tables.turning(x, s.grid).assign(method=label) for label, x in ambient.items()])
-    real = {"positive": _at_rest(referee, acts[3].positive, test.positive_groups),
-            "negative": _at_rest(referee, a, test.negative_groups)}  # fmt: skip
-    tokens, texts = decoded(model, layer, test, fields, referee, s, judge)
-    calibration = kernel.barrier.calibration
-    assert calibration is not None
-    return LikelihoodStudy(
-        paths=paths.reset_index(drop=True),
-        turning=turning.reset_index(drop=True),
-        tokens=tokens,
-        texts=texts,
-        curves=tables.curves(paths),
-        references=tables.references(real),
-        summary=tables.summary(scores, s.grid, declared),
-        comparisons=tables.comparisons(scores, PLACEBO, declared, s.seed),
-        agreement=tables.agreements(scores, calibration, s.grid),
-        degeneration=pd.concat(
-            [tables.crossing(texts, "log_likelihood", LESS_LIKELY, relative=False),
-             tables.crossing(texts, "distinct_2", LESS_DISTINCT, relative=True)], ignore_index=True
-        ),
-        prediction=prediction(texts.loc[texts["method"] != POSITIVES]) if judge else pd.DataFrame(),
-        run=_record(model, layer, contrast, parts, referee, s),
-    )  # fmt: skip
+    from analyses.likelihood.layer import studied
+    from analyses.likelihood.material import Material
 
-
-def _at_rest(referee: Referee, a: torch.Tensor, labels: Sequence[int]) -> pd.DataFrame:
-    """Real activations, scored as paths that do not move."""
-    frame = referee.frame(referee.score(a.expand(2, *a.shape), labels))
-    return frame.loc[frame["step"] == 0]
-
-
-def _record(
-    model: TransformerBridge, layer: int, contrast: ode.ContrastSet, parts: Sequence[ode.ContrastSet],
-    referee: Referee, s: Settings,
-) -> dict[str, Any]:  # fmt: skip
-    """What another run needs to be the same, and how good the referees are on the calibration split."""
-    splits = {name: sorted({*part.positive_groups, *part.negative_groups})
-              for name, part in zip(SPLITS, parts, strict=True)}  # fmt: skip
-    pairs: dict[str, Any] = {}
-    for name, pair in referee.pairs.items():
-        found = pair.calibrated
-        pairs[name] = {"positive": pair.positive.name, "negative": pair.negative.name, "slope": found.slope,
-                       "intercept": found.intercept, "fit_positive": asdict(found.positive),
-                       "fit_negative": asdict(found.negative)}  # fmt: skip
-    return {
-        "model": asdict(ode.ModelIdentity.of(model)),
-        "layer": layer,
-        "contrast": {**contrast.provenance, "digest": contrast.digest},
-        "settings": asdict(s),
-        "prompts": {name: len(labels) for name, labels in splits.items()},
-        "texts": {name: {"positive": len(part.positive), "negative": len(part.negative)}
-                  for name, part in zip(SPLITS, parts, strict=True)},
-        "splits": splits,
-        "barrier": {**referee.barrier.config(), "calibration": asdict(referee.barrier.calibration)},  # pyright: ignore
-        "densities": pairs,
-        "arms": [asdict(arm) for arm in ARMS],
-    }  # fmt: skip
+    plan = Plan.of(settings or Settings(), contrast, prompts)
+    return studied(Material(model, plan, (layer,), judge=judge), layer)
 
 
 @dataclass(frozen=True)
@@ -126,7 +64,14 @@ class LikelihoodConfig:
 
     Args:
         contrast: a concept of the organism, which alone has a judge, or what else `analyses.sources` knows.
+        layer: 0-based, negative ones from the end.
+        out: the folder of results; what is unfinished is kept beside it, and the same command goes on from there.
         pairs: of the organism's concept; a file is read whole.
+        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
+            texts of the test split are steered.
+        executor: local, or processes:N.
+        threads: of torch in each process.
+        dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
     model: str = "organism"
@@ -134,20 +79,97 @@ class LikelihoodConfig:
     layer: tuple[int, ...] = (2,)
     out: Path = Path("results/likelihood")
     pairs: int = 2500
+    prompts: str = ""
+    executor: str = "local"
+    threads: int = 1
+    dry_run: bool = False
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
-def main(config: LikelihoodConfig) -> None:
-    """Run every layer, each into a folder of its own."""
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a notebook has at hand and a command line names."""
+
+    model: TransformerBridge | None = None
+    contrast: ode.ContrastSet | None = None
+    prompts: Sequence[str] | None = None
+
+
+def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan, tuple[int, ...]]:
+    """The plan and the layers, made without a model.
+
+    Raises:
+        ValueError: what is wrong, by argument, value and remedy.
+    """
+    given, s = given or Given(), config.settings
+    require_executor(config.executor)
+    if given.model is not None and config.executor != "local":
+        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
+    if config.pairs < 1 or config.threads < 1:
+        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
+    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
+    layers = require_layers(config.layer, n, config.model)
+    contrast = given.contrast or load_contrast(config.contrast, config.pairs, s.seed)
+    prompts = given.prompts
+    if prompts is None and config.prompts:
+        prompts = read_prompts(config.prompts)
+    judged = config.contrast if given.contrast is None and config.contrast in CONCEPTS else None
+    return Plan.of(s, contrast, prompts, judged), layers
+
+
+def study_of(config: LikelihoodConfig, given: Given | None = None) -> Study:
+    """The study; its cells are the layers.
+
+    Raises:
+        ValueError: what `planned` refuses, or a layer's folder holds something else.
+    """
     for layer in config.layer:
-        refuse_existing(config.out / f"layer-{layer}")
-    model = ode.load_model(config.model)
-    contrast, judge = load_contrast(config.contrast, config.pairs, config.settings.seed), exact_judge(config.contrast)
-    for layer in config.layer:
-        study = trajectory_likelihood(model, contrast, layer, config.settings, judge)
-        study.save(config.out / f"layer-{layer}")
-        print(study, flush=True)
+        require_same(config.out / f"layer-{layer}", None)
+    plan, layers = planned(config, given)
+    from analyses.likelihood.running import likelihood_study
+
+    model, identity = model_of(config.model, None if given is None else given.model)
+    study = likelihood_study(model, identity, plan, layers, config.threads)
+    for layer in layers:
+        require_same(config.out / f"layer-{layer}", study.digest)
+    return study
+
+
+def run_likelihood(config: LikelihoodConfig, given: Given | None = None) -> tuple[Layers, Path]:
+    """Run every layer, or what is left of them, each into a folder of its own.
+
+    Raises:
+        ValueError: what `study_of` refuses.
+        IncompleteStudy: a layer failed.
+    """
+    study = study_of(config, given)
+    from analyses.likelihood.running import Layers, estimate
+    from analyses.sweep.announce import run_announced
+
+    rows, _ = run_announced(study, cells_of(config.out), config.executor, estimate)
+    found = Layers.of(rows, study.digest)
+    found.save(config.out)
+    return found, config.out
+
+
+def dry_run(config: LikelihoodConfig, given: Given | None = None) -> tuple[str, Path]:
+    """What the study would cost, and where it would go.
+
+    Raises:
+        ValueError: what `study_of` refuses.
+    """
+    study = study_of(config, given)
+    from analyses.likelihood.running import estimate
+    from analyses.sweep.announce import expected
+
+    cost = expected(study, cells_of(config.out), config.executor, estimate)
+    return str(cost or "nothing is left to be done"), config.out
+
+
+def main(config: LikelihoodConfig) -> int:
+    """Run, save, draw and print, or say what that costs; 1 if a layer failed, 2 if something was refused."""
+    return command(lambda: dry_run(config) if config.dry_run else run_likelihood(config))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LikelihoodConfig, description=__doc__))
+    sys.exit(from_command_line(LikelihoodConfig, main, __doc__))

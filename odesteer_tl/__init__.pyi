@@ -4,6 +4,7 @@ from . import activations as activations
 from . import barriers as barriers
 from . import certify as certify
 from . import composition as composition
+from . import conditions as conditions
 from . import contrast as contrast
 from . import decoding as decoding
 from . import densities as densities
@@ -47,6 +48,7 @@ from .certify import certify_written as certify_written
 from .certify import landscape as landscape
 from .composition import Composition as Composition
 from .composition import compose as compose
+from .conditions import Condition as Condition
 from .contrast import ContrastSet as ContrastSet
 from .decoding import Decider as Decider
 from .decoding import stem_rule as stem_rule
@@ -63,6 +65,7 @@ from .interchange import read_control_vector as read_control_vector
 from .interchange import write_control_vector as write_control_vector
 from .methods import METHODS as METHODS
 from .methods import fit as fit
+from .methods import fit_condition as fit_condition
 from .methods import register as register
 from .models import ModelIdentity as ModelIdentity
 from .models import load_model as load_model

@@ -16,7 +16,7 @@ from torch import Tensor
 from odesteer_tl._tokens import special_ids
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.models import ModelIdentity
-from odesteer_tl.plain import Model
+from odesteer_tl.plain import Model, attention_of
 
 #: modules whose hooks change no activation
 HARMLESS = ("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes")
@@ -45,7 +45,7 @@ def key_of(
         "format": format,
         "model": asdict(identity),
         "config": {name: x for name, x in config.to_dict().items() if name not in NAMES},
-        "attention": getattr(config, "_attn_implementation", None),
+        "attention": attention_of(model),
         "arguments": dict(arguments),
         "tokens": [row.tolist() for row in rows],
         "special": special_ids(model),

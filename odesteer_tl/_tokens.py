@@ -105,7 +105,8 @@ def _warn_of_unknown(model: Model, name: str, texts: Sequence[str], rows: Sequen
     # byte-level vocabularies know everything, and use the name for another token
     if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
         return
-    counts = [(int((row == unknown).sum()), int((~is_special(model, row)).sum())) for row in rows]
+    special = is_special(model, torch.cat(list(rows))).split([len(row) for row in rows])
+    counts = [(int((row == unknown).sum()), int((~own).sum())) for row, own in zip(rows, special, strict=True)]
     mostly = [i for i, (missed, n) in enumerate(counts) if 2 * missed > n]
     if mostly:
         share = sum(missed for missed, _ in counts) / sum(n for _, n in counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ _BESIDE: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 @dataclass
 class Decoder:
-    """One token a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
+    """More tokens a prompt at a time, from the prompts' keys and values; hooks on the model act as in any pass."""
 
     model: Model
     attention_mask: Int[Tensor, "batch pos"]
@@ -44,19 +44,53 @@ class Decoder:
         Args:
             layer, edited: the stream after that block where it is known, so that the blocks up to it are left out.
         """
-        self.attention_mask = torch.cat([self.attention_mask, torch.ones_like(tokens)], dim=1)
+        return self._passed(tokens, torch.ones_like(tokens), layer, edited, {}, None).logits[:, -1]
+
+    @torch.no_grad()
+    def stream(
+        self,
+        tokens: Int[Tensor, "batch new"],
+        mask: Int[Tensor, "batch new"],
+        layer: int,
+        edited: Float[Tensor, "batch new d_model"],
+    ) -> Float[Tensor, "batch new d_model"]:
+        """The stream after the last block behind more tokens: what `unembed` makes logits of.
+
+        Args:
+            mask: 1 where a token is real; padding is on the right, and nothing follows it.
+            layer, edited: the stream after that block, so that the blocks up to it are left out.
+        """
+        top, found = int(self.model.cfg.n_layers) - 1, dict[int, Tensor]()
+        if layer == top:
+            return edited
+        self._passed(tokens, mask, layer, edited, {top: recording(self.model, found, top)}, top)
+        return found[top]
+
+    def rows(self, rows: Sequence[int]) -> Decoder:
+        """The same for some of the prompts, in their order; a prompt may be taken more than once."""
+        index = torch.tensor(rows, device=self.attention_mask.device)
+        return Decoder(self.model, self.attention_mask[index], extensible(self.cache, index))
+
+    def _passed(
+        self, tokens: Tensor, mask: Tensor, layer: int, edited: Tensor | None, wraps: Mapping[int, Wrap],
+        until: int | None,
+    ) -> Any:  # fmt: skip
+        """A pass over more tokens, which are then in the cache."""
+        self.attention_mask = torch.cat([self.attention_mask, mask.to(self.attention_mask)], dim=1)
         if self.cache is None:
             self.cache = DynamicCache()
-        known = None if self.cache.get_seq_length() == 0 else edited
-        wraps, skip = ({}, 0) if known is None else ({layer: returning(self.model, known)}, layer)
-        logits = passed(self.model, wraps, skip, tokens, self.attention_mask, self.cache).logits[:, -1]
-        # a block that did not run has no keys for the token, which nobody will ask for; their number is asked for
-        for kept in () if known is None else self.cache.layers[: layer + 1]:
+        skip, known = (0, {}) if edited is None else (layer, {layer: returning(self.model, edited)})
+        out = passed(self.model, {**known, **wraps}, skip, tokens, self.attention_mask, self.cache, until=until)
+        # a block that did not run has no keys for the tokens, which nobody will ask for; their number is asked for
+        for kept in () if edited is None else self.cache.layers[: layer + 1]:
             assert isinstance(kept, DynamicLayer)
-            assert kept.keys is not None
-            assert kept.values is not None
-            kept.update(kept.keys[:, :, -1:], kept.values[:, :, -1:])
-        return logits
+            like = kept if kept.get_seq_length() else self.cache.layers[-1]
+            assert isinstance(like, DynamicLayer)
+            assert like.keys is not None
+            assert like.values is not None
+            new = (-1, -1, tokens.shape[1], -1)
+            kept.update(like.keys[:, :, -1:].expand(new), like.values[:, :, -1:].expand(new))
+        return out
 
 
 @torch.no_grad()
@@ -70,19 +104,26 @@ def unembed(model: Model, residuals: Float[Tensor, "batch pos d_model"]) -> Floa
     return passed(model, wraps, n_layers - 1, tokens, torch.ones_like(tokens), None, residuals.shape[1]).logits
 
 
-def extensible(cache: Cache | None) -> Cache | None:
+def extensible(cache: Cache | None, rows: Int[Tensor, " rows"] | None = None) -> Cache | None:
     """A copy of the prompt's cache which a pass may extend without touching ours.
 
     Cache layers of the kinds let through extend themselves by concatenation, so a shallow copy does.
+
+    Args:
+        rows: of these prompts alone.
     """
     if cache is None:
         return None
     own = copy.copy(cache)
     own.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in () if rows is None else own.layers:
+        assert isinstance(layer, DynamicLayer)
+        if layer.keys is not None and layer.values is not None:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
     return own
 
 
-class _Enough(Exception):
+class Enough(Exception):
     """Raised in a forward pass behind the last block that is needed."""
 
 
@@ -105,7 +146,7 @@ def passed(
     """
     if until is not None:
         wraps = {**wraps, until: _ending(wraps.get(until))}
-    with hooked(model, []) as run, replaced(model, wraps, skip), suppress(_Enough):
+    with hooked(model, []) as run, replaced(model, wraps, skip), suppress(Enough):
         known = inspect.signature(run.forward).parameters
         told: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in known else {}
         if "position_ids" in known:
@@ -120,7 +161,7 @@ def _ending(wrap: Wrap | None) -> Wrap:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             inner(*args, **kwargs)
-            raise _Enough
+            raise Enough
 
         return run
 

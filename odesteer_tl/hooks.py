@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from odesteer_tl.conditions import Verdict
 from odesteer_tl.fields.base import VectorField
 from odesteer_tl.flow import Flow, Path
 from odesteer_tl.passes import running_pass
@@ -28,17 +29,20 @@ def steering_hooks(
     rule: PositionRule,
     prompt_length: int | None,
     observe: Observer | None = None,
+    verdict: Verdict | None = None,
 ) -> list[tuple[str, HookFn]]:
     """The hooks that steer one hook point.
 
     Nothing is counted between calls, so the hooks may be used for any number of passes: where its tokens stand is read
-    off what the model is told in each of them. Gradients pass through where they are enabled.
+    off what the model is told in each of them. Only a condition's verdict is kept, from the pass of a prompt to those
+    that go on from its cache. Gradients pass through where they are enabled.
 
     Where a hook point has more axes than [batch, pos, width], such as heads, the field sees them flattened into one.
 
     Args:
         observe: called with every `Path` and the columns steered in any row, counted from the start of the padded
             prompt, so that nothing needs a second forward pass. A row not steered at a column is NaN there.
+        verdict: of a condition, by which whole rows are left alone.
     """
 
     def steer(x: Float[Tensor, "batch pos *width"], hook: Any = None) -> Float[Tensor, "batch pos *width"]:
@@ -49,6 +53,8 @@ def steering_hooks(
                 f"{hook_name!r} carries {tuple(x.shape)}, but the pass has {told.batch} rows of {told.length} tokens; "
                 "steer a hook point of shape [batch, pos, …] with no axis removed"
             )
+        if verdict is not None:
+            mask = verdict.applied(mask, told)
         columns = mask.any(0).nonzero().squeeze(1)
         if not len(columns):
             return x
@@ -61,7 +67,8 @@ def steering_hooks(
         end = torch.where(_like(chosen, before), path.end.unflatten(-1, x.shape[2:]), before)
         return end if whole else x.index_copy(1, at, end)
 
-    return [(hook_name, steer)]
+    asked = [] if verdict is None else [(verdict.condition.hook_name, verdict.ask)]
+    return [*asked, (hook_name, steer)]
 
 
 def _solve(

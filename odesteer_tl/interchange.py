@@ -131,6 +131,11 @@ def _push(steerer: Steerer) -> Float[Tensor, " d"]:
             f"field={type(field).__name__} of layer {steerer.layer} moves every activation differently and has no "
             "GGUF form; write a ConstantField, or keep it with steerer.save"
         )
+    if steerer.condition is not None:
+        raise ValueError(
+            f"condition of layer {steerer.layer} has no GGUF form, which steers every prompt; keep it with "
+            "steerer.save, or write replace(steerer, condition=None)"
+        )
     integrator = INTEGRATORS[flow.solver]
     if flow.angle is not None or integrator.tangent or integrator.needs_quadratic:
         raise ValueError(

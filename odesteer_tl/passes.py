@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from weakref import ref
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 _RUNNING = threading.local()
+#: names under which models take a cache and return it
+CACHES = ("past_key_values", "cache_params")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Pass:
         position_ids: the positions, if it was told them.
         input_ids: the tokens; None where embeddings stand in their place.
         special_ids: ids of the tokenizer's special tokens.
+        caches: the cache that it reads and, behind the pass, the one that it left; not kept alive by that.
     """
 
     batch: int
@@ -70,6 +74,12 @@ class Pass:
     position_ids: Tensor | None
     input_ids: Tensor | None
     special_ids: tuple[int, ...]
+    caches: list[ref[Any]] = field(default_factory=list[ref[Any]])
+
+    def follows(self, earlier: Pass | None) -> bool:
+        """Whether it reads the cache that an earlier pass left."""
+        left = [] if earlier is None else [cache() for cache in earlier.caches]
+        return self.cached > 0 and any(cache() is x for cache in self.caches for x in left if x is not None)
 
     def tokens(self, prompt_length: int | None) -> Tokens:
         """Where each token of the pass stands in its own text.
@@ -152,8 +162,10 @@ class Listener:
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """After it, also where it raised."""
-        if _stack():
-            _stack().pop()
+        told = _stack().pop() if _stack() else None
+        if isinstance(told, Pass):
+            parts = output if isinstance(output, tuple) else [getattr(output, name, None) for name in CACHES]
+            told.caches.extend(_references(parts))
 
 
 def listen(model: Any) -> None:
@@ -218,14 +230,20 @@ def _read(told: dict[str, Any], special_ids: tuple[int, ...]) -> Pass | ValueErr
         position_ids=told.get("position_ids"),
         input_ids=ids,
         special_ids=special_ids,
+        caches=_references(told.get(name) for name in CACHES),
     )
+
+
+def _references(parts: Iterable[Any]) -> list[ref[Any]]:
+    """Those of a pass's inputs or outputs that are caches."""
+    return [ref(part) for part in parts if hasattr(part, "get_seq_length")]
 
 
 def _cached(told: dict[str, Any]) -> int:
     """Tokens in the cache, read now: while the pass runs the cache grows."""
     if told.get("cache_position") is not None:
         return int(told["cache_position"][0])
-    caches = [told[name] for name in ("past_key_values", "cache_params") if told.get(name) is not None]
+    caches = [told[name] for name in CACHES if told.get(name) is not None]
     return int(caches[0].get_seq_length()) if caches else 0
 
 

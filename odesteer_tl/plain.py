@@ -214,6 +214,7 @@ def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTr
             stack.enter_context(model.hooks(hooks))
         elif all(_place(name) is not None for name, _ in hooks) and not bridge_needed(model):
             blocks = stack.enter_context(unbridged(model))
+            stack.enter_context(attending(model.original_model))
             stack.enter_context(attached(blocks, hooks, head_shape(model)))
         else:
             require_precision(model, Path(str(model.cfg.model_name)).name)
@@ -234,6 +235,48 @@ def bridge_needed(model: TransformerBridge) -> bool:
         if "forward" in part.__dict__ and isinstance(part, GeneralizedComponent):
             return True
     return False
+
+
+@contextmanager
+def attending(module: Any) -> Generator[None]:
+    """The attention that transformers would choose, and no patterns of it, which TransformerLens asks for at loading.
+
+    To be entered where the bridge's modules are out of the way; other choices than TransformerLens's are left alone.
+    """
+    chosen, before = _chosen_attention(module), _attention(module)
+    configs = {id(x): x for x in (module.config, module.config.get_text_config()) if x.output_attentions}
+    for config in configs.values():
+        config.output_attentions = False
+    if chosen != before:
+        module.set_attn_implementation(chosen)
+    try:
+        yield
+    finally:
+        if chosen != before:  # first: only this attention may be asked for patterns
+            module.set_attn_implementation(before)
+        for config in configs.values():
+            config.output_attentions = True
+
+
+def attention_of(model: Model) -> str | None:
+    """The attention that our own loops run on a model without hooks, by transformers' name of it."""
+    module = model.original_model
+    alone = not isinstance(model, PlainModel) and not bridge_needed(model)
+    return _chosen_attention(module) if alone else _attention(module)
+
+
+def _attention(module: Any) -> str | None:
+    return getattr(module.config, "_attn_implementation", None)
+
+
+def _chosen_attention(module: Any) -> str | None:
+    """What transformers would choose in the place of the eager attention that TransformerLens wants for its hooks."""
+    now = _attention(module)
+    # scores that are capped before the softmax, and kinds of attention that are classes of their own, stay
+    capped = getattr(module.config.get_text_config(), "attn_logit_softcapping", None) is not None
+    if now != "eager" or capped or not module._can_set_attn_implementation():
+        return now
+    return module.get_correct_attn_implementation(None)
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._check import require_one_of, require_width
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
 from odesteer_tl._turn import turn
 from odesteer_tl.abilities import require_precision
 from odesteer_tl.chats import Prompt
+from odesteer_tl.conditions import BLOCK_INPUT, Condition, Verdict
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
@@ -31,8 +32,11 @@ from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook,
 if TYPE_CHECKING:
     from odesteer_tl.plain import AnyModel
 
-#: format 1 knew one site only; until 2 "all" meant every token, the BOS too; until 3 a flow's solver was its method
-FORMAT, READABLE = 4, (1, 2, 3, 4)
+#: format 1 knew one site only; until 2 "all" meant every token, the BOS too; until 3 a flow's solver was its method;
+#: until 4 there were no conditions
+FORMAT, READABLE = 5, (1, 2, 3, 4, 5)
+#: the name of a condition's vector in a file, beside the field's own tensors
+CONDITION = "steerer.condition"
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +55,11 @@ class Steerer(Displayed):
         site: where in the block: "resid_post", its output (unless the layer's name says otherwise), "resid_pre",
             "resid_mid", "attn_out", "mlp_out", or "z", what its attention heads write, for a field on the heads
             flattened to [n_heads · d_head]. Kept as a key of `odesteer_tl.sites.SITES`.
+        condition: which prompts are steered; left out, all are. It is asked at its own layer, which must not lie above
+            the steered one, once a prompt, and its answer holds for all that is written behind it.
 
     Raises:
-        ValueError: an unknown layer, site or position rule.
+        ValueError: an unknown layer, site or position rule, or a condition above the steered layer.
     """
 
     field: VectorField
@@ -63,27 +69,34 @@ class Steerer(Displayed):
     model: ModelIdentity | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     site: str = ""
+    condition: Condition | None = None
 
     if TYPE_CHECKING:  # what may be given, where the attributes are what was meant
 
         def __init__(
             self, field: VectorField, flow: Flow, layer: Layer, positions: str | PositionFn = "generated",
             model: ModelIdentity | None = None, provenance: dict[str, Any] = ..., site: str = "",
+            condition: Condition | None = None,
         ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         position_rule(self.positions)
-        found = place(self.layer, self.site or None, None if self.model is None else self.model.n_layers)
+        n_layers = None if self.model is None else self.model.n_layers
+        found = place(self.layer, self.site or None, n_layers)
         object.__setattr__(self, "layer", found.layer)
         object.__setattr__(self, "site", found.site)
+        if self.condition is not None:
+            object.__setattr__(self, "condition", self.condition.under(found.layer, n_layers))
 
     def _facts(self) -> dict[str, object]:
+        condition = {} if self.condition is None else {"condition": self.condition}
         return {
             "field": self.field,
             f"strength ({self.flow.unit})": self.flow.strength,
             "steps": f"{self.flow.steps}, {self.flow.solver}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
+            **condition,
             "model": "any" if self.model is None else self.model.name,
         }
 
@@ -97,11 +110,11 @@ class Steerer(Displayed):
 
         Args:
             prompt_length: columns of the (padded) prompt, BOS included, in a chat all turns so far. Rules other than
-                "all" need it.
+                "all" need it, and so does a condition.
             observe: called with every solved `Path` and its columns (see `steering_hooks`).
 
         Raises:
-            ValueError: the rule needs the prompt length and is not given it.
+            ValueError: the rule or the condition needs the prompt length and is not given it.
         """
         rule = position_rule(self.positions)
         if rule.needs_prompt and prompt_length is None:
@@ -111,7 +124,14 @@ class Steerer(Displayed):
             )
         if prompt_length is not None and prompt_length < 1:
             raise ValueError(f"prompt_length={prompt_length} must be at least 1")
-        return steering_hooks(self.hook_name, self.field, self.flow, rule, prompt_length, observe)
+        verdict = None
+        if self.condition is not None:
+            if prompt_length is None:
+                raise ValueError(
+                    "prompt_length is missing: a condition is decided on the prompt; pass prompt_length=tokens.shape[1]"
+                )
+            verdict = Verdict(self.condition, prompt_length)
+        return steering_hooks(self.hook_name, self.field, self.flow, rule, prompt_length, observe, verdict)
 
     @contextmanager
     def on(
@@ -152,6 +172,9 @@ class Steerer(Displayed):
                 f"model has {'·'.join(SITES[self.site])}={width} at {self.hook_name!r} but this steerer's field has "
                 f"{self.field.d_model}; fit it on this model's activations"
             )
+        if self.condition is not None:
+            site_hook(model, self.condition.layer, BLOCK_INPUT)
+            require_width("condition.vector", self.condition.vector, site_width(model, BLOCK_INPUT))
         if self.model is not None:
             self.model.require(model)
 
@@ -172,6 +195,10 @@ class Steerer(Displayed):
         if not isinstance(self.positions, str):
             raise ValueError("positions is a callable and cannot be saved; use a named rule")
         settings, tensors = self.field.dump()
+        condition = None
+        if self.condition is not None:
+            condition = {x.name: getattr(self.condition, x.name) for x in dataclasses.fields(self.condition)}
+            tensors = {**tensors, CONDITION: condition.pop("vector")}
         with new_folder(path) as part:
             file = part / "tensors.safetensors"
             save_file({name: t.contiguous() for name, t in tensors.items()}, file)
@@ -185,6 +212,7 @@ class Steerer(Displayed):
                 "positions": self.positions,
                 "model": None if self.model is None else asdict(self.model),
                 "provenance": self.provenance,
+                "condition": condition,
                 "versions": _versions("odesteer_tl", "torch", "transformer-lens"),
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
@@ -206,14 +234,19 @@ class Steerer(Displayed):
             if hashlib.sha256(file.read_bytes()).hexdigest() != content["sha256"]:
                 raise ValueError("tensors.safetensors is not the file that was saved (truncated or altered)")
             require_one_of("field", content["field"], FIELDS)
+            tensors = load_file(file)
+            vector, condition = tensors.pop(CONDITION, None), content.get("condition")
+            if (vector is None) != (condition is None):
+                raise ValueError("its condition is not whole")
             return cls(
-                field=FIELDS[content["field"]].load(content["settings"], load_file(file)),
+                field=FIELDS[content["field"]].load(content["settings"], tensors),
                 flow=_flow(content["flow"], content["format"]),
                 layer=content["layer"],
                 positions=content["positions"] if content["format"] > 2 else _meant(content["positions"]),
                 model=None if content["model"] is None else ModelIdentity(**content["model"]),
                 provenance=content["provenance"],
                 site=content["hook_name"].removeprefix(f"blocks.{content['layer']}."),
+                condition=None if vector is None else Condition(vector=vector, **condition),
             )
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable steerer: {error}; save it again") from error

@@ -18,10 +18,14 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from odesteer_tl._turn import turn
-from odesteer_tl.blocks import Decoder, Wrap, extensible, passed, recording, returning
+from odesteer_tl.blocks import Decoder, Enough, Wrap, extensible, passed, recording, returning, unembed
+from odesteer_tl.hooks import HookFn
 from odesteer_tl.models import hosted, model_name
-from odesteer_tl.plain import AnyModel, Model
+from odesteer_tl.plain import AnyModel, Model, hooked
 from odesteer_tl.sites import BLOCK_OUTPUT, Layer, place
+
+#: prompts by which it is seen whether blocks can be left out
+CHECKED = 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,6 @@ class Prefix:
     Attributes:
         start: the first position that may be edited, in columns of the padded batch.
         residuals: resid_post of every layer at the positions from `start` on, in the model's dtype.
-        baseline: the unedited logits at the last position.
     """
 
     model: Model
@@ -42,8 +45,12 @@ class Prefix:
     attention_mask: Int[Tensor, "batch pos"]
     start: int
     residuals: tuple[Float[Tensor, "batch edited d_model"], ...]
-    baseline: Float[Tensor, "batch vocab"]
     cache: Cache | None
+
+    @property
+    def baseline(self) -> Float[Tensor, "batch vocab"]:
+        """The unedited logits at the last position; not kept, and read anew each time."""
+        return unembed(self.model, self.residuals[-1][:, -1:])[:, 0]
 
     @torch.no_grad()
     def logits(
@@ -107,32 +114,56 @@ class Prefix:
             return edited
         return self.later_residuals(layer, edited, [top])[top]
 
+    @torch.no_grad()
+    def hooked(self, layer: Layer, hooks: Sequence[tuple[str, HookFn]]) -> Float[Tensor, "batch edited d_model"]:
+        """resid_post of a layer while hooks act on blocks up to it, its own output included; later blocks do not run.
+
+        For edits that are not of one block's output. What comes of it can stand in the place of `residuals[layer]`
+        wherever the hooks leave the positions before `start` as they are.
+
+        Args:
+            hooks: `(name, fn)` pairs, as `Steerer.hooks(prefix.start + 1)` gives them.
+
+        Raises:
+            ValueError: as `logits` does.
+        """
+        number, found = self._layer(layer), list[Tensor]()
+
+        def look(x: Tensor, hook: Any = None) -> None:
+            found.append(x)
+            raise Enough
+
+        with hooked(self.model, [*hooks, (f"blocks.{number}.{BLOCK_OUTPUT}", look)]):
+            self._passed({}, 0, 1)
+        return found[0]
+
     def rows(self, rows: slice | Sequence[int]) -> Prefix:
         """The same for some of the prompts, in their order; padding stays as it is."""
         index = torch.arange(len(self.tokens))[rows] if isinstance(rows, slice) else torch.tensor(rows)
-        cache = extensible(self.cache)
-        for layer in cache.layers if cache is not None else ():
-            assert isinstance(layer, DynamicLayer)
-            assert layer.keys is not None
-            assert layer.values is not None
-            layer.keys, layer.values = layer.keys[index], layer.values[index]
         return replace(
-            self, tokens=self.tokens[index], attention_mask=self.attention_mask[index], cache=cache,
-            residuals=tuple(x[index] for x in self.residuals), baseline=self.baseline[index],
+            self, tokens=self.tokens[index], attention_mask=self.attention_mask[index],
+            cache=extensible(self.cache, index), residuals=tuple(x[index] for x in self.residuals),
         )  # fmt: skip
 
     @torch.no_grad()
-    def followed_by(self, tokens: Int[Tensor, "batch more"], attention_mask: Int[Tensor, "batch more"]) -> Prefix:
+    def followed_by(
+        self, tokens: Int[Tensor, "batch more"], attention_mask: Int[Tensor, "batch more"], layer: Layer | None = None
+    ) -> Prefix:
         """The prompts with more tokens behind them, from the keys and values that are here.
 
         Args:
             tokens, attention_mask: of what follows, padded on the right; `baseline` is then of the last column.
+            layer: the only one of whose residuals use will be made: later blocks are not run, and all other residuals
+                are NaN and take no memory.
         """
         device = self.tokens.device
         both = torch.cat([self.tokens, tokens.to(device)], dim=1)
         mask = torch.cat([self.attention_mask, attention_mask.to(device)], dim=1)
-        residuals, baseline = _run(self.model, both, mask, self.start, self.cache)
-        return replace(self, tokens=both, attention_mask=mask, residuals=residuals, baseline=baseline)
+        wanted = None if layer is None else self._layer(layer)
+        return replace(
+            self, tokens=both, attention_mask=mask,
+            residuals=_residuals(self.model, both, mask, self.start, self.cache, wanted),
+        )  # fmt: skip
 
     def decoder(self) -> Decoder:
         """Decoding behind the prompts from their last token on, which is the first to be passed to `step`."""
@@ -197,20 +228,23 @@ def collect_prefix(
     tokens, mask, start = tokens.to(model.cfg.device), mask.to(model.cfg.device), start % n_positions
     with turn(model):
         cache = _cache_before(model, tokens[:, :start], mask[:, :start]) if start else None
-        prefix = Prefix(model, tokens, mask, start, *_run(model, tokens, mask, start, cache), cache)
+        prefix = Prefix(model, tokens, mask, start, _residuals(model, tokens, mask, start, cache), cache)
         _require_skippable(prefix)
     return prefix
 
 
-def _run(
-    model: Model, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None
-) -> tuple[tuple[Tensor, ...], Tensor]:
-    """resid_post of every layer from `start` on, and the logits of the last column."""
+def _residuals(
+    model: Model, tokens: Tensor, mask: Tensor, start: int, cache: Cache | None, wanted: int | None = None
+) -> tuple[Tensor, ...]:
+    """resid_post of every layer, or of the wanted one alone, from `start` on."""
     found: dict[int, Tensor] = {}
-    n_layers = int(model.cfg.n_layers)
-    wraps = {layer: recording(model, found, layer) for layer in range(n_layers)}
-    baseline = passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache)).logits[:, -1]
-    return tuple(found[i] for i in range(n_layers)), baseline
+    layers = range(int(model.cfg.n_layers))
+    wraps = {layer: recording(model, found, layer) for layer in (layers if wanted is None else [wanted])}
+    passed(model, wraps, 0, tokens[:, start:], mask, extensible(cache), until=max(wraps))
+    if wanted is None:
+        return tuple(found[i] for i in layers)
+    nothing = found[wanted].new_full((), torch.nan).expand(found[wanted].shape)
+    return tuple(found[i] if i == wanted else nothing for i in layers)
 
 
 def _cache_before(model: Model, tokens: Int[Tensor, "batch before"], mask: Int[Tensor, "batch before"]) -> Cache:
@@ -228,12 +262,14 @@ def _cache_before(model: Model, tokens: Int[Tensor, "batch before"], mask: Int[T
 
 
 def _require_skippable(prefix: Prefix) -> None:
-    """Raise unless the last block gives the same without the earlier ones having run."""
-    layer = max(len(prefix.residuals) - 2, 0)
-    again = prefix.logits(layer, prefix.residuals[layer])[:, 0]
-    scale = float(prefix.baseline.abs().max())
-    error = float((again - prefix.baseline).abs().max())
-    if not error <= torch.finfo(prefix.residuals[layer].dtype).eps ** 0.5 * scale:
+    """Raise unless, for a few prompts, the last block gives the same without the earlier ones having run."""
+    some = prefix.rows(slice(0, CHECKED))
+    layer = max(len(some.residuals) - 2, 0)
+    again = some.logits(layer, some.residuals[layer])[:, 0]
+    expected = some._passed({}, 0, 1).logits[:, -1]  # pyright: ignore[reportPrivateUsage]
+    scale = float(expected.abs().max())
+    error = float((again - expected).abs().max())
+    if not error <= torch.finfo(some.residuals[layer].dtype).eps ** 0.5 * scale:
         raise ValueError(
             f"model={model_name(prefix.model)!r}: leaving the blocks before the last out changes its logits by "
             f"{error:.1e}; its blocks exchange more than the residual stream, so run full passes with hooks instead"

@@ -12,10 +12,13 @@ import odesteer_tl as ode
 from analyses.barrier_certification import CertificationConfig, CertificationSettings, certify_steering, main
 from analyses.certification.audits import later_layers
 from analyses.certification.findings import of_steps
+from analyses.certification.geometry import Local
 from analyses.certification.tables import direction_table, strength_table
+from analyses.prompted import Prompted
 from analyses.recording import record
 from analyses.sources import load_contrast, load_prompts
-from tests.problems import activations, random_quadratic
+from odesteer_tl import certify
+from tests.problems import activations, gaussian_classes, random_quadratic
 
 TINY = CertificationSettings(max_new_tokens=3, strengths=(0.3, 5.0))
 
@@ -140,14 +143,14 @@ def test_a_method_within_the_block_is_refused_before_any_work(organism):
     field = ode.ConstantField(torch.ones(organism.cfg.n_heads * organism.cfg.d_head))
     steerer = ode.Steerer(field, ode.Flow(T=1.0), 1, site="attn.hook_z")
     with pytest.raises(ValueError, match=r"site='attn\.hook_z' is not the residual stream"):
-        later_layers(organism, ["a"], steerer, {})
+        later_layers(Prompted(organism, ["a"]), steerer, {})
 
 
 def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsys):
     arguments = ["--model", str(shared / "models" / "TinyStories-656K"), "--contrast", "stories", "--layer", "0",
                  "--max-new-tokens", "2", "--prompts", "10", "--strengths", "0.3", "2.0",
                  "--out", str(tmp_path / "out")]  # fmt: skip
-    main(tyro.cli(CertificationConfig, args=arguments))
+    assert main(tyro.cli(CertificationConfig, args=arguments)) == 0
     assert "prompts with every step certified" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"steps.parquet", "run.json", "certification.pdf"}
 
@@ -158,3 +161,31 @@ def test_files_are_read_as_contrasts(tmp_path):
     contrast = load_contrast(str(tmp_path / "c.csv"), 0, 0)
     assert len(contrast.positive) == 2
     assert load_prompts(str(tmp_path / "c.csv"), 1, 0, contrast) == list(contrast.negative[:1])
+
+
+@pytest.mark.parametrize("n", [10, 40])
+def test_geometry_in_the_eigenbasis_is_the_barriers_own(n):
+    """A dense quadratic and one kept in its span, against the functions that work in the activations themselves."""
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(n, 24))
+    points = activations(60, 24).reshape(5, 12, 24)
+    q, local = barrier.quadratic, Local.at(barrier.quadratic, points)
+    assert q.spectrum.reduced == (2 * n < 24)
+    scale = q.curvature_bound
+    torch.testing.assert_close(local.value, barrier.value(points), rtol=0, atol=1e-12 * scale)
+    torch.testing.assert_close(local.curvature, certify.geodesic_curvature(q, points), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(local.quadratic_share, certify.quadratic_share(q, points), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [10, 40])
+def test_strengths_in_the_eigenbasis_are_those_of_the_activations(n):
+    barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(n, 24))
+    a, top = activations(30, 24), ode.ceiling(barrier.quadratic).bound
+    table = strength_table(barrier, a, (0.5, 3.0), 6).set_index(["integrator", "angle"])
+    for solver, angle in table.index:
+        points = ode.Flow(angle=angle, steps=6, solver=solver).solve(ode.BarrierField(barrier), a, record=True).points
+        found = ode.certify_path(barrier, points)
+        row = table.loc[(solver, angle)]
+        assert row["violating"] == found.refuted.any(0).double().mean()
+        h0, h1 = barrier.value(points[0]), barrier.value(points[-1])
+        assert row["saturation"] == pytest.approx(float(((h1 - h0) / (top - h0)).quantile(0.5)), rel=1e-8)
+        assert row["norm_ratio"] == pytest.approx(float((points[-1].norm(dim=-1) / a.norm(dim=-1)).median()), rel=1e-10)

@@ -7,6 +7,7 @@ import torch
 
 import odesteer_tl as ode
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
+from odesteer_tl.certify.bracket import narrowed
 from tests.problems import activations, random_quadratic
 
 EIGENVALUES = (0.0, 1.0, -2.0, 1e-8, 3.0)
@@ -110,3 +111,21 @@ def test_a_bound_never_lies_below_what_is_attained(seed):
         assert (found.gap <= 1e-8 * q.curvature_bound).all()
         if d == 3:
             assert (sampled_best(q, a, theta) <= found.bound).all()
+
+
+def test_a_narrowed_bracket_holds_the_root_of_every_row():
+    """Against roots known in closed form, over the range that the dual's multiplier has."""
+    roots = torch.linspace(-30, 19, 40, dtype=torch.float64)
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return -torch.expm1(x - roots) + 1e-3 * (roots - x)
+
+    low, high = narrowed(f, torch.full_like(roots, -34.0), torch.full_like(roots, 21.0), 1e-12)
+    assert ((low <= roots + 1e-12) & (roots - 1e-12 <= high) & (high - low <= 1e-12)).all()
+    assert len(calls) < 60
+    # an end that was never a bracket's stays where it was
+    low, high = narrowed(lambda x: -x - 10, torch.zeros(2), torch.ones(2), 1e-6)
+    assert (low == 0).all()
+    assert (high == 1).all()

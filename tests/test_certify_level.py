@@ -12,6 +12,7 @@ import odesteer_tl as ode
 from odesteer_tl.certify import (
     certified_radius,
     certify_level,
+    certify_whole,
     conformal_lower,
     geodesic_curvature,
     quadratic_share,
@@ -152,3 +153,21 @@ def test_the_conformal_bound_covers():
 def test_bad_input_names_the_argument_and_the_value(make, word, unchecked):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_all_at_once_is_what_each_certificate_says_alone(degree):
+    barrier = ode.KernelBarrier(degree=degree, C=10.0).fit(*gaussian_classes(60, 8))
+    solver = "geodesic" if degree > 2 else "euler"
+    points = (
+        ode.Flow(angle=2.5, steps=12, solver=solver)
+        .solve(ode.BarrierField(barrier), activations(2000, 8), record=True)
+        .points
+    )  # more than one block of paths
+    whole = certify_whole(barrier, points, 0.3)
+    alone = (ode.certify_path(barrier, points), certify_level(barrier, points, 0.3), certify_level(barrier, points))
+    for found, expected in zip((whole.steps, whole.level, whole.start), alone, strict=True):
+        for name, x in vars(expected).items():
+            torch.testing.assert_close(getattr(found, name), x, rtol=1e-12, atol=1e-12, equal_nan=True)
+    assert whole.steps.certified.any()
+    assert not whole.steps.certified.all()

@@ -7,12 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 import odesteer_tl as ode
+from analyses.benchmarks.scoring import option_scores
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
 from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
 from analyses.effects.measures import Seen
+from analyses.effects.options import Options
 from analyses.effects.prediction import layer_picks, success_from_texts
 from analyses.effects.steer import Steer
 from analyses.effects.study import UNSTEERED, effect_study
@@ -38,30 +43,56 @@ def cell(arm, layer, budget, level):
 
 
 def scan_of(measure, n):
-    """Of what is spent as a function of the strength alone."""
-    return Scan(lambda s: s[:, None, None], {"spent": lambda x: measure(x[:, 0, 0])}, n, highest=1.2)
+    """Of what is spent as a function of the strength, and of the prompts, alone."""
+    return Scan(lambda budget, s, rows: measure(s, rows), n, highest=1.2)
 
 
 def test_the_first_crossing_of_each_row_is_found():
     scale = torch.tensor([1.0, 2.0, 0.01])
-    matched = scan_of(lambda s: scale * s.square(), 3).match("spent", 0.3)
+    matched = scan_of(lambda s, rows: scale[rows] * s.square(), 3).match("spent", 0.3)
     assert matched.reached.tolist() == [True, True, False]
     torch.testing.assert_close(matched.strength[:2], (0.3 / scale[:2].double()).sqrt(), rtol=1e-4, atol=1e-4)
     assert float(matched.strength[2]) == pytest.approx(1.2)
-    hump = scan_of(lambda s: torch.sin(4 * s), 1)
+    hump = scan_of(lambda s, _: torch.sin(4 * s), 1)
     assert float(hump.match("spent", 0.5).strength) == pytest.approx(np.arcsin(0.5) / 4, abs=1e-4)
     beyond = hump.match("spent", 2.0)
     assert not bool(beyond.reached)
     assert float(beyond.strength) == pytest.approx(0.4, abs=0.051)  # the scan's best
-    jump = scan_of(lambda s: (s > 0.537).double(), 1).match("spent", 0.5)
+    jump = scan_of(lambda s, _: (s > 0.537).double(), 1).match("spent", 0.5)
     assert float(jump.strength) == pytest.approx(0.537, abs=1e-4)
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.floats(0.05, 50), st.floats(-0.3, 0.6)), min_size=1, max_size=8), st.floats(0.02, 0.5),
+       st.sampled_from(["angle", "kl"]))  # fmt: skip
+def test_strengths_are_scipys_roots_and_few_are_tried(laws, level, budget):
+    """Of a·sᵏ(1 + b·s), against Brent's method on the whole range; a prompt that is done is not asked for again."""
+    a, b = (torch.tensor(x, dtype=torch.float64) for x in zip(*laws, strict=True))
+    order, asked = {"angle": 1, "kl": 2}[budget], torch.zeros(len(laws))
+
+    def spends(s, rows):
+        return a[rows] * s**order * (1 + b[rows] * s)
+
+    def spent(budget, s, rows):
+        asked[rows] += 1
+        return spends(s, rows)
+
+    matched = Scan(spent, len(laws), 1.2, {budget: 0.5}).match(budget, level)
+    for j, reached in enumerate(matched.reached.tolist()):
+        assert reached == (float(spends(1.2, j)) >= level)
+        if reached:
+            assert float(spends(matched.strength[j], j)) == pytest.approx(level, rel=2e-3)
+            root = brentq(lambda s, j=j: float(spends(s, j)) - level, 1e-9, 1.2)
+            assert float(matched.strength[j]) == pytest.approx(root, rel=2e-3)
+        scanned = next((i for i in range(1, 13) if float(spends(0.1 * i, j)) >= max(0.5, level)), 12)
+        assert asked[j] <= scanned + 4
+
+
 def test_a_prompt_on_which_a_method_never_acts_gets_the_usual_strength():
-    shut = scan_of(lambda s: s * torch.tensor([1.0, 2.0, 0.0, 4.0]), 4).match("spent", 1.0)
+    shut = scan_of(lambda s, rows: s * torch.tensor([1.0, 2.0, 0.0, 4.0])[rows], 4).match("spent", 1.0)
     assert shut.reached.tolist() == [True, True, False, True]
     assert float(shut.strength[2]) == pytest.approx(0.5, abs=1e-4)
-    assert float(scan_of(lambda s: 0 * s, 1).match("spent", 1.0).strength) == pytest.approx(1.2)
+    assert float(scan_of(lambda s, _: 0 * s, 1).match("spent", 1.0).strength) == pytest.approx(1.2)
 
 
 #: acting on a block's output, inside the block, and on several blocks
@@ -338,12 +369,27 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     assert found.loc[3, 2] == 0
 
 
+@pytest.mark.parametrize("arm", [None, FLOW, KINDS[1], KINDS[2]], ids=str)
+def test_what_completions_share_is_run_once(material, arm):
+    """Against whole sequences by themselves (`option_scores`), of several lengths, one the beginning of another."""
+    prompts = [*material.plan.prompts[:3], "The"]
+    each = [" the dog", " the dog and the cat", " the big cat", " the", " a lamp"]
+    rows = [each, each[:2], each[3:], each[1:4]]
+    options = Options(material.model, prompts, rows)
+    assert options.tokens == 4 + (4 + 2 + 1) + 4 + 1 + (4 + 2)  # the last tokens, and by prompt what is behind them
+    strength = torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
+    steer = None if arm is None else Steer(material.layer(2), arm, strength * arm.reach)
+    expected = option_scores(material.model, prompts, rows, None if steer is None else steer.steerer_for)
+    found = np.concatenate(options.log_likelihoods(steer))
+    np.testing.assert_allclose(found, expected["log_likelihood"], rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize(("arm", "strength"), [(FLOW, 1.0), (KINDS[1], 10.0), (KINDS[2], 2.5)], ids=str)
 def test_endings_are_scored_with_each_prompts_own_strength(material, arm, strength):
     """Against log-probabilities summed by hand, a prompt at a time."""
     prompts, endings = material.plan.prompts, ([" the dog", " the big cat"], [" the lamp"])
     steer = Steer(material.layer(2), arm, strength * torch.linspace(0.05, 0.9, 14, dtype=torch.float64))
-    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states.text)
+    judging = Judging(material.model, prompts, Completions.alike("pets", *endings), lambda: material.states)
     judged = judging.frame(None, steer)
     for i in (0, 6, 13):
         found = []

@@ -21,7 +21,7 @@ ALPHAS = st.floats(1e-3, 50) | st.floats(-50, -1e-3)
 def additive(direction, layer, alpha=1.0, **flow):
     """Contrastive activation addition with the multiplier alpha."""
     field = ode.ConstantField(direction, median_norm=4.0)
-    flow = flow or {"T": alpha * field.length, "steps": 1, "method": "euler"}
+    flow = flow or {"T": alpha * field.length, "steps": 1, "solver": "euler"}
     return ode.Steerer(field, ode.Flow(**flow), layer, positions="all")
 
 
@@ -170,9 +170,9 @@ def test_files_of_other_writers_are_read(tmp_path):
 
 def test_a_relative_strength_and_several_straight_steps_are_the_same_push(tmp_path):
     x = torch.randn(5)
-    same = [{"T": 2.0}, {"relative": 0.5}, {"T": 2.0, "steps": 4, "method": "rk4"}]
+    same = [{"T": 2.0}, {"relative": 0.5}, {"T": 2.0, "steps": 4, "solver": "rk4"}]
     for i, flow in enumerate(same):
-        steerer = additive(x, 1, **{"steps": 1, "method": "euler", **flow})
+        steerer = additive(x, 1, **{"steps": 1, "solver": "euler", **flow})
         ode.write_control_vector(tmp_path / f"{i}.gguf", [steerer], "llama")
         a = torch.randn(3, 5)
         push = ode.read_control_vector(tmp_path / f"{i}.gguf")[1].given.float()

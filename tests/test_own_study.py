@@ -1,6 +1,7 @@
 """A study of one's own: what is refused before a model is loaded, and from files to a finished report, small."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import odesteer_tl as ode
+from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.tables import room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
@@ -19,6 +21,7 @@ from analyses.method_comparison import ComparisonConfig, method_comparison
 from analyses.sources import layers_of, load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
+from figures.layers import draw_layers
 
 WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
 
@@ -66,6 +69,41 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(report.layers["method"]) == {"unsteered", "random direction", "CAA", "flow"}
     assert dry_run(more)[0] == "nothing is left to be done"
+
+
+def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, capsys):
+    """docs/own-study.md word for word, with a smaller grid: from three files to a report and its figure."""
+    from analyses import concepts
+
+    concept = concepts.sentiment(64)
+    folder = concept.write(tmp_path / "sentiment")
+    (folder / "prompts.txt").write_text("\n".join(concept.prompts[:12]), encoding="utf-8")
+    documented = (Path(__file__).parents[1] / "docs" / "own-study.md").read_text(encoding="utf-8")
+    block = next(part for part in documented.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
+    words = shlex.split(block.split("```")[0].replace("\\\n", " "))
+    changed = {"--model": ["smollm2"], "--layers": ["12", "20"], "--arms": ["CAA"], "--angle": [], "--kl": ["0.1"],
+               **{f"--{name}": [str(folder / file)] for name, file in
+                  (("contrast", "pairs.jsonl"), ("prompts", "prompts.txt"), ("outcome", "words.json"))}}  # fmt: skip
+    call, taken = list[str](), False
+    for word in words[words.index("analyses.layer_effectiveness") + 1 :]:
+        taken = word in changed if word.startswith("--") else taken
+        call += [word, *changed[word]] if word in changed else [] if taken or word == "--dry-run" else [word]
+    monkeypatch.setattr(sys, "argv", ["layer_effectiveness", *call, "--out", str(tmp_path / "layers")])
+    assert from_command_line(LayersConfig, layers_main, None) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
+    for line in ("| unsteered", "| random direction", "| CAA"):
+        assert printed.out.count(line) >= 2
+    assert "5 cells, about" in printed.err
+    (directory,) = (tmp_path / "layers").iterdir()
+    rows = pd.read_parquet(directory / "table.parquet")
+    spent = rows.query("label != 'unsteered'")
+    assert spent["reached"].all()
+    scores = rows.groupby(["label", "layer"])["score"].mean()
+    assert (scores["CAA"] > scores["random direction"] + 0.5).all()
+    assert (scores["CAA"] > scores["unsteered"].iloc[0] + 0.5).all()
+    draw_layers(pd.read_parquet(directory / "report" / "layers.parquet"), tmp_path)
+    assert "unsteered" in (tmp_path / "layers_caption.txt").read_text(encoding="utf-8")
 
 
 def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import odesteer_tl as ode
-from odesteer_tl.plain import PlainModel, bridge_needed, hooked, unbridged
+from odesteer_tl.plain import PlainModel, attention_of, bridge_needed, hooked, unbridged
 from tests.families import FAMILIES, family_directory
 
 TOKENS = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -56,6 +56,43 @@ def test_the_bridge_is_as_it_was_afterwards(pair):
         raise RuntimeError("mine")
     assert [type(m) for m in bridge.original_model.modules()] == kinds
     assert torch.equal(bridge(TOKENS), before)
+
+
+@torch.no_grad()
+def test_our_loops_run_the_attention_that_transformers_chooses_and_put_back_the_bridges(pair):
+    bridge, plain = pair
+    run, mask = bridge.original_model, torch.tensor([[0] * 4 + [1] * 5, [1] * 9])
+    chosen = plain.original_model.config._attn_implementation  # nobody said anything when it was loaded
+    settable = bridge.cfg.architecture != "FalconForCausalLM"  # whose attention is a class of its own
+    before = (run.config._attn_implementation, run.config.output_attentions)
+    assert before == ("eager", True)
+    told = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp_min(0)}
+    patterned = run(TOKENS, **told).logits
+    with hooked(bridge, []) as inside:
+        kind, found = inside.config._attn_implementation, inside(TOKENS, **told)
+    assert kind == (chosen if settable else "eager") == attention_of(bridge)
+    assert found.attentions is None
+    torch.testing.assert_close(found.logits[mask.bool()], patterned[mask.bool()], rtol=1e-4, atol=1e-5)
+    with pytest.raises(RuntimeError, match="mine"), hooked(bridge, []):
+        raise RuntimeError("mine")
+    assert (run.config._attn_implementation, run.config.output_attentions) == before
+    assert torch.equal(run(TOKENS, **told).logits, patterned)
+    assert attention_of(plain) == chosen
+
+
+@torch.no_grad()
+def test_an_attention_of_the_users_own_is_left_alone():
+    bridge = ode.load_model("organism")
+    bridge.original_model.config.output_attentions = False
+    bridge.original_model.set_attn_implementation("flex_attention")
+    with hooked(bridge, []) as run:
+        assert run.config._attn_implementation == "flex_attention" == attention_of(bridge)
+    bridge.original_model.set_attn_implementation("eager")
+    assert attention_of(bridge) == "sdpa"
+    with bridge.hooks(fwd_hooks=[("blocks.0.attn.hook_pattern", lambda x, hook: x)]):
+        assert attention_of(bridge) == "eager"  # the bridge itself runs
+        with hooked(bridge, []) as run:
+            assert run.config._attn_implementation == "eager"
 
 
 def test_the_bridge_runs_where_it_would_be_missed(organism):

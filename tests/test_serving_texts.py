@@ -182,3 +182,14 @@ def test_another_name_with_the_same_sizes_is_warned_of(llm, steerers):
     renamed = replace(steerers["kernel"], model=replace(steerers["kernel"].model, name="renamed"))
     with pytest.warns(UserWarning, match=r"bound_to\(llm\)"):
         generate_vllm(llm, renamed, PROMPTS, GREEDY)
+
+
+def test_a_condition_which_needs_the_whole_prompt_is_refused(llm, steerers, acts, tmp_path):
+    from dataclasses import replace
+
+    from odesteer_tl.conditions import Condition
+
+    condition = Condition(vector=acts[2].positive[0], threshold=0.1, layer=1)
+    steerer = replace(steerers["kernel"], condition=condition)
+    with pytest.raises(ValueError, match="pass None for a prompt"):
+        generate_vllm(llm, steerer, PROMPTS, GREEDY)

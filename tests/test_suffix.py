@@ -274,6 +274,52 @@ def test_decoding_from_a_prefix_equals_full_passes(model, layer, length):
             collect_prefix(model, tokens, mask).decoder()
 
 
+@pytest.mark.parametrize("length", [P, 1])
+def test_several_tokens_behind_a_steer_equal_full_passes(model, length):
+    """The last token is steered once; what follows some of the prompts, some of them twice, is run behind it."""
+    tokens, mask = (x[:, -length:] for x in prompts(length=P))
+    prefix, layer, field = collect_prefix(model, tokens, mask, start=-1), 1, rotate
+    more = torch.randint(5, 100, (3, 2), generator=torch.Generator().manual_seed(6))
+    rows, real = [3, 0, 3], torch.tensor([[1, 1], [1, 1], [1, 0]])
+    decoder, ends = prefix.decoder(), prefix.tokens[:, -1:]
+    first = decoder.stream(ends, torch.ones_like(ends), layer, field(prefix.residuals[layer]))
+    torch.testing.assert_close(first, prefix.final(layer, field(prefix.residuals[layer])), rtol=1e-4, atol=1e-4)
+    longer = prefix.rows(rows).followed_by(more, real, layer)
+    assert all(bool(x.isnan().all()) == (i != layer) for i, x in enumerate(longer.residuals))
+    found = decoder.rows(rows).stream(more, real, layer, field(longer.residuals[layer][:, 1:]))
+    both, own = torch.cat([tokens[rows], more], dim=1), torch.cat([mask[rows], real], dim=1)
+    expected, _ = by_full_pass(model, both, own, layer, length - 1, field)
+    at = own[:, length:].bool()
+    torch.testing.assert_close(unembed(model, found)[at], expected[:, length:][at], rtol=1e-4, atol=1e-4)
+    again = decoder.rows([1]).stream(more[:1], real[:1], layer, field(longer.residuals[layer][:1, 1:]))
+    assert again.shape == found[:1].shape  # what one call appends, no other sees
+    assert overrides(model) == []
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_hooks_within_blocks_run_from_the_prefixs_cache(model, start):
+    """On several blocks' outputs and on heads, against full passes on the bridge; later blocks do not run."""
+    tokens, mask = prompts()
+    prefix, runs = collect_prefix(model, tokens, mask, start), []
+    at = prefix.start
+
+    def push(x, hook=None):
+        x = x.clone()
+        x[:, at - P :] += 0.3 * x[:, at - P :].flip(-1)
+        return x
+
+    places = ["blocks.0.hook_out", "blocks.1.attn.hook_z", "blocks.1.hook_out"]
+    seen = []
+    look = ("blocks.1.hook_out", lambda x, hook: seen.append(x))
+    with torch.no_grad(), model.hooks(fwd_hooks=[*((name, push) for name in places), look]):
+        model(tokens, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp_min(0))
+    later = ("blocks.2.hook_in", lambda x, hook=None: runs.append(x))
+    real = mask[:, at:].bool()
+    found = prefix.hooked(1, [*((name, push) for name in places), later])
+    torch.testing.assert_close(found[real], seen[0][:, at:][real], rtol=1e-4, atol=1e-4)
+    assert not runs
+
+
 def test_layers_go_by_names_and_from_the_end(organism):
     tokens, mask = prompts()
     prefix = collect_prefix(organism, tokens, mask, start=-1)

@@ -18,7 +18,7 @@ from analyses.likelihood.prediction import correlations, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
-from analyses.trajectory_likelihood import LikelihoodConfig, main, trajectory_likelihood
+from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of, trajectory_likelihood
 
 LAYER = 2
 SETTINGS = Settings(
@@ -197,7 +197,7 @@ def test_it_reads_and_is_saved_once(study, tmp_path):
     (tmp_path / "layer-1").mkdir()
     (tmp_path / "layer-1" / "run.json").touch()
     with pytest.raises(ValueError, match="layer-1' exists and is not overwritten"):
-        main(LikelihoodConfig(layer=(2, 1), out=tmp_path))
+        study_of(LikelihoodConfig(layer=(2, 1), out=tmp_path))
 
 
 def test_a_strength_off_the_grid_is_refused():
@@ -212,7 +212,7 @@ def test_command_line_on_a_file_without_a_judge(tmp_path, contrast_and_judge, ca
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
                  "--max-new-tokens", "4", "--strengths", "0.4",
                  "--fractions", "0.3", "0.3", "0.25", "0.15"]  # fmt: skip
-    main(tyro.cli(LikelihoodConfig, args=arguments))
+    assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
     assert len(pd.read_parquet(tmp_path / "out" / "layer-1" / "prediction.parquet")) == 0
 

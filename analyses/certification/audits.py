@@ -3,8 +3,7 @@ and, on the organism, the grammar itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.certification.texts import Fit, LayerTexts, joined
+from analyses.prompted import Prompted
 from odesteer_tl import organism, stats
-from odesteer_tl._tokens import left_padded, tokens_of
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.sites import BLOCK_OUTPUT
-from odesteer_tl.suffix import collect_prefix
-
-Fit = Callable[[LayerActivations], ode.Barrier]
-
-
-def joined(*parts: LayerActivations) -> LayerActivations:
-    """Several parts of one layer as one."""
-    groups = [p.groups for p in parts]
-    labels = [[g[side] for g in groups if g is not None] for side in (0, 1)] if None not in groups else None
-    of_rows = [None, None] if labels is None else [tuple(chain(*side)) for side in labels]
-    return LayerActivations(torch.cat([p.positive for p in parts]), torch.cat([p.negative for p in parts]), *of_rows)
-
-
-def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
-    """Area under the ROC curve of h on texts that took no part in the fit."""
-    h = torch.cat([barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double())]).numpy()
-    truth = np.repeat([True, False], [len(held_out.positive), len(held_out.negative)])
-    return stats.auc(h, truth)
 
 
 def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> stats.Estimate:
@@ -50,14 +31,9 @@ def row(what: str, estimate: stats.Estimate) -> dict[str, Any]:
     return {"what": what, "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
 
 
-def cross_fit(
-    fit: Fit, half: LayerActivations, other: LayerActivations, calibrate: LayerActivations, a: Float[Tensor, "n d"],
-    angle: float, steps: int,
-) -> pd.DataFrame:  # fmt: skip
+def cross_fit(fit: Fit, texts: LayerTexts, a: Float[Tensor, "n d"], angle: float, steps: int) -> pd.DataFrame:
     """Steer by a barrier fitted on one half, audit by one fitted on the other, in calibrated units. Units: prompts."""
-    steering, auditing = (fit(x) for x in (half, other))
-    for barrier in (steering, auditing):
-        barrier.calibrate_activations(calibrate)
+    steering, auditing = texts.halves(fit)
     points = ode.Flow(angle=angle, steps=steps).solve(ode.BarrierField(steering), a.double(), record=True).points
     assert points is not None
     own, audited = (b.log_ratio(points[-1]) - b.log_ratio(points[0]) for b in (steering, auditing))
@@ -79,9 +55,7 @@ def cross_fit(
     )
 
 
-def later_layers(
-    model: TransformerBridge, prompts: Sequence[str], steerer: ode.Steerer, barriers: dict[int, ode.Barrier]
-) -> pd.DataFrame:
+def later_layers(prompted: Prompted, steerer: ode.Steerer, barriers: Mapping[int, ode.Barrier]) -> pd.DataFrame:
     """Does the gain survive the remaining blocks? Calibrated h of each later layer's own barrier at the prompt's last
     token, steered there alone, minus unsteered. One row a prompt × layer (the steered one first).
 
@@ -90,10 +64,12 @@ def later_layers(
     """
     if steerer.site != BLOCK_OUTPUT:
         raise ValueError(f"site={steerer.site!r} is not the residual stream, on which the barriers are; steer that")
-    tokens, mask = left_padded(model, tokens_of(model, "prompts", prompts))
+    if steerer.condition is not None:
+        raise ValueError(
+            "condition leaves some prompts alone, and all are moved here; use replace(steerer, condition=None)"
+        )
     frames: list[pd.DataFrame] = []
-    for rows in torch.arange(len(tokens)).split(128):
-        prefix = collect_prefix(model, tokens[rows], mask[rows], start=-1)
+    for first, prefix in prompted:
         before = prefix.residuals[steerer.layer]
         after = steerer.flow.solve(steerer.field, before).end
         states = {steerer.layer: (before, after)}
@@ -101,10 +77,11 @@ def later_layers(
         if later:
             moved = prefix.later_residuals(steerer.layer, after, later)
             states |= {layer: (prefix.residuals[layer], moved[layer]) for layer in later}
+        prompts = np.arange(first, first + len(before))
         for layer, (x, y) in states.items():
             barrier = barriers[layer]
             gain = (barrier.log_ratio(y[:, 0].double()) - barrier.log_ratio(x[:, 0].double())).numpy()
-            frames.append(pd.DataFrame({"prompt": rows.numpy(), "layer": layer, "gain": gain}))
+            frames.append(pd.DataFrame({"prompt": prompts, "layer": layer, "gain": gain}))
     return pd.concat(frames, ignore_index=True)
 
 

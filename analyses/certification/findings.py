@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 
 import odesteer_tl as ode
-from analyses.certification.audits import auc, row
+from analyses.certification.audits import row
+from analyses.certification.result import READING
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
 
@@ -21,6 +22,11 @@ def share(what: str, flags: Any) -> dict[str, Any]:
 def middle(what: str, values: Any) -> dict[str, Any]:
     """A median over prompts of a pandas column; where it is undefined a prompt is left out, which N shows."""
     return row(what, stats.median(values.dropna()))
+
+
+def of_reading(area: stats.Estimate) -> pd.DataFrame:
+    """How well h reads texts it has not seen: what every certificate of h stands beside, and is worth."""
+    return pd.DataFrame([row(READING, area)])
 
 
 def of_steps(steps: pd.DataFrame, tokens: pd.DataFrame) -> pd.DataFrame:
@@ -85,8 +91,8 @@ def of_survival(survival: pd.DataFrame, layer: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def of_linearity(barrier: ode.Barrier, fit: LayerActivations, test: LayerActivations, a: torch.Tensor) -> pd.DataFrame:
-    """How linear the barrier is, and how well it reads texts it has not seen."""
+def of_linearity(barrier: ode.Barrier, fit: LayerActivations, a: torch.Tensor) -> pd.DataFrame:
+    """How linear the barrier is."""
     unit = [x.double() / x.double().norm(dim=-1, keepdim=True) for x in (fit.positive, fit.negative)]
     u = a / a.norm(dim=-1, keepdim=True)
     difference = (unit[0].mean(0) - unit[1].mean(0)).expand_as(u)
@@ -94,7 +100,6 @@ def of_linearity(barrier: ode.Barrier, fit: LayerActivations, test: LayerActivat
     to_mean = torch.nn.functional.cosine_similarity(barrier.gradient(a), tangent, dim=-1)
     rows = [
         row("cosine of ∇h and the sphere's mean difference", stats.median(to_mean.numpy())),
-        row("held-out AUC of h (texts)", auc(barrier, test)),
     ]
     if barrier.is_quadratic:
         bent = certify.quadratic_share(barrier.quadratic, a)

@@ -7,28 +7,36 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses.recording import Recording
+from analyses.certification.geometry import Local, diagonal
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
-from odesteer_tl.certify import certify_level
 
 #: a gain smaller than this share of the barrier's range over its landscape is not divided by
 LEAST_GAIN = 1e-9
 
 
-def step_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
-    """One row a prompt × token × step: h, the certificate, and the local geometry at the step's start."""
-    points = recording.points.double()
-    found = ode.certify_path(barrier, points)
-    h = barrier.value(points)
+def path_tables(
+    barrier: ode.Barrier, points: Float[Tensor, "steps_plus_1 n d"], prompt: Int[Tensor, " n"], token: Int[Tensor, " n"]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Everything about some paths: a row a step and a row a token.
+
+    Of a step: h, the certificate, and the local geometry at its start. Of a token: the whole path's level certificates,
+    its reach, and its efficiency against the cap bound.
+    """
+    points = points.double()
+    whole = certify.certify_whole(barrier, points) if barrier.polynomial_degree is not None else None
+    found = ode.certify_path(barrier, points) if whole is None else whole.steps
+    local = Local.at(barrier.quadratic, points) if barrier.is_quadratic else None
+    h = barrier.value(points) if local is None else local.value
+    norms = points.norm(dim=-1)
     steps, n = found.certified.shape
     columns: dict[str, Tensor] = {
-        "prompt": recording.prompt.expand(steps, n),
-        "token": recording.token.expand(steps, n),
+        "prompt": prompt.expand(steps, n),
+        "token": token.expand(steps, n),
         "step": torch.arange(1, steps + 1)[:, None].expand(steps, n),
         "h": h[1:],
         "gain": h[1:] - h[:-1],
@@ -39,39 +47,38 @@ def step_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
         "first_violation": found.first_violation,
         "angle": found.angle,
         "slack": found.slack,
-        "norm_ratio": points[1:].norm(dim=-1) / points[0].norm(dim=-1),
+        "norm_ratio": norms[1:] / norms[0],
     }
-    if barrier.is_quadratic:
-        q, a = barrier.quadratic, points[:-1]
-        top = ode.ceiling(q)
+    if local is not None:
+        top = ode.ceiling(local.quadratic)
         columns |= {
             "saturation": (h[1:] - h[0]) / (top.bound - h[0]),
-            "curvature": certify.geodesic_curvature(q, a),
-            "quadratic_share": certify.quadratic_share(q, a),
-            "to_maximum": torch.nn.functional.cosine_similarity(points[1:], top.point.expand_as(points[1:]), dim=-1)
-            .clamp(-1, 1)
-            .arccos(),
+            "curvature": local.curvature[:-1],
+            "quadratic_share": local.quadratic_share[:-1],
+            "to_maximum": (points[1:] @ (top.point / top.point.norm()) / norms[1:]).clamp(-1, 1).arccos(),
         }
-    return pd.DataFrame({name: x.flatten().numpy() for name, x in columns.items()})
+    tokens = _tokens(barrier, points, h, whole, columns.get("curvature"))
+    rows = {"prompt": prompt, "token": token, **tokens}
+    return (pd.DataFrame({name: x.flatten().numpy() for name, x in columns.items()}),
+            pd.DataFrame({name: x.numpy() for name, x in rows.items()}))  # fmt: skip
 
 
-def token_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
-    """One row a prompt × token: the whole path's level certificates, reach, and efficiency against the cap bound."""
-    points = recording.points.double()
-    start, end = points[0], points[-1]
-    h0, h1 = barrier.value(start), barrier.value(end)
+def _tokens(
+    barrier: ode.Barrier, points: Float[Tensor, "steps_plus_1 n d"], h: Float[Tensor, "steps_plus_1 n"],
+    whole: certify.WholeCertificate | None, curvature: Float[Tensor, "steps n"] | None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The columns of a token."""
+    start, end, h0, h1 = points[0], points[-1], h[0], h[-1]
     angle = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).arccos()
-    columns: dict[str, Tensor] = {"prompt": recording.prompt, "token": recording.token, "h_start": h0, "h_end": h1,
-                                  "angle": angle}  # fmt: skip
-    if barrier.polynomial_degree is not None:
-        safe, kept = certify_level(barrier, points, 0.0), certify_level(barrier, points)
+    columns: dict[str, Tensor] = {"h_start": h0, "h_end": h1, "angle": angle}
+    if whole is not None:
         columns |= {
-            "safe_start": h0 >= 0, "stays_safe": safe.certified, "leaves_safe": safe.refuted & (h0 >= 0),
-            "keeps_start": kept.certified, "falls_below_start": kept.refuted,
+            "safe_start": h0 >= 0, "stays_safe": whole.level.certified, "leaves_safe": whole.level.refuted & (h0 >= 0),
+            "keeps_start": whole.start.certified, "falls_below_start": whole.start.refuted,
         }  # fmt: skip
     if len(points) > 2:
         columns["reversals"] = certify.reversals(points).double().mean(0)
-    if barrier.is_quadratic:
+    if curvature is not None:
         q = barrier.quadratic
         best = ode.cap_bound(q, start, angle)
         possible = best.bound - h0
@@ -80,21 +87,19 @@ def token_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
             "bound_tight": best.tight(),
             "efficiency": torch.where(possible > LEAST_GAIN * q.curvature_bound, (h1 - h0) / possible, torch.nan),
             "reach": certify.reach_angle(q, start, (h1 - h0).clamp_min(0)),
-            "curvature_angle": certify.geodesic_curvature(q, start) * angle,
+            "curvature_angle": curvature[0] * angle,
         }
-    return pd.DataFrame({name: x.numpy() for name, x in columns.items()})
+    return columns
 
 
-def radius_table(barrier: ode.Barrier, recording: Recording) -> pd.DataFrame:
+def radius_table(barrier: ode.Barrier, start: Float[Tensor, "n d"], end: Float[Tensor, "n d"]) -> pd.DataFrame:
     """One row a prompt, at its last token after steering: certified radii of h ≥ 0 and of h ≥ h(a₀), beside bf16's."""
-    path = recording.at_prompt_end().double()
-    end = path[-1]
-    found = certify.certified_radius(barrier.quadratic, end)
-    kept = certify.certified_radius(barrier.quadratic, end, barrier.value(path[0]))
+    levels = torch.stack([torch.zeros(len(end), dtype=torch.float64), barrier.value(start)])
+    found = certify.certified_radius(barrier.quadratic, end.expand(2, *end.shape), levels)
     rounded = (end.bfloat16().double() - end).norm(dim=-1)
     return pd.DataFrame(
-        {"prompt": np.arange(len(end)), "radius": found.radius.numpy(), "radius_start": kept.radius.numpy(),
-         "norm": end.norm(dim=-1).numpy(), "bfloat16_bound": found.bfloat16.numpy(), "bfloat16": rounded.numpy()}
+        {"prompt": np.arange(len(end)), "radius": found.radius[0].numpy(), "radius_start": found.radius[1].numpy(),
+         "norm": end.norm(dim=-1).numpy(), "bfloat16_bound": found.bfloat16[0].numpy(), "bfloat16": rounded.numpy()}
     )  # fmt: skip
 
 
@@ -145,8 +150,12 @@ def direction_table(barrier: ode.Barrier, ways: Mapping[str, Float[Tensor, "step
 
 def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequence[float], steps: int) -> pd.DataFrame:
     """One row an integrator × angle: where does following ∇h stop climbing? Prompts are the units."""
-    field, rows = ode.BarrierField(barrier), []
     quadratic = barrier.is_quadratic
+    if quadratic:
+        # nothing here but h, angles and norms is asked for, and a rotation changes none of them
+        a = barrier.quadratic.spectrum.enter(a.double())
+        barrier = diagonal(barrier.quadratic)
+    field, rows = ode.BarrierField(barrier), []
     top = ode.ceiling(barrier.quadratic).bound if quadratic else float("nan")
     for method in ("euler", "geodesic", "certified") if quadratic else ("euler", "geodesic"):
         for angle in angles:

@@ -12,8 +12,9 @@ from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
 
-#: strengths at which a KL is asked for: of a scan, which the levels of an arm at a layer share, and to find a root
-SCANNED, SOUGHT = 5, 4
+#: strengths at which each prompt's KL is asked for: of a scan, which the levels of an arm at a layer share, and to
+#: find a root
+SCANNED, SOUGHT = 5, 1.9
 #: passes over which the rate is taken, and prompts of each
 TIMED, ROWS = 2, 64
 #: of everything that is no forward pass, on top
@@ -46,7 +47,7 @@ class Estimate:
         left = f"{self.cells} cells" + ("" if self.cells == self.of else f" of {self.of} (the others are done)")
         where = "" if self.workers == 1 else f" in {self.workers} processes"
         return (
-            f"{left}, about {_rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
+            f"{left}, about {rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
             f"({self.rate:.0f} tokens a second measured)"
         )
 
@@ -67,7 +68,10 @@ def estimate(material: Material, cells: Iterable[Mapping[str, Any]], of: int, wo
 
 @dataclass(frozen=True)
 class _Shares:
-    """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts."""
+    """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts.
+
+    `head` is the unembedding, in blocks.
+    """
 
     settings: EffectSettings
     n: int
@@ -75,6 +79,7 @@ class _Shares:
     options: float
     fixed: float
     layers: int
+    head: float
     writes: bool
 
     @classmethod
@@ -86,13 +91,16 @@ class _Shares:
         a_text = sum(model.to_tokens(text).shape[1] for text in some) / len(some)
         options = 0.0
         if isinstance(plan.outcome, Completions):
-            options = float(sum(len(tail) for _, tails in material.judging.options.tails for tail in tails))
+            options = float(material.judging.options.tokens)
         fixed = a_text * len(texts) + 2 * prompt * len(plan.prompts)
-        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, int(model.cfg.n_layers), plan.writes)
+        layers = int(model.cfg.n_layers)
+        blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
+        head = int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks
+        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, layers, head, plan.writes)
 
     def behind(self, layer: int) -> float:
-        """Share of the blocks behind a layer, the unembedding counted as one."""
-        return (self.layers - layer) / (self.layers + 1)
+        """Share of a token's pass that lies behind a layer."""
+        return (self.layers - 1 - layer + self.head) / (self.layers + self.head)
 
     @property
     def passage(self) -> float:
@@ -125,7 +133,7 @@ def _rate(material: Material) -> float:
     return TIMED * len(token) / (time.perf_counter() - start)
 
 
-def _rounded(tokens: float) -> int:
+def rounded(tokens: float) -> int:
     """To two digits: an estimate is no more than that."""
     digits = max(0, math.floor(math.log10(max(tokens, 1))) - 1)
     return int(round(tokens, -digits))

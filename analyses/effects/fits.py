@@ -13,6 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
@@ -22,8 +23,6 @@ from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
-#: of cross-fitting
-FOLDS = 5
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
@@ -95,20 +94,15 @@ class LayerFits:
     @cached_property
     def _left_out(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
         """h of every text, fitted on the pairs of the other folds (cross-fitting)."""
-        groups = [torch.tensor(x) for x in (self.parts[0].positive_groups, self.parts[0].negative_groups)]
-        labels = torch.unique(torch.cat(groups))
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.seed))
-        fold = torch.empty(int(labels.max()) + 1, dtype=torch.long)
-        fold[labels[order]] = torch.arange(len(labels)) % FOLDS
-        sides = (self.acts[0].positive, self.acts[0].negative)
-        found = [torch.empty(len(side), dtype=torch.float64) for side in sides]
-        for k in range(FOLDS):
-            kept = [side[fold[labels] != k] for side, labels in zip(sides, groups, strict=True)]
-            field = ode.METHODS[JUDGE].fit(kept[0], kept[1], self.seed)
+        part = self.parts[0]
+
+        def fit(acts: ode.LayerActivations) -> ode.Barrier:
+            # (rows alone, as `field` fits)
+            field = ode.METHODS[JUDGE].fit(acts.positive, acts.negative, self.seed)
             assert isinstance(field, ode.BarrierField)
-            for side, labels, scores in zip(sides, groups, found, strict=True):
-                scores[fold[labels] == k] = field.barrier.value(side[fold[labels] == k].double())
-        return found[0], found[1]
+            return field.barrier
+
+        return left_out(fit, self.acts[0], (part.positive_groups, part.negative_groups), self.seed)
 
     @cached_property
     def ceiling(self) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
 from analyses.effects.options import Options
+from analyses.effects.states import Unsteered
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written
 from analyses.outcomes import Completions, TextOutcome
@@ -23,13 +24,14 @@ class Judging:
     """An outcome, asked of one model and its prompts.
 
     Args:
-        unsteered: makes what is written without steering, against which a score without a threshold is held.
+        states: of the prompts, when they are needed: their keys and values, behind which completions are scored, and
+            what is written without steering, against which a score without a threshold is held.
     """
 
     def __init__(
-        self, model: TransformerBridge, prompts: tuple[str, ...], outcome: Outcome, unsteered: Callable[[], Written]
+        self, model: TransformerBridge, prompts: tuple[str, ...], outcome: Outcome, states: Callable[[], Unsteered]
     ) -> None:
-        self.model, self.prompts, self.outcome, self._unsteered = model, prompts, outcome, unsteered
+        self.model, self.prompts, self.outcome, self._states = model, prompts, outcome, states
 
     def frame(self, written: Written | None, steer: Steer | None) -> pd.DataFrame:
         """`success`, `score` and the outcome's other numbers, a row a prompt.
@@ -64,7 +66,8 @@ class Judging:
         """The completions behind every prompt."""
         assert isinstance(self.outcome, Completions)
         both = zip(*self.outcome.options(self.prompts), strict=True)
-        return Options(self.model, self.prompts, [(*positive, *negative) for positive, negative in both])
+        options = [(*positive, *negative) for positive, negative in both]
+        return Options(self.model, self.prompts, options, self._states().prompt)
 
     @cached_property
     def threshold(self) -> float:
@@ -72,7 +75,7 @@ class Judging:
         assert isinstance(self.outcome, TextOutcome)
         if self.outcome.threshold is not None:
             return self.outcome.threshold
-        return float(np.median(self._judged(self.outcome, self._unsteered())["score"]))
+        return float(np.median(self._judged(self.outcome, self._states().text)["score"]))
 
 
 def fluency(written: Written) -> dict[str, Any]:

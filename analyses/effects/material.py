@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 
@@ -18,10 +20,16 @@ from analyses.effects.states import Unsteered
 
 
 class Material:
-    """The stages of a study, each handed what the one before it made; each made once, when it is first asked for."""
+    """The stages of a study, each handed what the one before it made; each made once, when it is first asked for.
 
-    def __init__(self, settings: EffectSettings, given: Given | None = None) -> None:
-        self.plan = Plan.of(settings, given)
+    Args:
+        levels: the highest of each budget that will be asked for; for time alone.
+    """
+
+    def __init__(
+        self, settings: EffectSettings, given: Given | None = None, levels: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        self.plan, self._levels = Plan.of(settings, given), levels
         torch.set_num_threads(settings.threads)
         model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
@@ -41,7 +49,7 @@ class Material:
     @cached_property
     def judging(self) -> Judging:
         """The outcome."""
-        return Judging(self.model, self.plan.prompts, self.plan.outcome, lambda: self.states.text)
+        return Judging(self.model, self.plan.prompts, self.plan.outcome, lambda: self.states)
 
     def layer(self, layer: int) -> LayerFits:
         """The fits at a layer."""
@@ -55,5 +63,5 @@ class Material:
         key = (layer, arm)
         if key not in self._scans:
             highest = self.plan.settings.highest
-            self._scans[key] = spending(self.layer(layer), arm, self.states.passage, highest)
+            self._scans[key] = spending(self.layer(layer), arm, self.states.passage, highest, self._levels)
         return self._scans[key]

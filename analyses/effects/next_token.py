@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl.blocks import unembed
 from odesteer_tl.plain import Model
 
-#: numbers in the logits of one reading, and in unsteered ones that are kept rather than read again
-READ, KEPT = 2**22, 2**26
+#: numbers in the logits of one reading, and in unsteered ones that are kept rather than read again, however many
+#: positions there are
+READ, KEPT = 2**22, 2**23
 
 #: of steered and unsteered logits [m, vocab], one number a row
 Statistic = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True, eq=False)
 class NextToken:
     """The unsteered next-token distributions at some positions, as the stream after the last block.
 
@@ -27,14 +26,18 @@ class NextToken:
         final: resid_post of the last block.
     """
 
-    model: Model
-    final: Float[Tensor, "n pos d"]
-    _kept: list[Tensor] = field(default_factory=list[Tensor], repr=False)
+    def __init__(self, model: Model, final: Float[Tensor, "n pos d"]) -> None:
+        self.model, self.final = model, final
+        #: logits at the first positions of the whole, shared with what is of some rows
+        self._first: list[Tensor] = []
+        self._rows = torch.arange(len(final))
 
-    @property
-    def rows(self) -> int:
-        """Positions read at once."""
-        return max(1, READ // int(self.model.cfg.d_vocab))
+    def rows(self, rows: Sequence[int]) -> NextToken:
+        """The same for some of the rows."""
+        index = torch.tensor(rows)
+        some = NextToken(self.model, self.final[index])
+        some._first, some._rows = self._first, self._rows[index]
+        return some
 
     def compare(
         self, final: Float[Tensor, "n pos d"] | None, statistics: Sequence[Statistic]
@@ -45,22 +48,27 @@ class NextToken:
             final: steered; None means that nothing is.
         """
         parts: list[list[Tensor]] = [[] for _ in statistics]
+        n, length = self.final.shape[:2]
         plain = self.final.flatten(0, 1)
-        for i, start in enumerate(range(0, len(plain), self.rows)):
-            reference = self._plain(i, start)
-            rows = slice(start, start + self.rows)
+        numbers = (self._rows[:, None] * length + torch.arange(length)).flatten()
+        size = max(1, READ // int(self.model.cfg.d_vocab))
+        for start in range(0, n * length, size):
+            rows = slice(start, start + size)
+            reference = self._unsteered(numbers[rows], plain[rows])
             logits = reference if final is None else read(self.model, final.flatten(0, 1)[rows])
             for part, statistic in zip(parts, statistics, strict=True):
                 part.append(statistic(logits, reference).cpu())
-        return [torch.cat(part).reshape(self.final.shape[:2]) for part in parts]
+        return [torch.cat(part).reshape(n, length) for part in parts]
 
-    def _plain(self, i: int, start: int) -> Float[Tensor, "m vocab"]:
-        """The i-th reading of the unsteered logits, kept where all of them are few."""
-        if i < len(self._kept):
-            return self._kept[i]
-        logits = read(self.model, self.final.flatten(0, 1)[start : start + self.rows])
-        if self.final.shape[0] * self.final.shape[1] * int(self.model.cfg.d_vocab) <= KEPT:
-            self._kept.append(logits)
+    def _unsteered(self, numbers: Int[Tensor, " m"], plain: Float[Tensor, "m d"]) -> Float[Tensor, "m vocab"]:
+        """Unsteered logits at positions of these numbers, of which the first are kept once all of them were read."""
+        kept = len(self._first[0]) if self._first else 0
+        if int(numbers.max()) < kept:
+            return self._first[0][numbers]
+        logits = read(self.model, plain)
+        following = torch.equal(numbers, torch.arange(kept, kept + len(numbers)))
+        if following and (kept + len(numbers)) * logits.shape[1] <= KEPT:
+            self._first[:] = [torch.cat([*self._first, logits])]
         return logits
 
 

@@ -1,9 +1,9 @@
-"""Completions of every prompt, scored from the prompt's keys and values: one pass a completion, below a steer none."""
+"""Completions of every prompt, scored from the prompt's keys and values: nothing that they share is run twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,70 +19,126 @@ from analyses.effects.next_token import READ, read
 if TYPE_CHECKING:
     from analyses.effects.steer import Steer
 
+#: (position, token, number of the completion): whose log-probability behind a position is a term of a completion's
+Asked = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Tokens behind some of the prompts, and what is asked of the distributions there.
+
+    Attributes:
+        having: the prompts, by number.
+        tokens, mask: padded on the right; those behind which something is asked, a prompt's last one left out.
+        asked: positions are of `tokens`, flattened.
+    """
+
+    having: list[int]
+    tokens: Int[Tensor, "n pos"]
+    mask: Int[Tensor, "n pos"]
+    asked: list[Asked]
+
 
 class Options:
     """Completions, a sequence a prompt.
 
-    The prompt ends, and is steered, where `benchmarks.scoring.option_scores` has it.
+    The prompt ends, and is steered, where `benchmarks.scoring.option_scores` has it. Its last token is run once, and
+    so are tokens with which several of its completions begin.
+
+    Args:
+        prompt: of the same prompts, from their last token on; used where completions leave the prompts' ends as they
+            are.
 
     Raises:
         ValueError: a completion of which the tokenizer makes nothing.
     """
 
-    def __init__(self, model: TransformerBridge, prompts: Sequence[str], options: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        model: TransformerBridge,
+        prompts: Sequence[str],
+        options: Sequence[Sequence[str]],
+        prompt: ode.Prefix | None = None,
+    ) -> None:
         self.model, self.counts = model, [len(row) for row in options]
         rows = [tokenised(model, i, p, o) for i, (p, o) in enumerate(zip(prompts, options, strict=True))]
-        heads = [own[0][3][: own[0][2]] for own in rows]
-        tokens, mask = _padded([head.flip(0) for head in heads])
+        tokens, mask = (x.flip(1) for x in _padded([own[0][3][: own[0][2]].flip(0) for own in rows]))
+        known = prompt is not None and torch.equal(prompt.tokens, tokens) and torch.equal(prompt.attention_mask, mask)
         #: every prompt up to its last token
-        self.prompt = ode.collect_prefix(model, tokens.flip(1), mask.flip(1), start=-1)
-        #: by number of the completion: the prompts that have it, and its tokens
-        self.tails: list[tuple[list[int], list[Int[Tensor, " pos"]]]] = []
-        for j in range(max(self.counts)):
-            having = [i for i, count in enumerate(self.counts) if j < count]
-            self.tails.append((having, [rows[i][j][3][rows[i][j][2] :] for i in having]))
+        self.prompt = prompt if prompt is not None and known else ode.collect_prefix(model, tokens, mask, start=-1)
+        tails = [[tokens[start:].tolist() for _, _, start, tokens in own] for own in rows]
+        #: of the last tokens, and what follows them: of every prompt the first, the second, … sequence
+        self.last, self.runs = _runs(tails)
         self._at: tuple[int, list[ode.Prefix]] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """That are run for one steer."""
+        return len(self.counts) + sum(int(run.mask.sum()) for run in self.runs)
 
     @torch.no_grad()
     def log_likelihoods(self, steer: Steer | None) -> list[Float[np.ndarray, " options"]]:
         """Σ log p of every completion's tokens, nats, a row a prompt."""
-        top = int(self.model.cfg.n_layers) - 1
-        layer = top if steer is None else steer.layer
-        found: list[list[float]] = [[] for _ in self.counts]
-        for (having, tails), prefix in zip(self.tails, self._prefixes(layer), strict=True):
-            if steer is None:
-                final = prefix.residuals[top]
-            else:
-                some = steer if len(having) == len(self.counts) else steer.of(having)
-                final = prefix.final(layer, some.residuals(prefix))
-            for i, total in zip(having, self._sums(final, tails).tolist(), strict=True):
-                found[i].append(total)
-        return [np.array(row) for row in found]
+        layer = int(self.model.cfg.n_layers) - 1 if steer is None else steer.layer
+        sums, prompt = torch.zeros(sum(self.counts), dtype=torch.float64), self.prompt
+        decoder, ends = prompt.decoder(), prompt.tokens[:, -1:]
+        edited = prompt.residuals[layer] if steer is None else steer.residuals(prompt)
+        self._add(sums, self.last, decoder.stream(ends, torch.ones_like(ends), layer, edited))
+        for run, prefix in zip(self.runs, self._prefixes(layer), strict=True):
+            edited = prefix.residuals[layer] if steer is None else steer.of(run.having).residuals(prefix)
+            final = decoder.rows(run.having).stream(run.tokens, run.mask, layer, edited[:, 1:])
+            self._add(sums, run.asked, final)
+        return [row.numpy() for row in sums.split(self.counts)]
 
     def _prefixes(self, layer: int) -> list[ode.Prefix]:
-        """The prompts with each completion behind them, with the residuals of one layer; the last layer's are kept."""
+        """The prompts with what follows them, with the residuals of one layer; the last layer's are kept."""
         if self._at is None or self._at[0] != layer:
-            self._at = (layer, [self._prefix(layer, *tail) for tail in self.tails])
+            found = [self.prompt.rows(run.having).followed_by(run.tokens, run.mask, layer) for run in self.runs]
+            self._at = (layer, found)
         return self._at[1]
 
-    def _prefix(self, layer: int, having: list[int], tails: list[Tensor]) -> ode.Prefix:
-        prompt = self.prompt if len(having) == len(self.counts) else self.prompt.rows(having)
-        behind, mask = _padded([tail[:-1] for tail in tails])  # from the last token nothing is asked
-        prefix = prompt.followed_by(behind, mask) if behind.shape[1] else prompt
-        # of the other layers nothing is kept but the shape: they would be most of the memory, and nobody asks for them
-        kept = (x if i == layer else x.new_full((), torch.nan).expand(x.shape) for i, x in enumerate(prefix.residuals))
-        return replace(prefix, residuals=tuple(kept))
-
-    def _sums(self, final: Float[Tensor, "n pos d"], tails: list[Tensor]) -> Float[Tensor, " n"]:
-        """Σ log p of the tails, read a few positions at a time."""
-        tokens, mask = _padded(tails)
-        flat, wanted = final.flatten(0, 1), tokens.flatten()
+    def _add(self, sums: Float[Tensor, " options"], asked: Sequence[Asked], final: Float[Tensor, "n pos d"]) -> None:
+        """Add the log-probabilities that are asked for, read a few positions at a time."""
+        at, token, option = torch.tensor(asked).T
+        positions, row = at.unique(return_inverse=True)
         rows = max(1, READ // int(self.model.cfg.d_vocab))
-        parts: list[Tensor] = []
-        for start in range(0, len(flat), rows):
-            log_p = read(self.model, flat[start : start + rows]).log_softmax(-1).cpu()
-            parts.append(log_p.gather(-1, wanted[start : start + rows, None]).squeeze(-1))
-        return (torch.cat(parts).reshape(tokens.shape).double() * mask).sum(1)
+        for start in range(0, len(positions), rows):
+            logits = read(self.model, final.flatten(0, 1)[positions[start : start + rows]])
+            inside = (row >= start) & (row < start + rows)
+            chosen = logits[row[inside] - start, token[inside]] - logits.logsumexp(-1)[row[inside] - start]
+            sums.index_add_(0, option[inside], chosen.double().cpu())
+
+
+def _runs(tails: Sequence[Sequence[Sequence[int]]]) -> tuple[list[Asked], list[Run]]:
+    """What is asked behind the last tokens, and the sequences to be run behind them, of every prompt the j-th in one.
+
+    Args:
+        tails: the tokens of every completion of every prompt.
+    """
+    last, each = list[Asked](), [_longest([tuple(tail[:-1]) for tail in own]) for own in tails]
+    behind: dict[int, list[tuple[int, int, int, int]]] = {}  # by run: prompt, position, token, completion
+    numbered = enumerate((i, tail) for i, own in enumerate(tails) for tail in own)
+    for number, (i, tail) in numbered:
+        last.append((i, tail[0], number))
+        run = next((j for j, other in enumerate(each[i]) if other[: len(tail) - 1] == tuple(tail[:-1])), -1)
+        for k, token in enumerate(tail[1:]):
+            behind.setdefault(run, []).append((i, k, token, number))
+    runs: list[Run] = []
+    for j in range(max(map(len, each))):
+        having = [i for i, chosen in enumerate(each) if j < len(chosen)]
+        tokens, mask = _padded([torch.tensor(each[i][j]) for i in having])
+        place, width = {i: row for row, i in enumerate(having)}, tokens.shape[1]
+        runs.append(Run(having, tokens, mask, [(place[i] * width + k, t, n) for i, k, t, n in behind[j]]))
+    return last, runs
+
+
+def _longest(sequences: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Those that are not the beginning of another one, the longest first."""
+    chosen = list[tuple[int, ...]]()
+    for some in sorted(set(sequences), key=lambda some: (-len(some), some)):
+        if some and not any(other[: len(some)] == some for other in chosen):
+            chosen.append(some)
+    return chosen
 
 
 def _padded(rows: Sequence[Int[Tensor, " pos"]]) -> tuple[Int[Tensor, "n pos"], Int[Tensor, "n pos"]]:

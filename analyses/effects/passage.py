@@ -63,6 +63,11 @@ class Passage:
         drawn = torch.multinomial(counted.double(), 1, generator=torch.Generator().manual_seed(seed))
         return cls(prefix, NextToken(prefix.model, prefix.residuals[-1]), counted, drawn[:, 0])
 
+    def rows(self, rows: list[int]) -> Passage:
+        """The same for some of the prompts."""
+        index = torch.tensor(rows)
+        return Passage(self.prefix.rows(rows), self.plain.rows(rows), self.counted[index], self.looked[index])
+
     def mean(self, values: Float[Tensor, "n pos"]) -> Float[Tensor, " n"]:
         """Of what each token spends, over the tokens that count."""
         counted = self.counted.to(values.device)

@@ -14,6 +14,7 @@ import odesteer_tl as ode
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
+from analyses.sweep.executors import require_executor
 from odesteer_tl import organism
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
@@ -182,6 +183,26 @@ def _counted(settings: EffectSettings, own: list[str] | None) -> EffectSettings:
     return replace(settings, select=select, test=test)
 
 
+def require_study(
+    settings: EffectSettings,
+    executor: str,
+    layers: Sequence[int],
+    budgets: Mapping[str, Sequence[float]],
+    given: Given | None = None,
+) -> dict[str, tuple[float, ...]]:
+    """The budgets that have levels; refuse what cannot be done, before the model's libraries are imported.
+
+    Raises:
+        ValueError: what is wrong, by argument, value and remedy.
+    """
+    require_executor(executor)
+    if given is not None and given.model is not None and executor != "local":
+        raise ValueError(f"executor={executor!r} cannot send a loaded model; give the model's name or folder")
+    found = require_grid(settings, layers, budgets, given)
+    Plan.of(settings, given)
+    return found
+
+
 def require_grid(
     settings: EffectSettings,
     layers: Sequence[int],
@@ -238,3 +259,10 @@ def model_digest(name: str) -> str:
         with file.open("rb") as content:
             found.update(hashlib.file_digest(content, "sha256").digest())
     return found.hexdigest()[:16]
+
+
+def model_of(name: str, given: TransformerBridge | None) -> tuple[TransformerBridge | str, Any]:
+    """What a study's context is made of, and what its hash has of it: a loaded model's identity, or a name's files."""
+    if given is None:
+        return name, model_digest(name)
+    return given, asdict(ode.ModelIdentity.of(given))

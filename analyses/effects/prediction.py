@@ -42,10 +42,12 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
         picked = layers[int(values.argmax())]
         share = stats.share(success[picked])
         regret = stats.paired_difference(success[best], success[picked])
-        correlation: Any = spearmanr(values, success.mean())
+        # where no layer differs from another, nothing can go with anything
+        varies = len(set(values)) > 1 and len(set(success.mean())) > 1
+        correlation = float(spearmanr(values, success.mean()).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]
         found.append({"picked by": name, "layer": picked, "success": share.value, "low": share.low, "high": share.high,
                       "regret": regret.value, "regret_low": regret.low, "regret_high": regret.high, "n": share.n,
-                      "rank_correlation": float(correlation.statistic)})  # fmt: skip
+                      "rank_correlation": correlation})  # fmt: skip
     return pd.DataFrame(found)
 
 

@@ -32,6 +32,7 @@ class LayerReport:
     Attributes:
         layers: success and cost, an arm × layer × budget × level a row (`method` is the arm's label).
         frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
+        changes: of the score from the unsteered model's, by cell.
         chosen: layer and level chosen on the select prompts, with the naive figure beside it.
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         differences: `contrasts` summed up over layers and levels.
@@ -43,6 +44,7 @@ class LayerReport:
 
     layers: pd.DataFrame
     frontier: pd.DataFrame
+    changes: pd.DataFrame
     chosen: pd.DataFrame
     areas: pd.DataFrame
     contrasts: pd.DataFrame
@@ -80,6 +82,7 @@ class LayerReport:
         return cls(
             tables.profile(table).rename(columns={"label": "method"}),
             tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
+            tables.changes(table),
             tables.choices(table) if len(chosen_from) else pd.DataFrame(),
             _joined(area),
             declared,
@@ -120,6 +123,7 @@ class LayerReport:
         parts = {
             f"Success by layer, at the middle level of {unit}": self._profile(budget),
             "Score by layer, at the same level (mean)": self._means(budget, "score"),
+            "Change of the score from unsteered there (mean over prompts)": self._changes(budget),
             "Fluency there: log-likelihood of the text under the unsteered model (nats a token, median)":
                 self._means(budget, "log_likelihood"),
             "Fluency there: share of repeated 4-grams (mean)": self._means(budget, "repetition"),
@@ -154,6 +158,14 @@ class LayerReport:
         for value in self.layers.query("method == 'unsteered'")[name]:
             wide = pd.concat([pd.DataFrame(value, index=["unsteered"], columns=wide.columns), wide])
         return wide.rename(columns=lambda layer: f"layer {layer}").rename_axis("label")
+
+    def _changes(self, budget: str) -> pd.DataFrame:
+        """Arms × layers; of the unsteered model, of which this is the change, it is 0."""
+        if not len(self.changes):
+            return self.changes
+        rows = self.changes.query("budget == @budget")
+        wide = _wide(rows.loc[rows["level"] == middle(rows, budget)], "change")
+        return pd.concat([pd.DataFrame("0", index=["unsteered"], columns=wide.columns), wide]).rename_axis("label")
 
     def _middle(self, budget: str) -> pd.DataFrame:
         """The steered rows at the middle level of a budget."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from analyses.effects.estimate import Estimate, estimate
 from analyses.effects.material import Material
-from analyses.sweep import Store, Study, finish
-from analyses.sweep.worker import shared_context
+from analyses.sweep import Store, Study, announce
 
 
 class Report(Protocol):
     """Tables of a finished study."""
 
     def frame(self) -> pd.DataFrame: ...
+    def save(self, folder: Path, run: Mapping[str, Any]) -> Path: ...
     def _repr_html_(self) -> str: ...
 
 
@@ -52,16 +51,11 @@ class Finished:
 def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | None:
     """What is left to be done; None if nothing is.
 
-    The study's context is made for it, and in this process not made again.
+    The study's context is made for it; it is kept where the cells are computed in this process.
     """
-    done = Store.of(study, root).finished()
-    left = [cell.config for cell in study.keyed if cell.key not in done]
-    if not left:
-        return None
-    material = shared_context(study.digest, study.context)
-    assert isinstance(material, Material)
-    kind, _, rest = executor.partition(":") if isinstance(executor, str) else ("", "", "")
-    return estimate(material, left, len(study.cells), int(rest) if kind == "processes" else 1)
+    found = announce.expected(study, root, executor, _estimate)
+    assert found is None or isinstance(found, Estimate)
+    return found
 
 
 def run_study(
@@ -75,12 +69,37 @@ def run_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
+    return announce.run_announced(study, root, executor, _estimate, say)
+
+
+def report_study(
+    study: Study,
+    root: Path,
+    executor: str | Executor,
+    summarised: Callable[[pd.DataFrame, str], Report],
+    said: Mapping[str, Any],
+) -> Finished:
+    """`run_study`, and its report beside the rows.
+
+    Args:
+        summarised: rows and the study's name to a report.
+        said: what its `run.json` says beside the study's settings.
+
+    Raises:
+        IncompleteStudy, WillRepeat: a cell failed.
+    """
+    rows, directory = run_study(study, root, executor)
+    report = summarised(rows, study.name)
+    report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
+    return Finished(report, rows, directory)
+
+
+def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
+    """What is left to be done and what it would cost, and where it would go."""
     cost = expected(study, root, executor)
-    if cost is not None:
-        (say or _say)(f"{study.name}: {cost}")
-    directory = finish(study, root, executor)
-    return Store(directory).table(study), directory
+    return str(cost or "nothing is left to be done"), Store.of(study, root).directory
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _estimate(material: Any, left: Sequence[Mapping[str, Any]], of: int, workers: int) -> Estimate:
+    assert isinstance(material, Material)
+    return estimate(material, left, of, workers)

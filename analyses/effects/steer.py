@@ -66,13 +66,8 @@ class Steer:
         if self.direct:
             field = self.fits.field(self.arm.method, self.seed, self.half)
             return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.layer]).end
-        found: list[Tensor] = []
         steering = self.steerer_for(slice(None), "generated" if prefix.start else "all_and_bos")
-        look = (f"blocks.{self.layer}.{BLOCK_OUTPUT}", lambda x, hook: found.append(x))
-        with torch.no_grad(), prefix.model.hooks(fwd_hooks=[*steering.hooks(prefix.start + 1), look]):
-            # looked at below the unembedding, whose logits at every position nobody needs
-            prefix.model(prefix.tokens, attention_mask=prefix.attention_mask, **_until(prefix, self.layer))
-        return found[0][:, prefix.start :]
+        return prefix.hooked(self.layer, steering.hooks(prefix.start + 1))
 
     def points(
         self, start: Float[Tensor, "n d"], end: Float[Tensor, "n d"] | None = None
@@ -97,11 +92,6 @@ class Steer:
     def refitted(self, seed: int | None = None, half: str = "") -> Steer:
         """A short steer by the arm fitted with another seed or on half the texts."""
         return Steer(self.fits, self.arm, torch.full_like(self.strength, PROBE_ANGLE * self.arm.reach), seed, half)
-
-
-def _until(prefix: ode.Prefix, layer: int) -> dict[str, int]:
-    """The argument by which a pass ends behind a layer, where one comes after it."""
-    return {"stop_at_layer": layer + 1} if layer + 1 < len(prefix.residuals) else {}
 
 
 def angle_between(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

@@ -15,7 +15,7 @@ from analyses.effects.settings import EffectSettings
 from analyses.sweep import Study
 
 #: of `measure` and `Material`: raise it when their code changes results
-VERSION = "3"
+VERSION = "4"
 UNSTEERED = {"layer": -1, "label": "unsteered", "method": "none", "solver": "none", "steps": 0, "budget": "none",
              "level": 0.0}  # fmt: skip
 
@@ -53,4 +53,5 @@ def effect_study(
         identity = asdict(ode.ModelIdentity.of(loaded))
         model = {"model": identity["name"], "model_digest": identity}
     inputs = {**plan.described(), **model}
-    return Study(name, measure, partial(Material, settings, given), inputs, VERSION, tuple(cells), group)
+    highest = {name: max(levels) for name, levels in budgets.items()}
+    return Study(name, measure, partial(Material, settings, given, highest), inputs, VERSION, tuple(cells), group)

@@ -27,6 +27,8 @@ SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "s
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
 UNSTEERED = "unsteered"
+#: prompts that the interval of a mean takes
+LEAST = 5
 #: columns of `contrasts`
 CONTRAST = ("layer", "level", "first", "second", "difference", "low", "high", "p", "equivalence_p", "equivalent", "n")
 
@@ -53,6 +55,26 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def changes(table: pd.DataFrame) -> pd.DataFrame:
+    """How much each arm changes the score of the test prompts, prompt by prompt, against the unsteered model.
+
+    Where success has no room the score, such as log-odds, may still have.
+
+    Returns:
+        `CELL`, `change` (mean) with its interval `low` to `high`, and `n`; nothing where unsteered was not measured, or
+        on fewer prompts than an interval takes.
+    """
+    rows = table.query("split == 'test'")
+    plain = rows.query("label == @UNSTEERED").set_index("prompt")["score"].astype(float)
+    found: list[dict[str, Any]] = []
+    for key, cell in _groups(rows.query("label != @UNSTEERED"), CELL) if len(plain) >= LEAST else ():
+        score = cell.set_index("prompt")["score"].astype(float)
+        change = stats.paired_difference(score, plain.loc[score.index])
+        found.append({**dict(zip(CELL, key, strict=True)), "change": change.value, "low": change.low,
+                      "high": change.high, "n": change.n})  # fmt: skip
+    return pd.DataFrame(found)
 
 
 def frontier(table: pd.DataFrame, concept: str) -> pd.DataFrame:
@@ -190,7 +212,8 @@ def room(table: pd.DataFrame) -> str:
         )
     arms = [_end(stats.share(cell["success"])) for _, cell in _groups(rows.query("label != @UNSTEERED"), CELL)]
     if arms and all(arms) and len(set(arms)) == 1:
-        said = f"{said}. WARNING: every arm is at the {arms[0]} too, and nothing can be told apart"
+        said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart"
+        said = f"{said}, the change of the score may"
     return f"{said}."
 
 

@@ -18,6 +18,7 @@ from analyses.effects.engine import draw
 from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
+from odesteer_tl.plain import hooked
 
 #: prompts a generated batch, and numbers of next-token logits held at once
 BATCH, LOGITS = 250, 2**24
@@ -34,6 +35,11 @@ class Sampling(Protocol):
     def seed(self) -> int: ...
     @property
     def measures(self) -> tuple[str, ...]: ...
+
+
+class Drawing(Sampling, Protocol):
+    """The same, with what draws them: an engine's name, or nothing for the model itself."""
+
     @property
     def engine(self) -> str: ...
 
@@ -87,7 +93,7 @@ def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[T
 
 
 @torch.no_grad()
-def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> Written:
+def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> Written:
     """Continue every prompt from its keys and values, recording the distributions as each token is drawn.
 
     The tokens are those of `ode.generate`, draw for draw. At each of them the unsteered distribution is that of the
@@ -108,7 +114,7 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
             batch = prompt if size >= n else prompt.rows(rows)
             hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
             untouched = -1 if steering is None else steering.untouched
-            parts.append(_write_batch(batch, hooks, untouched, sampling, None if drawn is None else drawn[rows]))
+            parts.append(write_batch(batch, hooks, untouched, sampling, known=None if drawn is None else drawn[rows]))
     texts = [text for part in parts for text in part.texts]
     continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
@@ -116,16 +122,21 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
     return Written(texts, continuations, *series)
 
 
-def _write_batch(
+@torch.no_grad()
+def write_batch(
     prompt: ode.Prefix,
     hooks: list[tuple[str, ode.hooks.HookFn]],
     untouched: int,
     sampling: Sampling,
-    known: Int[Tensor, "n tokens"] | None,
+    compared: bool = True,
+    known: Int[Tensor, "n tokens"] | None = None,
 ) -> Written:
     """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered.
 
+    Draws from the random state as it stands.
+
     Args:
+        compared: whether the unsteered model is asked beside the steered one; otherwise what it would say is NaN.
         known: the tokens, where an engine has drawn them; the distributions are then those at these tokens.
     """
     model, n = prompt.model, len(prompt.tokens)
@@ -135,14 +146,17 @@ def _write_batch(
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
     for i in range(sampling.max_new_tokens if known is None else known.shape[1]):
         before: list[Tensor] = []
-        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook, found=before: found.append(x))]
-        with model.hooks(fwd_hooks=[*(watch if hooks and untouched >= 0 else []), *hooks]):
+        watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
+        with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
-        reference = plain.step(token, untouched, before[0] if before else None) if hooks else logits
+        asked = bool(hooks) and compared
+        reference = plain.step(token, untouched, before[0] if before else None) if asked else logits
         found = sample_logits(logits, temperature=sampling.temperature) if known is None else known[:, i].clone()
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
-        recorded.append(_statistics(logits, reference, found, indicators))
+        found_here = _statistics(logits, reference, found, indicators)
+        # without its own opinion the unsteered model has none of a steered text
+        recorded.append(found_here if compared or not hooks else tuple(x * torch.nan for x in found_here))
         token = found[:, None]
         drawn.append(found)
         if bool(ended.all()):
@@ -153,7 +167,7 @@ def _write_batch(
 
 def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
     """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
-    chosen = plain.gather(-1, drawn[:, None]).squeeze(-1).double() - plain.double().logsumexp(-1)
+    chosen = (plain.gather(-1, drawn[:, None]).squeeze(-1) - plain.logsumexp(-1)).double()
     if not indicators:
         nothing = torch.zeros_like(chosen)
         return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))

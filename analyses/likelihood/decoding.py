@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.likelihood.arms import ARMS, Arm, groups
+from analyses.effects.writing import Written
+from analyses.likelihood.arms import ARMS
 from analyses.likelihood.prediction import PLACES, PREDICTORS
 from analyses.likelihood.referee import Referee
 from analyses.likelihood.study import Settings
-from analyses.recording import Recording, record
-from analyses.text_quality import text_quality
+from analyses.prompted import Prompted
+from analyses.recording import Drawing, Recording, Unsteered, recorded
+from analyses.text_quality import diversity
 from odesteer_tl import organism
 
 #: the true posterior of the concept for each continuation
 Judge = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
 UNSTEERED, POSITIVES = "unsteered", "real positives"
+#: prompts a pass, and tokens steered together
+BATCH, BLOCK = 250, 1024
 
 
 def exact_judge(contrast: str) -> Judge | None:
@@ -31,40 +40,106 @@ def exact_judge(contrast: str) -> Judge | None:
     return lambda texts: organism.judge(texts)[contrast].to_numpy()
 
 
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """What is written from: the prompts steered and real positives, each up to its last token once for all layers."""
+
+    prompts: Prompted
+    positives: Prompted
+    groups: tuple[tuple[int, ...], tuple[int, ...]]
+    drawing: Drawing
+
+    @classmethod
+    def of(cls, model: TransformerBridge, test: ode.ContrastSet, s: Settings) -> Starts:
+        """Of the test split."""
+        prompts, positives = Prompted(model, list(test.negative), BATCH), Prompted(model, list(test.positive), BATCH)
+        drawing = Drawing(s.max_new_tokens, s.temperature, s.seed)
+        return cls(prompts, positives, (test.negative_groups, test.positive_groups), drawing)
+
+    def unsteered(self, layers: Sequence[int]) -> tuple[Unsteered, Unsteered]:
+        """The texts that the unsteered model writes behind both, with their states at `layers`."""
+        return (Unsteered.of(self.prompts, layers, self.drawing), Unsteered.of(self.positives, layers, self.drawing))
+
+
 def decoded(
-    model: TransformerBridge, layer: int, test: ode.ContrastSet, fields: dict[str, ode.VectorField], referee: Referee,
-    s: Settings, judge: Judge | None,
+    starts: Starts, plain: tuple[Unsteered, Unsteered], layer: int, fields: Mapping[str, ode.VectorField],
+    referee: Referee, s: Settings, steered: bool, judge: Judge | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Generate from the test prompts with every arm at every strength, and from real positives; score every token."""
-    rest = Arm(UNSTEERED, ARMS[0].method, "geodesic")
-    cells = [(UNSTEERED, rest, 0.0, False), (POSITIVES, rest, 0.0, True)]
-    cells += [(arm.label, arm, strength, False) for arm in ARMS for strength in s.strengths]
+    """Every steered token under the densities, and the texts it came from.
+
+    Args:
+        plain: what the unsteered model wrote behind the prompts and behind the real positives.
+        steered: whether every arm writes at every strength; otherwise the unsteered texts' tokens are what is steered.
+    """
     tokens: list[pd.DataFrame] = []
     texts: list[pd.DataFrame] = []
-    for label, arm, strength, positive in tqdm(cells, desc="generating", leave=False):
-        side = int(not positive)
-        prompts, labels = (test.positive, test.negative)[side], groups(test)[side]
-        steerer = ode.Steerer(fields[arm.method], arm.flow(strength, s.step(strength)), layer)
-        found = record(model, steerer, prompts, temperature=s.temperature, max_new_tokens=s.max_new_tokens,
-                       seed=s.seed, batch_size=250)  # fmt: skip
-        scored = referee.frame(referee.score(found.points[[0, -1]], [labels[i] for i in found.prompt.tolist()]))
+
+    def keep(found: _Cell, label: str, strength: float, positive: bool) -> None:
+        labels = starts.groups[int(positive)]
+        scored = referee.frame(referee.score(found.points, [labels[i] for i in found.prompt.tolist()]))
         place = {"prompt": found.prompt.repeat(2).numpy(), "token": found.token.repeat(2).numpy()}
         cell = {"method": label, "strength": strength}
-        scored = scored.rename(columns={"step": "state"}).assign(**place, **cell)
-        tokens.append(scored)
-        texts.append(_texts(prompts, found, scored).assign(**cell))
+        tokens.append(scored.rename(columns={"step": "state"}).assign(**place, **cell))
+        if found.written:
+            side = starts.positives if positive else starts.prompts
+            texts.append(_texts(side.prompts, found.written, tokens[-1]).assign(**cell))
+
+    for label, own, positive in ((UNSTEERED, plain[0], False), (POSITIVES, plain[1], True)):
+        states = own.states[layer]
+        keep(_Cell(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
+    cells = [(arm, strength) for arm in ARMS for strength in s.strengths]
+    for arm, strength in tqdm(cells, desc="generating", leave=False, disable=not steered):
+        flow, field = arm.flow(strength, s.step(strength)), fields[arm.method]
+        if steered:
+            steerer = ode.Steerer(field, flow, layer)
+            keep(_Cell.joined(recorded(starts.prompts, steerer, starts.drawing, _Cell.of, compared=True)),
+                 arm.label, strength, False)  # fmt: skip
+        else:
+            states = plain[0].states[layer]
+            ends = torch.cat([flow.solve(field, states[rows]).end for rows in plain[0].blocks(BLOCK)])
+            keep(_Cell(torch.stack([states, ends]), plain[0].prompt, plain[0].token, ()), arm.label, strength, False)
     written = pd.concat(texts, ignore_index=True)
-    quality = text_quality(model, written["opening"].tolist(), written["continuation"].tolist())
     verdict = {} if judge is None else {"posterior": judge(written["continuation"].tolist())}
-    return pd.concat(tokens, ignore_index=True), pd.concat([written, quality], axis=1).assign(**verdict)
+    return pd.concat(tokens, ignore_index=True), written.assign(**verdict)
 
 
-def _texts(prompts: Sequence[str], found: Recording, scored: pd.DataFrame) -> pd.DataFrame:
-    """One row a prompt: its continuation, and the steered states that it came from."""
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """Tokens as they arrived and as they were steered, and what was written, if anything was."""
+
+    points: Float[Tensor, "2 n d"]
+    prompt: Int[Tensor, " n"]
+    token: Int[Tensor, " n"]
+    written: tuple[Written, ...]
+
+    @classmethod
+    def of(cls, found: Recording) -> _Cell:
+        """The ends of every path alone."""
+        return cls(found.points[[0, -1]], found.prompt, found.token, found.written)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Cell]) -> _Cell:
+        """Of all batches."""
+        prompt, token = torch.cat([x.prompt for x in parts]), torch.cat([x.token for x in parts])
+        written = tuple(text for part in parts for text in part.written)
+        return cls(torch.cat([part.points for part in parts], dim=1), prompt, token, written)
+
+
+def _texts(prompts: Sequence[str], written: Sequence[Written], scored: pd.DataFrame) -> pd.DataFrame:
+    """One row a prompt: its continuation, how good it is, and the steered states that it came from."""
     steered: pd.DataFrame = scored.loc[scored["state"] == 1]
     by_prompt: Any = steered.groupby("prompt")[[*PREDICTORS]]
     # the prompt's last token comes first
     states = [by_prompt.first().add_prefix(f"{PLACES[0]}_"), by_prompt.mean().add_prefix(f"{PLACES[1]}_")]
-    continuations = [text[len(prompt) :] for text, prompt in zip(found.texts, prompts, strict=True)]
+    continuations = [text for part in written for text in part.continuations]
     columns = {"opening": prompts, "continuation": continuations}
-    return pd.concat([pd.DataFrame({"prompt": range(len(prompts)), **columns}), *states], axis=1)
+    quality = diversity(continuations).assign(log_likelihood=np.concatenate([_likelihood(x) for x in written]))
+    quality = quality.assign(perplexity=np.exp(-quality["log_likelihood"]))
+    return pd.concat([pd.DataFrame({"prompt": range(len(prompts)), **columns}), *states, quality], axis=1)
+
+
+def _likelihood(written: Written) -> NDArray[np.float64]:
+    """Of each continuation under the unsteered model, nats a token; NaN of an empty one."""
+    sums = torch.where(written.kept, written.log_likelihood, 0.0).sum(1).numpy()
+    counts = written.kept.sum(1).numpy()
+    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)

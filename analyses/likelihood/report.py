@@ -54,7 +54,8 @@ def show_t_star(table: pd.DataFrame) -> Rows:
 def show_declared(table: pd.DataFrame) -> Rows:
     return [{"method": r["method"], "rad": r["rad"], "Δ log p₊": interval(r, "log_positive_change", 0),
              "Δ log p₋": interval(r, "log_negative_change", 0), "log p₊ rises": interval(r, "rises"),
-             "off the data": interval(r, "outside"), "over-steered at the end": interval(r, "over_steered")}
+             "off the data at the start": interval(r, "outside_at_start"), "off the data": interval(r, "outside"),
+             "over-steered at the end": interval(r, "over_steered")}
             for r in table.to_dict("records")]  # fmt: skip
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analyses.likelihood.tables import interval
 from analyses.runs import save_run
-from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens
+from odesteer_tl._check import require_one_of
 
 #: a method's text has degenerated where it is this much less likely (nats a token), or this share less various
 LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
+#: where the densities were fitted, and what they speak of
+POSITION = "the last token of a text"
+
+
+def interval_of(estimate: Mapping[str, float]) -> str:
+    """`value [low, high]` of an estimate as it is kept."""
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,13 @@ class Settings:
         fractions: shares of the prompts for the barrier, the densities, the calibration and the test.
         angle, steps: the grid of strengths, radians.
         declared: the strength at which methods are compared, chosen before looking; on the grid.
-        strengths: those at which text is generated; on the grid.
+        strengths: those at which tokens are steered; on the grid.
+        texts: whose tokens these are: of the "unsteered" model's own texts, written once behind the starts and behind
+            real positives, or of texts "steered" by every arm at every strength. "auto" is steered where something
+            judges the texts, and else unsteered.
+
+    Raises:
+        ValueError: a setting is out of range, or a strength is not on the grid.
     """
 
     fractions: tuple[float, float, float, float] = (0.15, 0.39, 0.4, 0.06)
@@ -35,6 +49,22 @@ class Settings:
     temperature: float = 0.7
     max_new_tokens: int = 25
     seed: int = 0
+    texts: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_one_of("texts", self.texts, ("auto", "unsteered", "steered"))
+        if not all(x > 0 for x in self.fractions) or sum(self.fractions) > 1 + 1e-9:
+            raise ValueError(f"fractions={self.fractions} must be positive and sum to no more than 1")
+        if not 0 < self.angle <= math.pi or self.steps < 2:
+            raise ValueError(f"angle={self.angle} must be in (0, π] radians and steps={self.steps} at least 2")
+        if self.max_new_tokens < 1 or not self.temperature >= 0:
+            raise ValueError(
+                f"max_new_tokens={self.max_new_tokens} must be at least 1 and temperature={self.temperature} at least 0"
+            )
+        if not self.strengths or min(self.strengths) <= 0 or len(set(self.strengths)) < len(self.strengths):
+            raise ValueError(f"strengths={self.strengths} must be positive, at least one, each once")
+        for strength in (self.declared, *self.strengths):
+            self.step(strength)
 
     @property
     def grid(self) -> float:
@@ -87,18 +117,30 @@ class LikelihoodStudy:
         Raises:
             ValueError: `out` holds an earlier run.
         """
+        from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens  # only the pictures need matplotlib
+
         save_run(out, self.tables(), self.run)
         draw_likelihood(self.curves, self.references, self.summary, out)
         settings = self.run["settings"]
         shown = min(settings["strengths"], key=lambda x: abs(x - settings["declared"]))
         draw_tokens(self.tokens, self.references, shown, out)
-        draw_outcome(self.texts, out)
+        if bool((self.texts["strength"] > 0).any()):  # texts were written under steering
+            draw_outcome(self.texts, out)
 
     def for_reading(self) -> pd.DataFrame:
         """The main table: where log p₊ peaks and what the declared strength does, by method."""
-        columns = {"T* (rad)": "t_star", "off p₊'s data": "outside", "Δ log p₊ (nats)": "log_positive_change",
-                   "Δ log p₋ (nats)": "log_negative_change", "p₊ moved most": "p_plus_moved",
-                   "over-steered": "over_steered"}  # fmt: skip
+        from analyses.likelihood.tables import interval  # whose statistics need more than a result does
+
+        columns = {
+            "T* (rad)": "t_star",
+            "off p₊'s data at the start": "outside_at_start",
+            "off p₊'s data": "outside",
+            "left it, of those on it": "leaves",
+            "Δ log p₊ (nats)": "log_positive_change",
+            "Δ log p₋ (nats)": "log_negative_change",
+            "p₊ moved most": "p_plus_moved",
+            "over-steered": "over_steered",
+        }
         rows: list[dict[str, Any]] = self.summary.to_dict("records")
         shown = {title: [interval(row, name) for row in rows] for title, name in columns.items()}
         return pd.DataFrame({"method": self.summary["method"], **shown})
@@ -107,7 +149,20 @@ class LikelihoodStudy:
         source = self.run["contrast"].get("concept", self.run["contrast"]["source"])
         where = f"{source}, layer {self.run['layer']}, {self.run['prompts']['test']} test prompts"
         at = f"changes and shares at {self.run['settings']['declared']} rad; 95 % intervals"
-        return f"Trajectory likelihood: {where}; {at}\n{self.for_reading().to_string(index=False)}"
+        return f"Trajectory likelihood: {where}; {at}\n{self.remark()}\n{self.for_reading().to_string(index=False)}"
+
+    def remark(self) -> str:
+        """What there was to lose, how well h reads, and where the densities are at home."""
+        share, n = float(self.summary["outside_at_start"].to_numpy()[0]), int(self.summary["n"].to_numpy()[0])
+        on = round((1 - share) * n)
+        lost = f"{on} of {n} starts are on p₊'s data" + ("" if on else ": there is nothing left to lose")
+        reads = self.run.get("barrier", {}).get("auc")
+        area = "" if reads is None else f"; h reads held-out texts with AUC {interval_of(reads)}"
+        return f"{lost}{area}. Densities are of activations at {POSITION}, and say less of others."
+
+    def frame(self) -> pd.DataFrame:
+        """The main table in numbers, one row a method."""
+        return self.summary
 
     def _repr_html_(self) -> str:
-        return self.for_reading().to_html(index=False)
+        return f"<p>{self.remark()}</p>{self.for_reading().to_html(index=False)}"

@@ -49,7 +49,7 @@ def t_star(result: Path) -> pd.DataFrame:
 def declared(result: Path) -> pd.DataFrame:
     """The methods at the strength declared beforehand; over-steering at the end of the grid."""
     rad = json.loads((result / "run.json").read_text())["settings"]["declared"]
-    names = ("log_positive_change", "log_negative_change", "rises", "outside", "over_steered")
+    names = ("log_positive_change", "log_negative_change", "rises", "outside_at_start", "outside", "over_steered")
     return summary(result, *names).assign(rad=rad)
 
 
@@ -80,7 +80,9 @@ def means(texts: Any, quantity: str) -> pd.DataFrame:
 
 
 def degeneration(result: Path) -> pd.DataFrame:
-    """Where texts degenerate, beside T*."""
+    """Where texts degenerate, beside T*; none where no text was written under steering."""
+    if pd.read_parquet(result / "degeneration.parquet").empty:
+        return pd.DataFrame()
     crossings = pd.read_parquet(result / "degeneration.parquet").set_index(["quantity", "method"])[columns("crossing")]
     likely, various = (crossings.loc[q].set_axis(columns(q), axis=1) for q in ("log_likelihood", "distinct_2"))
     texts = pd.read_parquet(result / "texts.parquet")

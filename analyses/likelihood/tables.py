@@ -20,6 +20,9 @@ Scores = Mapping[str, dict[str, PathScore]]
 QUANTITIES = ("log_positive", "log_negative", "log_ratio", "rank", "h_calibrated", "directional_log_ratio",
               "tied_log_ratio", "relative_mahalanobis")  # fmt: skip
 
+#: a share of nobody
+NOTHING = stats.Estimate(np.nan, 0.0, 1.0, 0)
+
 
 def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
     """An estimate as three columns."""
@@ -84,6 +87,7 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
             "outside_at_start": score.outside[0].numpy(),
             "outside": score.outside[declared].numpy(),
             "left": (score.exit_step <= declared).numpy(),
+            "leaves": score.outside[declared][~score.outside[0]].numpy(),
             "rises": score.change_positive[declared].numpy() > 0,
             "p_plus_moved": score.toward_positive[declared].numpy(),
             "over_steered": turned["over_steered"],
@@ -102,7 +106,7 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
         for name, peak in peaks.items():
             row |= spread("t_star" if name == "ambient" else f"{name}_t_star", _scaled(peak, grid))
         for name, flags in shares.items():
-            row |= spread(name, stats.share(flags))
+            row |= spread(name, stats.share(flags) if len(flags) else NOTHING)
         for name, x in means.items():
             row |= spread(name, mean(x.numpy()))
         rows.append({**row, "n": peaks["ambient"].n})

@@ -68,3 +68,9 @@ def shared_context(digest: str, make: Callable[[], Any]) -> Any:
             _CONTEXT.clear()
             _CONTEXT[digest] = make()
         return _CONTEXT[digest]
+
+
+def forget_context() -> None:
+    """Let this process's context go, where others will do the work: it holds a model."""
+    with _LOCK:
+        _CONTEXT.clear()

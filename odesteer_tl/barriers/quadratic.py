@@ -152,10 +152,17 @@ class QuadraticBarrier(Barrier):
             formed = 4 * (len(X) + 8) * 2.0**-53 * float((weights.abs() * X.square().sum(1)).sum())
         return missed + formed + self.collapse_error
 
+    @cached_property
+    def _diagonal(self) -> Float[Tensor, " d"] | None:
+        """The diagonal of an A that is nothing else."""
+        A = self.state["A"]
+        diagonal = A.diagonal()
+        return diagonal if int(A.count_nonzero()) == int(diagonal.count_nonzero()) else None
+
     def product(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """Au, in the dtype and on the device of u."""
         if "A" in self.state:
-            return u @ self._on("A", u)
+            return u @ self._on("A", u) if self._diagonal is None else u * self._diagonal.to(u)
         X = self._on("X", u)
         return (u @ X.mT * self._on("weights", u)) @ X
 

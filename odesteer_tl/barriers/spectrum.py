@@ -124,6 +124,9 @@ class Spectrum:
 
         Written as a displacement from `a`, so that rounding is relative to what was moved, not to ‖a‖.
         """
+        if self.order is not None:
+            moved = y - start
+            return a + torch.empty_like(moved).index_copy_(-1, self.order, moved)
         if not self.reduced:
             return a + (y - start) @ self.basis.mT
         r = self.basis.shape[1]

@@ -19,5 +19,7 @@ from odesteer_tl.certify.robustness import Radius as Radius
 from odesteer_tl.certify.robustness import certified_radius as certified_radius
 from odesteer_tl.certify.segment import PathCertificate as PathCertificate
 from odesteer_tl.certify.segment import certify_path as certify_path
+from odesteer_tl.certify.whole import WholeCertificate as WholeCertificate
+from odesteer_tl.certify.whole import certify_whole as certify_whole
 from odesteer_tl.certify.written import WrittenCertificate as WrittenCertificate
 from odesteer_tl.certify.written import certify_written as certify_written

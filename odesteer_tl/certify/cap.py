@@ -14,14 +14,15 @@ from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.boundary import Boundary
+from odesteer_tl.certify.bracket import narrowed
 from odesteer_tl.certify.landscape import lifted, local_maxima
 from odesteer_tl.certify.sphere import sphere_maximum
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: 55 nats of range halved to one rounding of log μ
-BISECTIONS = 60
+#: nats to which log μ is sought: near the hard case all digits of it count
+WIDTH = 1e-13
 #: a cap whose edge is a circle of less than this radius is a point or the whole sphere
 LEAST_EDGE = 1e-9
 #: a bound this close to a point's value, relative to max(1, |bound|), is called reached
@@ -252,15 +253,24 @@ def _dual(
 
 
 def _minimise_dual(
-    values: Tensor, loads: Tensor, y0: Float[Tensor, "*batch k"], theta: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
-    """μ − λmax at the minimum of the convex dual: bisection on the sign of D′ over its logarithm, all rows at once."""
+    values: Tensor, loads: Tensor, y0: Float[Tensor, "n k"], theta: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """μ − λmax at the minimum of the convex dual: the root of `log ‖u‖²`, which has the sign of −D′, over log μ."""
     spread = float(values.max() - values.min() + loads.norm()) or 1.0
-    low = torch.full_like(theta, -34.0)  # from 1e-15 to 1e9 of the quadratic's own scale
-    high = torch.full_like(theta, 21.0)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        _, u = _dual(values, loads, y0, theta, spread * middle.exp())
-        falls = u.square().sum(-1) > 1
-        low, high = torch.where(falls, middle, low), torch.where(falls, high, middle)
+    depth, cos = values.max() - values, 2 * theta.cos()
+    mixed, square, load = y0 * loads, y0 * y0, loads * loads
+
+    def excess(log: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        r = (depth + spread * log.exp().unsqueeze(-1)).reciprocal()
+        nu = ((cos - _dot(r, mixed)) / _dot(r, square)).clamp_min(0)
+        r = r.square_()
+        return ((r @ load + nu * (2 * _dot(r, mixed) + nu * _dot(r, square))) / 4).log()
+
+    # from 1e-15 to 1e9 of the quadratic's own scale
+    _, high = narrowed(excess, torch.full_like(theta, -34.0), torch.full_like(theta, 21.0), WIDTH)
     return spread * high.exp()
+
+
+def _dot(x: Float[Tensor, "n k"], y: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """Row by row, without the products in between."""
+    return torch.einsum("nk,nk->n", x, y)

@@ -75,7 +75,15 @@ def certify_level(
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound level certificate exists for this class")
     steps = Steps.of(in_scale(require_path(points, barrier.d_model)))
     circles = steps.circles(barrier)
-    rises, fall, dip = _changes(steps, circles)
+    rise = Rise.of(circles, steps.turned.flatten())
+    fields = level_held(circles, level_changes(steps, circles, rise), level)
+    batch = tensor_of(points).shape[1:-1]
+    return LevelCertificate(*(x.reshape(batch) for x in fields))
+
+
+def level_held(circles: Circles, changes: tuple[Tensor, Tensor, Tensor], level: float | None) -> tuple[Tensor, ...]:
+    """The fields of `LevelCertificate`, each [n], from how h changes on every step."""
+    rises, fall, dip = changes
     height = circles.start - (circles.start[0] if level is None else level)
     error = circles.error + (circles.error[0] if level is None else 0.0)
     low, high = height - error, height + error
@@ -86,16 +94,17 @@ def certify_level(
     margin = (low + fall).amin(0)
     refuted = (high + dip < 0).any(0)
     levels = circles.start[0] if level is None else torch.full_like(margin, level)
-    batch = tensor_of(points).shape[1:-1]
-    return LevelCertificate(*(x.reshape(batch) for x in ((margin >= 0) & ~refuted, refuted, margin, levels)))
+    return (margin >= 0) & ~refuted, refuted, margin, levels
 
 
-def _changes(steps: Steps, circles: Circles) -> tuple[Bool[Tensor, "K n"], Float[Tensor, "K n"], Float[Tensor, "K n"]]:
+def level_changes(
+    steps: Steps, circles: Circles, rise: Rise
+) -> tuple[Bool[Tensor, "K n"], Float[Tensor, "K n"], Float[Tensor, "K n"]]:
     """Of every step: whether h is proved to rise (or stay) on all of it, a lower bound of h − h(start), and an upper
     bound of its minimum."""
     shape = steps.radius.shape
     angle = steps.turned.flatten()
-    degree, rise = circles.degree, Rise.of(circles, angle)
+    degree = circles.degree
     repeated = (steps.move == 0).all(-1).flatten()
     lost = steps.lost.flatten()
     untold = steps.stationary.flatten() | lost

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import QuadraticBarrier
+from odesteer_tl.certify.bracket import narrowed
 from odesteer_tl.certify.cap import cap_bound
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BISECTIONS = 24
+#: radians to which the largest angle is sought
+WIDTH = 1e-7
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +51,7 @@ class Radius(Result):
 def certified_radius(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], level: float | Float[Tensor, "*batch"] = 0.0
 ) -> Radius:
-    """The largest cap found on which h ≥ level is proved, by bisection on the cap bound of −h.
+    """The largest cap found on which h ≥ level is proved, by a root of the cap bound of −h.
 
     Zero where h(a) itself is not above the level. Every angle reported has its own proof: the search may stop short
     of the largest one, but not beyond it.
@@ -65,15 +67,11 @@ def certified_radius(
     proved = torch.zeros(shape, dtype=torch.float64, device=a.device)
     failed = torch.full(shape, torch.pi, dtype=torch.float64, device=a.device)
 
-    def holds(angle: Float[Tensor, "*batch"]) -> Tensor:
-        return cap_bound(negated, a, angle).bound <= -level
+    def above(angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        return -level - cap_bound(negated, a, angle).bound
 
-    everywhere = holds(failed)
-    inside = holds(proved)
-    for _ in range(BISECTIONS):
-        middle = (proved + failed) / 2
-        held = holds(middle)
-        proved, failed = torch.where(held, middle, proved), torch.where(held, failed, middle)
+    everywhere, inside = above(failed) >= 0, above(proved) >= 0
+    proved, _ = narrowed(above, proved, failed, WIDTH)
     proved = torch.where(everywhere, torch.pi, torch.where(inside, proved, 0.0))
     norm = a.double().norm(dim=-1)
     return Radius(proved, norm * proved.clamp_max(torch.pi / 2).sin(), 2.0**-8 * norm)

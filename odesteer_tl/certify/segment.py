@@ -20,6 +20,7 @@ from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
+from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
@@ -130,8 +131,12 @@ def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tup
     """The fields of `PathCertificate` for a polynomial on the sphere."""
     steps = Steps.of(in_scale(paths))
     circles = steps.circles(barrier)
+    return arcs_certified(steps, circles, Rise.of(circles, steps.turned.flatten()))
+
+
+def arcs_certified(steps: Steps, circles: Circles, rise: Rise) -> tuple[Tensor, ...]:
+    """The fields of `PathCertificate` from where h is proved to rise on every arc, each [K, n]."""
     angle, stationary, lost = steps.turned.flatten(), steps.stationary.flatten(), steps.lost.flatten()
-    rise = Rise.of(circles, angle)
     certified = rise.whole & ~stationary & ~lost
     refuted = lost & (circles.half_turn.flatten() < 0)
     rows = torch.nonzero(~(certified | stationary | lost)).squeeze(1)

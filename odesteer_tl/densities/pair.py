@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import require_classes
+from odesteer_tl._difference import require_different
 from odesteer_tl._display import Displayed
 from odesteer_tl.densities.base import Density
 from odesteer_tl.densities.calibration import LEAST_HELD_OUT, Fit, PairCalibration, affine_log_ratio
@@ -72,12 +73,14 @@ class DensityPair(Displayed):
             barrier_groups: prompts the barrier was fitted on, refused here and in every later split.
 
         Raises:
-            ValueError: as `select_density`, or a prompt of the barrier is among `groups`.
+            ValueError: as `select_density`, a prompt of the barrier is among `groups`, or both classes are the same
+                activations within rounding.
         """
         require_classes(positive, negative)
         labels = [[int(g) for g in side] for side in groups]
         splits = Splits().extended("barrier", barrier_groups).extended("density", labels[0] + labels[1])
         rows = (positive.detach().cpu().double(), negative.detach().cpu().double())
+        require_different(*rows)
         if self.tied:
             classes = torch.arange(2).repeat_interleave(torch.tensor([len(x) for x in rows]))
             chosen = select_density(

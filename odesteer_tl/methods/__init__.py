@@ -10,6 +10,7 @@ from odesteer_tl.methods.attention import most_attending as most_attending
 from odesteer_tl.methods.caa import caa as caa
 from odesteer_tl.methods.cast import cast as cast
 from odesteer_tl.methods.cast import gate as gate
+from odesteer_tl.methods.condition import fit_condition as fit_condition
 from odesteer_tl.methods.confst import confst as confst
 from odesteer_tl.methods.fit import fit as fit
 from odesteer_tl.methods.gradient_ascent import gradient_ascent as gradient_ascent

@@ -22,8 +22,9 @@ from odesteer_tl.methods.registry import register
 def cast(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0) -> VectorField:
     """CAA's direction, where an activation looks negative. No randomness.
 
-    Reconstructed: with one contrast set the condition is the negative class itself. For a condition of its own, or
-    around another field, use `gate`.
+    Reconstructed: with one contrast set the condition is the negative class itself, and it is asked at every token, at
+    the steered layer. For a condition of its own, or around another field, use `gate`. What the authors do, one
+    decision a prompt at a layer of its own, is `ode.fit("caa", …, condition=ode.fit_condition(…))`.
 
     Args:
         positive, negative: activations of the two classes, [n, d] and [m, d].

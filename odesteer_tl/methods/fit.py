@@ -10,6 +10,7 @@ from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl._renamed import renamed
 from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
 from odesteer_tl.composition import Composition, compose
+from odesteer_tl.conditions import Condition
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
@@ -30,6 +31,7 @@ def fit(
     solver: str | None = None, read_position: Pool = "last", special_tokens: bool = False,
     prepend_bos: bool | None = None,
     steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
+    condition: Condition | None = None,
 ) -> Steerer: ...  # fmt: skip
 
 
@@ -41,6 +43,7 @@ def fit(
     solver: str | None = None, read_position: Pool = "last", special_tokens: bool = False,
     prepend_bos: bool | None = None,
     steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
+    condition: Condition | None = None,
 ) -> Composition: ...  # fmt: skip
 
 
@@ -64,6 +67,7 @@ def fit(
     steer_position: str | PositionFn = "generated",
     seed: SupportsIndex = 0,
     site: str | None = None,
+    condition: Condition | None = None,
 ) -> Steerer | Composition:
     """Collect activations, fit a method, and return a steerer bound to the model, or a composition of them.
 
@@ -89,13 +93,16 @@ def fit(
         seed: of everything random in the fit.
         site: where in the block to read and steer, as in `collect_activations`; by default the method's own, which for
             most is the block's output. A method of the heads allows no other.
+        condition: which prompts are steered (see `fit_condition`); by default all. It has no part in the fit but over
+            several layers, where a text that it leaves alone is not steered by the layers before either.
 
     Returns:
         A steerer that other models refuse; its `provenance` says how it was made.
 
     Raises:
-        ValueError: an unknown method, layer, site or position, unusable activations, or activations of several layers
-            that would have to be collected again with the layers before them steered.
+        ValueError: an unknown method, layer, site or position, a condition above a layer that is steered, unusable
+            activations, or activations of several layers that would have to be collected again with the layers before
+            them steered.
     """
     require_one_of("method", method, METHODS)
     wanted_layers, seed = given_layers("layer", layer), as_integer("seed", seed)
@@ -121,11 +128,13 @@ def fit(
     if chosen.site == HEADS and at_site != HEADS:
         raise ValueError(f"site={at_site!r}: {method!r} is a method of attention heads; leave site out, or use 'z'")
     layers = sorted(layers)
+    if condition is not None:
+        condition = condition.under(layers[0], int(model.cfg.n_layers))
     seen: dict[int, Activations] = {}
 
     def steerer(at: int, field: VectorField) -> Steerer:
         provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
-        return Steerer(field, flow, at, steer_position, seen[at].model, provenance, at_site)
+        return Steerer(field, flow, at, steer_position, seen[at].model, provenance, at_site, condition)
 
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
         under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None

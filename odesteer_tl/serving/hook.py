@@ -105,6 +105,7 @@ class SteeringHook:
         seen = int(saved.get(SEEN, 0))
         self._require_next(seen, len(hidden))
         steerer = self.steerer.load()
+        require_unconditional(steerer)
         at = chosen_tokens(str(steerer.positions), seen, len(hidden), self.prompt_length, self.begins_special)
         saved[SEEN], saved[STEERED] = seen + len(hidden), int(saved.get(STEERED, 0)) + len(at)
         if not len(at):
@@ -152,6 +153,16 @@ def _chosen(positions: str, seen: int, length: int, prompt_length: int, begins_s
         ids[0, 0] = int(begins_special)
     told = Pass(1, length, seen, mask=None, position_ids=None, input_ids=ids, special_ids=(1,))
     return position_rule(positions).mask(told, prompt_length)[0].nonzero().squeeze(1)
+
+
+def require_unconditional(steerer: Steerer) -> None:
+    """Raise `ValueError` for a steerer that decides on the whole prompt, at a block of its own, whether it acts."""
+    if steerer.condition is not None:
+        raise ValueError(
+            "condition: an engine gives a hook the prompt in pieces, at the steered block alone, so that nothing can be "
+            "decided on the whole of it; decide outside and pass None for a prompt that is not to be steered, gate the "
+            "field instead (odesteer_tl.methods.gate), or generate on a bridge"
+        )
 
 
 def at_strength(flow: Flow, strength: float | str | None) -> Flow:
