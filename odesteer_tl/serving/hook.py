@@ -159,7 +159,7 @@ def require_unconditional(steerer: Steerer) -> None:
     """Raise `ValueError` for a steerer that decides on the whole prompt, at a block of its own, whether it acts."""
     if steerer.condition is not None:
         raise ValueError(
-            "condition: an engine gives a hook the prompt in pieces, at the steered block alone, so that nothing can be "
+            "condition: an engine gives a hook the prompt in pieces, at the steered block alone, and nothing can be "
             "decided on the whole of it; decide outside and pass None for a prompt that is not to be steered, gate the "
             "field instead (odesteer_tl.methods.gate), or generate on a bridge"
         )
