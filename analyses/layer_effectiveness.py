@@ -20,6 +20,7 @@ import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
+from analyses.options import Angles, Layers, Out
 from analyses.sources import layers_of
 from analyses.sweep import Study
 
@@ -33,21 +34,20 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        layers: 0-based, negative ones from the end; left out, all of them.
         arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
             The placebo and the unsteered model are always there.
-        angle: levels of the angle turned, radians. kl: of the next token's KL to unsteered, nats.
+        kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
-    layers: tuple[int, ...] = ()
+    layers: Layers = ()
     arms: tuple[str, ...] = ()
-    angle: tuple[float, ...] = (0.1, 0.2, 0.4)
+    angle: Angles = (0.1, 0.2, 0.4)
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)
     executor: str = "local"
-    out: Path = Path("results/layers")
+    out: Out = Path("results/layers")
     dry_run: bool = False
 
 

@@ -25,6 +25,7 @@ from . import serving as serving
 from . import stats as stats
 from . import steerer as steerer
 from . import suffix as suffix
+from . import training as training
 from .activations import Activations as Activations
 from .activations import LayerActivations as LayerActivations
 from .activations import collect_activations as collect_activations
@@ -33,6 +34,7 @@ from .barriers import Calibration as Calibration
 from .barriers import FourierBarrier as FourierBarrier
 from .barriers import KernelBarrier as KernelBarrier
 from .barriers import LinearBarrier as LinearBarrier
+from .barriers import MergedBarrier as MergedBarrier
 from .barriers import QuadraticBarrier as QuadraticBarrier
 from .barriers import SketchBarrier as SketchBarrier
 from .certify import CapBound as CapBound
@@ -40,6 +42,7 @@ from .certify import Ceiling as Ceiling
 from .certify import Landscape as Landscape
 from .certify import LevelCertificate as LevelCertificate
 from .certify import PathCertificate as PathCertificate
+from .certify import SetCertificate as SetCertificate
 from .certify import cap_bound as cap_bound
 from .certify import ceiling as ceiling
 from .certify import certify_level as certify_level
@@ -56,6 +59,7 @@ from .densities import DensityPair as DensityPair
 from .densities import score_path as score_path
 from .densities import select_density as select_density
 from .fields import BarrierField as BarrierField
+from .fields import BarrierSet as BarrierSet
 from .fields import ConstantField as ConstantField
 from .fields import VectorField as VectorField
 from .flow import Flow as Flow
@@ -73,5 +77,7 @@ from .plain import PlainModel as PlainModel
 from .steerer import Steerer as Steerer
 from .suffix import Prefix as Prefix
 from .suffix import collect_prefix as collect_prefix
+from .training import Training as Training
+from .training import train as train
 
 __version__: str

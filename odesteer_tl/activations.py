@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from odesteer_tl._check import as_integer, require_finite
-from odesteer_tl._display import Result, spread
+from odesteer_tl._display import Result, spread, stacked, table
 from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
 from odesteer_tl._key import is_hooked, key_of
@@ -105,14 +106,17 @@ class LayerActivations(Result):
     def frame(self) -> pd.DataFrame:
         """One row an activation: its class, its number within it, its group if known, its norm."""
         sides = (("positive", self.positive, self.positive_groups), ("negative", self.negative, self.negative_groups))
-        return pd.concat(
-            [
-                pd.DataFrame({"class": side, "number": range(len(x)), "group": [None] * len(x) if g is None else g,
-                              "norm": x.flatten(1).norm(dim=-1).numpy()})
-                for side, x, g in sides
-            ],
-            ignore_index=True,
-        )  # fmt: skip
+        return stacked(
+            table(
+                {
+                    "class": side,
+                    "number": range(len(x)),
+                    "group": [None] * len(x) if groups is None else groups,
+                    "norm": x.flatten(1).norm(dim=-1).numpy(),
+                }
+            )
+            for side, x, groups in sides
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +158,7 @@ class Activations(Result, Mapping[int, LayerActivations]):
 
     def frame(self) -> pd.DataFrame:
         """One row a layer and activation, as each layer's own."""
-        return pd.concat([x.frame().assign(layer=layer) for layer, x in self.layers.items()], ignore_index=True)
+        return stacked([x.frame().assign(layer=layer) for layer, x in self.layers.items()])
 
     def __getitem__(self, layer: Layer) -> LayerActivations:
         """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""
@@ -455,7 +459,7 @@ def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str)
             f"{name!r} is {flat.shape[-1]} wide, but the configuration says {heads[0]} heads of {heads[1]}: this "
             "model's heads differ from layer to layer; collect another site, such as 'attn_out'"
         )
-    return flat.unflatten(-1, heads)
+    return rearrange(flat, "batch pos (head d) -> batch pos head d", head=heads[0])
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

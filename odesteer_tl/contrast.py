@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from odesteer_tl._check import require_texts, warn
-from odesteer_tl._display import Result
+from odesteer_tl._display import Result, stacked, table
 from odesteer_tl._groups import numbered
 from odesteer_tl.chats import Messages, Turns, render_chat
 from odesteer_tl.records import Record, is_chat, joined_turns, read_records
@@ -439,22 +439,22 @@ class ContrastSet(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row a text: its class, its number within it, its group, the length of its prompt if known, the text."""
-        import pandas as pd
-
         sides = (
             ("positive", self.positive, self.positive_groups, self.positive_prompts),
             ("negative", self.negative, self.negative_groups, self.negative_prompts),
         )
-        return pd.concat(
-            [
-                pd.DataFrame({
-                    "class": side, "number": range(len(texts)), "group": groups,
-                    "prompt_characters": [None] * len(texts) if prompts is None else prompts, "text": texts,
-                })
-                for side, texts, groups, prompts in sides
-            ],
-            ignore_index=True,
-        )  # fmt: skip
+        return stacked(
+            table(
+                {
+                    "class": side,
+                    "number": range(len(texts)),
+                    "group": groups,
+                    "prompt_characters": [None] * len(texts) if prompts is None else prompts,
+                    "text": texts,
+                }
+            )
+            for side, texts, groups, prompts in sides
+        )
 
     def __repr__(self) -> str:
         kind = "paired" if self.paired else "unpaired"

@@ -13,13 +13,16 @@ from odesteer_tl._check import as_integer, as_strength, require_nonzero_rows, re
 from odesteer_tl._renamed import renamed
 from odesteer_tl._scale import exponents, row_norms, times_power
 from odesteer_tl.certify.cap import optimal_point
+from odesteer_tl.certify.several import hold_back_several
 from odesteer_tl.certify.written import hold_back
 from odesteer_tl.extrapolation import extrapolated_end
 from odesteer_tl.fields.barrier import BarrierField, DiagonalField, TransformField
+from odesteer_tl.fields.barrier_set import BarrierSet
 from odesteer_tl.fields.base import Chart, VectorField, unit
 from odesteer_tl.integrators import INTEGRATORS, Integrator, Step, Velocity, projected, tangent_part
 from odesteer_tl.levels import climb, level_of, quantile_share
 from odesteer_tl.path import Path as Path
+from odesteer_tl.timed import follow_in_time
 
 #: one number, or one for every row of activations
 Strength = float | Float[Tensor, "*rows"]
@@ -53,8 +56,9 @@ class Flow:
             "euler" (as published; leaves the sphere: ‖a_N‖² = ‖a₀‖² + T²/N), "midpoint", "rk4" (both put back on
             the sphere where the field is tangent to it), "geodesic", "geodesic_midpoint" (great-circle steps,
             orders 1 and 2), "certified" (geodesic steps cut where h would stop rising, and an end that is held back
-            until, rounded to the dtype of the activations, it is proved no lower than the start), or "optimal" (the
-            maximum of h within the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
+            until, rounded to the dtype of the activations, it is proved no lower than the start; of a `BarrierSet`, no
+            barrier lower than its level or start anywhere on the step written), or "optimal" (the maximum of h within
+            the angle, in closed form). The last two need a barrier that is quadratic on the sphere.
         level: follow a barrier's flow until h is this: a number, one a row, or "median", "q75", …: that quantile of h
             over the positives the barrier was fitted on (those it was calibrated on, once it was). `angle`, by
             default π, is then the longest path allowed, and N steps share the rise of h, all proved to raise it
@@ -198,6 +202,10 @@ class Flow:
             path = self.solve(field, a.detach(), record)
             return replace(path, end=NoGradient.apply(a, path.end, self.solver))
         require_width("a", a, field.d_model)
+        if isinstance(field, BarrierSet) and self.solver == "certified" and self.level is None:
+            path = replace(self, solver="geodesic").solve(field, a.double(), record)
+            written, held = hold_back_several(field.barriers, field.levels, a, path.end)
+            return replace(path, end=written, held_back=held)
         integrator = INTEGRATORS[self.solver]
         quadratic = field.quadratic if integrator.needs_quadratic and isinstance(field, BarrierField) else None
         if integrator.needs_quadratic and quadratic is None:
@@ -223,6 +231,10 @@ class Flow:
             end = optimal_point(quadratic, x, (T / norms).squeeze(-1))
             points = torch.stack([x, end]) if record else None
             return Path(end.to(a.dtype), points, 1, (end == x).all(-1))
+        if field.timed:
+            points = follow_in_time(field, x, T, self)
+            end, still = points[-1], (points[-1] == points[-2]).all(-1)
+            return Path(end.to(a.dtype), torch.stack(points) if record else None, self.steps, still)
         # a quadratic sees the direction alone: in a scale where no square of a tiny or a huge norm is lost
         taken = exponents(x) if integrator.needs_quadratic else None
         y0 = x if taken is None else times_power(x, -taken)

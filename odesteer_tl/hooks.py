@@ -13,8 +13,9 @@ from torch import Tensor
 from odesteer_tl.conditions import Verdict
 from odesteer_tl.fields.base import VectorField
 from odesteer_tl.flow import Flow, Path
-from odesteer_tl.passes import running_pass
+from odesteer_tl.passes import Pass, running_pass
 from odesteer_tl.positions import PositionRule
+from odesteer_tl.sequences import Memory, solve_in_context
 
 HookFn = Callable[..., Any]
 #: hooks for a (padded) prompt length
@@ -35,7 +36,9 @@ def steering_hooks(
 
     Nothing is counted between calls, so the hooks may be used for any number of passes: where its tokens stand is read
     off what the model is told in each of them. Only a condition's verdict is kept, from the pass of a prompt to those
-    that go on from its cache. Gradients pass through where they are enabled.
+    that go on from its cache. Gradients pass through where they are enabled. For a field that looks at the tokens
+    before, these are kept from pass to pass: continue one batch of texts at a time, its rows in their order (no beam
+    search).
 
     Where a hook point has more axes than [batch, pos, width], such as heads, the field sees them flattened into one.
 
@@ -44,6 +47,8 @@ def steering_hooks(
             prompt, so that nothing needs a second forward pass. A row not steered at a column is NaN there.
         verdict: of a condition, by which whole rows are left alone.
     """
+
+    memory = Memory()
 
     def steer(x: Float[Tensor, "batch pos *width"], hook: Any = None) -> Float[Tensor, "batch pos *width"]:
         told = running_pass()
@@ -55,6 +60,8 @@ def steering_hooks(
             )
         if verdict is not None:
             mask = verdict.applied(mask, told)
+        if field.context:
+            return _steered_in_context(flow, field, memory, told, x, mask, observe)
         columns = mask.any(0).nonzero().squeeze(1)
         if not len(columns):
             return x
@@ -69,6 +76,32 @@ def steering_hooks(
 
     asked = [] if verdict is None else [(verdict.condition.hook_name, verdict.ask)]
     return [*asked, (hook_name, steer)]
+
+
+def _steered_in_context(
+    flow: Flow,
+    field: VectorField,
+    memory: Memory,
+    told: Pass,
+    x: Float[Tensor, "batch pos *width"],
+    mask: Bool[Tensor, "batch pos"],
+    observe: Observer | None,
+) -> Float[Tensor, "batch pos *width"]:
+    """What is written for the tokens of a pass by a field that looks at those before."""
+    a, moves = x.flatten(2), mask.to(x.device)
+    seen = memory.extended(told, a, moves)
+    if not bool(moves.any()):
+        memory.keep(seen, a)
+        return x
+    path = solve_in_context(flow, field, seen, told.length, observe is not None)
+    end = torch.where(moves[..., None], path.end, a)
+    memory.keep(seen, end)
+    if observe is not None:
+        columns = moves.any(0).nonzero().squeeze(1)
+        points = None if path.points is None else path.points[:, :, columns]
+        part = replace(path, end=path.end[:, columns], points=points, stationary=path.stationary[:, columns])
+        observe(part, columns + told.cached)
+    return end.unflatten(-1, x.shape[2:])
 
 
 def _solve(

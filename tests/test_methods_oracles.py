@@ -15,17 +15,30 @@ D = 16
 
 #: method → tests with an oracle of its own; what all of them promise stands in test_methods_contract.py
 ORACLES = {
+    "barrier_steer": ["test_barrier_steer_is_the_programme_of_its_paper"],
+    "bipo": [
+        "test_preferences_are_their_papers_formulas",
+        "test_the_gradient_through_a_real_model_is_that_of_finite_differences",
+    ],
     "caa": ["test_caa_is_the_mean_difference"],
     "cast": ["test_casts_gate_has_the_best_f1_of_all_thresholds"],
     "confst": ["test_confst_is_the_mean_of_the_confident"],
+    "curveball": ["test_curveball_is_scikit_learns_kernel_pca_and_its_pre_image"],
+    "directional_ablation": ["test_directional_ablation_leaves_nothing_of_its_direction"],
+    "flas": ["test_flows_with_gates_of_zero_are_the_identity", "test_a_block_is_torchs_own_attention"],
     "gradient_ascent": ["test_gradient_ascent_is_the_published_barriers_gradient"],
     "hpr": ["test_hpr_is_the_papers_combination_of_reflection_and_activation", "test_rotations_keep_norms"],
     "iti": ["test_iti_is_the_probe_on_the_activations_as_they_are"],
     "iti_heads": ["test_a_chosen_head_is_moved_by_alpha_standard_deviations"],
     "iti_rescaled": ["test_iti_is_the_probe_on_the_activations_as_they_are"],
+    "learned_flow": [
+        "test_flows_with_gates_of_zero_are_the_identity",
+        "test_a_learned_flows_path_bends_and_its_time_matters",
+    ],
     "lf_steering": ["test_lf_steering_moves_along_a_planted_latent"],
     "linear_act": ["test_linear_act_leaves_a_neuron_outside_the_sources_range_alone"],
     "linear_act_extrapolated": ["test_linear_act_is_least_squares_on_sorted_pairs"],
+    "logistic": ["test_logistic_takes_scikit_learns_arguments"],
     "mean_act": ["test_mean_act_adds_the_mean_difference"],
     "mimic": ["test_gaussian_transport_is_python_optimal_transports", "test_gaussian_transport_from_exact_moments"],
     "minimal_intervention": ["test_minimal_intervention_acts_only_below_its_level_and_reaches_it"],
@@ -39,13 +52,22 @@ ORACLES = {
     "odesteer_certified": ["test_the_certified_flow_never_falls"],
     "optimal_cap": ["test_the_optimal_steer_beats_every_integrator"],
     "on_manifold": ["test_the_closed_form_is_what_a_solver_finds"],
+    "pca": ["test_pca_is_that_of_the_differences_beside_their_negatives"],
+    "pca_centered": ["test_centred_pca_loses_the_mean_difference_and_takes_the_majoritys_sign"],
     "pid": ["test_pid_is_the_closed_loop_by_hand"],
     "random": ["test_a_random_direction_is_uniform_and_knows_nothing_of_the_data"],
     "re_control": ["test_re_controls_value_rises_along_its_steps_and_ranks_held_out_classes"],
+    "reft_r1": ["test_reft_r1_finds_a_planted_direction_and_detects_by_it"],
     "repe": ["test_repe_finds_a_planted_direction_with_its_sign", "test_repe_does_not_center"],
+    "reps": [
+        "test_preferences_are_their_papers_formulas",
+        "test_the_gradient_through_a_real_model_is_that_of_finite_differences",
+    ],
     "rfm": ["test_rfm_recovers_a_planted_index_direction"],
     "riser": ["test_the_policy_learns_which_vector_a_state_needs", "test_the_library_is_the_planted_directions"],
     "rotation": ["test_a_rotation_turns_by_its_share_of_the_angle", "test_rotations_keep_norms"],
+    "selective_rotation": ["test_selective_rotation_turns_within_its_plane_alone"],
+    "trained_vector": ["test_a_trained_vector_finds_the_direction_of_a_planted_readout"],
     "truthflow": ["test_truthflow_transports_a_planted_shift"],
 }
 

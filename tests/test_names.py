@@ -141,6 +141,23 @@ def test_methods_show_themselves():
     assert "great circles" in repr(ode.METHODS["odesteer_kernel"])
 
 
+def test_a_field_of_one_s_own_shows_itself_without_more_to_write():
+    class Still(ode.VectorField):
+        d_model, median_norm = 3, None
+
+        def __call__(self, a):
+            return 0 * a
+
+        def dump(self):
+            return {}, {}
+
+        @classmethod
+        def load(cls, settings, tensors):
+            return cls()
+
+    assert repr(Still()) == "Still(width: 3, speed: 1, keeps the norm: False)"
+
+
 def test_fields_and_steerers_show_what_they_are(organism):
     field = ode.ConstantField(torch.tensor([0.0, 3.0]))
     assert repr(field) == "ConstantField(width: 2, length: 3, median norm: None, speed: 1, keeps the norm: False)"

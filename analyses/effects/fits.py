@@ -52,6 +52,9 @@ class LayerFits:
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
         """A method's field; with another seed or on one half of the pairs, to see what that changes."""
         key = (method, self.seed if seed is None else seed, half)
+        if key not in self._fields and ode.METHODS[method].train is not None:
+            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1])
+            self._fields[key] = found.field
         if key not in self._fields:
             fit, rows = self._fitting(ode.METHODS[method].site), HALVES[half]
             self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], key[1])
@@ -73,11 +76,16 @@ class LayerFits:
             return ode.Steerer(self.field(arm.method, seed, half), flow, self.layer, site=site)
         key = (arm.method, self.seed if seed is None else seed, half)
         if key not in self._in_turn:
-            texts, rows = self.parts[0], HALVES[half]
-            some = ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
             layers = range(self.layer + 1)
-            self._in_turn[key] = ode.fit(arm.method, self.model, some, layers, seed=key[1])
+            self._in_turn[key] = ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1])
         return self._in_turn[key]
+
+    def _half(self, half: str) -> ode.ContrastSet:
+        """The fitting texts, or a half of their pairs."""
+        texts, rows = self.parts[0], HALVES[half]
+        if not half:
+            return texts
+        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
 
     @cached_property
     def barrier(self) -> ode.Barrier:

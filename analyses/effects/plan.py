@@ -15,7 +15,6 @@ from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
 from analyses.sweep.executors import require_executor
-from odesteer_tl import organism
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
@@ -250,7 +249,7 @@ def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given |
 
 def model_digest(name: str) -> str:
     """Hash of a model's files; a hub name is taken at its word."""
-    folder = organism.PATH if name == "organism" else Path(name)
+    folder = ode.organism.PATH if name == "organism" else Path(name)
     if not folder.is_dir():
         return name
     found = hashlib.sha256()

@@ -43,8 +43,10 @@ class Steer:
 
     @property
     def direct(self) -> bool:
-        """Whether the arm acts on this layer's output alone, so that no model is needed to see what it does there."""
-        return not self.arm.in_turn and ode.METHODS[self.arm.method].site == BLOCK_OUTPUT
+        """Whether the arm acts on this layer's output and one token alone: no model is needed to see what it does."""
+        if self.arm.in_turn or ode.METHODS[self.arm.method].site != BLOCK_OUTPUT:
+            return False
+        return not self.fits.field(self.arm.method, self.seed, self.half).context
 
     @property
     def untouched(self) -> int:

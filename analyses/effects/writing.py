@@ -112,7 +112,10 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> W
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             batch = prompt if size >= n else prompt.rows(rows)
-            hooks = [] if steering is None else steering.steerer_for(rows).hooks(prompt.tokens.shape[1])
+            steerer = None if steering is None else steering.steerer_for(rows)
+            hooks = [] if steerer is None else steerer.hooks(prompt.tokens.shape[1])
+            if steerer is not None and _looks_back(steerer):
+                _show(batch, hooks)
             untouched = -1 if steering is None else steering.untouched
             parts.append(write_batch(batch, hooks, untouched, sampling, known=None if drawn is None else drawn[rows]))
     texts = [text for part in parts for text in part.texts]
@@ -120,6 +123,19 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> W
     series = [torch.cat([getattr(part, name) for part in parts])
               for name in ("tokens", "kept", "kl", "branching", "normalised", "log_likelihood")]  # fmt: skip
     return Written(texts, continuations, *series)
+
+
+def _looks_back(steerer: ode.Steerer | ode.Composition) -> bool:
+    """Whether a field depends on the tokens before its own."""
+    members = steerer.steerers if isinstance(steerer, ode.Composition) else (steerer,)
+    return any(each.field.context for each in members)
+
+
+def _show(prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]]) -> None:
+    """Have hooks see the prompt's tokens before the last, whose keys and values are cached already."""
+    if prompt.tokens.shape[1] > 1:
+        with prompt.model.hooks(fwd_hooks=hooks):
+            prompt.model(prompt.tokens[:, :-1], attention_mask=prompt.attention_mask[:, :-1])
 
 
 @torch.no_grad()

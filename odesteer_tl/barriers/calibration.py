@@ -12,7 +12,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from odesteer_tl._display import Result
+from odesteer_tl._display import Result, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,9 +93,7 @@ class Calibration(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def _affine(scores: Float[np.ndarray, " rows"], rows: int, n: int, m: int) -> tuple[float, float]:

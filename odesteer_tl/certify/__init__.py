@@ -19,6 +19,8 @@ from odesteer_tl.certify.robustness import Radius as Radius
 from odesteer_tl.certify.robustness import certified_radius as certified_radius
 from odesteer_tl.certify.segment import PathCertificate as PathCertificate
 from odesteer_tl.certify.segment import certify_path as certify_path
+from odesteer_tl.certify.several import SetCertificate as SetCertificate
+from odesteer_tl.certify.several import certify_levels as certify_levels
 from odesteer_tl.certify.whole import WholeCertificate as WholeCertificate
 from odesteer_tl.certify.whole import certify_whole as certify_whole
 from odesteer_tl.certify.written import WrittenCertificate as WrittenCertificate

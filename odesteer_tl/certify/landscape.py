@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odesteer_tl._display import Result, rows
+from odesteer_tl._display import Result, rows, table
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.barriers.spectrum import Spectrum
 from odesteer_tl.certify.secular import multipliers
@@ -54,9 +54,7 @@ class Ceiling(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row: bound, value and gap."""
-        import pandas as pd
-
-        return pd.DataFrame([{"bound": self.bound, "value": self.value, "gap": self.gap}])
+        return table([{"bound": self.bound, "value": self.value, "gap": self.gap}])
 
 
 def ceiling(quadratic: QuadraticBarrier) -> Ceiling:

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._display import Result, of, rows, spread
-from odesteer_tl.barriers import Barrier
+from odesteer_tl.barriers import Barrier, MergedBarrier
+from odesteer_tl.barriers.merged import merged
 from odesteer_tl.certify.arc import BASIS_ROUNDING, arc_polynomial, bernstein_values, split
 from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.rise import Rise
@@ -71,6 +72,8 @@ def certify_level(
     Raises:
         ValueError: the barrier is no polynomial on the sphere, or the points are unusable.
     """
+    if isinstance(barrier, MergedBarrier):
+        return _of_members(barrier, points, level)
     if not isinstance(barrier, Barrier) or barrier.polynomial_degree is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"barrier is a {type(barrier).__name__}: no sound level certificate exists for this class")
     steps = Steps.of(in_scale(require_path(points, barrier.d_model)))
@@ -95,6 +98,23 @@ def level_held(circles: Circles, changes: tuple[Tensor, Tensor, Tensor], level: 
     refuted = (high + dip < 0).any(0)
     levels = circles.start[0] if level is None else torch.full_like(margin, level)
     return (margin >= 0) & ~refuted, refuted, margin, levels
+
+
+def _of_members(barrier: MergedBarrier, points: Path | Tensor, level: float | None) -> LevelCertificate:
+    """Of a merged barrier: the smooth minimum of its members' lower bounds is a lower bound of it."""
+    start = tensor_of(points)[0].double()
+    if level is None:
+        # no member lower than it was: then the merged barrier is not, without any arithmetic
+        kept = torch.stack([certify_level(member, points).certified for member in barrier.members]).all(0)
+        margin = torch.where(kept, 0.0, torch.full_like(barrier.value(start), -torch.inf))
+        return LevelCertificate(kept, torch.zeros_like(kept), margin, barrier.value(start))
+    parts = [certify_level(member, points, 0.0).margin for member in barrier.members]
+    low = merged(torch.stack(parts, dim=-1), barrier.kappa)
+    rounding = 64 * torch.finfo(torch.float64).eps * len(parts) * (1 + low.abs() + abs(level))
+    margin = low - level - rounding
+    return LevelCertificate(
+        margin >= 0, torch.zeros_like(margin, dtype=torch.bool), margin, torch.full_like(low, level)
+    )
 
 
 def level_changes(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
+from odesteer_tl._display import table
 from odesteer_tl.stats.units import flags
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ class RateBound:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> RateBound:

@@ -8,6 +8,7 @@ certified on the chord itself by its curvature bound.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._display import Result, of, rows, spread
-from odesteer_tl.barriers import Barrier, FourierBarrier
+from odesteer_tl.barriers import Barrier, FourierBarrier, MergedBarrier
 from odesteer_tl.certify.arc import angle_at, falls_somewhere
 from odesteer_tl.certify.chord import certify_chords
 from odesteer_tl.certify.circle import Circles
@@ -90,7 +91,8 @@ def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *b
     lower precision is given is `path.end`, which `certify_written` asks about.
 
     Args:
-        barrier: any polynomial of the direction (linear, sketch, kernel, quadratic; exact) or a Fourier barrier.
+        barrier: any polynomial of the direction (linear, sketch, kernel, quadratic; exact), a Fourier barrier, or a
+            merged one of these.
         points: a path solved with `record=True`, or realised points in any dtype, `[steps + 1, *batch, d]` with at
             least one batch axis; arithmetic is float64 with rounding accounted for.
 
@@ -112,6 +114,8 @@ def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *b
         >>> bool(ode.certify_path(h, points.flip(0)).refuted.all())
         True
     """
+    if isinstance(barrier, MergedBarrier):
+        return _of_members([certify_path(member, points) for member in barrier.members])
     if isinstance(barrier, FourierBarrier):
         certify = partial(certify_chords, barrier)
     elif isinstance(barrier, Barrier) and barrier.polynomial_degree is not None:  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -125,6 +129,19 @@ def certify_path(barrier: Barrier, points: Path | Float[Tensor, "steps_plus_1 *b
     blocks = [certify(paths[:, i : i + block]) for i in range(0, n, block)]
     fields = [torch.cat(parts, dim=1).reshape(-1, *batch) for parts in zip(*blocks, strict=True)]
     return PathCertificate(*fields)
+
+
+def _of_members(parts: Sequence[PathCertificate]) -> PathCertificate:
+    """What the certificates of its members say of a barrier that rises with each of them."""
+    first = parts[0]
+    certified = torch.stack([x.certified for x in parts]).all(0)
+    stationary = torch.stack([x.stationary for x in parts]).any(0)
+    # a member that is certified is proved to the step's end
+    proved = torch.stack([torch.where(x.certified, x.angle, x.first_violation.nan_to_num(0.0)) for x in parts]).amin(0)
+    violation = torch.where(certified | stationary, torch.nan, proved)
+    # where each member falls is another place, and of the merged barrier's second derivative no bound is known
+    slack = torch.where(certified, 0.0, -torch.inf)
+    return PathCertificate(certified, torch.zeros_like(certified), stationary, violation, first.angle, slack)
 
 
 def _certify_arcs(barrier: Barrier, paths: Float[Tensor, "K_plus_1 n d"]) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -125,6 +126,14 @@ def hold_back(
     Returns:
         What to write, and where that is not `end` rounded.
     """
+    return hold_back_where(lambda here, there: certify_written(barrier, here, there).proved, start, end)
+
+
+@torch.no_grad()
+def hold_back_where(
+    holds: Callable[[Tensor, Tensor], Tensor], start: Float[Tensor, "*batch d"], end: Float[Tensor, "*batch d"]
+) -> tuple[Float[Tensor, "*batch d"], Bool[Tensor, "*batch"]]:
+    """`hold_back` for anything that may be proved of a step: `holds(starts [n, d], written ends [n, d]) → [n]`."""
     a, goal = start.reshape(-1, start.shape[-1]), end.reshape(-1, end.shape[-1])
     written = goal.to(a.dtype)
     held = torch.zeros(len(a), dtype=torch.bool, device=a.device)
@@ -137,7 +146,7 @@ def hold_back(
         # (rounding to float16 may overflow)
         usable = (row_norms(there.double()) > 0) & there.isfinite().all(-1)
         there = torch.where(usable.unsqueeze(-1), there, here)
-        proved = certify_written(barrier, here, there).proved & usable
+        proved = holds(here, there) & usable
         written[open_rows] = torch.where(proved.unsqueeze(-1), there, here)
         held[open_rows] = torch.tensor(share < 1, device=a.device) | ~proved
         open_rows = open_rows[~proved]

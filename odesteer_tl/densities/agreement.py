@@ -14,6 +14,7 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl._check import require_finite
+from odesteer_tl._display import stacked, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +52,7 @@ class Line:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +73,8 @@ class Agreement:
 
     def frame(self) -> pd.DataFrame:
         """One row a region of the path; the band of the gap has its own, `gap.frame()`."""
-        import pandas as pd
-
         regions = {"overall": self.overall, "on_data": self.on_data, "over_steered": self.over_steered}
-        return pd.concat([line.frame().assign(region=name) for name, line in regions.items()], ignore_index=True)
+        return stacked([line.frame().assign(region=name) for name, line in regions.items()])
 
 
 def agreement(

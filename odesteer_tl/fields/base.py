@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from odesteer_tl._display import Displayed
@@ -34,6 +34,23 @@ class Chart:
     rows: int | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a hook knows of the texts of a pass, from their first token to the last one so far.
+
+    Attributes:
+        states: as they reached the hook, whatever was then written in their place.
+        written: what was written in their place, for the tokens of earlier passes; `states` for those of this one.
+        real: which are no padding.
+        moves: which are steered.
+    """
+
+    states: Float[Tensor, "batch seq d"]
+    written: Float[Tensor, "batch seq d"]
+    real: Bool[Tensor, "batch seq"]
+    moves: Bool[Tensor, "batch seq"]
+
+
 class VectorField(Displayed, ABC):
     """A velocity on the residual stream. Fields of unit speed make T the length of the path.
 
@@ -46,6 +63,13 @@ class VectorField(Displayed, ABC):
 
     #: whether ‖v(a)‖ = 1 (or 0 where it rests), so that `Flow(T=…)` is a length and not a time
     unit_speed: bool = True
+
+    #: what of the tokens before its own a field looks at when a hook steers: "" (nothing), "previous" (the state
+    #: written for the token before, through `after`) or "sequence" (the states of its whole text, through `within`)
+    context: str = ""
+
+    #: whether the velocity depends on the time since the start of the path: v(a, t), given by `at_time`
+    timed: bool = False
 
     @property
     @abstractmethod
@@ -74,6 +98,18 @@ class VectorField(Displayed, ABC):
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The velocity at a."""
 
+    def at_time(self, a: Float[Tensor, "*batch d"], t: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch d"]:
+        """The velocity at a, t after the start; a field that is not `timed` has one velocity for all times."""
+        return self(a)
+
+    def after(self, previous: Float[Tensor, "*batch d"]) -> VectorField:
+        """The field at tokens whose previous token's state, as written, is given; itself where it looks at none."""
+        return self
+
+    def within(self, seen: Seen) -> VectorField:
+        """The field on whole texts [batch, seq, d], resting where nothing is steered; itself where it looks at none."""
+        return self
+
     @abstractmethod
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `load` needs: JSON-able settings and tensors."""
@@ -86,9 +122,9 @@ class VectorField(Displayed, ABC):
     def _facts(self) -> dict[str, object]:
         return {**self._made_of(), "speed": 1 if self.unit_speed else "its own", "keeps the norm": self.tangent}
 
-    @abstractmethod
     def _made_of(self) -> dict[str, object]:
-        """What is shown of how it was made."""
+        """What is shown of how it was made; a field of one's own may say more."""
+        return {"width": self.d_model}
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
         """Where to integrate from `a`: by default the activations themselves."""

@@ -37,6 +37,7 @@ class GatedField(WrappedField):
         self.given = condition.detach().double().cpu()
         self.condition = self.given / self.given.norm()
         self.tangent, self.unit_speed = field.tangent, field.unit_speed
+        self.context, self.timed = field.context, field.timed
 
     def open(self, a: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
         """Where the gate is open."""
@@ -46,6 +47,12 @@ class GatedField(WrappedField):
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The field's velocity where the gate is open."""
         return self.field(a).where(self.open(a).unsqueeze(-1), 0.0)
+
+    def at_time(self, a: Float[Tensor, "*batch d"], t: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch d"]:
+        return self.field.at_time(a, t).where(self.open(a).unsqueeze(-1), 0.0)
+
+    def around(self, field: VectorField) -> GatedField:
+        return GatedField(field, self.given, self.threshold)
 
     def _made_of(self) -> dict[str, object]:
         return {"field": self.field, "threshold": self.threshold}

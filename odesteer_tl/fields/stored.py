@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl._check import require_finite, require_width
+from odesteer_tl._check import require_finite, require_one_of, require_width
 from odesteer_tl.fields.base import VectorField
 
 # not typing.Self: beartype, which enforces the shapes in the tests, knows that only on decorated classes
@@ -39,8 +40,10 @@ class StoredField(VectorField):
     ) -> None:
         for name, x in tensors.items():
             require_finite(name, x)
-        # clones: two views of one memory cannot be saved
-        self.tensors = {name: x.detach().cpu().clone() for name, x in tensors.items()}
+        # clones: two views of one memory cannot be saved; and laid out as a file has them, so that rounding is the same
+        self.tensors = {
+            name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()
+        }
         self.settings: dict[str, Any] = settings or {}
         self._d_model, self._median_norm = d_model, median_norm
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
@@ -54,11 +57,29 @@ class StoredField(VectorField):
         return self._median_norm
 
     def on(self, name: str, like: Tensor) -> Tensor:
-        """A tensor in the dtype and on the device of `like`, converted once."""
+        """A tensor in the dtype and on the device of `like`, converted once (each time while it is learned)."""
+        if self.tensors[name].requires_grad:
+            return self.tensors[name].to(device=like.device, dtype=like.dtype)
         key = (name, like.dtype, like.device)
         if key not in self._cast:
             self._cast[key] = self.tensors[name].to(device=like.device, dtype=like.dtype)
         return self._cast[key]
+
+    def learning(self: FieldT, names: Iterable[str]) -> tuple[FieldT, dict[str, Tensor]]:
+        """A copy whose tensors of these names are float32 leaves that require a gradient, and those leaves.
+
+        Raises:
+            ValueError: a name is not one of this field's floating tensors.
+        """
+        settings, tensors = self.dump()
+        floating = [name for name, x in tensors.items() if x.is_floating_point()]
+        wanted = list(names)
+        for name in wanted:
+            require_one_of("only", name, floating)
+        other = type(self).load(settings, tensors)
+        leaves = {name: tensors[name].float().clone().requires_grad_() for name in wanted}
+        other.tensors.update(leaves)
+        return other, leaves
 
     def require(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """`a`, its width checked."""

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
-from odesteer_tl.fields.base import VectorField
+from odesteer_tl.fields.base import Seen, VectorField
 
 
 class WrappedField(VectorField):
-    """A field made of another one, `field`, whose width and unit it keeps; subclasses give the velocity."""
+    """A field made of another one, `field`, whose width and unit it keeps; subclasses give the velocity.
+
+    What the inner field is told of other tokens and of time is passed on to it: subclasses say how another field is
+    wrapped as this one is, and give `at_time`.
+    """
 
     field: VectorField
+
+    @abstractmethod
+    def around(self, field: VectorField) -> VectorField:
+        """Another field, wrapped as `field` is."""
+
+    def after(self, previous: Float[Tensor, "*batch d"]) -> VectorField:
+        return self.around(self.field.after(previous)) if self.context else self
+
+    def within(self, seen: Seen) -> VectorField:
+        return self.around(self.field.within(seen)) if self.context else self
 
     @property
     def d_model(self) -> int:

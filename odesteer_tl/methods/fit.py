@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, SupportsIndex, overload
+
+from einops import rearrange
 
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl._renamed import renamed
@@ -21,6 +25,8 @@ from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.reading import position_name, position_of
 from odesteer_tl.sites import HEADS, Layer, given_layers, places
 from odesteer_tl.steerer import Steerer
+from odesteer_tl.training.course import Course
+from odesteer_tl.training.settings import Training
 
 
 @overload
@@ -32,6 +38,7 @@ def fit(
     prepend_bos: bool | None = None,
     steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
     condition: Condition | None = None,
+    settings: Mapping[str, Any] | None = None, training: Training | None = None,
 ) -> Steerer: ...  # fmt: skip
 
 
@@ -44,6 +51,7 @@ def fit(
     prepend_bos: bool | None = None,
     steer_position: str | PositionFn = "generated", seed: SupportsIndex = 0, site: str | None = None,
     condition: Condition | None = None,
+    settings: Mapping[str, Any] | None = None, training: Training | None = None,
 ) -> Composition: ...  # fmt: skip
 
 
@@ -68,6 +76,8 @@ def fit(
     seed: SupportsIndex = 0,
     site: str | None = None,
     condition: Condition | None = None,
+    settings: Mapping[str, Any] | None = None,
+    training: Training | None = None,
 ) -> Steerer | Composition:
     """Collect activations, fit a method, and return a steerer bound to the model, or a composition of them.
 
@@ -95,14 +105,18 @@ def fit(
             most is the block's output. A method of the heads allows no other.
         condition: which prompts are steered (see `fit_condition`); by default all. It has no part in the fit but over
             several layers, where a text that it leaves alone is not steered by the layers before either.
+        settings: the method's own hyper-parameters, by the names its function takes them under (`{"C": 0.1}`).
+        training: of a method that is trained through the model (`METHODS[name].train`): steps, sizes, limit, stopping.
+            Texts are trained on under `steer_position`, as continuations of their prompts.
 
     Returns:
         A steerer that other models refuse; its `provenance` says how it was made.
 
     Raises:
-        ValueError: an unknown method, layer, site or position, a condition above a layer that is steered, unusable
-            activations, or activations of several layers that would have to be collected again with the layers before
-            them steered.
+        ValueError: an unknown method, layer, site, position or setting, a condition above a layer that is steered,
+            unusable activations, activations of several layers that would have to be collected again with the layers
+            before them steered, activations where a method trains on texts, or `training` of a method that is not
+            trained.
     """
     require_one_of("method", method, METHODS)
     wanted_layers, seed = given_layers("layer", layer), as_integer("seed", seed)
@@ -111,8 +125,12 @@ def fit(
     if len(set(wanted_layers)) < len(wanted_layers):
         raise ValueError(f"layer={layer} must name each layer once")
     chosen = METHODS[method]
+    own = {**(settings or {})}
+    _require_settings(method, chosen.train or chosen.fit, own)
+    if training is not None and chosen.train is None:
+        raise ValueError(f"training={training}: {method!r} is fitted on activations and not trained; leave it out")
     if angle is T is relative is multiplier is level is None:
-        T = chosen.T
+        T, multiplier = chosen.T, chosen.multiplier
     # only "certified" meets a level, in steps of its own
     integration: dict[str, Any] = {"steps": steps, "solver": solver}
     if level is None:
@@ -131,9 +149,12 @@ def fit(
     if condition is not None:
         condition = condition.under(layers[0], int(model.cfg.n_layers))
     seen: dict[int, Activations] = {}
+    trained: dict[int, dict[str, Any]] = {}
 
     def steerer(at: int, field: VectorField) -> Steerer:
         provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
+        provenance |= {"settings": {name: _said(value) for name, value in own.items()}} if own else {}
+        provenance |= {"training": trained[at]} if at in trained else {}
         return Steerer(field, flow, at, steer_position, seen[at].model, provenance, at_site, condition)
 
     def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
@@ -147,13 +168,46 @@ def fit(
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
-            flat = {n: LayerActivations(x.positive.flatten(1), x.negative.flatten(1)) for n, x in acts.layers.items()}
+            merged = partial(rearrange, pattern="n head d -> n (head d)")
+            flat = {n: LayerActivations(merged(x.positive), merged(x.negative)) for n, x in acts.layers.items()}
             acts = replace(acts, layers=flat)
         seen.update(dict.fromkeys(wanted, acts))
         return acts
 
-    steerers = [steerer(at, field) for at, field in chosen.layers(chosen.fit, collect, layers, seed).items()]
+    if chosen.train is None:
+        fields = chosen.layers(partial(chosen.fit, **own) if own else chosen.fit, collect, layers, seed)
+    else:
+        if isinstance(contrast, Activations):
+            raise ValueError(f"contrast holds activations, and {method!r} is trained on texts; pass the texts")
+        fields = dict[int, VectorField]()
+        for at in layers:
+            acts = collect([at], fields)[at]
+            under = compose([steerer(n, field) for n, field in fields.items()]).hooks if fields else None
+            course = Course(
+                model, contrast, at, at_site, steer_position, acts, training or Training(), under, prepend_bos
+            )
+            fields[at] = chosen.train(course, seed, **own)
+            trained[at] = course.record
+    steerers = [steerer(at, field) for at, field in fields.items()]
     return compose(steerers) if several else steerers[0]
+
+
+def _said(value: Any) -> Any:
+    """A setting as provenance keeps it: itself where JSON can, else its name."""
+    plain = value is None or isinstance(value, str | bool | int | float)
+    return value if plain else getattr(value, "__qualname__", repr(value)[:200])
+
+
+def _require_settings(method: str, function: Any, settings: Mapping[str, Any]) -> None:
+    """Raise where a method has no hyper-parameter of a name."""
+    known = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in known):
+        return
+    names = [p.name for p in known if p.kind is p.KEYWORD_ONLY and p.name != "groups"]
+    for name in settings:
+        if name not in names:
+            has = f"{method!r} has {', '.join(map(repr, names))}" if names else f"{method!r} has none"
+            raise ValueError(f"settings has {name!r}, but {has}")
 
 
 def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:

@@ -12,12 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._difference import require_different
-from odesteer_tl._display import Displayed, Result
+from odesteer_tl._display import Displayed, Result, table
 from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.fields import VectorField
-from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations, side_by_side
+from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations
 from odesteer_tl.sites import BLOCK_OUTPUT
+from odesteer_tl.training.course import TrainFn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 IN_TURN = InTurn()
 # a method keeps its own signature, with its hyper-parameters
 FitT = TypeVar("FitT", bound=FitFn)
+TrainT = TypeVar("TrainT", bound=TrainFn)
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +45,8 @@ class Method(Displayed):
             problem.
         climbs: whether its field is that of a barrier fitted with it, so that `certify_path` can prove its steps at
             once; the path of another method is certified against a barrier fitted beside it.
+        multiplier: its own strength in units of what it learned, where it has that instead of a T.
+        train: how it is trained through the model, where it is; `fit` then refuses, since activations are not enough.
     """
 
     fit: FitFn
@@ -55,6 +59,14 @@ class Method(Displayed):
     idea: str = ""
     trained: bool = False
     climbs: bool = False
+    multiplier: float | None = None
+    train: TrainFn | None = None
+
+    @property
+    def own_strength(self) -> dict[str, float]:
+        """Its own strength, as `Flow` takes it; empty where the strength is the user's to choose."""
+        own = {"T": self.T, "multiplier": self.multiplier}
+        return {name: value for name, value in own.items() if value is not None}
 
     def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
@@ -67,7 +79,7 @@ class Method(Displayed):
             "source": self.source,
             "made": "trained" if self.trained else "fitted",
             "site": self.site,
-            "layers": "side by side" if self.layers is side_by_side else "in turn",
+            "layers": "in turn" if isinstance(self.layers, InTurn) else "side by side",
             "solver": self.solver,
             "steps": self.steps,
             "T": self.T,
@@ -84,9 +96,7 @@ class Methods(dict[str, Method], Result):
     def frame(self) -> pd.DataFrame:
         """One row a method: its idea and source, whether it is fitted or trained, where it acts, its solver, steps and
         own T (NaN where the strength is the user's to choose), and what `certify_path` can certify it against."""
-        import pandas as pd
-
-        return pd.DataFrame([{"method": name, **method.row()} for name, method in sorted(self.items())])
+        return table([{"method": name, **method.row()} for name, method in sorted(self.items())])
 
     def _facts(self) -> dict[str, object]:
         return {name: method.idea or method.source for name, method in sorted(self.items())}
@@ -112,6 +122,7 @@ def register(
     idea: str = "",
     trained: bool = False,
     climbs: bool = False,
+    multiplier: float | None = None,
 ) -> Callable[[FitT], FitT]:
     """Enter a function into `METHODS`; the arguments are those of `Method`.
 
@@ -122,7 +133,7 @@ def register(
         name: by which `fit` knows it.
         solver, steps: the integrator it is used with unless told otherwise.
         source: where it comes from.
-        T: its own strength, if it has one.
+        T, multiplier: its own strength, if it has one.
         idea: what it does, in a few words, for the table that `METHODS` shows.
         trained, climbs: whether a network is trained, and whether the field is a barrier's.
 
@@ -137,9 +148,61 @@ def register(
         if name in METHODS and not _same_cell(METHODS[name].fit, fit):
             raise ValueError(f"name={name!r} is already a method ({_place(METHODS[name].fit)}); choose another name")
         METHODS[name] = Method(
-            _of_different_classes(fit), solver, steps, source, T, site, layers, idea, trained, climbs
+            _of_different_classes(fit),
+            solver,
+            steps,
+            source,
+            T,
+            site,
+            layers,
+            idea,
+            trained,
+            climbs,
+            multiplier,
         )
         return fit
+
+    return enter
+
+
+def register_trained(
+    name: str,
+    *,
+    solver: str,
+    steps: int = 1,
+    source: str,
+    T: float | None = None,
+    multiplier: float | None = None,
+    idea: str = "",
+) -> Callable[[TrainT], TrainT]:
+    """Enter a method that is trained through the model; as `register`, of a function `(course, seed) → field`.
+
+    Args:
+        name, solver, steps, source, T, multiplier, idea: as in `register`.
+
+    Returns:
+        A decorator that returns the function as it was.
+
+    Raises:
+        ValueError: another function has the name.
+    """
+
+    def refuse(positive: Tensor, negative: Tensor, seed: int = 0) -> VectorField:
+        raise ValueError(
+            f"method={name!r} is trained through a model, and activations are not enough for it; use "
+            f"ode.fit({name!r}, model, contrast, layer=…)"
+        )
+
+    def enter(train: TrainT) -> TrainT:
+        former = METHODS.get(name)
+        if former is not None and not (former.train is not None and _same_cell(former.train, train)):
+            place = _place(former.train or former.fit)
+            raise ValueError(f"name={name!r} is already a method ({place}); choose another name")
+        fit = _of_different_classes(refuse)
+        METHODS[name] = Method(
+            fit, solver, steps, source, T, idea=idea, trained=True, multiplier=multiplier, train=train
+        )
+        return train
 
     return enter
 
@@ -155,12 +218,12 @@ def _of_different_classes(fit: FitFn) -> FitFn:
     return checked
 
 
-def _place(fit: FitFn) -> str:
+def _place(fit: Callable[..., Any]) -> str:
     """Where a function stands."""
     return f"{getattr(fit, '__module__', None)}.{getattr(fit, '__qualname__', None)}"
 
 
-def _same_cell(former: FitFn, fit: FitFn) -> bool:
+def _same_cell(former: Callable[..., Any], fit: Callable[..., Any]) -> bool:
     """Whether one is the other defined again by its owner: no method of the package, nor one of an unknown place."""
     module = getattr(fit, "__module__", None)
     return module is not None and not module.startswith("odesteer_tl.") and _place(former) == _place(fit)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, norm
 
+from odesteer_tl._display import table
 from odesteer_tl.stats import studentised
 from odesteer_tl.stats.intervals import LEAST, Estimate, enough
 from odesteer_tl.stats.units import is_binary, joined, level_of
@@ -33,9 +34,7 @@ class Band:
 
     def frame(self) -> pd.DataFrame:
         """One row a point of the curve."""
-        import pandas as pd
-
-        return pd.DataFrame(vars(self)).rename_axis("point").reset_index()
+        return table(vars(self)).rename_axis("point").reset_index()
 
 
 def mean_band(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import DegenerateDataWarning, beta, bootstrap, norm, quantile_test, t
 
+from odesteer_tl._display import table
 from odesteer_tl.stats import bounded, paired, studentised
 from odesteer_tl.stats.units import codes_of, flags, is_binary, joined, level_of, numbers
 
@@ -43,9 +44,7 @@ class Estimate:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:
