@@ -193,3 +193,10 @@ def test_a_condition_which_needs_the_whole_prompt_is_refused(llm, steerers, acts
     steerer = replace(steerers["kernel"], condition=condition)
     with pytest.raises(ValueError, match="pass None for a prompt"):
         generate_vllm(llm, steerer, PROMPTS, GREEDY)
+
+
+def test_a_field_that_looks_at_earlier_tokens_is_refused(llm, steerers, monkeypatch):
+    looking = ode.Steerer(ode.ConstantField(torch.ones(steerers["constant"].field.d_model)), ode.Flow(angle=0.1), 2)
+    monkeypatch.setattr(type(looking.field), "context", "previous")
+    with pytest.raises(ValueError, match="looks at the tokens before its own"):
+        generate_vllm(llm, looking, PROMPTS, GREEDY)

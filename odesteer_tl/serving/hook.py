@@ -105,7 +105,7 @@ class SteeringHook:
         seen = int(saved.get(SEEN, 0))
         self._require_next(seen, len(hidden))
         steerer = self.steerer.load()
-        require_unconditional(steerer)
+        require_servable(steerer)
         at = chosen_tokens(str(steerer.positions), seen, len(hidden), self.prompt_length, self.begins_special)
         saved[SEEN], saved[STEERED] = seen + len(hidden), int(saved.get(STEERED, 0)) + len(at)
         if not len(at):
@@ -155,8 +155,17 @@ def _chosen(positions: str, seen: int, length: int, prompt_length: int, begins_s
     return position_rule(positions).mask(told, prompt_length)[0].nonzero().squeeze(1)
 
 
-def require_unconditional(steerer: Steerer) -> None:
-    """Raise `ValueError` for a steerer that decides on the whole prompt, at a block of its own, whether it acts."""
+def require_servable(steerer: Steerer) -> None:
+    """Raise `ValueError` for a steerer that must know more of a text than the token it steers.
+
+    One is a condition, which is decided on the whole prompt at a block of its own; another a field that looks at the
+    tokens before.
+    """
+    if steerer.field.context:
+        raise ValueError(
+            f"field={type(steerer.field).__name__} looks at the tokens before its own, which an engine's hook is not "
+            "given together; generate on a bridge"
+        )
     if steerer.condition is not None:
         raise ValueError(
             "condition: an engine gives a hook the prompt in pieces, at the steered block alone, and nothing can be "

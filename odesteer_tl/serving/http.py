@@ -18,7 +18,7 @@ from odesteer_tl.chats import Prompt, Prompts
 from odesteer_tl.plain import with_bos
 from odesteer_tl.serving.checks import Audit, checked
 from odesteer_tl.serving.engine import SITES, plugin
-from odesteer_tl.serving.hook import Saved, SteeringHook, at_strength, barrier_of, require_unconditional
+from odesteer_tl.serving.hook import Saved, SteeringHook, at_strength, barrier_of, require_servable
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.steerer import Steerer
 
@@ -80,7 +80,7 @@ def http_request(
     """
     saved = Saved.at(steerer)
     own = saved.load()
-    require_unconditional(own)
+    require_servable(own)
     if own.site not in SITES or (own.site != BLOCK_OUTPUT and own.layer == 0):
         raise ValueError(f"site={own.site!r} of layer {own.layer}: an engine's hooks see a block's output alone")
     given = Prompts.of(tokenizer, [prompt], prepend_bos)

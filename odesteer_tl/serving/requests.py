@@ -14,7 +14,7 @@ from odesteer_tl._check import warn
 from odesteer_tl.composition import Composition
 from odesteer_tl.identity import ModelIdentity
 from odesteer_tl.serving.engine import PREFIX, Engine
-from odesteer_tl.serving.hook import Saved, SteeringHook, at_strength, barrier_of, require_unconditional
+from odesteer_tl.serving.hook import Saved, SteeringHook, at_strength, barrier_of, require_servable
 from odesteer_tl.steerer import Steerer
 
 #: what steers a request: a steerer, several that act together, the folder of a saved one, or nothing
@@ -136,7 +136,7 @@ def require_engine(steerer: Steerer, engine: Engine) -> None:
     A steerer that was fitted on a bridge is compared by sizes and precision, since an engine's weights cannot be read
     as a bridge's are; one that is bound to the engine itself by its checkpoint too.
     """
-    require_unconditional(steerer)
+    require_servable(steerer)
     width = engine.cfg.d_model
     if steerer.field.d_model != width:
         raise ValueError(
