@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -34,7 +33,7 @@ def extrapolated_end(
         start: float64.
         tolerance: what two orders may differ by, relative to ‖y‖; the higher one is returned.
     """
-    x, T = (rearrange(y, "... d -> (...) d") for y in (start, T.expand(*start.shape[:-1], 1)))
+    x, T = (y.reshape(-1, y.shape[-1]) for y in (start, T.expand(*start.shape[:-1], 1)))
     end, left, evaluations = x.clone(), torch.arange(len(x), device=x.device), 0
     for coarse in COARSE:
         if len(left) == 0:

@@ -14,7 +14,8 @@ import odesteer_tl as ode
 
 ROOT = Path(__file__).parents[1]
 FACES = ("odesteer_tl", *(f"odesteer_tl.{name}" for name in (
-    "barriers", "certify", "densities", "fields", "indicators", "jupyter", "methods", "organism", "stats", "training"
+    "barriers", "certify", "densities", "fields", "indicators", "jupyter", "methods", "organism", "serving", "stats",
+    "training",
 )))  # fmt: skip
 
 

@@ -93,6 +93,8 @@ class Plan:
         """Everything that determines a cell's numbers but model and cell, JSON-able."""
         # threads do not determine results beyond rounding
         found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
+        if not self.settings.engine:  # as it was before there was one
+            del found["engine"]
         # a path differs from machine to machine, what it holds does not
         found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
         return {

@@ -34,6 +34,8 @@ class EffectSettings:
             next token) and "text" (indicators along what is written). Each costs time.
         cross_fit: fit on all pairs and calibrate on scores of pairs left out in turn, for contrasts too small to be
             split; without "likelihood", whose densities need texts of their own.
+        engine: what draws the texts: left out, the model itself; "vllm", an engine in this process (see the guide's
+            page *Serving*), whose draws are others at a temperature above 0. All else is measured on the model.
 
     Raises:
         ValueError: an unknown passage or measure, or a count or strength out of range.
@@ -55,9 +57,11 @@ class EffectSettings:
     cross_fit: bool = False
     seed: Seed = 0
     threads: Threads = 1
+    engine: str = ""
 
     def __post_init__(self) -> None:
         require_one_of("passage", self.passage, ("prompt", "text"))
+        require_one_of("engine", self.engine, ("", "vllm"))
         for name in self.measures:
             require_one_of("measures", name, MEASURES)
         least = {"pairs": 1, "select": 0, "test": 1, "max_new_tokens": 1, "threads": 1}

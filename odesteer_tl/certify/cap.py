@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -128,7 +127,7 @@ def _best(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], theta: Float[Tensor, "*batch"]
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch d"], Float[Tensor, "*batch"]]:
     """Bound without c, best activation, and the dual's gap."""
-    flat, angle = rearrange(a, "... d -> (...) d"), theta.reshape(-1)
+    flat, angle = a.reshape(-1, a.shape[-1]), theta.reshape(-1)
     u0 = directions(flat)
     spectrum = quadratic.spectrum.like(flat)
     start = spectrum.enter(u0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -67,7 +66,7 @@ def certify_chords(barrier: FourierBarrier, paths: Float[Tensor, "K_plus_1 n d"]
     require_squares(paths)
     steps = Steps.of(paths)
     shape = steps.radius.shape
-    flat = Chords.of(barrier, *(rearrange(x, "step row d -> (step row) d") for x in (steps.start, steps.move)))
+    flat = Chords.of(barrier, *(x.flatten(0, 1) for x in (steps.start, steps.move)))
     length = torch.hypot(steps.along, steps.span).flatten()
     stationary = length <= SAFETY * UNIT_ROUNDOFF * steps.radius.flatten()
     lowest, prefix, refuted = _least_slope(flat)

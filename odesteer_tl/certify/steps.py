@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -109,10 +108,10 @@ class Steps:
         assert degree is not None
         tilt = self.tilt
         if degree > 2:
-            u, v = (rearrange(x, "step row d -> (step row) d") for x in (self.u, self.v))
-            flat = polynomial_circles(barrier, degree, u, v, rearrange(tilt, "step row -> (step row)"))
+            u, v = (x.flatten(0, 1) for x in (self.u, self.v))
+            flat = polynomial_circles(barrier, degree, u, v, tilt.flatten())
             parts = (flat.cosines, flat.sines, flat.error, flat.slope_error)
-            return Circles(*(rearrange(x, "(step row) ... -> step row ...", row=self.radius.shape[1]) for x in parts))
+            return Circles(*(x.unflatten(0, self.radius.shape) for x in parts))
         q = barrier.quadratic
         spectrum = q.spectrum.like(self.start)
         # the first point and every move are rotated, not every point: one product a step, and short steps stay exact
@@ -146,7 +145,7 @@ def require_path(points: Path | Float[Tensor, "steps_plus_1 *batch d"], d_model:
     require_nonzero_rows("points", row_norms(a))
     if not isinstance(points, Path):
         require_step_axis(tensor)
-    return rearrange(a, "step ... d -> step (...) d")
+    return a.reshape(len(a), -1, a.shape[-1])
 
 
 def tensor_of(points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> Float[Tensor, "steps_plus_1 *batch d"]:
