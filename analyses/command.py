@@ -1,15 +1,19 @@
-"""What a study's command line does around it: print its report, or say in one line why there is none."""
+"""What a command line does around a study: read the settings, run, and say in one line why something is refused."""
 
 from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
 
 from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
+
+#: packages whose errors are written for users
+OURS = ("odesteer_tl", "analyses", "figures")
 
 
 def command(study: Callable[[], tuple[object, object]]) -> int:
@@ -41,11 +45,29 @@ def peak_mib() -> float:
 Config = TypeVar("Config")
 
 
-def from_command_line(settings: type[Config], main: Callable[[Config], int], description: str | None) -> int:
-    """Read the settings from the command line and run; a setting that is refused is one line, as all else."""
+def from_command_line(
+    settings: type[Config],
+    main: Callable[[Config], int | None],
+    description: str | None,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Read the settings from the command line and run; what is refused is said in one line.
+
+    Returns:
+        The exit status: that of `main`, or 0 where it gives none; 2 if something was refused.
+    """
     try:
-        config = tyro.cli(settings, description=description)
-    except ValueError as error:
-        print(error, file=sys.stderr)
+        return main(tyro.cli(settings, description=description, args=args)) or 0
+    except (ValueError, OSError, ImportError) as error:
+        if not _is_refusal(error):
+            raise
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 2
-    return main(config)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the error is one of ours, or a file's: another one is a fault, whose traceback is wanted."""
+    if isinstance(error, OSError):
+        return True
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in (*OURS, "__main__")

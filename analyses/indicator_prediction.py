@@ -6,31 +6,30 @@ Reads finished layer studies, one a concept, and writes one table; see `analyses
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import tyro
 
-from analyses.effects.prediction import success_from_texts
+from analyses.command import from_command_line
+from analyses.options import Out, Seed
 from analyses.runs import refuse_existing, save_run
 
 
 @dataclass(frozen=True)
 class IndicatorConfig:
-    """Which studies.
-
-    Args:
-        studies: folders with a `table.parquet`; a concept is named by its folder.
-        budget: rows of which budget. permutations: of the baseline; p cannot be below 1 / (1 + permutations).
-        seed: of the forests and the permutations. out: the table's folder.
-    """
+    """Settings of the prediction."""
 
     studies: tyro.conf.Positional[tuple[Path, ...]]
+    """folders with a `table.parquet`; a concept is named by its folder"""
     budget: str = "kl"
+    """rows of which budget"""
     permutations: int = 20
-    seed: int = 0
-    out: Path = Path("results/indicators")
+    """of the baseline; p cannot be below 1 / (1 + permutations)"""
+    seed: Seed = 0
+    out: Out = Path("results/indicators")
 
 
 def main(config: IndicatorConfig) -> None:
@@ -39,6 +38,8 @@ def main(config: IndicatorConfig) -> None:
     Raises:
         ValueError: fewer than two studies, so that no concept can be held out; or `out` holds an earlier run.
     """
+    from analyses.effects.prediction import success_from_texts  # which needs scikit-learn
+
     refuse_existing(config.out)
     if len(config.studies) < 2:
         raise ValueError(f"studies={list(map(str, config.studies))} must be two folders or more, one a concept")
@@ -49,4 +50,4 @@ def main(config: IndicatorConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(IndicatorConfig, description=__doc__))
+    sys.exit(from_command_line(IndicatorConfig, main, __doc__))

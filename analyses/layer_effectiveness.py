@@ -22,6 +22,7 @@ import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
+from analyses.options import Angles, Layers, Out
 from analyses.search.rules import Rules
 from analyses.sources import layers_of
 from analyses.sweep import Study
@@ -37,10 +38,9 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        layers: 0-based, negative ones from the end; left out, all of them.
         arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
             The placebo and the unsteered model are always there.
-        angle: levels of the angle turned, radians. kl: of the next token's KL to unsteered, nats.
+        kl: levels of the next token's KL to unsteered, nats.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race. constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first.
@@ -49,12 +49,12 @@ class LayersConfig:
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
-    layers: tuple[int, ...] = ()
+    layers: Layers = ()
     arms: tuple[str, ...] = ()
-    angle: tuple[float, ...] = (0.1, 0.2, 0.4)
+    angle: Angles = (0.1, 0.2, 0.4)
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)
     executor: str = "local"
-    out: Path = Path("results/layers")
+    out: Out = Path("results/layers")
     dry_run: bool = False
     search: bool = False
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))

@@ -20,6 +20,7 @@ from analyses.command import command, from_command_line
 from analyses.effects.arms import Arm
 from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
+from analyses.options import Angles, OneLayer, Out
 from analyses.sources import layers_of
 from analyses.sweep import Study
 
@@ -41,9 +42,9 @@ class ComparisonConfig:
     """Settings of the comparison.
 
     Args:
-        layer: 0-based, negative ones from the end; left out, the middle one.
         methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
-        angle, displacement, kl: levels of each budget (radians; share of the norm; nats).
+        displacement: levels of the distance moved, as a share of the norm.
+        kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and do nothing.
     """
@@ -51,13 +52,13 @@ class ComparisonConfig:
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(
         default_factory=lambda: EffectSettings(select=0, test=200, passage="text")
     )
-    layer: int | None = None
+    layer: OneLayer = None
     methods: tuple[str, ...] = ()
-    angle: tuple[float, ...] = (0.1, 0.3)
+    angle: Angles = (0.1, 0.3)
     displacement: tuple[float, ...] = (0.2,)
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)
     executor: str = "local"
-    out: Path = Path("results/comparison")
+    out: Out = Path("results/comparison")
     dry_run: bool = False
 
 

@@ -8,14 +8,16 @@ that last tokens are as various as those of real generation.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 import odesteer_tl as ode
 from analyses import stories
+from analyses.command import from_command_line
+from analyses.options import Model, Seed, Temperature
 from analyses.runs import refuse_existing
 
 NAMES = (*stories.NAMES, "Zoe")
@@ -30,13 +32,17 @@ SAD = (*stories.SAD, "{n} was very sad and missed Mom", "It was a terrible day a
 class MoodsConfig:
     """What to write."""
 
-    model: str
+    model: Model
     out: Path = Path("results/moods.jsonl")
+    """the file"""
     pairs: int = 3000
+    """rows of the file"""
     shortest: int = 3
+    """tokens the model goes on for, at least"""
     longest: int = 10
-    temperature: float = 1.0
-    seed: int = 0
+    """and at most"""
+    temperature: Temperature = 1.0
+    seed: Seed = 0
 
 
 def moods(config: MoodsConfig) -> list[dict[str, str]]:
@@ -70,4 +76,4 @@ def main(config: MoodsConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(MoodsConfig, description=__doc__))
+    sys.exit(from_command_line(MoodsConfig, main, __doc__))

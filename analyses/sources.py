@@ -13,7 +13,6 @@ import pandas as pd
 import odesteer_tl as ode
 from analyses import stories
 from analyses.outcomes.completions import read_json
-from odesteer_tl import organism
 
 NAMES = (*stories.NAMES, "Emma", "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe",
          "Dan", "Eva", "Jim", "Pam")  # fmt: skip
@@ -49,7 +48,7 @@ def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
             f"contrast={name!r} is unknown; give {', '.join(CONCEPTS)}, stories, or a .csv or .jsonl file of columns "
             "positive and negative"
         )
-    return organism.contrast(name, pairs, seed)
+    return ode.organism.contrast(name, pairs, seed)
 
 
 def require_different_texts(contrast: ode.ContrastSet) -> None:
@@ -86,7 +85,7 @@ def load_prompts(name: str, n: int, seed: int, held_out: ode.ContrastSet) -> lis
         return [opening.format(n=n) for n, opening in product(NAMES, OPENINGS)][:n]
     if Path(name).suffix in FILES:
         return list(held_out.negative[:n])
-    return organism.prompts(n, seed)
+    return ode.organism.prompts(n, seed)
 
 
 def read_prompts(name: str) -> list[str]:
@@ -144,7 +143,7 @@ def layers_of(model: str) -> int | None:
     Raises:
         ValueError: the name is a path and there is no model, so that nobody looks for it on the hub.
     """
-    path = organism.PATH if model == "organism" else Path(model).expanduser()
+    path = ode.organism.PATH if model == "organism" else Path(model).expanduser()
     if not path.is_dir():
         if len(path.parts) > 2 or model.startswith((".", "/", "~")) or path.exists():
             raise ValueError(f"model={model!r} is no folder; give a local Hugging Face folder or a hub name")

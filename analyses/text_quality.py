@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from odesteer_tl._check import require_texts
 from odesteer_tl._tokens import text_tokens
+from odesteer_tl._words import require_texts
 from odesteer_tl.blocks import passed, recording, unembed
 
 #: texts a pass, and numbers of logits held at once

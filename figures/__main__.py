@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from tqdm.auto import tqdm
 
-from figures.catalogue import FIGURES
+from analyses.command import from_command_line
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class FiguresConfig:
     """Where tables are read and figures written."""
 
     results: Path = Path("results")
+    """where the tables of studies are"""
     out: Path = Path("results/figures")
     """a figure stands at the place in here that its tables have in `results`"""
     only: tuple[str, ...] = ()
@@ -28,6 +29,8 @@ def main(config: FiguresConfig) -> None:
     Raises:
         ValueError: `results` is no folder, or a name in `only` is none of the figures'.
     """
+    from figures.catalogue import FIGURES  # which needs matplotlib
+
     if not config.results.is_dir():
         raise ValueError(f"results={str(config.results)!r} is no folder; run a study first or name another")
     unknown = set(config.only) - {entry.name for entry in FIGURES}
@@ -47,4 +50,4 @@ def main(config: FiguresConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(FiguresConfig, description=__doc__))
+    sys.exit(from_command_line(FiguresConfig, main, __doc__))

@@ -1,9 +1,8 @@
-"""One look a method in every figure: colour, dashes and marker, so that it is known in grey too."""
+"""What figures do with the one look a method (`odesteer_tl.looks`): which lines are highlighted, and their labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,29 +10,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
-Look = dict[str, Any]
-
-#: what highlighted lines look like, in order
-LOOKS: tuple[Look, ...] = (
-    {"color": "C0", "ls": "-", "marker": "o"},
-    {"color": "C2", "ls": (0, (5, 1.5)), "marker": "s"},
-    {"color": "C1", "ls": (0, (6, 1.2, 1.2, 1.2)), "marker": "^"},
-    {"color": "C4", "ls": (0, (3, 1.2)), "marker": "D"},
-    {"color": "C5", "ls": (0, (8, 1.5, 1.2, 1.5, 1.2, 1.5)), "marker": "v"},
-    {"color": "C6", "ls": (0, (1.5, 1)), "marker": "P"},
-)
-#: everything else
-REST: Look = {"color": "0.75", "ls": "-", "lw": 0.7, "zorder": 1}
-PLACEBO: Look = {"color": "C3", "ls": ":", "marker": "x"}
-#: methods drawn in colour wherever they are, always the same one, under the names that studies and the registry use
-KNOWN: dict[str, Look] = {
-    **dict.fromkeys(("CAA", "caa"), LOOKS[0]),
-    **dict.fromkeys(("ODESteer as published", "odesteer"), LOOKS[1]),
-    **dict.fromkeys(("kernel flow", "flow", "odesteer_kernel"), LOOKS[2]),
-    "one geodesic step": LOOKS[3],
-    "optimal cap": LOOKS[4],
-    **dict.fromkeys(("random direction", "random"), PLACEBO),
-}
+from odesteer_tl.looks import KNOWN as KNOWN
+from odesteer_tl.looks import LOOKS as LOOKS
+from odesteer_tl.looks import PLACEBO as PLACEBO
+from odesteer_tl.looks import REST as REST
+from odesteer_tl.looks import Look as Look
+from odesteer_tl.looks import look as look
 
 
 def highlighted(scores: Mapping[str, float]) -> dict[str, Look]:

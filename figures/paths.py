@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts
-from figures.looks import LOOKS
+from figures.looks import Look, look
 from figures.save import COLUMN, STYLE, save
 
 CAPTION = """\
@@ -29,9 +29,10 @@ def draw_paths(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
         figure, axis = plt.subplots(figsize=(COLUMN, 2.8))
         bound = table[bounds]
         axis.plot(bound["angle"], bound["median"], color="black", ls=(0, (2, 1)), lw=1, label="bound on any steering")
-        for (method, rows), look in zip(methods, LOOKS, strict=False):
-            axis.plot(rows["angle"], rows["median"], ms=3, markevery=2, lw=1.2, label=method, **look)
-            axis.fill_between(rows["angle"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
+        for method, rows in methods:
+            drawn: Look = {"ms": 3, "markevery": 2, "lw": 1.2, **look(str(method))}
+            axis.plot(rows["angle"], rows["median"], **drawn, label=method)
+            axis.fill_between(rows["angle"], rows["low"], rows["high"], color=drawn["color"], alpha=0.15, lw=0)
         ceiling = float(table.loc[table["method"] == "ceiling", "median"].item())
         axis.axhline(ceiling, color="0.5", lw=0.8)
         axis.annotate(

@@ -19,7 +19,7 @@
 #
 # The sweep is a small one, so that it ends within a minute: three layers, three ways to steer, 40 prompts to report on.
 # Its intervals are wide and are meant to be read. The full study, with all layers, eight ways and hundreds of prompts,
-# is the same code; its tables stand in `analyses/README.md`.
+# is the same code; its tables stand in `docs/findings/layer.md`.
 
 # %%
 import sys

@@ -41,7 +41,7 @@ import torch
 import odesteer_tl as ode
 from analyses.benchmarks.presets import PRESETS, Sampling
 from analyses.benchmarks.published import all_published
-from analyses.sketch_agreement import Data, agreement, directions, gaussian_classes
+from analyses.geometry.sketches import Data, agreement, directions, gaussian_classes
 from analyses.text_quality import text_quality
 from odesteer_tl.jupyter import example_texts
 

@@ -4,8 +4,8 @@ Texts → activations → barrier → field → flow → hook; see the README fo
 `__init__.pyi` and are imported when first used, so that the package costs nothing until then.
 """
 
-import lazy_loader
+from odesteer_tl._lazy import attach_stub
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-# The public names. The package imports each when it is first used (lazy_loader, SPEC 1): a new name is added here.
+# The public names. The package imports each when it is first used (PEP 562): a new name is added here.
 
 from . import activations as activations
 from . import barriers as barriers
@@ -21,6 +21,7 @@ from . import organism as organism
 from . import passes as passes
 from . import plain as plain
 from . import positions as positions
+from . import serving as serving
 from . import stats as stats
 from . import steerer as steerer
 from . import suffix as suffix

@@ -1,15 +1,17 @@
 """Argument checks whose messages name the argument, the value and the remedy."""
 
-import inspect
 import operator
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from odesteer_tl._words import require_one_of as require_one_of
+from odesteer_tl._words import require_texts as require_texts
+from odesteer_tl._words import warn as warn
 
 
 def require_finite(name: str, x: Tensor) -> None:
@@ -30,13 +32,6 @@ def require_nonzero_rows(name: str, norms: Tensor) -> None:
             f"{name}: the norm of at least one activation {what}; a direction needs a finite, nonzero activation: "
             "leave that position or text out"
         )
-
-
-def require_one_of(name: str, value: object, options: Iterable[str]) -> None:
-    """Raise `ValueError` unless `value` is one of `options`."""
-    known = sorted(options)
-    if value not in known:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, known))}")
 
 
 def require_positive(name: str, value: object, words: Iterable[str] = (), remedy: str = "") -> None:
@@ -81,30 +76,6 @@ def require_classes(positive: Tensor, negative: Tensor) -> None:
         require_finite(name, x)
         require_nonzero_rows(name, x.norm(dim=-1))
     require_width("negative", negative, positive.shape[-1])
-
-
-def require_texts(name: str, texts: Iterable[str]) -> list[str]:
-    """The texts as a list.
-
-    Raises:
-        ValueError: one string, whose characters would be taken for texts; something without an order or with columns;
-            or an item that is no string.
-    """
-    if isinstance(texts, str | bytes):
-        raise ValueError(
-            f"{name}={texts!r} is one text where a sequence of texts is meant, and its characters are not; "
-            f"pass a list: {name}=[{texts!r}]"
-        )
-    ordered = isinstance(texts, Iterable) and not isinstance(texts, Mapping | set | frozenset)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not ordered or hasattr(texts, "columns"):
-        raise ValueError(f"{name} is a {type(texts).__name__}, not a sequence of texts; pass a list of strings")
-    found = list(texts)
-    for i, text in enumerate(found):
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(
-                f"{name}[{i}]={text!r} is not a text but a {type(text).__name__}; drop it or make it a string"
-            )
-    return found
 
 
 def as_integer(name: str, value: SupportsIndex) -> int:
@@ -153,12 +124,3 @@ def as_strength(name: str, value: SupportsFloat | ArrayLike) -> float | Tensor:
     if found.dtype == torch.bool or found.is_complex():
         raise ValueError(f"{name}={value!r} is of type {found.dtype}; pass a float, or a tensor with one a row")
     return found if found.ndim or found.requires_grad else float(found)
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning at the line of whoever called the package, whatever stands between."""
-    level, frame = 1, inspect.currentframe()
-    inside = ("odesteer_tl", "torch", "contextlib", "jaxtyping", "beartype")
-    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in inside:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)

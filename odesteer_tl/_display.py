@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:  # a saved steerer is applied where there is no pandas
+    import pandas as pd
 
 #: characters of a value that are shown
 LONGEST = 160
@@ -59,7 +62,21 @@ def rows(axes: Sequence[str], columns: dict[str, Tensor | None]) -> pd.DataFrame
     size = (*leading, shape[len(leading) :].numel())
     places = torch.cartesian_prod(*(torch.arange(n) for n in size)).reshape(-1, len(size)).T
     numbered = {name: x.numpy() for name, x in zip(axes, places, strict=True)}
-    return pd.DataFrame({**numbered, **{name: x.reshape(-1).numpy() for name, x in kept.items()}})
+    return table({**numbered, **{name: x.reshape(-1).numpy() for name, x in kept.items()}})
+
+
+def table(data: Any) -> pd.DataFrame:
+    """A data frame, of what its constructor takes."""
+    import pandas as pd
+
+    return pd.DataFrame(data)
+
+
+def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Data frames below one another, their rows numbered anew."""
+    import pandas as pd
+
+    return pd.concat([*frames], ignore_index=True)
 
 
 def of(part: int, whole: int) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -71,9 +70,13 @@ def row_labels(positive: Tensor, negative: Tensor, groups: Groups | None) -> Int
             f"groups has {len(sides[0])} and {len(sides[1])} labels for {n} positive and {m} negative rows; give one "
             "label a row"
         )
-    both = np.empty(n + m, dtype=object)
-    both[:] = [*sides[0], *sides[1]]
-    return pd.factorize(both)[0]
+    return numbered([*sides[0], *sides[1]])
+
+
+def numbered(labels: Iterable[Hashable]) -> Int[np.ndarray, " rows"]:
+    """Labels as numbers, in order of appearance."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
 def count_groups(labels: Int[np.ndarray, " rows"], n: int) -> tuple[int, int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from odesteer_tl._check import as_integer, require_finite
-from odesteer_tl._display import Result, spread
+from odesteer_tl._display import Result, spread, stacked, table
 from odesteer_tl._folder import new_file
 from odesteer_tl._groups import remember_several_rows_a_text
 from odesteer_tl._key import is_hooked, key_of
@@ -44,7 +44,12 @@ from odesteer_tl.reading import (
     position_of,
     tokens_read,
 )
+from odesteer_tl.serving.capture import captured
+from odesteer_tl.serving.engine import Engine, is_engine
 from odesteer_tl.sites import BLOCK_OUTPUT, HEADS, Layer, Place, place, places, site_shape
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: of what is cached: raised when the same arguments give another result
 FORMAT = 2
@@ -101,14 +106,17 @@ class LayerActivations(Result):
     def frame(self) -> pd.DataFrame:
         """One row an activation: its class, its number within it, its group if known, its norm."""
         sides = (("positive", self.positive, self.positive_groups), ("negative", self.negative, self.negative_groups))
-        return pd.concat(
-            [
-                pd.DataFrame({"class": side, "number": range(len(x)), "group": [None] * len(x) if g is None else g,
-                              "norm": x.flatten(1).norm(dim=-1).numpy()})
-                for side, x, g in sides
-            ],
-            ignore_index=True,
-        )  # fmt: skip
+        return stacked(
+            table(
+                {
+                    "class": side,
+                    "number": range(len(x)),
+                    "group": [None] * len(x) if groups is None else groups,
+                    "norm": x.flatten(1).norm(dim=-1).numpy(),
+                }
+            )
+            for side, x, groups in sides
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,7 +136,7 @@ class Activations(Result, Mapping[int, LayerActivations]):
     layers: dict[int, LayerActivations]
     model: ModelIdentity
     provenance: dict[str, Any]
-    norms: pd.DataFrame = field(default_factory=pd.DataFrame)
+    norms: pd.DataFrame = field(default_factory=lambda: _frame({}))
 
     def __post_init__(self) -> None:
         if one_row_a_text(self.provenance.get("position")):
@@ -150,7 +158,7 @@ class Activations(Result, Mapping[int, LayerActivations]):
 
     def frame(self) -> pd.DataFrame:
         """One row a layer and activation, as each layer's own."""
-        return pd.concat([x.frame().assign(layer=layer) for layer, x in self.layers.items()], ignore_index=True)
+        return stacked([x.frame().assign(layer=layer) for layer, x in self.layers.items()])
 
     def __getitem__(self, layer: Layer) -> LayerActivations:
         """One layer's, by its number (negative ones from the end) or by the name of the hook point collected."""
@@ -212,9 +220,15 @@ class Activations(Result, Mapping[int, LayerActivations]):
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             layers = {layer: _read_layer(tensors, layer) for layer in sorted({int(k.split(".")[0]) for k in tensors})}
             model, provenance = ModelIdentity(**json.loads(metadata["model"])), json.loads(metadata["provenance"])
-            return cls(layers, model, provenance, pd.DataFrame(json.loads(metadata.get("norms", "{}"))))
+            return cls(layers, model, provenance, _frame(json.loads(metadata.get("norms", "{}"))))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"path={str(path)!r} is not a readable activation cache ({error}); delete it") from error
+
+
+def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    import pandas as pd  # which what serves steerers has no other need of
+
+    return pd.DataFrame(columns)
 
 
 def _read_layer(tensors: dict[str, Tensor], layer: int) -> LayerActivations:
@@ -240,6 +254,8 @@ def collect_activations(
     """Activations at a site of each block (by default `resid_post`), every layer from one forward pass.
 
     Args:
+        model: a bridge, a plain model, or a vLLM engine with the plugin vllm-lens, whose capture is used: then at a
+            block's output or input alone, and without `cache` and `negatives_under`.
         layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
             (`"blocks.12.hook_resid_mid"`); one, or a sequence.
         position: which tokens of a text are read. `"last"`, the `"mean"` over tokens, or `"all"` (one row a token).
@@ -275,7 +291,13 @@ def collect_activations(
     Warns:
         UserWarning: one token is more than ten times as large as the others that are pooled with it.
     """
-    model = hosted(model)
+    engine = Engine(model) if is_engine(model) else None
+    if engine is not None and (cache is not None or negatives_under is not None):
+        raise ValueError(
+            "an engine's weights cannot be hashed for cache=, and it has no hooks for negatives_under=; save the "
+            "result with acts.save(path), or collect on a bridge"
+        )
+    model = hosted(model) if engine is None else cast("Model", engine)
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
@@ -283,7 +305,7 @@ def collect_activations(
     wanted, site = places(model, layers, site)
     prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     names = {layer: Place(layer, site).hook_name for layer in wanted}
-    identity = ModelIdentity.of(model)
+    identity = ModelIdentity.of(model) if engine is None else engine.identity
     provenance = {
         "contrast": contrast.provenance,
         "digest": contrast.digest,
@@ -293,7 +315,9 @@ def collect_activations(
         "special_tokens": special_tokens,
         "site": site,
     }
-    rows = tokens_of(model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos)
+    rows = tokens_of(
+        model, "contrast", [*contrast.positive, *contrast.negative], prepend_bos, reserve=int(engine is not None)
+    )
     file = None
     if cache is not None and not callable(reading) and negatives_under is None and not is_hooked(model):
         file = Path(cache) / f"{key_of(FORMAT, model, identity, contrast, rows, provenance)}.safetensors"
@@ -302,12 +326,13 @@ def collect_activations(
 
     counted = tokens_read(model, contrast, rows, reading, special_tokens)
     heads = site_shape(model, site) if site == HEADS else None
-    run = _Run(model, rows, counted, names, pool_of(reading), NormMeter(model), heads)
+    kind = _Run if engine is None else _EngineRun
+    run = kind(model, rows, counted, names, pool_of(reading), NormMeter(model), heads)
     n = len(contrast.positive)
     parts: list[tuple[range, HooksFor | None]] = [(range(len(rows)), None)]
     if negatives_under is not None:
         parts = [(range(n), None), (range(n, len(rows)), negatives_under)]
-    with turn(model):
+    with turn(model) if engine is None else nullcontext():
         for texts, under in parts:
             run.forward(texts, batch_size, under)
     found: dict[int, LayerActivations] = {}
@@ -363,23 +388,38 @@ class _Run:
     heads: tuple[int, ...] | None = None
     pooled: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
+    def begin(
+        self, batch: Sequence[int]
+    ) -> tuple[Int[Tensor, "batch pos"], Bool[Tensor, "batch pos"], Bool[Tensor, "batch pos"]]:
+        """The tokens of these texts padded on the right, which are real, and which are taken."""
+        ids, real = _pad_right([self.rows[i] for i in batch])
+        counted, _ = _pad_right([self.counted[i] for i in batch])
+        self.meter.begin(ids, real, counted)
+        return ids, real, counted if _over_tokens(self.position) else real
+
+    def take(
+        self, batch: Sequence[int], taken: Bool[Tensor, "batch pos"], layer: int, x: Float[Tensor, "batch pos ..."]
+    ) -> None:
+        """Make rows of one layer's activations of these texts."""
+        pool = POOLS[self.position] if isinstance(self.position, str) else self.position
+        x = x if self.heads is None else _split(x, self.heads, self.names[layer])
+        self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
+        pooled = pool(x, taken.to(x.device)).float().cpu()
+        n = int(taken.sum())
+        per_text = taken.sum(1).tolist() if len(pooled) == n and n != len(batch) else [1] * len(batch)
+        kept = self.pooled.setdefault(layer, [torch.empty(0)] * len(self.rows))
+        for i, part in zip(batch, pooled.split(per_text), strict=True):
+            kept[i] = part
+
     def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
         """Run these texts, with hooks under them."""
         model, names = self.model, self.names
-        pool = POOLS[self.position] if isinstance(self.position, str) else self.position
         batch: list[int] = []
         taken = torch.empty(0)
         last = max(names)
 
         def keep(x: Tensor, hook: Any, layer: int) -> None:
-            x = x.detach() if self.heads is None else _split(x.detach(), self.heads, names[layer])
-            self.meter.add(layer, torch.linalg.vector_norm(x.flatten(2), dim=-1, dtype=torch.float32).cpu())
-            pooled = pool(x, taken.to(x.device)).float().cpu()
-            n = int(taken.sum())
-            per_text = taken.sum(1).tolist() if len(pooled) == n and n != len(batch) else [1] * len(batch)
-            kept = self.pooled.setdefault(layer, [torch.empty(0)] * len(self.rows))
-            for i, part in zip(batch, pooled.split(per_text), strict=True):
-                kept[i] = part
+            self.take(batch, taken, layer, x.detach())
             if layer == last:
                 raise _Enough  # what comes behind, the unembedding too, is not needed
 
@@ -387,14 +427,28 @@ class _Run:
         batches = _batches([len(self.rows[i]) for i in texts], batch_size, mixed=under is None)
         for within in tqdm(batches, desc="collecting activations", disable=len(batches) < 8, leave=False):
             batch = [texts[i] for i in within]
-            ids, real = _pad_right([self.rows[i] for i in batch])
-            counted, _ = _pad_right([self.counted[i] for i in batch])
-            taken = counted if _over_tokens(self.position) else real
-            self.meter.begin(ids, real, counted)
+            ids, real, taken = self.begin(batch)
             inputs, mask = ids.to(model.cfg.device), real.to(model.cfg.device).long()
             # ours come last, so that they see what steering has left
             with hooked(model, [*([] if under is None else under(ids.shape[1])), *hooks]) as run, suppress(_Enough):
                 run(input_ids=inputs, attention_mask=mask)
+
+
+class _EngineRun(_Run):
+    """The same inside an engine, which reads every text as a prompt of its own."""
+
+    def forward(self, texts: Sequence[int], batch_size: int, under: HooksFor | None) -> None:
+        """Run these texts; `under` is None."""
+        engine: Any = self.model
+        blocks = {layer: engine.require_place(layer, name.partition(".")[2].partition(".")[2])
+                  for layer, name in self.names.items()}  # fmt: skip
+        for start in range(0, len(texts), batch_size):
+            batch = texts[start : start + batch_size]
+            states = captured(engine, [self.rows[i] for i in batch], sorted(set(blocks.values())))
+            for i, found in zip(batch, states, strict=True):
+                _, _, taken = self.begin([i])
+                for layer, block in sorted(blocks.items()):
+                    self.take([i], taken, layer, found[block][None])
 
 
 def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str) -> Float[Tensor, "batch pos h d_head"]:
@@ -405,7 +459,7 @@ def _split(x: Float[Tensor, "batch pos ..."], heads: tuple[int, ...], name: str)
             f"{name!r} is {flat.shape[-1]} wide, but the configuration says {heads[0]} heads of {heads[1]}: this "
             "model's heads differ from layer to layer; collect another site, such as 'attn_out'"
         )
-    return flat.unflatten(-1, heads)
+    return rearrange(flat, "batch pos (head d) -> batch pos head d", head=heads[0])
 
 
 def _batches(lengths: list[int], batch_size: int, *, mixed: bool) -> list[list[int]]:

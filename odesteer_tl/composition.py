@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odesteer_tl._display import Displayed
 from odesteer_tl._folder import new_folder
@@ -15,11 +15,11 @@ from odesteer_tl._turn import turn
 from odesteer_tl.abilities import require_precision
 from odesteer_tl.chats import Prompt
 from odesteer_tl.flow import Flow
-from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn
-from odesteer_tl.models import hosted, model_name
-from odesteer_tl.plain import AnyModel
 from odesteer_tl.steerer import Steerer
+
+if TYPE_CHECKING:
+    from odesteer_tl.plain import AnyModel
 
 FORMAT = 1
 
@@ -65,6 +65,8 @@ class Composition(Displayed):
         Raises:
             ValueError: a member cannot run on this model, or it is in training mode.
         """
+        from odesteer_tl.models import hosted, model_name
+
         host = hosted(model)
         self.check(host)
         require_precision(host, model_name(host))
@@ -73,6 +75,8 @@ class Composition(Displayed):
 
     def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
         """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
+        from odesteer_tl.generation import generate
+
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 

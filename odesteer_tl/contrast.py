@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from odesteer_tl._check import require_texts, warn
-from odesteer_tl._display import Result
+from odesteer_tl._display import Result, stacked, table
+from odesteer_tl._groups import numbered
 from odesteer_tl.chats import Messages, Turns, render_chat
 from odesteer_tl.records import Record, is_chat, joined_turns, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -391,13 +395,13 @@ class ContrastSet(Result):
     def _repetition(self) -> str | None:
         """What a text that stands three times or more does to the groups, for messages."""
         labels = np.asarray([*self.positive_groups, *self.negative_groups])
-        texts = pd.Series([*self.positive, *self.negative])
-        counts = texts.value_counts()
-        if counts.iloc[0] < 3:
+        texts = [*self.positive, *self.negative]
+        ((text, count),) = Counter(texts).most_common(1)
+        if count < 3:
             return None
-        group = labels[int((texts == counts.index[0]).to_numpy().argmax())]
+        group = labels[texts.index(text)]
         return (
-            f"the text {str(counts.index[0])[:60]!r} stands {counts.iloc[0]} times, and equal texts share a group with "
+            f"the text {text[:60]!r} stands {count} times, and equal texts share a group with "
             f"whatever they are paired with, so that {int((labels == group).sum())} of {len(texts)} texts are one "
             "group; drop its repetitions"
         )
@@ -405,7 +409,7 @@ class ContrastSet(Result):
     def _one_group_rules(self) -> bool:
         """Whether one group holds more than half of a class."""
         return any(
-            2 * pd.Series(groups).value_counts().iloc[0] > max(len(groups), 2)
+            2 * Counter(groups).most_common(1)[0][1] > max(len(groups), 2)
             for groups in (self.positive_groups, self.negative_groups)
         )
 
@@ -439,16 +443,18 @@ class ContrastSet(Result):
             ("positive", self.positive, self.positive_groups, self.positive_prompts),
             ("negative", self.negative, self.negative_groups, self.negative_prompts),
         )
-        return pd.concat(
-            [
-                pd.DataFrame({
-                    "class": side, "number": range(len(texts)), "group": groups,
-                    "prompt_characters": [None] * len(texts) if prompts is None else prompts, "text": texts,
-                })
-                for side, texts, groups, prompts in sides
-            ],
-            ignore_index=True,
-        )  # fmt: skip
+        return stacked(
+            table(
+                {
+                    "class": side,
+                    "number": range(len(texts)),
+                    "group": groups,
+                    "prompt_characters": [None] * len(texts) if prompts is None else prompts,
+                    "text": texts,
+                }
+            )
+            for side, texts, groups, prompts in sides
+        )
 
     def __repr__(self) -> str:
         kind = "paired" if self.paired else "unpaired"
@@ -457,8 +463,8 @@ class ContrastSet(Result):
 
 def _join_groups(labels: Sequence[object], texts: Sequence[str]) -> tuple[int, ...]:
     """Group numbers in which equal labels and equal texts are one group, whatever chain links them."""
-    group = pd.factorize(pd.Series([str(x) for x in labels]))[0]
-    text = pd.factorize(pd.Series(list(texts)))[0] + group.max(initial=-1) + 1
+    group = numbered(str(x) for x in labels)
+    text = numbered(texts) + group.max(initial=-1) + 1
     size = int(text.max(initial=-1)) + 1
     graph = coo_array((np.ones(len(group)), (group, text)), shape=(size, size))
     _, component = connected_components(graph, directed=False)

@@ -33,7 +33,7 @@ def extrapolated_end(
         start: float64.
         tolerance: what two orders may differ by, relative to ‖y‖; the higher one is returned.
     """
-    x, T = start.reshape(-1, start.shape[-1]), T.expand(*start.shape[:-1], 1).reshape(-1, 1)
+    x, T = (y.reshape(-1, y.shape[-1]) for y in (start, T.expand(*start.shape[:-1], 1)))
     end, left, evaluations = x.clone(), torch.arange(len(x), device=x.device), 0
     for coarse in COARSE:
         if len(left) == 0:

@@ -15,12 +15,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from odesteer_tl._turn import turn
+from odesteer_tl.identity import PREFIX
 from odesteer_tl.plain import Model, unbridged
 
 #: elements read of each parameter; what is smaller is read whole
 SAMPLE = 1024
-#: what fingerprints of this kind begin with; those of an earlier kind, of the embedding alone, have no such beginning
-PREFIX = "2:"
 GOLDEN = (5**0.5 - 1) / 2
 
 

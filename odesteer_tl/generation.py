@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens.utilities.logits_utils import sample_logits
 
 from odesteer_tl._check import as_integer
 from odesteer_tl._tokens import left_padded, tokens_of
@@ -117,6 +116,8 @@ def generate_tokens(
     stop: Stop | Sequence[Stop] = (),
 ) -> list[Generated]:
     """`generate`, before decoding; `hooks_for` is called once a batch."""
+    from transformer_lens.utilities.logits_utils import sample_logits
+
     model = hosted(model)
     require_generation(model, model_name(model))
     max_new_tokens, batch_size, seed = (

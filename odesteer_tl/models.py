@@ -1,89 +1,24 @@
-"""Models: loading a TransformerBridge, and saying which model an artefact belongs to."""
+"""Models: loading a TransformerBridge, and what counts as a model here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedModel
 
-from odesteer_tl import organism
-from odesteer_tl._check import as_integer, require_one_of, warn
+from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl.abilities import require_decoder
-from odesteer_tl.checkpoints import checkpoint
-from odesteer_tl.fingerprint import PREFIX, embedding_fingerprint, embedding_rows, fingerprint
+from odesteer_tl.identity import ModelIdentity as ModelIdentity
 from odesteer_tl.passes import listen
-from odesteer_tl.plain import AnyModel, Model, PlainModel
+from odesteer_tl.plain import Model, PlainModel
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+#: `organism.PATH`, whose package needs more than the name of a model does
+EMBEDDED = (Path(__file__).parent / "organism" / "weights").resolve()
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """What a fitted artefact must find again: the same weights, in the same basis and precision.
-
-    `fingerprint` hashes elements of every parameter; `compatibility_mode` changes the basis of LayerNorm models.
-
-    Attributes:
-        name: for people; not compared.
-        d_model, n_layers, dtype: sizes and precision.
-        compatibility_mode: whether LayerNorm and biases are folded in, which changes the residual basis.
-        fingerprint: a hash of elements of every parameter, "2:…"; without that beginning, as earlier versions wrote
-            it, of rows of the embedding alone.
-    """
-
-    name: str
-    d_model: int
-    n_layers: int
-    dtype: str
-    compatibility_mode: bool
-    fingerprint: str
-
-    @classmethod
-    def of(cls, model: AnyModel) -> ModelIdentity:
-        """Read the identity of a loaded model, its weights from disk where they were offloaded.
-
-        Read anew at every call, in milliseconds: training in place makes another model.
-
-        Raises:
-            ValueError: a remote model, or one loaded without its weights.
-        """
-        model = hosted(model)
-        return cls(
-            name=model_name(model),
-            d_model=int(model.cfg.d_model),
-            n_layers=int(model.cfg.n_layers),
-            dtype=str(embedding_rows(model).dtype).removeprefix("torch."),
-            compatibility_mode=bool(model.compatibility_mode),
-            fingerprint=fingerprint(model),
-        )
-
-    def require(self, model: AnyModel) -> None:
-        """Raise `ValueError` unless `model` is the one described here (its name may differ, its weights may not).
-
-        An identity of the earlier kind is compared by the embedding, and warns that the blocks are not.
-        """
-        model = hosted(model)
-        found = ModelIdentity.of(model)
-        if not self.fingerprint.startswith(PREFIX):
-            found = replace(found, fingerprint=embedding_fingerprint(model))
-        for key in ("d_model", "n_layers", "compatibility_mode", "dtype", "fingerprint"):
-            mine, other = getattr(self, key), getattr(found, key)
-            if mine != other:
-                raise ValueError(
-                    f"model: this steerer was made for {self.name!r} with {key}={mine!r}, but {found.name!r} has "
-                    f"{key}={other!r}; load the original model, fit again, or say `steerer.bound_to(model)` "
-                    "if you mean to carry it over"
-                )
-        if not self.fingerprint.startswith(PREFIX):
-            warn(
-                f"model: this steerer was saved when a model was told by its embedding alone, so blocks that were "
-                f"trained since are not noticed; if {found.name!r} is the model it was fitted on, save "
-                "`steerer.bound_to(model)`"
-            )
 
 
 def load_model(
@@ -108,6 +43,10 @@ def load_model(
             multimodal checkpoint for which it would install torchvision by itself.
         ImportError: a GGUF file without the extra `gguf`.
     """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from odesteer_tl.checkpoints import checkpoint
+
     dtype = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
     require_one_of("dtype", dtype, DTYPES)
     target = checkpoint(name, DTYPES[dtype])
@@ -140,6 +79,9 @@ def hosted(model: Any) -> Model:
             `HookedTransformer`, whose hook points bear other names;
             or a model with an encoder beside its decoder.
     """
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
+
     if isinstance(model, PreTrainedModel):
         model = PlainModel(model)
     if not isinstance(model, TransformerBridge | PlainModel):
@@ -181,4 +123,4 @@ def resid_hook(model: Model, layer: int) -> str:
 def model_name(model: Model) -> str:
     """The hub's name, or a local directory's last part: its path means nothing on another machine."""
     source = Path(str(model.cfg.model_name))
-    return "organism" if source.resolve() == organism.PATH.resolve() else source.name
+    return "organism" if source.resolve() == EMBEDDED else source.name

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +12,9 @@ from torch import Tensor
 from odesteer_tl._check import warn
 from odesteer_tl._tokens import is_special
 from odesteer_tl.plain import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: norm of a text's largest token over that of its median one, from which on a mean is about that token
 DOMINATES = 10.0
@@ -61,6 +63,8 @@ class NormMeter:
 
     def report(self) -> pd.DataFrame:
         """One row a layer; see `Activations.norms`."""
+        import pandas as pd
+
         lines: list[dict[str, object]] = []
         for layer, parts in sorted(self._found.items()):
             found = {name: np.concatenate(x) for name, x in parts.items()}

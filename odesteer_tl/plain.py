@@ -15,16 +15,17 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from odesteer_tl._turn import turn
 from odesteer_tl.abilities import require_decoder, require_precision
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
 
 HookFn = Callable[..., Any]
 #: names of a block's attention and of its output projection, whose input are the heads
@@ -77,6 +78,8 @@ class PlainModel:
         Raises:
             ValueError: as `load_model` does.
         """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
         from odesteer_tl.checkpoints import checkpoint
 
         number = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype)
@@ -112,39 +115,58 @@ class PlainModel:
         Raises:
             ValueError: `prepend_bos` is left out, and TransformerLens does not know the architecture.
         """
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        bos = self.tokenizer.bos_token_id
-        wanted = self._prepends_bos if prepend_bos is None else prepend_bos
-        if wanted and bos is not None and ids[:1] != [bos]:
-            ids = [bos, *ids]
-        return torch.tensor([ids])
+        return with_bos(self.tokenizer, text, self._prepends_bos if prepend_bos is None else prepend_bos)
 
     @cached_property
     def _prepends_bos(self) -> bool:
-        """Whether TransformerLens begins texts of this architecture with a BOS unless told otherwise."""
-        config: Any = self.original_model.config
-        try:
-            from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
-            from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
-
-            kind = type(self.original_model).__name__
-            known = build_bridge_config_from_hf(config, kind, self.cfg.model_name, torch.float32)
-            return bool(ArchitectureAdapterFactory.select_architecture_adapter(known).cfg.default_prepend_bos)
-        except (ImportError, ValueError) as error:
-            raise ValueError(
-                f"prepend_bos=None, and whether texts of a {type(self.original_model).__name__} begin with a BOS is "
-                f"not known here ({error}); pass prepend_bos=True or False"
-            ) from error
+        kind = type(self.original_model).__name__
+        return prepends_bos(self.original_model.config, kind, self.cfg.model_name)
 
     def __call__(self, tokens: Tensor, **settings: Any) -> Tensor:
         """Logits."""
         return self.original_model(tokens, **settings).logits
 
 
-#: what the package works on
-Model = TransformerBridge | PlainModel
-#: what it is given
-AnyModel = TransformerBridge | PlainModel | PreTrainedModel
+if TYPE_CHECKING:
+    #: what the package works on
+    Model = TransformerBridge | PlainModel
+    #: what it is given
+    AnyModel = TransformerBridge | PlainModel | PreTrainedModel
+else:  # so that steerers are saved, loaded and served where there is no TransformerLens; `hosted` says what is a model
+    Model = AnyModel = Any
+
+
+def with_bos(tokenizer: Any, text: str, wanted: bool) -> Tensor:
+    """Tokens of a text, [1, pos], behind one BOS if it is wanted and the tokenizer has one."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    bos = tokenizer.bos_token_id
+    if wanted and bos is not None and ids[:1] != [bos]:
+        ids = [bos, *ids]
+    return torch.tensor([ids])
+
+
+def prepends_bos(config: Any, kind: str, name: str) -> bool:
+    """Whether TransformerLens begins texts of an architecture with a BOS unless told otherwise.
+
+    Args:
+        config: of transformers.
+        kind: the name of the model's class there.
+        name: of the model.
+
+    Raises:
+        ValueError: TransformerLens does not know it, or is not installed.
+    """
+    try:
+        from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+        from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+
+        known = build_bridge_config_from_hf(config, kind, name, torch.float32)
+        return bool(ArchitectureAdapterFactory.select_architecture_adapter(known).cfg.default_prepend_bos)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"prepend_bos=None, and whether texts of a {kind} begin with a BOS is not known here ({error}); pass "
+            "prepend_bos=True or False"
+        ) from error
 
 
 def head_shape(model: Model) -> tuple[int, int]:
@@ -202,6 +224,8 @@ def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTr
 
 def bridge_needed(model: TransformerBridge) -> bool:
     """Whether something would be missed if the bridge's modules did not run: hooks, overrides, folded weights."""
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+
     if model.compatibility_mode:
         return True
     for part in model.modules():
@@ -258,6 +282,8 @@ def _chosen_attention(module: Any) -> str | None:
 @contextmanager
 def unbridged(model: TransformerBridge) -> Generator[list[nn.Module]]:
     """The transformers model with its own modules in the places where the bridge has put its; yields its blocks."""
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+
     swapped: list[tuple[nn.Module, str, nn.Module]] = []
 
     def swap(module: nn.Module) -> None:

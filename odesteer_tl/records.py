@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from odesteer_tl._check import require_one_of
 from odesteer_tl.chats import Message
 
@@ -27,6 +25,8 @@ def read_records(path: str | Path) -> list[Record]:
     kind = path.suffix.lower()
     require_one_of("the ending of path", kind, (".csv", ".jsonl", ".json", ".parquet"))
     if kind == ".csv":
+        import pandas as pd
+
         rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
         return [{str(name): _decoded(value) for name, value in row.items()} for row in rows]
     if kind == ".parquet":

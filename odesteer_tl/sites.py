@@ -15,8 +15,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from odesteer_tl._check import as_integer
-from odesteer_tl.models import model_name, resid_hook
-from odesteer_tl.plain import Model, head_shape
 
 #: the residual stream after the block
 BLOCK_OUTPUT = "hook_out"
@@ -45,6 +43,8 @@ ALIASES = {
 #: what a layer is given by: its number, from the front or from the end, or the name of a hook point in it
 Layer = SupportsIndex | str
 if TYPE_CHECKING:
+    from odesteer_tl.plain import Model
+
     GivenLayer = int  # what a steerer has, whichever way it was given
 else:
     GivenLayer = Layer
@@ -175,6 +175,8 @@ def canonical_hook(model: Model, layer: Layer, site: str) -> str:
 
 def site_shape(model: Model, site: str) -> tuple[int, ...]:
     """Axes of a site's activations behind [batch, pos]: (d_model,), or (n_heads, d_head) at the heads."""
+    from odesteer_tl.plain import head_shape
+
     return head_shape(model) if site_of(site) == HEADS else (int(model.cfg.d_model),)
 
 
@@ -210,6 +212,8 @@ def _site(name: str, layer: int, model: Model | None) -> str:
 
 
 def _require_hook(model: Model, found: Place) -> None:
+    from odesteer_tl.models import model_name, resid_hook  # which need TransformerLens, as a place does not
+
     resid_hook(model, found.layer)
     if found.hook_name in model.hook_dict:
         return

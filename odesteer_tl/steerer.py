@@ -6,9 +6,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,13 @@ from odesteer_tl.chats import Prompt
 from odesteer_tl.conditions import BLOCK_INPUT, Condition, Verdict
 from odesteer_tl.fields import FIELDS, VectorField
 from odesteer_tl.flow import Flow
-from odesteer_tl.generation import generate
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
-from odesteer_tl.models import ModelIdentity, hosted, model_name
-from odesteer_tl.plain import AnyModel
+from odesteer_tl.identity import ModelIdentity
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
+
+if TYPE_CHECKING:
+    from odesteer_tl.plain import AnyModel
 
 #: format 1 knew one site only; until 2 "all" meant every token, the BOS too; until 3 a flow's solver was its method;
 #: until 4 there were no conditions
@@ -144,6 +145,8 @@ class Steerer(Displayed):
             ValueError: the model is remote or in training mode, is not the one this was fitted for, or has no such
                 layer or width.
         """
+        from odesteer_tl.models import hosted, model_name
+
         host = hosted(model)
         self.check(host)
         require_precision(host, model_name(host))
@@ -152,11 +155,15 @@ class Steerer(Displayed):
 
     def generate(self, model: AnyModel, prompts: Iterable[Prompt], **settings: Any) -> list[str]:
         """Steered continuations of texts or chats; `settings` are those of `odesteer_tl.generate`."""
+        from odesteer_tl.generation import generate
+
         self.check(model)
         return generate(model, prompts, self.hooks, **settings)
 
     def check(self, model: AnyModel) -> None:
         """Raise `ValueError` unless this steerer can run on `model`."""
+        from odesteer_tl.models import hosted
+
         model = hosted(model)
         site_hook(model, self.layer, self.site)
         width = site_width(model, self.site)
@@ -206,7 +213,7 @@ class Steerer(Displayed):
                 "model": None if self.model is None else asdict(self.model),
                 "provenance": self.provenance,
                 "condition": condition,
-                "versions": {name: version(name) for name in ("odesteer_tl", "torch", "transformer-lens")},
+                "versions": _versions("odesteer_tl", "torch", "transformer-lens"),
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
             (part / "steerer.json").write_text(json.dumps(content, indent=2))
@@ -248,6 +255,15 @@ class Steerer(Displayed):
 def _meant(positions: str) -> str:
     """What a rule of a file of format 1 or 2 is called now."""
     return {"all": "all_and_bos"}.get(positions, positions)
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """The versions of the packages that are installed; TransformerLens need not be where steerers are served."""
+    found: dict[str, str] = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _flow(config: dict[str, Any], format: int) -> Flow:

@@ -18,6 +18,9 @@ torch.set_num_threads(1)
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
+#: what runs inside vLLM, in an environment of its own (`make test-vllm`)
+collect_ignore = [] if find_spec("vllm") else ["vllm"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

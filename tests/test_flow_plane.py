@@ -9,7 +9,8 @@ import torch
 
 import odesteer_tl as ode
 from analyses import flow_plane
-from analyses.flow_plane import FlowPlaneConfig, Slice
+from analyses.flow_plane import FlowPlaneConfig
+from analyses.geometry.plane import Slice
 
 
 def quadratic(d: int = 9, seed: int = 0) -> ode.QuadraticBarrier:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+import figures.looks
 import odesteer_tl as ode
 from odesteer_tl.densities import DensityPair, FactorAnalysis, score_path, select_density
 from odesteer_tl.jupyter import (
@@ -27,6 +28,7 @@ from odesteer_tl.jupyter import (
 from odesteer_tl.jupyter.curves import VERDICTS
 from odesteer_tl.jupyter.examples import WORDS
 from odesteer_tl.jupyter.tokens import luminance
+from odesteer_tl.looks import look
 from tests.gaussian_pair import GaussianPair
 from tests.problems import activations, random_quadratic
 
@@ -204,6 +206,16 @@ def test_layers_are_drawn_in_order_with_their_intervals():
     bars = np.array(ax.collections[0].get_segments())
     np.testing.assert_allclose(bars[:, :, 1], [[0.45, 0.55], [0.65, 0.75], [0.85, 0.95]])
     np.testing.assert_array_equal(ax.get_xticks(), [0, 1, 2])
+
+
+def test_a_method_looks_the_same_in_notebooks_and_figures():
+    names = ["random", "mine", "caa", "odesteer_kernel"]
+    table = pd.DataFrame({"layer": 1, "method": names, "m": 0.5, "m_low": 0.4, "m_high": 0.6})
+    drawn = {line.get_label(): (line.get_color(), line.get_marker()) for line in plot_layers(table, "m").lines}
+    for name in ("random", "caa", "odesteer_kernel"):
+        assert drawn[name] == (look(name)["color"], look(name)["marker"])
+        assert figures.looks.KNOWN[name] is look(name)
+    assert len(set(drawn.values())) == 4
 
 
 def test_methods_that_coincide_stand_side_by_side():

@@ -72,7 +72,7 @@ def modules():
 
 def test_every_result_has_a_frame():
     """A frozen class that a computation returns: what is fitted, run, or given to one is none."""
-    given = {"Flow", "Steerer", "Composition", "Method", "Prefix", "DensityPair", "SparseAutoencoder"}
+    given = {"Flow", "Steerer", "Composition", "Method", "Prefix", "DensityPair", "SparseAutoencoder", "Condition"}
     for module in modules():
         for name, kind in vars(module).items():
             if not inspect.isclass(kind) or kind.__module__ != module.__name__ or name.startswith("_"):
@@ -139,6 +139,23 @@ def test_methods_show_themselves():
         assert any(line.startswith(name) and line.endswith(method.idea) for line in text.splitlines())
         assert f">{name}</th>" in html
     assert "great circles" in repr(ode.METHODS["odesteer_kernel"])
+
+
+def test_a_field_of_one_s_own_shows_itself_without_more_to_write():
+    class Still(ode.VectorField):
+        d_model, median_norm = 3, None
+
+        def __call__(self, a):
+            return 0 * a
+
+        def dump(self):
+            return {}, {}
+
+        @classmethod
+        def load(cls, settings, tensors):
+            return cls()
+
+    assert repr(Still()) == "Still(width: 3, speed: 1, keeps the norm: False)"
 
 
 def test_fields_and_steerers_show_what_they_are(organism):

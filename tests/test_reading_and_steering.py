@@ -14,7 +14,8 @@ from analyses import reading_and_steering
 from analyses.reading import effects
 from analyses.reading import planes as lp
 from analyses.reading.effects import PairedTexts, ReadOuts
-from analyses.reading.states import AgreementStates, ReadingSteeringConfig
+from analyses.reading.states import AgreementStates
+from analyses.reading_and_steering import ReadingSteeringConfig
 from odesteer_tl import organism
 
 N = 16

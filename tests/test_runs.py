@@ -6,7 +6,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from analyses import demo, runs
+from analyses import demonstration, runs
 from odesteer_tl._folder import new_folder
 
 TABLES = {"rows": pd.DataFrame({"x": [1, 2]})}
@@ -52,7 +52,7 @@ def test_a_run_records_what_ran(tmp_path, monkeypatch):
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (run["seed"], run["commit"]) == (3, "abc+changes")
     assert set(run["versions"]) == set(runs.PACKAGES)
-    assert demo.code is runs.code
+    assert demonstration.code is runs.code
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses import sketch_agreement
-from analyses.sketch_agreement import Data, SketchConfig, agreement, compare, directions, gaussian_classes, over_seeds
+from analyses.geometry import sketches
+from analyses.geometry.sketches import Data, agreement, compare, directions, gaussian_classes, over_seeds
+from analyses.sketch_agreement import SketchConfig
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,6 @@ def test_held_out_texts_take_no_part_in_the_fit(organism, monkeypatch):
         return collect(model, contrast, layers)
 
     monkeypatch.setattr(ode, "collect_activations", watched)
-    ((_, data),) = sketch_agreement.of_the_organism(organism, SketchConfig(fit=30, held_out=20, contrasts=("valence",)))
+    ((_, data),) = sketches.of_the_organism(organism, SketchConfig(fit=30, held_out=20, contrasts=("valence",)))
     assert (len(data.positive), len(data.held_out)) == (30, 20)
     assert not parts[0] & parts[1]

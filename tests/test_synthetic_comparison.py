@@ -5,7 +5,8 @@ import pytest
 
 from analyses.effects import Arm
 from analyses.effects.steer import angle_between
-from analyses.synthetic_comparison import SyntheticConfig, barrier_rows, main, outcome, turned
+from analyses.geometry.gaussians import barrier_rows, outcome, turned
+from analyses.synthetic_comparison import SyntheticConfig, main
 from odesteer_tl import METHODS
 from odesteer_tl.organism import SyntheticPair
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
-from transformer_lens.model_bridge import TransformerBridge
+from tyro.conf import arg
 
 import odesteer_tl as ode
-from analyses.benchmarks.presets import Preset, Sampling, preset
+from analyses.benchmarks.presets import Preset, Sampling, Unit, preset
 from analyses.benchmarks.published import published
-from analyses.benchmarks.study import BenchmarkResult, Settings, Unit, run_benchmark
-from analyses.benchmarks.task import Task
+from analyses.options import Out, Seed
+
+if TYPE_CHECKING:  # what needs the model's libraries is imported once the command line is read
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from analyses.benchmarks.study import BenchmarkResult, Settings
+    from analyses.benchmarks.task import Task
+
+ChosenLayers = Annotated[
+    tuple[int, ...] | None,
+    arg(name="layer", aliases=("--layers",), help="chosen from on validation units; left out, the preset's, or all"),
+]
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class Common(ABC):
 
     data: str
     """file, folder or hub name"""
-    out: Path
+    out: Out
     model: str | None = None
     """hub name or directory; left out, the preset's own"""
     preset: str | None = None
@@ -32,17 +42,20 @@ class Common(ABC):
     limit: int | None = None
     """the first (or a sample of) so many units; left out, all"""
     methods: tuple[str, ...] = ("odesteer", "caa", "random")
-    layers: tuple[int, ...] | None = None
-    """chosen from on validation units; left out, the preset's, or all"""
+    layers: ChosenLayers = None
     strengths: tuple[float, ...] | None = None
     """chosen from on validation units; left out, the preset's, or 0.1 0.2 0.4 radians"""
     unit: Unit | None = None
     """of the strengths; left out, T with a preset and angle without"""
     validation: float = 0.2
+    """share of a training fold that layer and strength are chosen on"""
     dtype: str = "float32"
+    """of the model's weights"""
     device: str | None = None
-    seed: int = 0
+    """of the model; left out, the fastest there is"""
+    seed: Seed = 0
     sampling: Sampling = field(default_factory=Sampling)
+    """of texts that are generated"""
 
     @abstractmethod
     def task(self, model: TransformerBridge) -> Task:
@@ -61,6 +74,8 @@ class Common(ABC):
 
     def settings(self, model: TransformerBridge) -> Settings:
         """What is compared; anything said on the command line goes before the preset."""
+        from analyses.benchmarks.study import Settings
+
         chosen = Settings(self.methods, tuple(range(int(model.cfg.n_layers))), (0.1, 0.2, 0.4),
                           validation=self.validation, seed=self.seed)  # fmt: skip
         if self.preset is not None:
@@ -77,6 +92,8 @@ class Common(ABC):
 
     def run(self) -> BenchmarkResult:
         """Run, save and return."""
+        from analyses.benchmarks.study import run_benchmark
+
         model = self.load_model()
         task = self.task(model)
         result = run_benchmark(task, model, self.settings(model))

@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from analyses.benchmarks.scoring import option_scores
-from odesteer_tl._check import require_texts
+from odesteer_tl._words import require_texts
 
 #: the prompts of TruthfulQA's judges (Lin et al. 2022), continued with " yes" or " no"; the rows that
 #: allenai/truthfulqa-truth-judge-llama2-7B and -info-judge-llama2-7B were tuned on read like this (their repository is

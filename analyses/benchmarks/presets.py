@@ -9,16 +9,21 @@ No model of these was ever loaded here. Read instead, in the authors' repository
 
 Not verified a second time: the ranges of T and the 48 of Qwen's detoxification, which are the paper's alone (the
 repository's one example, T = 5 for Llama, lies within). Ours: batches of 32 (the authors': 10), and how one T of a
-range is chosen. What judges, data and prompts were verified against stands where they are and in analyses/README.md.
+range is chosen. What judges, data and prompts were verified against: docs/how-to/benchmarks.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from odesteer_tl import ModelIdentity
-from odesteer_tl._check import require_one_of
+from odesteer_tl._words import require_one_of
+
+if TYPE_CHECKING:
+    from odesteer_tl import ModelIdentity
+
+#: of a strength
+Unit = Literal["T", "angle", "relative"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from odesteer_tl._check import require_one_of
+from odesteer_tl._words import require_one_of
 
 Record = dict[str, Any]
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")

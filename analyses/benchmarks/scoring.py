@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left, token_ids
-from odesteer_tl._check import require_texts
+from odesteer_tl._words import require_texts
 from odesteer_tl.hooks import HookFn
 
 #: what steers the prompts of these indices, with a strength a row

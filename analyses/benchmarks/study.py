@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -13,13 +13,12 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.benchmarks.context import clipped
+from analyses.benchmarks.presets import Unit
 from analyses.benchmarks.splits import Fold
 from analyses.benchmarks.task import Task, summary
 from analyses.runs import save_run
 from odesteer_tl import stats
-from odesteer_tl._check import require_one_of
-
-Unit = Literal["T", "angle", "relative"]
+from odesteer_tl._words import require_one_of
 
 
 @dataclass(frozen=True)

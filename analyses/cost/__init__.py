@@ -1,1 +1,1 @@
-"""The rooms behind `analyses.bench`: each compares two things run in turn in one process."""
+"""What is behind `analyses.bench`: each module compares two things run in turn in one process."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import tyro
 
+from analyses.command import from_command_line
+from analyses.options import Out
 from analyses.runs import save_run
 
 STATEMENTS = {
@@ -32,7 +33,8 @@ class ImportCostConfig:
     """How often each statement is run."""
 
     rounds: int = 7
-    out: Path = Path("results/imports")
+    """in turn; one more warms up"""
+    out: Out = Path("results/imports")
 
 
 def seconds(code: str) -> float:
@@ -55,4 +57,4 @@ def main(config: ImportCostConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ImportCostConfig, description=__doc__))
+    sys.exit(from_command_line(ImportCostConfig, main, __doc__))

@@ -1,7 +1,4 @@
-"""What suffix evaluation costs against the naive loop of full forward passes with steering hooks, cell for cell.
-
-`python -m analyses.cost.suffix`
-"""
+"""What suffix evaluation costs against the naive loop of full forward passes with steering hooks, cell for cell."""
 
 from __future__ import annotations
 
@@ -12,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import tyro
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.cost.material import Row, gpt2_small, row
+from analyses.cost.material import Row, row
 from analyses.cost.timing import peak_memory
 from odesteer_tl.suffix import Prefix, collect_prefix
 
@@ -94,14 +90,3 @@ def timed(seconds: defaultdict[str, float], name: str, times: int, call: Callabl
     out = call()
     seconds[name] += times * (time.perf_counter() - start)
     return out
-
-
-def main(config: SuffixCostConfig) -> None:
-    """Measure on a GPT-2-small shape with random weights."""
-    torch.set_num_threads(config.threads)
-    for line in suffix_rows(gpt2_small(), config):
-        print(f"{line['what']}: {line['reference']:.1f} s / {line['ours']:.1f} s = {line['ratio']:.2f} ×")
-
-
-if __name__ == "__main__":
-    main(tyro.cli(SuffixCostConfig, description=__doc__))

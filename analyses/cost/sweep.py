@@ -1,7 +1,4 @@
-"""What the sweep engine costs: its overhead a cell, and what a second Dask worker brings.
-
-`python -m analyses.cost.sweep`
-"""
+"""What the sweep engine costs: its overhead a cell, and what a second Dask worker brings."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tyro
 
 from analyses.sweep import Store, Study, run
 
@@ -24,8 +20,11 @@ class SweepCostConfig:
     """Cells of about `seconds` of one core each."""
 
     cells: int = 24
+    """a study"""
     seconds: float = 0.2
+    """of one core, a cell"""
     rounds: int = 3
+    """in turn"""
 
 
 def no_context() -> None:
@@ -83,12 +82,3 @@ def timed_run(study: Study, executor: str) -> tuple[float, float]:
         run(study, Path(folder), executor, progress=False)
         wall = time.perf_counter() - start
         return wall, float(pd.read_parquet(Store.of(study, Path(folder)).directory / "table.parquet").seconds.sum())
-
-
-def main(config: SweepCostConfig) -> None:
-    """Print the rows."""
-    print(pd.DataFrame(list(sweep_rows(config))).to_string(index=False, float_format="%.3f", na_rep="–"))
-
-
-if __name__ == "__main__":
-    main(tyro.cli(SweepCostConfig, description=__doc__))

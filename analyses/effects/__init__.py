@@ -4,6 +4,6 @@
 method comparisons are sweeps over them. Names are imported when first used, so that a plan is checked before torch is.
 """
 
-import lazy_loader
+from odesteer_tl._lazy import attach_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -15,7 +15,6 @@ from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
 from analyses.sweep.executors import require_executor
-from odesteer_tl import organism
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
@@ -94,6 +93,8 @@ class Plan:
         """Everything that determines a cell's numbers but model and cell, JSON-able."""
         # threads do not determine results beyond rounding
         found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
+        if not self.settings.engine:  # as it was before there was one
+            del found["engine"]
         # a path differs from machine to machine, what it holds does not
         found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
         return {
@@ -248,7 +249,7 @@ def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given |
 
 def model_digest(name: str) -> str:
     """Hash of a model's files; a hub name is taken at its word."""
-    folder = organism.PATH if name == "organism" else Path(name)
+    folder = ode.organism.PATH if name == "organism" else Path(name)
     if not folder.is_dir():
         return name
     found = hashlib.sha256()

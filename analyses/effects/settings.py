@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odesteer_tl._check import require_one_of
+from analyses.options import Contrast, Model, NewTokens, Pairs, Seed, Temperature, Threads
+from odesteer_tl._words import require_one_of
 
 #: groups of columns that a cell may have beside its outcome
 MEASURES = ("geometry", "likelihood", "survival", "cost", "text")
@@ -15,8 +16,6 @@ class EffectSettings:
     """What is steered, on what, and who judges.
 
     Args:
-        contrast: the organism's "valence" or "agreement", "stories", or a .csv or .jsonl file of columns `positive`
-            and `negative`.
         outcome: "grammar" (the organism's exact judge), "endings" (happy against sad endings of a story), a .json or
             .jsonl file of completions for and against or of multiple-choice questions, "vader", "profanity",
             "language:CODE", "regex:PATTERN", "classifier:FOLDER[:LABEL]", a measure such as "length", or
@@ -24,9 +23,8 @@ class EffectSettings:
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the outcome's
             own, the organism's, or held-out negative texts of the contrast.
         threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.
-        pairs: of a contrast of the organism.
-        select, test: prompts to choose on and to report on; left out, 100 and 250, or a third and the rest of
-            prompts of your own.
+        select: prompts that layer and strength are chosen on; left out, 100, or a third of prompts of your own.
+        test: other prompts, that are reported on; left out, 250, or the rest of your own.
         passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those from
             which the first eight of the prompt's unsteered continuation were drawn: dearer, and the only fair way for
             methods that do not act on every token).
@@ -36,30 +34,34 @@ class EffectSettings:
             next token) and "text" (indicators along what is written). Each costs time.
         cross_fit: fit on all pairs and calibrate on scores of pairs left out in turn, for contrasts too small to be
             split; without "likelihood", whose densities need texts of their own.
+        engine: what draws the texts: left out, the model itself; "vllm", an engine in this process (see the guide's
+            page *Serving*), whose draws are others at a temperature above 0. All else is measured on the model.
 
     Raises:
         ValueError: an unknown passage or measure, or a count or strength out of range.
     """
 
-    model: str = "organism"
-    contrast: str = "valence"
+    model: Model = "organism"
+    contrast: Contrast = "valence"
     outcome: str = "grammar"
     prompts: str = ""
     threshold: float | None = None
-    pairs: int = 600
+    pairs: Pairs = 600
     select: int | None = None
     test: int | None = None
-    temperature: float = 0.7
-    max_new_tokens: int = 25
+    temperature: Temperature = 0.7
+    max_new_tokens: NewTokens = 25
     passage: str = "prompt"
     highest: float = 1.2
     measures: tuple[str, ...] = MEASURES
     cross_fit: bool = False
-    seed: int = 0
-    threads: int = 1
+    seed: Seed = 0
+    threads: Threads = 1
+    engine: str = ""
 
     def __post_init__(self) -> None:
         require_one_of("passage", self.passage, ("prompt", "text"))
+        require_one_of("engine", self.engine, ("", "vllm"))
         for name in self.measures:
             require_one_of("measures", name, MEASURES)
         least = {"pairs": 1, "select": 0, "test": 1, "max_new_tokens": 1, "threads": 1}

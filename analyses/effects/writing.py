@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
+from analyses.effects.engine import draw
 from odesteer_tl import _tokens
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
@@ -34,6 +35,13 @@ class Sampling(Protocol):
     def seed(self) -> int: ...
     @property
     def measures(self) -> tuple[str, ...]: ...
+
+
+class Drawing(Sampling, Protocol):
+    """The same, with what draws them: an engine's name, or nothing for the model itself."""
+
+    @property
+    def engine(self) -> str: ...
 
 
 class Steering(Protocol):
@@ -85,7 +93,7 @@ def left_padded(model: TransformerBridge, prompts: Sequence[str]) -> tuple[Int[T
 
 
 @torch.no_grad()
-def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> Written:
+def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> Written:
     """Continue every prompt from its keys and values, recording the distributions as each token is drawn.
 
     The tokens are those of `ode.generate`, draw for draw. At each of them the unsteered distribution is that of the
@@ -96,6 +104,7 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
         steering: None does not steer.
     """
     n = len(prompt.tokens)
+    drawn = draw(prompt, steering, sampling) if sampling.engine else None
     size = min(BATCH, max(1, LOGITS // int(prompt.model.cfg.d_vocab)))
     parts: list[Written] = []
     with torch.random.fork_rng():
@@ -107,7 +116,8 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Sampling) -> 
             hooks = [] if steerer is None else steerer.hooks(prompt.tokens.shape[1])
             if steerer is not None and _looks_back(steerer):
                 _show(batch, hooks)
-            parts.append(write_batch(batch, hooks, -1 if steering is None else steering.untouched, sampling))
+            untouched = -1 if steering is None else steering.untouched
+            parts.append(write_batch(batch, hooks, untouched, sampling, known=None if drawn is None else drawn[rows]))
     texts = [text for part in parts for text in part.texts]
     continuations = [text for part in parts for text in part.continuations]
     series = [torch.cat([getattr(part, name) for part in parts])
@@ -135,6 +145,7 @@ def write_batch(
     untouched: int,
     sampling: Sampling,
     compared: bool = True,
+    known: Int[Tensor, "n tokens"] | None = None,
 ) -> Written:
     """`write` of prompts that fit one pass; under `hooks`, in front of which block `untouched` is as unsteered.
 
@@ -142,20 +153,21 @@ def write_batch(
 
     Args:
         compared: whether the unsteered model is asked beside the steered one; otherwise what it would say is NaN.
+        known: the tokens, where an engine has drawn them; the distributions are then those at these tokens.
     """
     model, n = prompt.model, len(prompt.tokens)
     ends = torch.tensor(stops(model)[0], device=prompt.tokens.device)
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
     last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
-    for _ in range(sampling.max_new_tokens):
+    for i in range(sampling.max_new_tokens if known is None else known.shape[1]):
         before: list[Tensor] = []
         watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
         with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
         asked = bool(hooks) and compared
         reference = plain.step(token, untouched, before[0] if before else None) if asked else logits
-        found = sample_logits(logits, temperature=sampling.temperature)
+        found = sample_logits(logits, temperature=sampling.temperature) if known is None else known[:, i].clone()
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
         found_here = _statistics(logits, reference, found, indicators)

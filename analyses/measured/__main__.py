@@ -7,11 +7,14 @@ table in the document: a test compares each of its numbers with the rows kept.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import tyro
+
+from analyses.command import from_command_line
 
 FOLDER = Path(__file__).parent
 #: bytes; what is larger is a result, not a summary
@@ -69,4 +72,4 @@ def main(config: MeasuredConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(MeasuredConfig, description=__doc__))
+    sys.exit(from_command_line(MeasuredConfig, main, __doc__))

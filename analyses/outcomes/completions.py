@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.special import expit
 
 from analyses.outcomes.base import TextOutcome
 
@@ -101,6 +100,8 @@ class Completions:
             [np.logaddexp.reduce(p) - np.logaddexp.reduce(q) for p, q in zip(positive, negative, strict=True)]
         )
         wins = [bool(p.max() > q.max()) for p, q in zip(positive, negative, strict=True)]
+        from scipy.special import expit  # slow to import, and this is read before a command line is
+
         return pd.DataFrame({"success": wins, "score": odds, "mc2": expit(odds)})
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+import odesteer_tl as ode
 from analyses.outcomes.base import TextOutcome
 from analyses.outcomes.completions import Completions
-from odesteer_tl import organism
 
 HAPPY_ENDINGS = (" She was very happy.", " He smiled and laughed.", " It was a good day.")
 SAD_ENDINGS = (" She was very sad.", " He cried and cried.", " It was a bad day.")
@@ -29,7 +29,7 @@ def grammar(concept: str) -> TextOutcome:
                          "name another outcome, such as a words.json of completions for and against")  # fmt: skip
 
     def judge(prompts: Sequence[str], texts: Sequence[str]) -> pd.DataFrame:
-        judged = organism.judge([p + t for p, t in zip(prompts, texts, strict=True)])
+        judged = ode.organism.judge([p + t for p, t in zip(prompts, texts, strict=True)])
         fluency = judged["log_likelihood"]
         return pd.DataFrame({
             "success": judged[concept] > 0.5, "score": judged[concept], "parses": judged["parses"],

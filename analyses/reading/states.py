@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,29 +12,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.reading import planes as lp
+from analyses.reading_and_steering import ReadingSteeringConfig
 from odesteer_tl import organism
-
-
-@dataclass(frozen=True)
-class ReadingSteeringConfig:
-    """Settings of the study."""
-
-    models: tuple[str, ...] = ("organism",)
-    out: Path = Path("results/reading_and_steering")
-    pairs: int = 500
-    test_pairs: int = 500
-    causal_pairs: int = 150
-    """of the test pairs: exchanged, and read for the next token and the loss"""
-    prompts: int = 200
-    layer: int = 2
-    """at which is steered, and read in every plane"""
-    layers: tuple[int, ...] = (0, 2, 4)
-    """at which is read, and exchanged where a later layer is left"""
-    angle: float = 0.4
-    temperature: float = 0.7
-    max_new_tokens: int = 40
-    seed: int = 0
-    threads: int = 1
 
 
 class AgreementStates:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from odesteer_tl._display import Result
+from odesteer_tl._display import Result, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: scores whose spread is below this share of their size differ by rounding
 ROUNDING = 64 * np.finfo(np.float64).eps
@@ -90,7 +93,7 @@ class Calibration(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def _affine(scores: Float[np.ndarray, " rows"], rows: int, n: int, m: int) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +17,9 @@ from odesteer_tl.certify.boundary import Boundary
 from odesteer_tl.certify.bracket import narrowed
 from odesteer_tl.certify.landscape import lifted, local_maxima
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: nats to which log μ is sought: near the hard case all digits of it count
 WIDTH = 1e-13

@@ -66,7 +66,7 @@ def certify_chords(barrier: FourierBarrier, paths: Float[Tensor, "K_plus_1 n d"]
     require_squares(paths)
     steps = Steps.of(paths)
     shape = steps.radius.shape
-    flat = Chords.of(barrier, steps.start.flatten(0, 1), steps.move.flatten(0, 1))
+    flat = Chords.of(barrier, *(x.flatten(0, 1) for x in (steps.start, steps.move)))
     length = torch.hypot(steps.along, steps.span).flatten()
     stationary = length <= SAFETY * UNIT_ROUNDOFF * steps.radius.flatten()
     lowest, prefix, refuted = _least_slope(flat)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from odesteer_tl._display import Result, rows
+from odesteer_tl._display import Result, rows, table
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.barriers.spectrum import Spectrum
 from odesteer_tl.certify.secular import multipliers
 from odesteer_tl.certify.sphere import sphere_maximum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: eigenvalues nearer than this share of the spread are one; a load below this share of the scale is none
 SAME = 1e-13
@@ -51,7 +54,7 @@ class Ceiling(Result):
 
     def frame(self) -> pd.DataFrame:
         """One row: bound, value and gap."""
-        return pd.DataFrame([{"bound": self.bound, "value": self.value, "gap": self.gap}])
+        return table([{"bound": self.bound, "value": self.value, "gap": self.gap}])
 
 
 def ceiling(quadratic: QuadraticBarrier) -> Ceiling:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +17,9 @@ from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: the part of an arc not proved to rise is bounded below, and sampled, in this many parts
 PARTS = 32

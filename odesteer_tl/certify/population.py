@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
+from odesteer_tl._display import table
 from odesteer_tl.stats.units import flags
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class RateBound:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def rate_bound(violated: ArrayLike, alpha: float = 0.05, looks: int = 1) -> RateBound:

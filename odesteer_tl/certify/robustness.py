@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +13,9 @@ from odesteer_tl._display import Result, of, rows, spread
 from odesteer_tl.barriers import QuadraticBarrier
 from odesteer_tl.certify.bracket import narrowed
 from odesteer_tl.certify.cap import cap_bound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: radians to which the largest angle is sought
 WIDTH = 1e-7

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,6 +25,9 @@ from odesteer_tl.certify.circle import Circles
 from odesteer_tl.certify.rise import Rise
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: numbers, and steps, worked on at once: what fits a processor's cache
 BLOCK_NUMBERS, BLOCK_STEPS = 2**19, 2**13

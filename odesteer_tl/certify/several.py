@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,6 +15,9 @@ from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.level import certify_level
 from odesteer_tl.certify.written import hold_back_where
 from odesteer_tl.path import Path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)

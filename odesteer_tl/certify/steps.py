@@ -145,7 +145,7 @@ def require_path(points: Path | Float[Tensor, "steps_plus_1 *batch d"], d_model:
     require_nonzero_rows("points", row_norms(a))
     if not isinstance(points, Path):
         require_step_axis(tensor)
-    return a.reshape(a.shape[0], -1, a.shape[-1])
+    return a.reshape(len(a), -1, a.shape[-1])
 
 
 def tensor_of(points: Path | Float[Tensor, "steps_plus_1 *batch d"]) -> Float[Tensor, "steps_plus_1 *batch d"]:

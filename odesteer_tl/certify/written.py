@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +17,9 @@ from odesteer_tl.barriers import Barrier, FourierBarrier
 from odesteer_tl.certify.chord import change_along_chords
 from odesteer_tl.certify.circle import SAFETY, UNIT_ROUNDOFF
 from odesteer_tl.certify.steps import Steps, in_scale, require_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: shares of the way at which a written end is tried, in this order
 SHARES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)

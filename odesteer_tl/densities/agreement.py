@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from scipy.stats import linregress, spearmanr
@@ -15,6 +14,10 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl._check import require_finite
+from odesteer_tl._display import stacked, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: fewer points or distinct values carry no correlation
 LEAST_POINTS = 3
@@ -49,7 +52,7 @@ class Line:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class Agreement:
     def frame(self) -> pd.DataFrame:
         """One row a region of the path; the band of the gap has its own, `gap.frame()`."""
         regions = {"overall": self.overall, "on_data": self.on_data, "over_steered": self.over_steered}
-        return pd.concat([line.frame().assign(region=name) for name, line in regions.items()], ignore_index=True)
+        return stacked([line.frame().assign(region=name) for name, line in regions.items()])
 
 
 def agreement(

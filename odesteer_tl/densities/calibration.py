@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from odesteer_tl._display import Result
+from odesteer_tl._display import Result, table
 from odesteer_tl.barriers.calibration import Calibration
 from odesteer_tl.densities.base import Density
 from odesteer_tl.stats.units import codes_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: draws from a density, among which held-out activations are ranked
 DRAWS = 2000
@@ -65,7 +67,7 @@ class Fit:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def _distance(found: NDArray[np.float64], drawn: NDArray[np.float64]) -> Any:
@@ -134,7 +136,7 @@ class PairCalibration(Result):
         """One row a class, with its `Fit`, and the slope and the intercept they share."""
         fits = {"positive": self.positive, "negative": self.negative}
         shared = {"slope": self.slope, "intercept": self.intercept}
-        return pd.DataFrame([{"class": name, **vars(fit), **shared} for name, fit in fits.items()])
+        return table([{"class": name, **vars(fit), **shared} for name, fit in fits.items()])
 
     def rank(self, log_positive: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Share of held-out positives whose log p₊ is no higher, (1 + count)/(n + 2): uniform for a new positive."""

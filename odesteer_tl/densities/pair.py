@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +19,9 @@ from odesteer_tl.densities.gaussian import Gaussian
 from odesteer_tl.densities.registry import DENSITIES
 from odesteer_tl.densities.selection import select_density
 from odesteer_tl.densities.splits import Splits
+
+if TYPE_CHECKING:  # a saved field may hold a density where there is no pandas
+    import pandas as pd
 
 Groups = tuple[Iterable[int], Iterable[int]]
 PARTS = ("positive", "negative", "within", "background")
@@ -43,6 +45,8 @@ class DensityPair(Displayed):
         self.tied = tied
         self.folds = folds
         self.seed = seed
+        import pandas as pd
+
         self.restore({}, Splits(), None, pd.DataFrame())
 
     def restore(
@@ -89,6 +93,8 @@ class DensityPair(Displayed):
                 for x, g in zip(rows, labels, strict=True)
             ]
             densities = (each[0].density, each[1].density)
+            import pandas as pd
+
             table = pd.concat([s.table.assign(side=k) for s, k in zip(each, PARTS, strict=False)], ignore_index=True)
         family = densities[0].gaussian
         within, background = family.fit_tied(rows)[0], family.fit_tied([torch.cat(rows)])[0]
@@ -195,6 +201,8 @@ class DensityPair(Displayed):
             fits = (Fit(**found["positive"]), Fit(**found["negative"]))
             calibration = PairCalibration(found["slope"], found["intercept"], *fits, tensors["held_out"])
         splits = Splits(**{k: tuple(v) for k, v in settings["splits"].items()})
+        import pandas as pd
+
         pair = cls(None, settings["tied"], settings["folds"], settings["seed"])
         return pair.restore(parts, splits, calibration, pd.DataFrame(settings["table"]))
 

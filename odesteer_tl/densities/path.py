@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,6 +16,9 @@ from odesteer_tl._check import require_finite, require_width
 from odesteer_tl._display import Result, of, rows
 from odesteer_tl.densities.pair import DensityPair
 from odesteer_tl.densities.splits import Splits
+
+if TYPE_CHECKING:  # a saved field may hold a density where there is no pandas
+    import pandas as pd
 
 #: the rank of log p₊ among held-out positives below which a point is off their data
 EXIT_RANK = 0.025

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Shaped
 from sklearn.model_selection import GroupKFold
@@ -20,6 +19,9 @@ from odesteer_tl.densities.directional import AngularCentralGaussian, TangentGau
 from odesteer_tl.densities.gaussian import PPCA, FactorAnalysis, ShrunkGaussian
 from odesteer_tl.densities.mixture import MixturePPCA
 from odesteer_tl.densities.sample import Sample
+
+if TYPE_CHECKING:  # a saved field may hold a density where there is no pandas
+    import pandas as pd
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 #: each takes several decompositions a fold
@@ -197,6 +199,8 @@ def _held_out(x: Tensor, which: Tensor, splits: list[Any], tried: list[Density])
 
 def _compare(tried: list[Density], scores: np.ndarray, groups: np.ndarray, d: int) -> tuple[pd.DataFrame, int]:
     """The table of all candidates and the index of the chosen one."""
+    import pandas as pd
+
     best = int(scores.mean(1).argmax())
     deficits = scores[best] - scores
     table = pd.DataFrame(

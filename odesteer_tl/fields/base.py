@@ -122,9 +122,9 @@ class VectorField(Displayed, ABC):
     def _facts(self) -> dict[str, object]:
         return {**self._made_of(), "speed": 1 if self.unit_speed else "its own", "keeps the norm": self.tangent}
 
-    @abstractmethod
     def _made_of(self) -> dict[str, object]:
-        """What is shown of how it was made."""
+        """What is shown of how it was made; a field of one's own may say more."""
+        return {"width": self.d_model}
 
     def chart(self, a: Float[Tensor, "*batch d"]) -> Chart:
         """Where to integrate from `a`: by default the activations themselves."""

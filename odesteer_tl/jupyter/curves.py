@@ -19,15 +19,12 @@ from odesteer_tl.barriers import Barrier, QuadraticBarrier
 from odesteer_tl.certify import cap_bound, ceiling, certify_path
 from odesteer_tl.densities import PathScore
 from odesteer_tl.flow import Path
+from odesteer_tl.looks import BLUE, PURPLE, RED, Look, looks
 
-#: petroff10's colours, darkest differences first; every line has a pattern and a marker of its own as well
-COLORS = ("#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
-PATTERNS = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: how each verdict on a step is drawn
 VERDICTS: dict[str, dict[str, Any]] = {
-    "certified to rise": {"color": COLORS[0], "ls": "-", "lw": 2.5},
-    "refuted: falls somewhere": {"color": COLORS[1], "ls": (0, (2, 1)), "lw": 2.5},
+    "certified to rise": {"color": BLUE, "ls": "-", "lw": 2.5},
+    "refuted: falls somewhere": {"color": RED, "ls": (0, (2, 1)), "lw": 2.5},
     "neither": {"color": "0.45", "ls": ":", "lw": 2.0},
 }
 #: layers named on an axis, so that no name stands in another
@@ -104,14 +101,15 @@ def plot_layers(table: pd.DataFrame, metric: str, ax: Axes | None = None) -> Axe
     layers = sorted(set(table["layer"]))
     gap = float(np.diff(layers).min()) if len(layers) > 1 else 1.0
     methods = table.groupby("method", sort=False)
+    look = looks(map(str, methods.groups))
     for k, (method, rows) in enumerate(methods):
-        drawn = rows.sort_values("layer")
+        ordered = rows.sort_values("layer")
         names = ("layer", metric, f"{metric}_low", f"{metric}_high")
-        layer, value, low, high = (drawn[name].to_numpy(dtype=float) for name in names)
+        layer, value, low, high = (ordered[name].to_numpy(dtype=float) for name in names)
         beside = DODGE * gap * ((k + 0.5) / len(methods) - 0.5)
-        color, pattern, marker = (cycle[k % len(cycle)] for cycle in (COLORS, PATTERNS, MARKERS))
-        ax.plot(layer + beside, value, ls=pattern, marker=marker, ms=5, color=color, label=str(method))
-        ax.vlines(layer + beside, low, high, color=color, lw=1.2)
+        drawn: Look = {"ms": 5, **look[str(method)]}
+        ax.plot(layer + beside, value, **drawn, label=str(method))
+        ax.vlines(layer + beside, low, high, color=drawn["color"], lw=1.2)
     ax.set_xticks(layers[:: math.ceil(len(layers) / TICKS)])
     ax.set(xlabel="layer", ylabel=metric.replace("_", " "))
     ax.legend(frameon=False, fontsize="small")
@@ -144,12 +142,12 @@ def plot_likelihood(score: PathScore, axes: tuple[Axes, Axes] | None = None) -> 
     above, below = axes
     angle = score.angle.mean(1).cpu().numpy()
     prompts = np.array(score.groups)
-    _band(above, angle, score.change_positive, prompts, "log $p_+$", COLORS[0], "-")
-    _band(above, angle, score.change_negative, prompts, "log $p_-$", COLORS[1], "--")
+    _band(above, angle, score.change_positive, prompts, "log $p_+$", BLUE, "-")
+    _band(above, angle, score.change_negative, prompts, "log $p_-$", RED, "--")
     if score.h is None:
-        _band(below, angle, score.log_ratio - score.log_ratio[:1], prompts, "calibrated log $p_+/p_-$", COLORS[3], "-")
+        _band(below, angle, score.log_ratio - score.log_ratio[:1], prompts, "calibrated log $p_+/p_-$", PURPLE, "-")
     else:
-        _band(below, angle, score.h - score.h[:1], prompts, "barrier h", COLORS[3], "-")
+        _band(below, angle, score.h - score.h[:1], prompts, "barrier h", PURPLE, "-")
     peak = score.population_peak()
     place, low, high = (float(np.interp(x, range(len(angle)), angle)) for x in (peak.value, peak.low, peak.high))
     for ax in axes:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, SupportsIndex, overload
 
+from einops import rearrange
+
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl._renamed import renamed
 from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
@@ -166,7 +168,8 @@ def fit(
         if fields:
             acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
         if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
-            flat = {n: LayerActivations(x.positive.flatten(1), x.negative.flatten(1)) for n, x in acts.layers.items()}
+            merged = partial(rearrange, pattern="n head d -> n (head d)")
+            flat = {n: LayerActivations(merged(x.positive), merged(x.negative)) for n, x in acts.layers.items()}
             acts = replace(acts, layers=flat)
         seen.update(dict.fromkeys(wanted, acts))
         return acts

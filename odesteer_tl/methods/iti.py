@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
@@ -139,9 +140,11 @@ def iti_heads(
     best = np.argsort(-accuracies, kind="stable")[:chosen]
     theta = unit(weights if direction == "probe" else positive.double().mean(0) - negative.double().mean(0), 0.0)
     sigma = torch.einsum("nhd,hd->nh", both, theta).std(0, correction=0)
-    shift, norm = torch.zeros_like(theta), median_norm(positive.flatten(1), negative.flatten(1))
+    merged = [rearrange(x, "n head d -> n (head d)") for x in (positive, negative)]
+    shift, norm = torch.zeros_like(theta), median_norm(*merged)
     shift[best] = sigma[best, None] * theta[best]
-    return AffineField(torch.ones_like(shift).flatten(), shift.flatten(), norm)
+    flat = rearrange(shift, "head d -> (head d)")
+    return AffineField(torch.ones_like(flat), flat, norm)
 
 
 def _split(

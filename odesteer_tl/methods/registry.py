@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._difference import require_different
-from odesteer_tl._display import Displayed, Result
+from odesteer_tl._display import Displayed, Result, table
 from odesteer_tl._groups import Groups, row_labels
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.fields import VectorField
 from odesteer_tl.methods.layers import FitFn, InTurn, LayersFn, fit_activations
 from odesteer_tl.sites import BLOCK_OUTPUT
 from odesteer_tl.training.course import TrainFn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IN_TURN = InTurn()
 # a method keeps its own signature, with its hyper-parameters
@@ -94,7 +96,7 @@ class Methods(dict[str, Method], Result):
     def frame(self) -> pd.DataFrame:
         """One row a method: its idea and source, whether it is fitted or trained, where it acts, its solver, steps and
         own T (NaN where the strength is the user's to choose), and what `certify_path` can certify it against."""
-        return pd.DataFrame([{"method": name, **method.row()} for name, method in sorted(self.items())])
+        return table([{"method": name, **method.row()} for name, method in sorted(self.items())])
 
     def _facts(self) -> dict[str, object]:
         return {name: method.idea or method.source for name, method in sorted(self.items())}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from odesteer_tl.stats import bounded, paired, studentised
 from odesteer_tl.stats.intervals import Estimate, paired_difference, paired_numbers, span
 from odesteer_tl.stats.units import joined
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def holm(pvalues: ArrayLike) -> NDArray[np.float64]:

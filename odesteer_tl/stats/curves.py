@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, norm
 
+from odesteer_tl._display import table
 from odesteer_tl.stats import studentised
 from odesteer_tl.stats.intervals import LEAST, Estimate, enough
 from odesteer_tl.stats.units import is_binary, joined, level_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Band:
 
     def frame(self) -> pd.DataFrame:
         """One row a point of the curve."""
-        return pd.DataFrame(vars(self)).rename_axis("point").reset_index()
+        return table(vars(self)).rename_axis("point").reset_index()
 
 
 def mean_band(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import DegenerateDataWarning, beta, bootstrap, norm, quantile_test, t
 
+from odesteer_tl._display import table
 from odesteer_tl.stats import bounded, paired, studentised
 from odesteer_tl.stats.units import codes_of, flags, is_binary, joined, level_of, numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: fewer independent units carry no interval of a mean
 LEAST = 5
@@ -40,7 +44,7 @@ class Estimate:
 
     def frame(self) -> pd.DataFrame:
         """One row, a column an attribute."""
-        return pd.DataFrame([vars(self)])
+        return table([vars(self)])
 
 
 def share(successes: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:

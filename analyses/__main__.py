@@ -1,0 +1,126 @@
+"""What can be asked: `python -m analyses` lists the commands, with what each answers, how long it takes and writes."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, `python -m NAME`.
+
+    Attributes:
+        name: of the module.
+        settings: the name of its settings, as the module has it.
+        answers: the question.
+        time: about how long it takes on two cores as its settings stand.
+        writes: where its results go by default, and what they are.
+    """
+
+    name: str
+    settings: str
+    answers: str
+    time: str
+    writes: str
+
+    def options(self) -> object:
+        """The settings' class; a union of several where there are subcommands."""
+        package = self.name in ("figures", A + "benchmarks", A + "measured", A + "search")
+        return getattr(import_module(self.name + ".__main__" * package), self.settings)
+
+
+A = "analyses."
+COMMANDS: dict[str, tuple[Command, ...]] = {
+    "A first look": (
+        Command(A + "demo", "DemoConfig", "does steering work, and what does it look like? (embedded model)", "3 min",
+                "results/demo: a table, texts before and after, two figures"),
+    ),
+    "Your own model and concept": (
+        Command(A + "layer_effectiveness", "LayersConfig", "which layer, how strong, and does more than one step help?",
+                "minutes to days; --dry-run says", "results/layers/…: a row a prompt, a report; resumable"),
+        Command(A + "method_comparison", "ComparisonConfig", "which method, at equal angle, displacement and KL?",
+                "an hour; --dry-run says", "results/comparison/…: a row a prompt, a report; resumable"),
+        Command(A + "barrier_certification", "CertificationConfig",
+                "does the barrier rise on every step, and can it be trusted?", "minutes",
+                "results/certification: tables, a figure"),
+        Command(A + "trajectory_likelihood", "LikelihoodConfig",
+                "does steering lead to where real positives are, or off the data?", "10 min a layer",
+                "results/likelihood/layer-N: tables, figures"),
+        Command(A + "flow_plane", "FlowPlaneConfig", "what do h, its field and the paths look like?", "1 min",
+                "results/flow: tables; `make figures` draws them"),
+        Command(A + "detection", "DetectionConfig", "which score tells texts of a concept from others (AxBench)",
+                "minutes a concept", "the folder named by --out"),
+        Command(A + "benchmarks", "Config", "TruthfulQA, UltraFeedback, toxicity, A/B questions, HateCheck",
+                "hours with a large model", "the folder named by --out"),
+    ),
+    "The embedded model and planted data": (
+        Command(A + "agreement", "AgreementConfig", "which barriers read an interaction, and which bring it about?",
+                "20 min", "results/agreement: two tables"),
+        Command(A + "reading_and_steering", "ReadingSteeringConfig",
+                "why does a barrier that reads a concept not bring it about?", "30 min",
+                "results/reading_and_steering: five tables"),
+        Command(A + "synthetic_comparison", "SyntheticConfig",
+                "which method gains most where the true log-ratio is known?", "20 min",
+                "results/synthetic: four tables"),
+        Command(A + "sketch_agreement", "SketchConfig", "how far does the sketch's hash seed decide the direction?",
+                "10 min", "results/sketch: two tables"),
+    ),
+    "Looking at finished studies": (
+        Command(A + "sweep", "", "how far is a study, and what failed? (status DIR, report DIR)", "seconds",
+                "report: table.parquet in the study's folder"),
+        Command(A + "search_replay", "ReplayConfig",
+                "what would a search have found in the place of a grid that was run?", "1 min", "prints a table"),
+        Command(A + "indicator_prediction", "IndicatorConfig",
+                "do indicators along a text say whether steering it worked?", "10 min", "results/indicators: a table"),
+        Command(A + "likelihood.families", "FamiliesConfig", "does the likelihood's answer hang on the density?",
+                "10 min a layer", "results/likelihood/families.csv"),
+        Command(A + "likelihood.report", "", "the likelihood study's tables, from its folders", "seconds",
+                "results/likelihood/report"),
+        Command("figures", "FiguresConfig", "every figure whose tables are there (`make figures`)", "1 min",
+                "results/figures: PDF, PNG, caption, data"),
+        Command(A + "measured", "MeasuredConfig", "keep a small table that a document quotes", "seconds",
+                "analyses/measured/NAME.csv"),
+    ),
+    "Material, cost and coverage": (
+        Command(A + "concepts", "", "pairs, prompts and a judge of a ready concept, as the files that studies take",
+                "seconds", "results/concepts/NAME"),
+        Command(A + "moods", "MoodsConfig", "happy and sad stories written by a small model, as a contrast", "5 min",
+                "results/moods.jsonl"),
+        Command(A + "bench", "BenchConfig", "what steering, fitting and certifying cost (`make bench`)", "30 min",
+                "results/bench: a table of ratios"),
+        Command(A + "cost.imports", "ImportCostConfig", "what importing costs", "2 min", "results/imports: a table"),
+        Command(A + "search", "SimulationConfig",
+                "does what a race says hold, over 10,000 simulated problems? (`make search-soak`)", "30 min",
+                "results/search: a row a problem; resumable"),
+        Command(A + "coverage", "CoverageConfig", "do intervals, bands and tests hold as often as they say?",
+                "hours (`make coverage-soak`)", "two tables, with --out"),
+    ),
+}  # fmt: skip
+
+
+def listed() -> str:
+    """The commands as text for a terminal."""
+    lines = [__doc__ or ""]
+    for title, commands in COMMANDS.items():
+        lines.append(f"\n{title}\n")
+        for command in commands:
+            lines.append(f"  python -m {command.name}")
+            lines.append(textwrap.fill(command.answers, 96, initial_indent="      ", subsequent_indent="      "))
+            lines.append(f"      {command.time}; {command.writes}")
+    return "\n".join([*lines, "\nEach explains its options with --help."])
+
+
+def as_markdown() -> str:
+    """The commands as the tables of `analyses/README.md`."""
+    lines: list[str] = []
+    for title, commands in COMMANDS.items():
+        lines += [f"## {title}", "", "| `python -m …` | answers | time | writes |", "|:--|:--|:--|:--|"]
+        lines += [f"| `{c.name}` | {c.answers} | {c.time} | {c.writes} |" for c in commands] + [""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown() if "--markdown" in sys.argv else listed())

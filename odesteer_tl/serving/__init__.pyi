@@ -1,0 +1,10 @@
+from .checks import Audit as Audit
+from .checks import NotSteered as NotSteered
+from .checks import checked as checked
+from .engine import Engine as Engine
+from .hook import Saved as Saved
+from .hook import SteeringHook as SteeringHook
+from .http import HttpRequest as HttpRequest
+from .http import http_request as http_request
+from .texts import ServedText as ServedText
+from .texts import generate_vllm as generate_vllm

@@ -1,0 +1,104 @@
+"""The command lines: all listed, quick to explain themselves, one spelling, and refusals in one line."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from analyses.__main__ import COMMANDS, as_markdown, listed
+from analyses.command import from_command_line
+
+ROOT = Path(__file__).parents[1]
+ALL = [command for commands in COMMANDS.values() for command in commands]
+#: what makes an interpreter start slowly
+SLOW = ("torch", "transformer_lens", "transformers", "sklearn", "scipy", "matplotlib.pyplot")
+#: commands whose settings stand beside what needs the model's libraries
+HEAVY = ("analyses.barrier_certification", "analyses.detection", "analyses.trajectory_likelihood",
+         "analyses.likelihood.families")  # fmt: skip
+#: processor seconds for the help of all commands together, one interpreter: one page alone has 1.5 to itself
+BOUND = 8.0
+HELP = f"""
+import contextlib, io, json, sys, time
+import tyro
+from analyses.__main__ import COMMANDS
+pages = {{}}
+for command in (c for commands in COMMANDS.values() for c in commands if c.settings and c.name not in {HEAVY}):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        tyro.cli(command.options(), args=["--help"])
+    pages[command.name] = [out.getvalue(), [m for m in {SLOW} if m in sys.modules]]
+print(json.dumps({{"pages": pages, "seconds": time.process_time()}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def helped():
+    done = subprocess.run([sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_every_command_is_listed():
+    guarded = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+        for folder in ("analyses", "figures") for file in (ROOT / folder).rglob("*.py")
+        if '\nif __name__ == "__main__":' in file.read_text()
+    }  # fmt: skip
+    assert {command.name for command in ALL} == guarded - {"analyses"}
+    for command in ALL:
+        assert command.name in listed()
+
+
+def test_the_readme_is_that_list():
+    assert as_markdown().strip() in (ROOT / "analyses" / "README.md").read_text()
+
+
+def test_help_needs_nothing_that_is_slow_to_import(helped):
+    assert {name: slow for name, (_, slow) in helped["pages"].items() if slow} == {}
+    assert helped["seconds"] < BOUND
+
+
+def test_every_option_has_help_and_one_spelling(helped):
+    for name, (page, _) in helped["pages"].items():
+        text = re.sub(r"[│╭╰─╮╯]", " ", page)
+        for entry in re.split(r"\n\s+(?=--[a-z])", text)[1:]:
+            option, _, said = re.sub(r"\s{2,}", "\n", entry.strip(), count=1).partition("\n")
+            assert said, f"{name} {option}"
+            assert not said.startswith(("(default", "(required", "(optional")), f"{name} {option}"
+        spelled = set(re.findall(r"--[\w-]+", page))
+        for many, one in (("--layers", "--layer"), ("--angles", "--angle")):
+            assert (many in spelled) == (one in spelled), f"{name} knows only one of {many} and {one}"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("agreement", ["--out", "{here}"], "out="),
+        ("flow_plane", ["--contrast", "nothing.csv", "--out", "{new}"], "contrast='nothing.csv' is no file"),
+        ("indicator_prediction", ["{here}", "--out", "{new}"], "must be two folders or more"),
+        ("measured", ["x", "{new}/absent.parquet"], "absent.parquet"),
+        ("layer_effectiveness", ["--contrast", "nothing.csv", "--out", "{new}"], "contrast='nothing.csv' is no file"),
+    ],
+)
+def test_a_refusal_is_one_line(command, arguments, words, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "run.json").write_text("{}")
+    filled = [a.format(here=tmp_path / "here", new=tmp_path / "new") for a in arguments]
+    call = [sys.executable, "-m", f"analyses.{command}", *filled]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [x for x in done.stderr.splitlines() if words in x]
+    assert done.stderr.rstrip().splitlines()[-1] == line
+
+
+def test_a_fault_keeps_its_traceback():
+    @dataclass
+    class Settings:
+        """Nothing."""
+
+    with pytest.raises(json.JSONDecodeError):
+        from_command_line(Settings, lambda config: json.loads("["), None, [])
