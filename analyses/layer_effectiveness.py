@@ -42,7 +42,8 @@ class LayersConfig:
             The placebo and the unsteered model are always there.
         kl: levels of the next token's KL to unsteered, nats.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
-        rules: of the race. constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
+        rules: of the race.
+        constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and do nothing.

@@ -4,8 +4,7 @@
 said, `looking` decides where to look first, which the guarantee never depends on.
 """
 
-from analyses.search.answer import Answer as Answer
-from analyses.search.race import UNSTEERED as UNSTEERED
-from analyses.search.race import Pull as Pull
-from analyses.search.race import Race as Race
-from analyses.search.rules import Rules as Rules
+import lazy_loader
+
+# settings are read before what needs scipy and torch is imported
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
