@@ -14,7 +14,6 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from analyses.search.replay import Grid, compared, replay
 from analyses.search.rules import Rules
 
 
@@ -39,6 +38,8 @@ def replays(config: ReplayConfig) -> pd.DataFrame:
     Raises:
         ValueError: a folder that holds no finished grid with prompts of both kinds.
     """
+    from analyses.search.replay import Grid, replay
+
     found: list[pd.DataFrame] = []
     for folder in config.grids:
         if not (folder / "table.parquet").is_file():
@@ -55,6 +56,8 @@ def main(config: ReplayConfig) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    from analyses.search.replay import compared
+
     for name, some in [*rows.groupby("grid", sort=False), ("all grids", rows)]:
         print(f"\n{name}\n\n{compared(some).to_markdown(index=False, floatfmt='.3f')}")
     return 0

@@ -16,9 +16,6 @@ import pandas as pd
 import tyro
 
 from analyses.search.rules import Rules
-from analyses.search.simulation import simulate
-from analyses.sweep import Store, Study, finish
-from odesteer_tl import stats
 
 #: what may be false, by column of `simulate`
 SAID = {
@@ -46,6 +43,8 @@ class SimulationConfig:
 
 def some(context: Mapping[str, int], config: Mapping[str, Any]) -> pd.DataFrame:
     """The problems of one cell."""
+    from analyses.search.simulation import simulate
+
     return simulate(config["first"], config["last"], context["arms"], context["prompts"], context["seed"])
 
 
@@ -64,6 +63,8 @@ class Settings:
 
 def simulation(config: SimulationConfig) -> pd.DataFrame:
     """A row a problem."""
+    from analyses.sweep import Store, Study, finish
+
     settings = Settings(config.arms, config.prompts, config.seed)
     cells = tuple({"first": i, "last": min(i + EACH, config.problems)} for i in range(0, config.problems, EACH))
     study = Study("races", some, settings, settings(), "1", cells)
@@ -72,6 +73,8 @@ def simulation(config: SimulationConfig) -> pd.DataFrame:
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """How often each thing that was said is false, with its exact interval."""
+    from odesteer_tl import stats
+
     return pd.DataFrame([{"false": what, "share": (found := stats.share(rows[name])).value, "low": found.low,
                           "high": found.high, "problems": found.n} for name, what in SAID.items()])  # fmt: skip
 
