@@ -91,6 +91,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "results/moods.jsonl"),
         Command(A + "bench", "BenchConfig", "what steering, fitting and certifying cost (`make bench`)", "30 min",
                 "results/bench: a table of ratios"),
+        Command(A + "cost.serving", "ServingCostConfig", "what steered texts cost inside vLLM (`make test-vllm` first)",
+                "10 min", "results/serving: a table"),
         Command(A + "cost.imports", "ImportCostConfig", "what importing costs", "2 min", "results/imports: a table"),
         Command(A + "search", "SimulationConfig",
                 "does what a race says hold, over 10,000 simulated problems? (`make search-soak`)", "30 min",

@@ -1,6 +1,6 @@
 """Processes that write the same texts by different means, each in the environment it needs, and say what that took.
 
-`python -m analyses.cost.writers NAME FOLDER` writes a line a line it reads; `analyses.cost.serving` starts them.
+`main(NAME, FOLDER)` writes a line a line it reads; `analyses.cost.engines` starts them.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ def engine(told: dict[str, Any]) -> Write:
 WRITERS = {"bridge": bridge, "odesteer_tl": odesteer_tl, "transformers": transformers, "vLLM": engine}
 
 
-def main(name: str, folder: Path) -> None:
+def main(name: str, path: str) -> None:
     """Load, say so, and write as often as asked."""
     torch.set_num_threads(1)
+    folder = Path(path)
     told = json.loads((folder / "told.json").read_text())
     write = WRITERS[name](told)
     print("answer {}", flush=True)
@@ -113,7 +114,3 @@ def main(name: str, folder: Path) -> None:
         seconds = time.process_time() - start
         kept = [row[: row.index(told["end"])] if told["end"] in row else row for row in rows]
         print(f"answer {json.dumps({'seconds': seconds, 'tokens': kept})}", flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

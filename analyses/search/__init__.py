@@ -4,7 +4,7 @@
 said, `looking` decides where to look first, which the guarantee never depends on.
 """
 
-import lazy_loader
+from odesteer_tl._lazy import attach_stub
 
 # settings are read before what needs scipy and torch is imported
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

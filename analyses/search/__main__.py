@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import tyro
 
+from analyses.options import Out, Seed
 from analyses.search.rules import Rules
 
 #: what may be false, by column of `simulate`
@@ -34,11 +35,15 @@ class SimulationConfig:
     """Settings of the simulation."""
 
     problems: int = 10_000
+    """how many are drawn"""
     arms: int = 60
+    """of each problem"""
     prompts: int = 100
-    seed: int = 0
+    """of each problem"""
+    seed: Seed = 0
     executor: str = f"processes:{os.cpu_count() or 1}"
-    out: Path = Path("results/search")
+    """local, or processes:N"""
+    out: Out = Path("results/search")
 
 
 def some(context: Mapping[str, int], config: Mapping[str, Any]) -> pd.DataFrame:
