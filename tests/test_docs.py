@@ -71,7 +71,9 @@ def test_the_reference_builds_without_warnings_and_holds_every_public_name(tmp_p
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     inventory = InventoryFile.loads((tmp_path / "objects.inv").read_bytes(), uri="")
-    known = {name.rsplit(".", 1)[-1] for kind in ("py:class", "py:function") for name in inventory.data[kind]}
+    known = {
+        name.rsplit(".", 1)[-1] for kind in ("py:class", "py:function", "py:exception") for name in inventory.data[kind]
+    }
     assert not {name.rsplit(".", 1)[-1] for name in public_names()} - known
     faces = [f"odesteer_tl.{name}" for name in ode.__all__ if inspect.isclass(getattr(ode, name))]
     assert faces

@@ -125,7 +125,8 @@ def test_nothing_is_cached_under_hooks_that_change_what_the_model_computes(own, 
     handle = own.original_model.model.layers[0].register_forward_hook(lambda *_: None)
     other = ode.collect_activations(own, TEXTS, [1, 2], cache=tmp_path)
     handle.remove()
-    assert torch.equal(other[1].positive, plain[1].positive)
+    # a hooked model runs the attention that TransformerLens chose, which rounds otherwise than transformers' own
+    torch.testing.assert_close(other[1].positive, plain[1].positive, rtol=1e-5, atol=1e-3)
     assert files(tmp_path) == 1
     ode.generate(own, ["anna was"], max_new_tokens=1)  # which leaves hooks of transformers' own
     ode.collect_activations(own, TEXTS, [1, 2], cache=tmp_path)

@@ -16,7 +16,8 @@ from odesteer_tl import stats
 from tests.documents import plain, unmeasured
 
 METHODS = (PLACEBO, "CAA")
-ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered")
+ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered",
+             "outside_at_start")  # fmt: skip
 PROMPTS = 40
 
 

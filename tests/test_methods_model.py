@@ -151,7 +151,7 @@ def test_files_of_format_1_are_read_and_a_file_says_its_site(organism, tmp_path)
         field = ode.ConstantField(torch.ones(128))
         ode.Steerer(field, ode.Flow(T=1.0), layer=3, site=site).save(tmp_path / site)
         content = json.loads((tmp_path / site / "steerer.json").read_text())
-        assert content["format"] == 4
+        assert content["format"] == 5
         assert content["hook_name"] == f"blocks.3.{site}"
         assert ode.Steerer.load(tmp_path / site).site == site
     content = json.loads((tmp_path / "hook_out" / "steerer.json").read_text())

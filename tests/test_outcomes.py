@@ -172,9 +172,10 @@ def test_a_score_without_a_threshold_is_held_against_the_unsteered_texts():
     from analyses.effects.judging import Judging
 
     unsteered = SimpleNamespace(continuations=[" a", " a b", " a b c", " a b c d"])
-    judging = Judging(None, tuple(PROMPTS), open_outcome("length"), lambda: unsteered)
+    states = SimpleNamespace(text=unsteered)
+    judging = Judging(None, tuple(PROMPTS), open_outcome("length"), lambda: states)
     assert judging.threshold == 2.5
     assert judging.frame(unsteered, None)["success"].tolist() == [False, False, True, True]
-    fixed = Judging(None, tuple(PROMPTS), open_outcome("length", threshold=0.0), lambda: unsteered)
+    fixed = Judging(None, tuple(PROMPTS), open_outcome("length", threshold=0.0), lambda: states)
     assert fixed.frame(unsteered, None)["success"].all()
     assert isinstance(open_outcome("length"), TextOutcome)

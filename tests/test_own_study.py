@@ -72,16 +72,16 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
 
 
 def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, capsys):
-    """docs/own-study.md word for word, with a smaller grid: from three files to a report and its figure."""
+    """docs/how-to/own-study.md word for word, with a smaller grid: from three files to a report and its figure."""
     from analyses import concepts
 
     concept = concepts.sentiment(64)
     folder = concept.write(tmp_path / "sentiment")
     (folder / "prompts.txt").write_text("\n".join(concept.prompts[:12]), encoding="utf-8")
-    documented = (Path(__file__).parents[1] / "docs" / "own-study.md").read_text(encoding="utf-8")
+    documented = (Path(__file__).parents[1] / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
     block = next(part for part in documented.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
     words = shlex.split(block.split("```")[0].replace("\\\n", " "))
-    changed = {"--model": ["smollm2"], "--layers": ["12", "20"], "--arms": ["CAA"], "--angle": [], "--kl": ["0.1"],
+    changed = {"--model": ["smollm2"], "--layer": ["12", "20"], "--arms": ["CAA"], "--angle": [], "--kl": ["0.1"],
                **{f"--{name}": [str(folder / file)] for name, file in
                   (("contrast", "pairs.jsonl"), ("prompts", "prompts.txt"), ("outcome", "words.json"))}}  # fmt: skip
     call, taken = list[str](), False

@@ -28,11 +28,12 @@ def axbench(folder: Path, concept: int) -> Concept:
     if own.empty:
         raise ValueError(f"concept={concept} is not in {folder.name}; there are {sorted(set(train.concept_id) - {-1})}")
     genre = own.concept_genre.iloc[0]
-    other = train[train.category == "negative"]
-    other = pd.concat([other[other.concept_genre == genre], other[other.concept_genre != genre]]).head(len(own))
+    other = train.loc[train.category == "negative"]
+    other = pd.concat([other.loc[other.concept_genre == genre], other.loc[other.concept_genre != genre]])
+    other = other.head(len(own))
     pairs = pd.DataFrame({"positive": own.output.map(clip).tolist(), "negative": other.output.map(clip).tolist()})
-    held = held[held.concept_id == concept]
-    yes, no = (held[held.category == side] for side in ("positive", "negative"))
+    held = held.loc[held.concept_id == concept]
+    yes, no = (held.loc[held.category == side] for side in ("positive", "negative"))
     n = min(len(yes), len(no))
     prompts = tuple(f"{text}\n\n" for text in [*yes.input[:n], *no.input[:n]])
     # the texts that are scored answer the instruction next to theirs, so that what is asked does not tell

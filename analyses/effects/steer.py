@@ -67,7 +67,13 @@ class Steer:
         """The layer's residuals where the prefix's positions, from its start on, are steered."""
         if self.direct:
             field = self.fits.field(self.arm.method, self.seed, self.half)
-            return self.arm.flow(self.strength[:, None]).solve(field, prefix.residuals[self.layer]).end
+            before = prefix.residuals[self.layer]
+            # padding may be zero, which has no direction
+            real = prefix.attention_mask[:, prefix.start :].bool()
+            strength = self.strength[:, None].expand(real.shape)[real]
+            end = before.clone()
+            end[real] = self.arm.flow(strength).solve(field, before[real]).end
+            return end
         steering = self.steerer_for(slice(None), "generated" if prefix.start else "all_and_bos")
         return prefix.hooked(self.layer, steering.hooks(prefix.start + 1))
 

@@ -128,6 +128,9 @@ class PartField(WrappedField):
         """The part's direction at a."""
         return unit(part(self.field(a), self.basis, self.inside), 0.0)
 
+    def around(self, field: VectorField) -> PartField:
+        return PartField(field, self.basis, self.inside)
+
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The inner field's, beside the basis."""
         settings, tensors = self.dump_field()

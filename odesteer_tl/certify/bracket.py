@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 #: steps after which a bracket of a few dozen units is below any tolerance asked for here, by halving alone
-MOST = 90
+MOST = 200
 
 
 def narrowed(
@@ -22,19 +22,21 @@ def narrowed(
 
     Both ends come back as they were evaluated: f ≥ 0 at every `low` and f < 0 at every `high`, except at an end that
     was given and never moved. Where f is monotone that is a root's bracket; where it is not, the ends still hold.
+    Each row goes its own way, whatever the others do.
 
     Args:
         f: falling.
-        low, high: finite.
+        low, high: finite. Where f is ∞ at `low`, it is halved towards until f is finite there.
     """
     below, above = f(low), f(high)
     sought = (below >= 0) & (above < 0)
     last = torch.zeros_like(low)
     for step in range(MOST):
-        active = sought & (high - low > tolerance)
+        middle = (low + high) / 2
+        # (no number lies between ends that are neighbours)
+        active = sought & (high - low > tolerance) & (low < middle) & (middle < high)
         if not bool(active.any()):
             break
-        middle = (low + high) / 2
         secant = low + (high - low) * (below / (below - above))
         inside = (secant > low) & (secant < high)
         at = middle if step % 4 == 3 else torch.where(inside, secant, middle)

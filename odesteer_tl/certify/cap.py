@@ -21,8 +21,10 @@ from odesteer_tl.certify.sphere import sphere_maximum
 if TYPE_CHECKING:
     import pandas as pd
 
-#: nats to which log μ is sought: near the hard case all digits of it count
-WIDTH = 1e-13
+#: log μ is sought from 1e-15 to 1e9 of the quadratic's own scale
+LOWEST, HIGHEST = -34.0, 21.0
+#: nats to which log μ is sought, a rounding or so: near the hard case all digits of it count
+WIDTH = 1e-15
 #: a cap whose edge is a circle of less than this radius is a point or the whole sphere
 LEAST_EDGE = 1e-9
 #: a bound this close to a point's value, relative to max(1, |bound|), is called reached
@@ -258,16 +260,17 @@ def _minimise_dual(
     """μ − λmax at the minimum of the convex dual: the root of `log ‖u‖²`, which has the sign of −D′, over log μ."""
     spread = float(values.max() - values.min() + loads.norm()) or 1.0
     depth, cos = values.max() - values, 2 * theta.cos()
-    mixed, square, load = y0 * loads, y0 * y0, loads * loads
+    mixed, square = y0 * loads, y0 * y0
 
     def excess(log: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         r = (depth + spread * log.exp().unsqueeze(-1)).reciprocal()
         nu = ((cos - _dot(r, mixed)) / _dot(r, square)).clamp_min(0)
-        r = r.square_()
-        return ((r @ load + nu * (2 * _dot(r, mixed) + nu * _dot(r, square))) / 4).log()
+        # a sum of squares: multiplied out, it cancels to less than nothing where ν is large
+        u = r * torch.addcmul(loads, nu.unsqueeze(-1), y0)
+        # at the low end it is rounding alone, and in the hard case below 0: that end is taken, not computed
+        return torch.where(log > LOWEST, (_dot(u, u) / 4).log(), torch.inf)
 
-    # from 1e-15 to 1e9 of the quadratic's own scale
-    _, high = narrowed(excess, torch.full_like(theta, -34.0), torch.full_like(theta, 21.0), WIDTH)
+    _, high = narrowed(excess, torch.full_like(theta, LOWEST), torch.full_like(theta, HIGHEST), WIDTH)
     return spread * high.exp()
 
 

@@ -58,6 +58,14 @@ def certify_levels(
 ) -> SetCertificate:
     """Certify a path, or realised points, for several barriers and their levels.
 
+    Args:
+        barriers: h₁, …, h_k, polynomials of the direction.
+        levels: one a barrier: it is to stay at or above this, or above its start where that is lower.
+        points: a `Path` recorded with its points, or these.
+
+    Returns:
+        What is proved of every barrier and step.
+
     Raises:
         ValueError: a barrier is no polynomial on the sphere, or the points are unusable.
     """

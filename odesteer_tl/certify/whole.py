@@ -39,6 +39,11 @@ def certify_whole(
 
     Args:
         barrier: a polynomial of the direction.
+        points: a `Path` recorded with its points, or these.
+        level: of the level set that is not to be left.
+
+    Returns:
+        The three certificates, from one rotation of the points.
 
     Raises:
         ValueError: as `certify_level` does.

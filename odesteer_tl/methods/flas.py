@@ -117,6 +117,9 @@ def concept_flow(
         blocks: B.
         diversity: the weight of the cosine.
 
+    Returns:
+        The flow of all these concepts, and how it was trained.
+
     Raises:
         ValueError: no concepts, blocks < 1, or another place than a block's output.
     """

@@ -48,6 +48,9 @@ def learner_of(
         only: names of the tensors to train; by default all that are floating.
         scales: of parameters, by name (1 where not given; of an added vector √d-th of the median norm).
 
+    Returns:
+        What the trainer moves: the field's parameters, and how the field is made of them.
+
     Raises:
         ValueError: the field has no parameters, or none of that name.
     """

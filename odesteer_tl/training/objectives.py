@@ -45,7 +45,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Cross-entropy of the positive completions: mean −log p a token, in nats."""
+    """Cross-entropy of the positive completions: mean −log p a token, in nats.
+
+    Attributes:
+        paired: whether positive and negative completions are of one row.
+        bidirectional: whether negatives are trained on with the strength's sign turned.
+    """
 
     paired: bool = False
     bidirectional: bool = False

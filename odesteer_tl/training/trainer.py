@@ -96,6 +96,9 @@ def train(
         under: hooks of other steerers under which everything is run, the unsteered reference too.
         prepend_bos: as in `collect_activations`.
 
+    Returns:
+        The trained field, with the history of the training and what it was trained on.
+
     Raises:
         ValueError: the field has no parameters, a flow to a level, unpaired texts where pairs are wanted, too few
             groups to hold any out, a loss that is NaN or infinite, or a checkpoint of another training.
