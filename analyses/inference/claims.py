@@ -15,6 +15,7 @@ def claims(resamples: int = 1000) -> Iterator[Claim]:
         resamples: of every bootstrap.
     """
     yield from proportions.shares()
+    yield from proportions.sequences()
     yield from proportions.means(resamples)
     yield from differences.differences(resamples)
     yield from differences.equivalence(resamples)

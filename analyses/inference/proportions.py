@@ -34,6 +34,25 @@ def _unequal_flips(rng: Rng, n: int, share: float) -> tuple[NDArray[np.bool_], f
     return rng.random(len(prompts)) < own[prompts], LEVEL, prompts
 
 
+def sequences() -> Iterator[Claim]:
+    """Limits that hold at all times: they only close in, so that those after the last unit hold with all before."""
+    for p in (0.5, 0.95):
+        yield Claim("confidence sequence", f"binary, {p}, all times", True, lambda r, n, s, p=p: _at_all_times(
+            r.random(n) < p, None, p))  # fmt: skip
+    yield Claim("confidence sequence", "three values, without replacement, all times", True, lambda r, n, s: _of_half(
+        r.choice([0.0, 0.5, 1.0], size=2 * n)))  # fmt: skip
+
+
+def _of_half(x: NDArray[np.float64]) -> bool:
+    """Whether half of a finite population, in random order, says where its mean is."""
+    return _at_all_times(x[: len(x) // 2], len(x), float(x.mean()))
+
+
+def _at_all_times(x: NDArray[np.generic], population: int | None, truth: float) -> bool:
+    low, high = stats.confidence_sequence(x, LEVEL, population=population)
+    return bool(low[-1] - 1e-9 <= truth <= high[-1] + 1e-9)
+
+
 def means(k: int) -> Iterator[Claim]:
     yield Claim("mean", "continuous, normal", False, lambda r, n, s: inside(
         stats.mean(r.normal(size=n), LEVEL, k, s), 0))  # fmt: skip

@@ -150,7 +150,7 @@ def confidence_sequence(
         >>> from odesteer_tl import stats
         >>> low, high = stats.confidence_sequence([1.0] * 30 + [0.0] * 2, population=40)
         >>> print(f"{low[-1]:.2f} {high[-1]:.2f}")
-        0.75 0.95
+        0.92 0.95
     """
     values = np.asarray(x, dtype=float)
     if values.ndim != 1 or not ((values >= bounds[0]) & (values <= bounds[1])).all():
