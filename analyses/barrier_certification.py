@@ -22,6 +22,7 @@ import odesteer_tl as ode
 from analyses.certification.plan import Plan
 from analyses.certification.settings import CertificationSettings as CertificationSettings
 from analyses.command import command, from_command_line
+from analyses.effects.plan import Given as Given
 from analyses.effects.plan import model_of
 from analyses.runs import cells_of, replaceable, require_same
 from analyses.sources import CONCEPTS, layers_of, load_contrast, own_or_held_out, require_layers
@@ -58,15 +59,6 @@ class CertificationConfig:
     threads: int = 1
     dry_run: bool = False
     settings: tyro.conf.OmitArgPrefixes[CertificationSettings] = field(default_factory=CertificationSettings)
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What a notebook has at hand and a command line names."""
-
-    model: TransformerBridge | None = None
-    contrast: ode.ContrastSet | None = None
-    prompts: Sequence[str] | None = None
 
 
 def planned(config: CertificationConfig, given: Given | None = None) -> tuple[Plan, tuple[int, ...]]:

@@ -20,6 +20,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
+from analyses.effects.plan import Given as Given
 from analyses.effects.plan import model_of
 from analyses.likelihood.plan import Plan
 from analyses.likelihood.study import LikelihoodStudy, Settings
@@ -84,15 +85,6 @@ class LikelihoodConfig:
     threads: int = 1
     dry_run: bool = False
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What a notebook has at hand and a command line names."""
-
-    model: TransformerBridge | None = None
-    contrast: ode.ContrastSet | None = None
-    prompts: Sequence[str] | None = None
 
 
 def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan, tuple[int, ...]]:

@@ -34,23 +34,23 @@ def proof_rows() -> Iterator[Row]:
     settings = CertificationSettings()
     drawing = Drawing(settings.max_new_tokens, settings.temperature)
     written = _seconds(lambda: Unsteered.of(Prompted(model, prompts), (), drawing))
-    for texts, target in (("unsteered", "≤ 2×"), ("steered", "≤ 3×")):
+    for texts in ("unsteered", "steered"):
         plan = CertificationPlan.of(CertificationSettings(texts=texts), contrast, prompts)
         material = Certification(model, plan)
         certified_layer(material, BEFORE)  # what all layers share is made with the first
         spent = _seconds(lambda: certified_layer(material, LAYER))  # noqa: B023
         yield row(f"certifying one more layer of SmolLM2, {PROMPTS} prompts, {texts} texts, against writing them",
-                  target, spent, written)  # fmt: skip
+                  "", spent, written)  # fmt: skip
     study = Settings(fractions=FRACTIONS)
     starts = list(LikelihoodPlan.of(study, contrast).parts[3].negative)
     drawing = Drawing(study.max_new_tokens, study.temperature)
     written = _seconds(lambda: Unsteered.of(Prompted(model, starts), (), drawing))
-    for texts, target in (("unsteered", "≤ 4×"), ("steered", "≤ 40×")):
+    for texts in ("unsteered", "steered"):
         settled = LikelihoodPlan.of(Settings(fractions=FRACTIONS, texts=texts), contrast)
         spent = _seconds(lambda: studied(Likelihood(model, settled, (LAYER,)), LAYER))  # noqa: B023
         what = "its 18 cells of texts" if texts == "steered" else "no other texts"
         yield row(f"likelihood of one layer of SmolLM2, {len(starts)} prompts, {what}, against writing once",
-                  target, spent, written)  # fmt: skip
+                  "", spent, written)  # fmt: skip
 
 
 def _seconds(call: Callable[[], object]) -> float:
