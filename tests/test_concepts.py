@@ -31,7 +31,7 @@ def test_wordings_are_groups_and_prompts_are_new(name):
     concept = WRITTEN[name]()
     contrast = concept.contrast()
     assert len(contrast.positive) == 320
-    assert len(set(contrast.positive_groups)) == 32
+    assert len(set(contrast.positive_groups)) == 104
     assert len(set(concept.prompts)) == 150
     known = " ".join(contrast.positive + contrast.negative)
     assert not [prompt for prompt in concept.prompts if prompt in known.split(". ")]
@@ -56,8 +56,8 @@ def test_prompts_that_are_in_the_pairs_are_refused():
     concept = concepts.sentiment(64)
     with pytest.raises(ValueError, match="1 are also in the pairs, such as 'The hotel'"):
         concepts.Concept("x", concept.pairs, ("The hotel",), concept.words, "", "")
-    with pytest.raises(ValueError, match="pairs=385"):
-        concepts.sentiment(385)
+    with pytest.raises(ValueError, match="pairs=1249"):
+        concepts.sentiment(1249)
 
 
 def test_concepts_of_others_are_read_from_their_files(shared):

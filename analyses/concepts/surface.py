@@ -12,7 +12,8 @@ from analyses.outcomes import Completions
 
 WHO = ("My sister", "The baker", "Our new neighbour", "The old captain", "Somebody", "Her uncle", "The student",
        "The mayor", "A tourist", "His boss")  # fmt: skip
-#: the verb of each sentence before its subject, and the rest of it behind
+#: the verb of each of the first sentences before its subject, and the rest of it behind; of the others, which begin
+#: with an auxiliary, `_asked` turns it
 ASKED = (
     ("Is", " reading a book in the garden?"),
     ("Does", " work in a big hospital?"),
@@ -64,15 +65,19 @@ def capitals(pairs: int = 320, seed: int = 0) -> Concept:
 def questions(pairs: int = 320, seed: int = 0) -> Concept:
     """Questions (positive) against statements of the same words."""
     said = [english for english, _ in DOES]
-    wordings = pd.DataFrame(
-        {"verb": [verb for verb, _ in ASKED], "rest": [rest for _, rest in ASKED], "negative": said}
-    )
+    asked = [*ASKED, *(_asked(text) for text in said[len(ASKED) :])]
+    wordings = pd.DataFrame({"verb": [x for x, _ in asked], "rest": [x for _, x in asked], "negative": said})
     rows = crossed(wordings, list(WHO), pairs, seed)
-    asked = rows.verb + " " + rows.prompt.str[0].str.lower() + rows.prompt.str[1:] + rows.rest
-    rows = pd.DataFrame({"positive": asked, "negative": rows.prompt + rows.negative, "group": rows.group})
+    turned = rows.verb + " " + rows.prompt.str[0].str.lower() + rows.prompt.str[1:] + rows.rest
+    rows = pd.DataFrame({"positive": turned, "negative": rows.prompt + rows.negative, "group": rows.group})
     words = Completions.alike("sentence openings", (" Why", " What is", " Do you"), (" Because", " That is", " I do"))
     says = "Score: question marks in the text; success is more of them than the median unsteered text has."
     return Concept("questions", rows, _prompts(end="."), words, "questions", says, {"contrast": "written sentences"})
+
+
+def _asked(text: str) -> tuple[str, str]:
+    auxiliary, rest = text.strip().split(" ", 1)
+    return auxiliary.capitalize(), f" {rest[:-1]}?"
 
 
 def _prompts(end: str = "") -> tuple[str, ...]:
