@@ -15,11 +15,12 @@ cross-validated C, in every (model, concept, layer): in how many of them it is l
 leaves out zero, and whether a lower log loss goes with a higher score at equal KL (rank correlation over cells, with
 an interval by concepts).
 
-Certification. Of every layer: up to which angle the published flow never falls, along how many of its paths the
-barrier falls at all, and how many are proved; no share without the held-out AUC beside it.
+Certification. Of every layer, on the concept's prompts: up to which angle the published flow never falls, along how
+many of its paths the barrier falls at all, and how many are proved; no share without the held-out AUC beside it.
 
-Likelihood. Of five layers: where log p₊ peaks along a path (T*), how far off real positives it is there, and whether
-log p₊ of the steered state goes with the score once the angle is partialled out.
+Likelihood. Of five layers, with a quarter of the wordings for the barrier, a quarter for the densities, 40 % for their
+calibration and a tenth to report on: where log p₊ peaks along a path (T*), how far off real positives it is there, and
+whether log p₊ of the steered state goes with the score once the angle is partialled out.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them.
@@ -37,6 +38,8 @@ ANGLES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 KL = (0.03, 0.1, 0.3)
 #: prompts to choose on, and to report on
 SELECT, TEST = 50, 100
+#: of wordings, for the likelihood's barrier, densities, calibration and report
+FRACTIONS = (0.25, 0.25, 0.4, 0.1)
 #: the paired difference of successes, and of log-odds, within which two ways to steer are equivalent
 MARGIN, NATS = 0.05, 0.25
 
