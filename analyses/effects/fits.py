@@ -56,8 +56,8 @@ class LayerFits:
             found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1])
             self._fields[key] = found.field
         if key not in self._fields:
-            fit, rows = self._fitting(ode.METHODS[method].site), HALVES[half]
-            self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], key[1])
+            fit = _rows(self._fitting(ode.METHODS[method].site), HALVES[half])
+            self._fields[key] = ode.METHODS[method].fit_activations(fit, key[1])
         return self._fields[key]
 
     def _fitting(self, site: str) -> ode.LayerActivations:
@@ -85,7 +85,8 @@ class LayerFits:
         texts, rows = self.parts[0], HALVES[half]
         if not half:
             return texts
-        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
+        groups = (texts.positive_groups[rows], texts.negative_groups[rows])
+        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows], groups)
 
     @cached_property
     def barrier(self) -> ode.Barrier:
@@ -93,7 +94,7 @@ class LayerFits:
         field = self.field(JUDGE)
         assert isinstance(field, ode.BarrierField)
         if len(self.parts) > 1:
-            return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+            return field.barrier.calibrate_activations(self.acts[2])
         positive, negative = self._left_out
         slope, intercept = affine_log_ratio(positive, negative)
         field.barrier.calibration = Calibration(slope, intercept, len(positive), len(negative))
@@ -105,8 +106,7 @@ class LayerFits:
         part = self.parts[0]
 
         def fit(acts: ode.LayerActivations) -> ode.Barrier:
-            # (rows alone, as `field` fits)
-            field = ode.METHODS[JUDGE].fit(acts.positive, acts.negative, self.seed)
+            field = ode.METHODS[JUDGE].fit_activations(acts, self.seed)
             assert isinstance(field, ode.BarrierField)
             return field.barrier
 
@@ -153,3 +153,10 @@ class LayerFits:
     def mean_difference(self) -> Float[Tensor, " d"]:
         """μ₊ − μ₋ of the fitting texts."""
         return (self.acts[0].positive - self.acts[0].negative).double().mean(0)
+
+
+def _rows(acts: ode.LayerActivations, rows: slice) -> ode.LayerActivations:
+    """Some rows with their groups: texts of one group are near copies, which no cross-validation may divide."""
+    groups = acts.groups
+    labels = (None, None) if groups is None else (groups[0][rows], groups[1][rows])
+    return ode.LayerActivations(acts.positive[rows], acts.negative[rows], *labels)
