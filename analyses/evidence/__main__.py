@@ -32,7 +32,7 @@ class EvidenceConfig:
     """
 
     only: tuple[str, ...] = ()
-    studies: tuple[str, ...] = STUDIES
+    studies: tuple[str, ...] = tuple(STUDIES)
     axbench: Path | None = None
     executor: str = "local"
     list: bool = False

@@ -10,7 +10,12 @@ from pathlib import Path
 from analyses.evidence import plan
 
 RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
-STUDIES = ("certification", "layers", "likelihood")
+STUDIES = {
+    "certification": "analyses.barrier_certification",
+    "readers": "analyses.evidence.readers",
+    "layers": "analyses.layer_effectiveness",
+    "likelihood": "analyses.trajectory_likelihood",
+}
 AXBENCH = "axbench-concept10_2b_l20"
 
 
@@ -43,12 +48,10 @@ class Run:
     def command(self) -> list[str]:
         """What is run, from the root of a checkout."""
         files = CONCEPTS / self.concept
-        module = {"certification": "barrier_certification", "layers": "layer_effectiveness",
-                  "likelihood": "trajectory_likelihood"}[self.study]  # fmt: skip
+        prompts = () if self.study == "readers" else ("--prompts", str(files / "prompts.json"))
         judged = ("--outcome", str(files / "words.json")) if self.study == "layers" else ()
-        given = ("--contrast", str(files / "pairs.jsonl"), "--prompts", str(files / "prompts.json"), *judged)
-        return [sys.executable, "-m", f"analyses.{module}", "--model", self.model, *given, *self.options,
-                "--out", str(self.out)]  # fmt: skip
+        given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
+        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
 
 
 def runs(executor: str = "local") -> Iterator[Run]:
@@ -60,7 +63,8 @@ def runs(executor: str = "local") -> Iterator[Run]:
                 yield _run(model, concepts[place], study, executor)
     for model in plan.MODELS:
         for number in model.axbench:
-            yield _run(model, f"{AXBENCH}-{number}", "certification", executor)
+            for study in ("certification", "readers"):
+                yield _run(model, f"{AXBENCH}-{number}", study, executor)
 
 
 def concept_command(concept: str, axbench: Path | None) -> list[str]:
@@ -79,6 +83,8 @@ def concept_command(concept: str, axbench: Path | None) -> list[str]:
 
 def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     shared = ("--executor", executor)
+    if study == "readers":
+        return Run(model.name, concept, study, ())
     if study == "certification":
         own = ("--strengths", *map(str, plan.ANGLES))
     elif study == "likelihood":

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 ROUNDING = 64 * np.finfo(np.float64).eps
 
 
+class ScoresAlike(ValueError):
+    """Held-out scores of both classes are one number within rounding: no map makes a log-ratio of them."""
+
+
 @dataclass(frozen=True, repr=False)
 class Calibration(Result):
     """The affine map from a score to a log-ratio: `slope · h + intercept` (Platt 1999, held-out data).
@@ -63,12 +67,12 @@ class Calibration(Result):
             counts: texts behind the positive and the negative scores; one a row by default.
 
         Raises:
-            ValueError: all scores are equal within rounding.
+            ScoresAlike: all scores are equal within rounding.
         """
         scores = torch.cat([positive, negative]).double().cpu().numpy()
         middle, scale = float(np.median(scores)), float(scores.std())
         if scale <= ROUNDING * float(np.abs(scores).max()):
-            raise ValueError(
+            raise ScoresAlike(
                 f"positive and negative held-out scores are all {middle:.6g} within rounding; this score tells nothing "
                 "apart here and cannot be calibrated: use another layer, or other texts"
             )
