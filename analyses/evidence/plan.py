@@ -22,6 +22,9 @@ Likelihood. Of five layers, with a quarter of the wordings for the barrier, a qu
 calibration and a tenth to report on: where log p₊ peaks along a path (T*), how far off real positives it is there, and
 whether log p₊ of the steered state goes with the score once the angle is partialled out.
 
+Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
+them is in a prompt.
+
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them.
 

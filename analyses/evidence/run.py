@@ -92,5 +92,5 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     else:
         own = ("--layers", *map(str, model.layers), "--arms", *plan.ARMS, "--kl", *map(str, plan.KL), "--angle",
                "--select", str(plan.SELECT), "--test", str(plan.TEST),
-               "--measures", "geometry", "likelihood")  # fmt: skip
+               "--cross-fit", "--measures", "geometry")  # fmt: skip
     return Run(model.name, concept, study, (*own, *shared))
