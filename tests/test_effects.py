@@ -273,6 +273,14 @@ def test_too_few_prompts_are_refused(tmp_path):
         Material(EffectSettings(contrast=str(file), outcome="length"))
     with pytest.raises(ValueError, match=r"leaves 9 texts a class to calibrate on.*give 267 pairs or more"):
         Material(EffectSettings(pairs=60))
+    # ten wordings, each thirty times: there is no fortieth to calibrate on, however many texts there are
+    rows = pd.DataFrame({side: [f"the {side} {i}" for i in range(300)] for side in ("positive", "negative")})
+    rows.assign(group=[i % 10 for i in range(300)]).to_csv(file)
+    alike = EffectSettings(contrast=str(file), outcome="length", select=1, test=5)
+    with pytest.raises(ValueError, match=r"leaves 1 texts a class to calibrate on \(those of one group count once\)"):
+        Material(alike)
+    with pytest.raises(ValueError, match=r"has 10 texts a class \(those of one group count once\); cross_fit needs 20"):
+        Material(replace(alike, cross_fit=True, measures=()))
 
 
 def synthetic(seed, n=120, layers=12, effect=0.5, concept="a", lift=0.0):

@@ -123,7 +123,7 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
     parts = contrast.split(SPLITS, settings.seed)
     if (held_out := _groups(parts[2])) < LEAST:
         raise ValueError(
-            f"contrast={name!r} leaves {held_out} texts a class{OF_GROUPS} to calibrate on, and at least {LEAST} are "
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on{OF_GROUPS}, and at least {LEAST} are "
             f"needed; give {math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} "
             "are enough"
         )
