@@ -89,8 +89,22 @@ def reading(acts: ode.LayerActivations, make: Callable[[], ode.Barrier], seed: i
     return Reading(torch.cat(sides).numpy(), torch.cat(loss).numpy())
 
 
+def layer_navigator(acts: ode.LayerActivations) -> float:
+    """LayerNavigator's score of a layer, D + C (NeurIPS 2025): how much of the variance along the mean difference is
+    between the classes, and how well the pairs' differences agree with it; of standardised features."""
+    both = torch.cat([acts.positive, acts.negative]).double()
+    spread = both.std(0, correction=0)
+    positive, negative = ((x.double() - both.mean(0)) / spread.clamp_min(1e-12) for x in (acts.positive, acts.negative))
+    v = torch.nn.functional.normalize(positive.mean(0) - negative.mean(0), dim=0)
+    along = torch.cat([positive @ v, negative @ v])
+    within = torch.cat([positive @ v - (positive @ v).mean(), negative @ v - (negative @ v).mean()]).square().mean()
+    discriminating = float(1 - within / along.var(correction=0))
+    return discriminating + float(torch.nn.functional.cosine_similarity(positive - negative, v, dim=-1).mean())
+
+
 def read_layer(acts: ode.LayerActivations, seed: int) -> pd.DataFrame:
-    """A row a barrier (AUC and log loss) and a row a pair of them (difference of log loss), intervals over groups."""
+    """A row a barrier (AUC and log loss), a row a pair of them (difference of log loss), intervals over groups; and
+    LayerNavigator's score."""
     assert acts.groups is not None
     groups = [label for side in acts.groups for label in side]
     truth = np.repeat([True, False], [len(acts.positive), len(acts.negative)])
@@ -103,6 +117,7 @@ def read_layer(acts: ode.LayerActivations, seed: int) -> pd.DataFrame:
     for first, second in PAIRS:
         apart = stats.paired_difference(said[first].loss, said[second].loss, groups=groups)
         rows.append({"what": f"log loss, {first} − {second}", **asdict(apart)})
+    rows.append({"what": "LayerNavigator", "value": layer_navigator(acts), "n": len(acts.positive)})
     return pd.DataFrame(rows)
 
 
