@@ -13,10 +13,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.alike import Alike, unless_alike
 from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
+from odesteer_tl._difference import require_different
 from odesteer_tl.barriers.base import Calibration
 from odesteer_tl.densities.calibration import affine_log_ratio
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -89,14 +91,30 @@ class LayerFits:
         return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows], groups)
 
     @cached_property
+    def alike(self) -> Alike | None:
+        """What was said where nothing tells the fitting texts apart, so that no method can be fitted."""
+        return unless_alike(lambda: require_different(self.acts[0].positive, self.acts[0].negative))
+
+    @cached_property
     def barrier(self) -> ode.Barrier:
-        """The one h that measures every method: the kernel barrier, calibrated."""
+        """The one h that measures every method: the kernel barrier, calibrated.
+
+        Where it is one number for all held-out texts, they show no log-ratio but 0.
+
+        Raises:
+            NoDifference: there is nothing to fit it to.
+        """
         field = self.field(JUDGE)
         assert isinstance(field, ode.BarrierField)
         if len(self.parts) > 1:
-            return field.barrier.calibrate_activations(self.acts[2])
+            held_out = self.acts[2]
+            found = unless_alike(lambda: field.barrier.calibrate_activations(held_out))
+            if isinstance(found, Alike):
+                field.barrier.calibration = Calibration(0.0, 0.0, len(held_out.positive), len(held_out.negative))
+            return field.barrier
         positive, negative = self._left_out
-        slope, intercept = affine_log_ratio(positive, negative)
+        affine = unless_alike(lambda: affine_log_ratio(positive, negative))
+        slope, intercept = (0.0, 0.0) if isinstance(affine, Alike) else affine
         field.barrier.calibration = Calibration(slope, intercept, len(positive), len(negative))
         return field.barrier
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._difference import NoDifference
 from odesteer_tl._display import Result, table
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 ROUNDING = 64 * np.finfo(np.float64).eps
 
 
-class ScoresAlike(ValueError):
-    """Held-out scores of both classes are one number within rounding: no map makes a log-ratio of them."""
+class ScoresAlike(NoDifference):
+    """A score is one number for all held-out texts within rounding: it reads nothing, and has no scale in nats."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +68,7 @@ class Calibration(Result):
             counts: texts behind the positive and the negative scores; one a row by default.
 
         Raises:
-            ScoresAlike: all scores are equal within rounding.
+            ScoresAlike: all scores are equal within rounding; a `ValueError`.
         """
         scores = torch.cat([positive, negative]).double().cpu().numpy()
         middle, scale = float(np.median(scores)), float(scores.std())
