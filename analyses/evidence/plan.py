@@ -36,7 +36,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: radians, of paths that are certified
-ANGLES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 #: nats, of the next token
 KL = (0.03, 0.1, 0.3)
 #: prompts to choose on, and to report on
