@@ -38,7 +38,9 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
     groups: Any = test.groupby(CELL, sort=False, dropna=False)
     for (layer, label, level), cell in groups:
         score = cell.set_index("prompt")["score"].astype(float)
-        change = stats.paired_difference(score, plain.loc[score.index])
+        # of the unsteered model itself, of which this is the change, it is 0 by definition
+        change = (stats.Estimate(0.0, np.nan, np.nan, len(score)) if label == UNSTEERED
+                  else stats.paired_difference(score, plain.loc[score.index]))  # fmt: skip
         success = stats.share(cell["success"])
         found.append({
             **{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "label": label, "level": level,

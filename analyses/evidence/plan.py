@@ -25,6 +25,9 @@ whether log p₊ of the steered state goes with the score once the angle is part
 Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
 them is in a prompt.
 
+Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
+KL: 20 tokens are written behind every prompt.
+
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them.
 
@@ -53,23 +56,33 @@ class Studied:
 
     Attributes:
         name: as `load_model` knows it.
-        layers: of the layer study. likelihood: of the likelihood study. All layers are certified.
+        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge. All
+            layers are certified.
         concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
     """
 
     name: str
     layers: tuple[int, ...]
     likelihood: tuple[int, ...]
+    texts: tuple[int, ...]
     concepts: tuple[str, ...]
     axbench: tuple[int, ...] = (0, 3, 4)
 
 
 MODELS = (
     Studied(
-        "smollm2", (3, 6, 9, 12, 14, 16, 18, 20, 23, 26), (6, 12, 16, 20, 26), ("sentiment", "capitals", "questions")
+        "smollm2",
+        (3, 6, 9, 12, 14, 16, 18, 20, 23, 26),
+        (6, 12, 16, 20, 26),
+        (12, 20, 26),
+        ("sentiment", "capitals", "questions"),
     ),
     Studied(
-        "gemma-3-270m", (2, 4, 6, 8, 9, 10, 12, 14, 15, 16), (3, 7, 9, 12, 15), ("sentiment", "language", "questions")
+        "gemma-3-270m",
+        (2, 4, 6, 8, 9, 10, 12, 14, 15, 16),
+        (3, 7, 9, 12, 15),
+        (9, 12, 15),
+        ("sentiment", "language", "questions"),
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them

@@ -60,7 +60,8 @@ def mean_regret(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _row(name: str, layer: int | None, best: Any, picked: Any, rank: float | None) -> dict[str, Any]:
-    regret = asdict(stats.paired_difference(best, picked))
+    none = stats.Estimate(0.0, np.nan, np.nan, len(best))  # of the layer itself
+    regret = asdict(none if best.equals(picked) else stats.paired_difference(best, picked))
     return {"picked by": name, "layer": layer, "regret": regret["value"], "low": regret["low"],
             "high": regret["high"], "rank_correlation": rank, "n": regret["n"]}  # fmt: skip
 

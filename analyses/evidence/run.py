@@ -9,11 +9,14 @@ from pathlib import Path
 
 from analyses.evidence import plan
 
+#: of texts, as each concept's own `concept.json` has them
+JUDGES = {"sentiment": "vader", "language": "language:fr", "capitals": "upper_case", "questions": "questions"}
 RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
 STUDIES = {
     "certification": "analyses.barrier_certification",
     "readers": "analyses.evidence.readers",
     "layers": "analyses.layer_effectiveness",
+    "texts": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
 }
 AXBENCH = "axbench-concept10_2b_l20"
@@ -49,7 +52,8 @@ class Run:
         """What is run, from the root of a checkout."""
         files = CONCEPTS / self.concept
         prompts = () if self.study == "readers" else ("--prompts", str(files / "prompts.json"))
-        judged = ("--outcome", str(files / "words.json")) if self.study == "layers" else ()
+        judge = {"layers": str(files / "words.json"), "texts": JUDGES.get(self.concept, "")}
+        judged = ("--outcome", judge[self.study]) if self.study in judge else ()
         given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
         return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
 
@@ -90,7 +94,9 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     elif study == "likelihood":
         own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS))
     else:
-        own = ("--layers", *map(str, model.layers), "--arms", *plan.ARMS, "--kl", *map(str, plan.KL), "--angle",
-               "--select", str(plan.SELECT), "--test", str(plan.TEST),
-               "--cross-fit", "--measures", "geometry")  # fmt: skip
+        written = study == "texts"
+        layers, levels = (model.texts, plan.KL[1:2]) if written else (model.layers, plan.KL)
+        measures = ("--measures", "--max-new-tokens", "20") if written else ("--measures", "geometry")
+        own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
+               "--select", str(plan.SELECT), "--test", str(plan.TEST), "--cross-fit", *measures)  # fmt: skip
     return Run(model.name, concept, study, (*own, *shared))
