@@ -27,6 +27,7 @@ import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.concepts.axbench import clip
 from analyses.runs import refuse_existing, save_run
+from analyses.sources import refuse_missing_layers
 from odesteer_tl import stats
 from odesteer_tl.plain import AnyModel
 
@@ -267,6 +268,7 @@ def main(config: DetectionConfig) -> int:
 
     def study() -> tuple[object, object]:
         refuse_existing(config.out)
+        refuse_missing_layers(config.layers, config.model)
         for folder in config.data:
             _numbers(folder, config.concepts)
         found = detect(ode.load_model(config.model), config.data, config.layers, config.concepts)

@@ -255,12 +255,13 @@ def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given |
 
 
 def model_digest(name: str) -> str:
-    """Hash of a model's files; a hub name is taken at its word."""
-    folder = ode.organism.PATH if name == "organism" else Path(name)
-    if not folder.is_dir():
+    """Hash of a model's files; a name of the hub or of a packaged model is taken at its word."""
+    path = ode.organism.PATH if name == "organism" else Path(name).expanduser()
+    if not path.is_dir() and not path.is_file():
         return name
     found = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")):
+    files = [path] if path.is_file() else [x for x in path.iterdir() if x.suffix in (".json", ".safetensors")]
+    for file in sorted(files):
         found.update(file.name.encode())
         with file.open("rb") as content:
             found.update(hashlib.file_digest(content, "sha256").digest())

@@ -18,7 +18,7 @@ from analyses.likelihood.referee import candidates
 from analyses.likelihood.study import Settings
 from analyses.likelihood.tables import mean, spread
 from analyses.runs import refuse_existing
-from analyses.sources import load_contrast
+from analyses.sources import load_contrast, refuse_missing_layers
 from odesteer_tl import stats
 from odesteer_tl.certify import conformal_lower
 from odesteer_tl.densities.path import EXIT_RANK
@@ -65,9 +65,10 @@ def main(config: FamiliesConfig) -> None:
     """Write and print the table.
 
     Raises:
-        ValueError: `out` exists.
+        ValueError: `out` exists, or the model has no such layer.
     """
     refuse_existing(config.out)
+    refuse_missing_layers(config.layer, config.model)
     model = ode.load_model(config.model)
     contrast = load_contrast(config.contrast, config.pairs, config.settings.seed)
     parts = contrast.split(config.settings.fractions, config.settings.seed)
