@@ -10,11 +10,16 @@ import pandas as pd
 from analyses.effects.arms import Arm
 from analyses.effects.judging import fluency
 from analyses.effects.material import Material
+from analyses.effects.expense import expense
 from analyses.effects.measures import GROUPS, Seen
+from analyses.effects.path import path
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written, write
 from analyses.sweep import require_numbers
 from odesteer_tl.indicators import STATISTICS, branching_factor, entropy, summarise
+
+#: by the names that settings know
+ASKED = {**GROUPS, "path": path, "expense": expense}
 
 
 def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -43,7 +48,7 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     written = write(states.prompt, steer, plan.settings) if plan.writes else None
     columns = {"strength": matched.strength, "reached": matched.reached}
     for name in plan.settings.measures:
-        columns |= GROUPS[name](seen) if name in GROUPS else {}
+        columns |= ASKED[name](seen) if name in ASKED else {}
     return require_numbers(pd.DataFrame({**base, **columns, **_outcome(material, written, steer)}), config)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from analyses.options import Contrast, Model, NewTokens, Pairs, Seed, Temperature, Threads
 from odesteer_tl._words import require_one_of
 
-#: groups of columns that a cell may have beside its outcome
+#: groups of columns that a cell has beside its outcome, unless others are asked for
 MEASURES = ("geometry", "likelihood", "survival", "cost", "text")
+#: all that can be asked for
+GROUPS = (*MEASURES, "path", "expense")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class EffectSettings:
         highest: radians; the largest strength tried when a budget is matched.
         measures: what is measured beside the outcome: "geometry" (path, certificate, stability of the fit),
             "likelihood" (under densities of both classes), "survival" (of the gain in later layers), "cost" (of the
-            next token) and "text" (indicators along what is written). Each costs time.
+            next token) and "text" (indicators along what is written); or, when named, "path" (in the place of
+            "geometry": the same of every step that is taken, and how it bends, without fitting again) and "expense"
+            (tokens and seconds of the fit, processor time a token). Each costs time.
         cross_fit: fit on all pairs and calibrate on scores of pairs left out in turn, for contrasts too small to be
             split; without "likelihood", whose densities need texts of their own.
         engine: what draws the texts: left out, the model itself; "vllm", an engine in this process (see the guide's
@@ -63,7 +67,12 @@ class EffectSettings:
         require_one_of("passage", self.passage, ("prompt", "text"))
         require_one_of("engine", self.engine, ("", "vllm"))
         for name in self.measures:
-            require_one_of("measures", name, MEASURES)
+            require_one_of("measures", name, GROUPS)
+        if {"geometry", "path"} <= set(self.measures):
+            raise ValueError(
+                f"measures={list(self.measures)}: 'path' stands in the place of 'geometry', whose columns it has; "
+                "leave one of them out"
+            )
         least = {"pairs": 1, "select": 0, "test": 1, "max_new_tokens": 1, "threads": 1}
         for name, smallest in least.items():
             value = getattr(self, name)
