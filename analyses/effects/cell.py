@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from analyses.effects.arms import Arm
+from analyses.effects.expense import expense
 from analyses.effects.judging import fluency
 from analyses.effects.material import Material
-from analyses.effects.expense import expense
 from analyses.effects.measures import GROUPS, Seen
 from analyses.effects.path import path
 from analyses.effects.steer import Steer

@@ -9,6 +9,8 @@ from odesteer_tl._words import require_one_of
 
 #: groups of columns that a cell has beside its outcome, unless others are asked for
 MEASURES = ("geometry", "likelihood", "survival", "cost", "text")
+#: of the contrast, unless others are asked for
+FRACTIONS = (0.4, 0.3, 0.15, 0.15)
 #: all that can be asked for
 GROUPS = (*MEASURES, "path", "expense")
 
@@ -38,6 +40,8 @@ class EffectSettings:
             (tokens and seconds of the fit, processor time a token). Each costs time.
         cross_fit: fit on all pairs and calibrate on scores of pairs left out in turn, for contrasts too small to be
             split; without "likelihood", whose densities need texts of their own.
+        fractions: shares of the contrast's groups for methods and h, the densities, the calibration of both, and the
+            report on how well h reads; without `cross_fit`.
         engine: what draws the texts: left out, the model itself; "vllm", an engine in this process (see the guide's
             page *Serving*), whose draws are others at a temperature above 0. All else is measured on the model.
 
@@ -62,6 +66,7 @@ class EffectSettings:
     seed: Seed = 0
     threads: Threads = 1
     engine: str = ""
+    fractions: tuple[float, float, float, float] = FRACTIONS
 
     def __post_init__(self) -> None:
         require_one_of("passage", self.passage, ("prompt", "text"))
@@ -80,6 +85,8 @@ class EffectSettings:
                 raise ValueError(f"{name}={value} must be at least {smallest}")
         if self.temperature < 0 or not self.highest > 0:
             raise ValueError(f"temperature={self.temperature} must be at least 0 and highest={self.highest} above 0")
+        if not all(x > 0 for x in self.fractions) or sum(self.fractions) > 1 + 1e-9:
+            raise ValueError(f"fractions={self.fractions} must be positive and sum to no more than 1")
         if self.cross_fit and "likelihood" in self.measures:
             raise ValueError(
                 "cross_fit leaves no texts to fit densities on; leave 'likelihood' out of measures, as in "
