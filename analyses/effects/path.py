@@ -11,6 +11,9 @@ from torch import Tensor
 from analyses.effects.measures import Seen, reached
 from analyses.effects.steer import angle_between
 
+#: radians that are rounding of a float32 state and no step
+STILL = 1e-6
+
 
 def path(seen: Seen) -> dict[str, Any]:
     """`reached` of every step, and `bending`; nothing of an arm that has no path at this layer's output."""
@@ -36,13 +39,13 @@ def bending(points: Float[Tensor, "steps_plus_1 n d"]) -> dict[str, Any]:
     """
     u = points / points.norm(dim=-1, keepdim=True)
     arcs = angle_between(u[:-1], u[1:])
-    moves = arcs > 1e-12
+    moves = arcs > STILL
     turned = angle_between(-_toward(u[1:-1], u[:-2]), _toward(u[1:-1], u[2:]))
     # (beside a step that moves nothing there is no direction to turn from or to)
     between = moves[:-1] & moves[1:]
     turning = turned.where(between, 0.0).sum(0)
     on = ((arcs[:-1] + arcs[1:]) / 2).where(between, 0.0).sum(0)
-    length, chord = arcs.sum(0), angle_between(u[0], u[-1])
+    length, chord = arcs.where(moves, 0.0).sum(0), angle_between(u[0], u[-1])
     first = moves.int().argmax(0)
     away = u[first + 1, torch.arange(u.shape[1])]
     bend = angle_between(_toward(u[0], away), _toward(u[0], u[-1]))
@@ -51,7 +54,7 @@ def bending(points: Float[Tensor, "steps_plus_1 n d"]) -> dict[str, Any]:
         "path_length": length,
         "path_curvature": torch.where(on > 0, turning / on.where(on > 0, 1.0), 0.0),
         "chord_share": torch.where(length > 0, (chord / length.where(length > 0, 1.0)).clamp_max(1.0), 1.0),
-        "path_bend": bend.where(chord > 1e-12, 0.0),
+        "path_bend": bend.where(chord > STILL, 0.0),
     }
 
 
