@@ -72,7 +72,7 @@ def test_a_barriers_flow_bends_as_its_curvature_says():
 
 @pytest.fixture(scope="module")
 def material():
-    measures = ("path", "survival", "cost", "text", "expense")
+    measures = ("path", "cost", "expense")
     settings = EffectSettings(pairs=60, select=0, test=6, max_new_tokens=4, passage="text", measures=measures)
     return Material(replace(settings, cross_fit=True))
 
@@ -241,7 +241,7 @@ def test_a_method_of_heads_has_no_path_here(material):
             "budget": "kl", "level": 0.03}  # fmt: skip
     rows = measure(material, cell).assign(**cell)
     assert "path_curvature" not in rows
-    assert {"data_tokens", "token_cost", "gain_at_4"} <= set(rows)
+    assert {"data_tokens", "token_cost", "kl"} <= set(rows)
     found = audit(rows)
-    assert "gain at the last layer, nats" in set(found["measure"])
+    assert "tokens of training data" in set(found["measure"])
     assert "share explained by the chord" not in set(found["measure"])
