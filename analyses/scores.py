@@ -88,7 +88,8 @@ def cross_validated(degree: int) -> Callable[[Told], Score]:
     def fit(told: Told) -> Score:
         gamma: Any = "cv" if degree > 1 else 1.0
         some = ode.KernelBarrier(degree=degree, gamma=gamma, C="cv").fit_activations(_some(told.acts))
-        return ode.KernelBarrier(degree=degree, **some.chosen).fit_activations(told.acts).value
+        chosen = some.chosen
+        return ode.KernelBarrier(degree, chosen["gamma"], C=chosen["C"]).fit_activations(told.acts).value
 
     return fit
 

@@ -39,8 +39,8 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
     if missing:
         raise ValueError(f"table lacks {', '.join(missing)}; give the audit of a comparison")
     reached = table.query("budget == 'kl' and measure == 'budget reached' and value < 0.95")
-    table = table[table["measure"] == "success"]
-    plain, rows = table[table["method"] == UNSTEERED], table[table["budget"] == "kl"]
+    table = table.query("measure == 'success'")
+    plain, rows = table.query("method == @UNSTEERED"), table.query("budget == 'kl'")
     if not len(rows):
         raise ValueError("table has no success at a level of KL; run the comparison with --kl")
     looks = _looks(rows)
@@ -57,7 +57,7 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
         kinds = [Line2D([], [], color="0.4", ls="", ms=4, marker=mark, label=name) for name, mark in MARKERS.items()]
         axis.legend(handles=kinds, loc="lower left")
         label_ends(axis, ends, looks)
-        names = [str(name) for name in rows["method"].unique()]
+        names = list(dict.fromkeys(map(str, rows["method"])))
         short = listed(str(name) for name in reached["method"])
         caption = CAPTION.format(
             layers=counts(rows["layer"]), n=counts(rows["n"]), shown=listed(looks), source=source,
@@ -65,19 +65,18 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
             missed=f" Not at equal budget, since some prompts could not spend it: {short}." if short else "",
             plain=" Black, dotted: the unsteered model." if len(plain) else "",
         )  # fmt: skip
-        written = save(figure, out, "audit", caption, pd.concat([plain, rows]))
+        written = save(figure, out, "audit", caption, table.query("method == @UNSTEERED or budget == 'kl'"))
         plt.close(figure)
     return written
 
 
 def _looks(rows: pd.DataFrame) -> dict[str, Look]:
     """Known methods in their own colours, then the best trained ones; each with the marker of how it is made."""
-    best = rows.groupby("method", sort=False)["value"].max()
-    made = {str(row.method): str(row.made) for row in rows.itertuples()}
+    made: dict[str, str] = dict(zip(rows["method"], rows["made"], strict=True))
     # whatever is known comes first; of the others those that are trained
-    scores = {str(name): float(value) + (made[str(name)] == "trained") for name, value in best.items()}
-    found = highlighted(scores)
-    return {n: look if n == PLACEBO else {**look, "marker": MARKERS[made[n]]} for n, look in found.items()}
+    best = {name: max(found["value"].tolist()) for name, found in rows.groupby("method", sort=False)}
+    looks = highlighted({str(name): value + (made[str(name)] == "trained") for name, value in best.items()})
+    return {n: look if n == PLACEBO else {**look, "marker": MARKERS[made[n]]} for n, look in looks.items()}
 
 
 def _lines(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> dict[str, tuple[float, float]]:
@@ -86,7 +85,8 @@ def _lines(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> dict[str, 
     for name, found in rows.sort_values("level").groupby("method", sort=False):
         look, x, y = looks.get(str(name)), found["level"].to_numpy(), found["value"].to_numpy()
         if look is None:
-            axis.plot(x, y, **{**REST, "marker": MARKERS[str(found["made"].iloc[0])], "ms": 2.5})
+            rest: Look = {**REST, "marker": MARKERS[str(found["made"].iloc[0])], "ms": 2.5}
+            axis.plot(x, y, **rest)
             continue
         errors = [y - found["low"].to_numpy(), found["high"].to_numpy() - y]
         axis.errorbar(x, y, yerr=errors, ms=4, lw=1.2, elinewidth=0.6, zorder=3, **look)

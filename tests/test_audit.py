@@ -214,8 +214,10 @@ def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_p
     assert wide.loc["Euler-10", "curvature of the path, 1/rad"] > 0.01
     assert wide.loc["quick_flow", "steps taken"] == 3
     assert (wide["processor time of a token"] > 0).all()
-    for name in ("change of log p+, nats", "off the data", "gain at the last layer, nats", "steps admissible for h",
-                 "AUC of h", "success", "log-likelihood of the text, nats a token"):  # fmt: skip
+    wanted = ("change of log p+, nats", "off the data", "gain at the last layer, nats", "steps admissible for h",
+              "AUC of h", "success", "change of the score from unsteered",
+              "log-likelihood of the text, nats a token")  # fmt: skip
+    for name in wanted:
         assert wide[name].notna().all(), name
     ends = found[found["low"].notna()]
     assert ((ends["low"] <= ends["value"]) & (ends["value"] <= ends["high"])).all()

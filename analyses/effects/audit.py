@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses.effects.tables import UNSTEERED
+from analyses.effects.tables import UNSTEERED, groups
 from odesteer_tl import stats
 
 #: what made a method: gradients through the model, or activations alone
@@ -55,6 +55,10 @@ CONSTANT = {
     "tokens read in fitting": "read_tokens",
     "seconds of fitting": "fit_seconds",
 }
+#: how well the h reads by which steps are admitted
+READS = "AUC of h"
+#: mean over prompts, each beside itself unsteered
+CHANGE = "change of the score from unsteered"
 COLUMNS = ("method", "made", "layer", "budget", "level", "measure", "value", "low", "high", "n")
 
 
@@ -71,12 +75,19 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
         prompts whose state is moved. The unsteered model has the budget "none".
     """
     rows = table.query("split == 'test'")
+    unsteered = rows.query("label == @UNSTEERED")
+    plain = unsteered.set_index("prompt")["score"].astype(float) if len(unsteered) >= stats.LEAST else None
     found: list[dict[str, Any]] = []
-    for (label, budget, level), cell in rows.groupby(["label", "budget", "level"], sort=False):
-        layer = int(cell["layer"].iloc[0])
-        key = {"method": label, "made": made(str(cell["method"].iloc[0])), "layer": layer, "budget": budget,
+    for (label, budget, level), cell in groups(rows, ["label", "budget", "level"]):
+        first: dict[str, Any] = cell.iloc[0].to_dict()
+        layer = int(first["layer"])
+        key = {"method": label, "made": made(str(first["method"])), "layer": layer, "budget": budget,
                "level": level}  # fmt: skip
         found += [{**key, **one} for one in _estimates(_with_gains(cell, layer))]
+        if label != UNSTEERED and plain is not None:
+            score = cell.set_index("prompt")["score"].astype(float)
+            change = stats.paired_difference(score, plain.loc[score.index])
+            found.append({**key, "measure": CHANGE, **vars(change)})
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
@@ -93,49 +104,58 @@ def summary(found: pd.DataFrame, budget: str, level: float) -> pd.DataFrame:
     Costs of fits, which have no level, are their medians over all cells.
     """
     at = found.query("(budget == @budget and level == @level) or method == @UNSTEERED")
-    text = [_said(row) for row in at.to_dict("records")]
-    wide = at.assign(text=text).pivot(index=["method", "made"], columns="measure", values="text")
-    costs = found[found["measure"].isin(list(CONSTANT))].groupby(["method", "measure"])["value"].median()
-    for (method, measure), value in costs.items():  # pyright: ignore[reportGeneralTypeIssues]
-        wide.loc[wide.index.get_level_values(0) == method, measure] = (
-            f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"
-        )
-    order = at[at["measure"] == "success"].sort_values("value", ascending=False, kind="stable")
-    known = [name for name in (*ESTIMATED, "AUC of h", *CONSTANT) if name in wide]
-    return wide.loc[[(row.method, row.made) for row in order.itertuples()], known].fillna("")
+    costs: dict[Any, float] = (
+        found[found["measure"].isin(list(CONSTANT))].groupby(["method", "measure"])["value"].median().to_dict()
+    )
+    said: dict[str, dict[str, str]] = {}
+    records: list[dict[str, Any]] = at.to_dict("records")
+    # the best first, then those of equal success in the order of the study
+    best = {row["method"]: -row["value"] for row in records if row["measure"] == "success"}
+    for row in sorted(records, key=lambda row: best[row["method"]]):
+        cost = costs.get((row["method"], row["measure"]))
+        cells = said.setdefault(row["method"], {"method": row["method"], "made": row["made"]})
+        cells[row["measure"]] = _said(row) if cost is None else f"{cost:,.3g}" if cost < 1e3 else f"{cost:,.0f}"
+    names = dict.fromkeys(("method", "made", "success", CHANGE, *ESTIMATED, READS, *CONSTANT))
+    wide = pd.DataFrame(list(said.values()))
+    return wide[[name for name in names if name in wide]].fillna("").set_index(["method", "made"])
 
 
 def equal_budget(found: pd.DataFrame) -> str:
     """Whether all methods were given the same texts, in a sentence; empty where it was not measured."""
-    data = found.loc[found["measure"] == "tokens of training data", "value"].unique()
+    data = found.query("measure == 'tokens of training data'")["value"].to_numpy(dtype=float)
     if not len(data):
         return ""
-    read = found.loc[(found["measure"] == "tokens read in fitting") & (found["made"] == TRAINED), "value"]
-    more = f"; trained methods read them {read.median() / data[0]:.1f} times (median)" if len(read) else ""
-    if len(data) > 1:
-        return f"WARNING: methods were given {min(data):,.0f} to {max(data):,.0f} tokens of training data"
+    if data.min() < data.max():
+        return f"WARNING: methods were given {data.min():,.0f} to {data.max():,.0f} tokens of training data"
+    read = found.query("measure == 'tokens read in fitting' and made == @TRAINED")["value"].to_numpy(dtype=float)
+    more = f"; trained methods read them {np.median(read) / data[0]:.1f} times (median)" if len(read) else ""
     return f"Equal budget: every method, trained or fitted, was given the same {data[0]:,.0f} tokens of texts{more}"
 
 
 def _estimates(cell: pd.DataFrame) -> list[dict[str, Any]]:
     # (of an arm that has no path at this layer it is not known which states moved)
-    known = "displacement" in cell and cell["displacement"].notna().any()
-    moved = cell[cell["displacement"] > 0] if known else cell
+    known = _measured(cell, "displacement")
+    moved = cell.query("displacement > 0") if known else cell
     found: list[dict[str, Any]] = []
     for name, (column, estimator, of_moved) in ESTIMATED.items():
         rows = moved if of_moved else cell
-        values = rows[column].dropna() if column in rows else pd.Series(dtype=float)
-        if len(values):
-            one = estimator(values.astype(bool if estimator is stats.share else float).to_numpy())
-            found.append({"measure": name, "value": one.value, "low": one.low, "high": one.high, "n": one.n})
-    if "probe_auc" in cell and cell["probe_auc"].notna().any():
-        ends = cell[["probe_auc", "probe_auc_low", "probe_auc_high"]].iloc[0]
-        found.append(dict(zip(("measure", "value", "low", "high"), ("AUC of h", *ends), strict=True)))
-    steered = cell["label"].iloc[0] != UNSTEERED
+        if _measured(rows, column):
+            values = rows[column].dropna().to_numpy()
+            one = estimator(values.astype(bool) if estimator is stats.share else values.astype(float))
+            found.append({"measure": name, **vars(one)})
+    first: dict[str, Any] = cell.iloc[0].to_dict()
+    if _measured(cell, "probe_auc"):
+        low, high = first["probe_auc_low"], first["probe_auc_high"]
+        found.append({"measure": READS, "value": first["probe_auc"], "low": low, "high": high})
     for name, column in CONSTANT.items():
-        if steered and column in cell and cell[column].notna().any():
-            found.append({"measure": name, "value": float(cell[column].median()), "low": np.nan, "high": np.nan})
+        if first["label"] != UNSTEERED and _measured(cell, column):
+            middle = float(np.nanmedian(cell[column].to_numpy(dtype=float)))
+            found.append({"measure": name, "value": middle, "low": np.nan, "high": np.nan})
     return found
+
+
+def _measured(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows and bool(rows[column].notna().to_numpy().any())
 
 
 def _with_gains(cell: pd.DataFrame, layer: int) -> pd.DataFrame:

@@ -80,7 +80,7 @@ class LayerFits:
         own = ode.METHODS[method]
         if own.train is not None:
             start = time.process_time()
-            strength = {} if own.own_strength else {"T": 1.0}  # of no account here
+            strength: dict[str, Any] = {} if own.own_strength else {"T": 1.0}  # of no account here
             found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1], **strength)
             tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
             expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
