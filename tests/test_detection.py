@@ -75,7 +75,7 @@ def test_few_tokens_of_each_text_are_fitted_on():
 def test_what_is_trained_through_the_model_and_what_is_chosen_detect_too(organism, folder):
     scores = {name: SCORES[name] for name in ("ReFT-r1", "kernel, cross-validated", "probe, C = 1")}
     found = detect(organism, [folder], [2], [0], scores).concepts.set_index("score")
-    assert (found.auroc > [0.8, 0.9, 0.8]).all()
+    assert (found.auroc > 0.8).all()
     assert (found.seconds > 0).all()
     assert (found.positives == 30).all()
 
