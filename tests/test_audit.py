@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.effects import Arm, EffectSettings, Material, effect_study, measure
+from analyses.effects import Arm, EffectSettings, Material, Plan, effect_study, measure
 from analyses.effects.audit import audit, equal_budget, summary
 from analyses.effects.path import bending
 from analyses.effects.steer import Steer
@@ -173,8 +173,11 @@ def test_what_cannot_be_measured_is_refused_before_a_model_is_loaded(tmp_path):
     rows = [{"positive": f"good {i}", "negative": f"bad {i}", "group": i % 100} for i in range(320)]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    with pytest.raises(ValueError, match="leaves 15 groups of texts to calibrate densities on, and at least 40"):
-        Material(EffectSettings(contrast=str(file), outcome="length", select=0, test=12))
+    settings = EffectSettings(contrast=str(file), outcome="length", select=0, test=12)
+    with pytest.raises(ValueError, match="leaves 15 texts a class to calibrate on"):
+        Plan.of(settings)
+    parts = Plan.of(replace(settings, fractions=(0.3, 0.2, 0.4, 0.1))).parts
+    assert [len({*part.positive_groups}) for part in parts] == [30, 20, 40, 10]
 
 
 # --- end to end

@@ -164,7 +164,9 @@ def _with_gains(cell: pd.DataFrame, layer: int) -> pd.DataFrame:
     if last < 0 or layer < 0:
         return cell
     names = {"layer": layer, "next": min(layer + 1, last), "last": last}
-    return cell.assign(**{f"gain_at_{name}": cell[f"gain_at_{j}"] for name, j in names.items()})
+    # (a layer with nothing to read has no barrier, and no gain)
+    found = {f"gain_at_{name}": cell[f"gain_at_{j}"] for name, j in names.items() if f"gain_at_{j}" in cell}
+    return cell.assign(**found)
 
 
 def _said(row: dict[str, Any]) -> str:
