@@ -46,7 +46,8 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
             **{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "label": label, "level": level,
             "score": score.mean(), "change": change.value, "low": change.low, "high": change.high,
             "success": success.value, "success_low": success.low, "success_high": success.high,
-            "angle": cell["angle"].astype(float).median(), "reached": cell["reached"].astype(float).mean(),
+            "angle": cell["angle"].astype(float).median() if "angle" in cell else np.nan,
+            "reached": cell["reached"].astype(float).mean(),
             "n": change.n,
         })  # fmt: skip
     return pd.DataFrame(found)

@@ -21,8 +21,9 @@ many of its paths the barrier falls at all, and how many are proved; no share wi
 Likelihood. Of five layers, with a fifth of the wordings for the barrier, a quarter for the densities, 40 % for their
 calibration and 15 % to report on. What is steered are negative texts of the last part, at the position at which the
 densities were fitted: the prompts of the layer study end elsewhere, and start off the data of both classes (at layer 16
-of SmolLM2 their log p₊ is −10,587 nats on average, that of held-out positives −1,091). Asked: where log p₊ peaks along a path (T*), how far off real positives it is there, and
-whether log p₊ of the steered state goes with the score once the angle is partialled out.
+of SmolLM2 their log p₊ is −10,587 nats on average, that of held-out positives −1,091). Asked: where log p₊ peaks along
+a path (T*), how far off real positives it is there, and whether log p₊ of the steered state goes with the score once
+the angle is partialled out.
 
 Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
 them is in a prompt.

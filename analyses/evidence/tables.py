@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -84,6 +85,58 @@ def angles(results: Path) -> pd.DataFrame:
     return _joined(parts).reindex(columns=names)
 
 
+def certified(results: Path) -> pd.DataFrame:
+    """A row a model and concept: the worst of all layers at which h is shown to read anything.
+
+    `climbs` is the largest angle up to which no prompt's path falls at any layer, `falls` the smallest at which
+    some do.
+    """
+    layers, every = certification(results), angles(results)
+    rows: list[dict[str, Any]] = []
+    runs: Any = layers.groupby(contrasts.KEY, sort=False) if len(layers) else ()
+    for (model, concept), of in runs:
+        reads = of.loc[of["auc_low"] > 0.5]
+        falling: Any = every.query("model == @model and concept == @concept").groupby("angle")["violating"].max()
+        row = {"model": model, "concept": concept, "layers": len(of), "reads": len(reads),
+               "auc": reads["auc"].median(), "certified": reads["certified"].min(),
+               "bend": reads["bend"].max(), "quadratic_share": reads["quadratic_share"].max(),
+               "efficiency": reads["efficiency"].min(), "bf16": reads["bf16"].min(),
+               "random_least": reads["random_certified"].min(), "random_most": reads["random_certified"].max(),
+               "other_least": reads["other_half"].min(), "other_most": reads["other_half"].max(),
+               "climbs": falling[falling == 0].index.max(), "falls": falling[falling > 0].index.min(),
+               "n": every["n"].min()}  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compared(results: Path) -> pd.DataFrame:
+    """A row a model, concept and pair of barriers: at how many layers the first reads better, worse, and neither."""
+    read = readers(results)
+    rows: list[dict[str, Any]] = []
+    pairs: Any = (
+        read.loc[read["what"].str.contains("−")].groupby([*contrasts.KEY, "what"], sort=False) if len(read) else ()
+    )
+    for (model, concept, what), of in pairs:
+        better, worse = int((of["high"] < 0).sum()), int((of["low"] > 0).sum())
+        first, _, second = str(what).removeprefix("log loss, ").partition(" − ")
+        rows.append({"model": model, "concept": concept, "first": first, "second": second, "layers": len(of),
+                     "better": better, "worse": worse, "neither": len(of) - better - worse,
+                     "median": of["value"].median(), "least": of["value"].min(), "most": of["value"].max(),
+                     "n": of["n"].min()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def texts(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and arm: the judge's score and success of the texts, and their fluency."""
+    parts = []
+    for rows in found(results, "texts", "table"):
+        profile = contrasts.profile(rows)
+        test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
+        fluency = test[["log_likelihood", "repetition", "empty"]].mean().reset_index()
+        parts.append(profile.merge(fluency, on=contrasts.CELL, how="left"))
+    return _joined(parts)
+
+
 def readers(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and what: AUC and log loss of each barrier, and their differences."""
     parts = list(found(results, "readers", "readers"))
@@ -132,7 +185,8 @@ def predicted(results: Path) -> pd.DataFrame:
     return _joined(parts)
 
 
-TABLES = {f.__name__: f for f in (certification, angles, readers, layers, declared, cells, predicted, likelihood)}
+TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, layers, texts, declared, cells,
+                                  predicted, likelihood)}  # fmt: skip
 
 
 def write(config: TablesConfig) -> tuple[str, Path]:
