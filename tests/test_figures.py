@@ -94,6 +94,20 @@ def frontier() -> pd.DataFrame:
     return table.assign(kl=kl, kl_low=kl - 0.1, kl_high=kl + 0.1, parses=1 - table["level"] / 3)
 
 
+def audit() -> pd.DataFrame:
+    names = {**dict.fromkeys(METHODS, "fitted"), "trained_vector": "trained", "learned_flow": "trained"}
+    cells = [(name, made, 0.03 * (1 + k)) for name, made in names.items() for k in range(3)]
+    rows = pd.DataFrame(cells, columns=["method", "made", "level"]).assign(budget="kl", layer=2)
+    plain = pd.DataFrame([{"method": "unsteered", "made": "", "level": 0.0, "budget": "none", "layer": -1}])
+    rows = pd.concat([plain, rows], ignore_index=True)
+    value = np.random.default_rng(4).uniform(0.1, 0.9, len(rows))
+    found = rows.assign(measure="success", value=value, **interval(value, 0.05), n=100)
+    short = rows[rows["method"] == "learned_flow"].assign(
+        measure="budget reached", value=0.5, **interval([0.5] * 3, 0.1)
+    )
+    return pd.concat([found, short.assign(n=100)], ignore_index=True)
+
+
 def bench() -> pd.DataFrame:
     rows = [("steering call, d = 768, batch 1", 8.0, 2.0),
             ("  the same, against it with real transforms, batch 1", 6.0, 2.0),
@@ -157,7 +171,7 @@ def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     tables = {"certification/valence": certification(), "likelihood/valence/layer-3": likelihood(), "flow": flow(),
               "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "sketch": {"sketch": sketch()},
-              "bench": {"bench": bench()}, "demo": demo(), "search": race()}  # fmt: skip
+              "bench": {"bench": bench()}, "demo": demo(), "search": race(), "audit": {"audit": audit()}}  # fmt: skip
     for place, found in tables.items():
         (folder / place).mkdir(parents=True)
         (folder / place / "run.json").write_text(json.dumps(RUN))

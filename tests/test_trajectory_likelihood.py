@@ -14,6 +14,7 @@ from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
 from analyses.likelihood.families import families
+from analyses.likelihood.plan import Plan
 from analyses.likelihood.prediction import correlations, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
@@ -227,3 +228,14 @@ def test_families_judge_the_same_paths(organism, contrast_and_judge, study):
         assert row["t_star"] == pytest.approx(chosen.loc[label, "t_star"], abs=1e-6)
         assert row["change"] == pytest.approx(chosen.loc[label, "log_positive_change"], rel=1e-6)
     assert rows.index.get_level_values("family").nunique() > 2
+
+
+def test_prompts_stand_in_for_negatives_of_completions():
+    """The test part's own completions go, and with them what says where each begins."""
+    n = 120
+    sides = [[f" is {word} {i}" for i in range(n)] for word in ("good", "bad")]
+    contrast = ode.ContrastSet.from_completions(["The film"] * n, *sides)
+    plan = Plan.of(Settings(fractions=(0.2, 0.25, 0.4, 0.15)), contrast, ("My view:", "I say", "We", "They", "You"))
+    assert plan.parts[3].negative == ("My view:", "I say", "We", "They", "You")
+    assert plan.parts[3].negative_prompts is None
+    assert plan.parts[0].negative_prompts is not None

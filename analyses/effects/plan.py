@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
-from analyses.effects.settings import EffectSettings
+from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
 from analyses.sweep.executors import require_executor
@@ -19,12 +19,12 @@ from analyses.sweep.executors import require_executor
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
 
-#: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
-SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
 LEAST = 40
 #: pairs of a fit that is calibrated on pairs left out in turn
 LEAST_CROSS = 20
+#: how texts are counted, where a contrast says which are alike
+OF_GROUPS = " (those of one group count once)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Plan:
     """What a study will do, and on what; made without a model.
 
     Attributes:
-        parts: of the contrast, in the order of `SPLITS`; all of it as a single one under `cross_fit`.
+        parts: of the contrast, in the order of `fractions`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
         settings: with the numbers of prompts that were found where they were left out.
     """
@@ -93,8 +93,9 @@ class Plan:
         """Everything that determines a cell's numbers but model and cell, JSON-able."""
         # threads do not determine results beyond rounding
         found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
-        if not self.settings.engine:  # as it was before there was one
-            del found["engine"]
+        # as it was before there were these
+        found = {k: x for k, x in found.items() if k != "engine" or x}
+        found = {k: x for k, x in found.items() if k != "fractions" or tuple(x) != FRACTIONS}
         # a path differs from machine to machine, what it holds does not
         found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
         return {
@@ -113,19 +114,24 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
     Raises:
         ValueError: too few pairs.
     """
-    pairs, name = min(len(contrast.positive), len(contrast.negative)), settings.contrast
+    name = settings.contrast
     if settings.cross_fit:
-        if pairs < LEAST_CROSS:
-            raise ValueError(f"contrast={name!r} has {pairs} texts a class; cross_fit needs at least {LEAST_CROSS}")
+        if (groups := _groups(contrast)) < LEAST_CROSS:
+            raise ValueError(f"contrast={name!r} has {groups} texts a class{OF_GROUPS}; cross_fit needs {LEAST_CROSS}")
         return (contrast,)
-    parts = contrast.split(SPLITS, settings.seed)
-    held_out = min(len(parts[2].positive), len(parts[2].negative))
-    if held_out < LEAST:
+    parts = contrast.split(settings.fractions, settings.seed)
+    if (held_out := _groups(parts[2])) < LEAST:
         raise ValueError(
-            f"contrast={name!r} leaves {held_out} texts a class to calibrate on, and at least {LEAST} are needed; give "
-            f"{math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} are enough"
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on{OF_GROUPS}, and at least {LEAST} are "
+            f"needed; give {math.ceil(LEAST / settings.fractions[2])} pairs or more, or say --cross-fit, for which "
+            f"{LEAST_CROSS} are enough"
         )
     return parts
+
+
+def _groups(contrast: ode.ContrastSet) -> int:
+    """How many texts a class are none another's near copy."""
+    return min(len({*contrast.positive_groups}), len({*contrast.negative_groups}))
 
 
 def _prompts(
