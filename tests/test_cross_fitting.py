@@ -56,6 +56,8 @@ def test_fewer_groups_than_a_rank_takes_are_refused_with_their_number():
     twice = ode.ContrastSet.from_texts(texts.positive, texts.negative, groups=([i // 2 for i in range(60)],) * 2)
     with pytest.raises(ValueError, match="has 30 groups"):
         Plan.of(SMALL, twice, PROMPTS)
+    with pytest.raises(ValueError, match="prompts has 4; intervals need at least 5"):
+        Plan.of(SMALL, pairs(60), PROMPTS[:4])
     with pytest.raises(ValueError, match="say --cross-fit, for which 45 are enough"):
         Plan.of(Settings(), pairs(60), PROMPTS)
     with pytest.raises(ValueError, match="written once a rotation"):
@@ -65,7 +67,9 @@ def test_fewer_groups_than_a_rank_takes_are_refused_with_their_number():
 def test_what_is_not_cross_fitted_has_the_cells_it_had():
     """A study that was begun before there was a choice goes on."""
     assert "cross_fit" not in Plan.of(Settings(), pairs(120)).described()
-    assert Plan.of(SMALL, pairs(60), PROMPTS).described()["cross_fit"] is True
+    plans = [Plan.of(SMALL, pairs(60), prompts).described() for prompts in (PROMPTS, PROMPTS[:8], None)]
+    assert all(plan["cross_fit"] for plan in plans)
+    assert len({plan["test_digest"] for plan in plans}) == 3  # other prompts are another study
 
 
 def test_a_rank_is_among_the_held_out_positives_of_all_rotations():

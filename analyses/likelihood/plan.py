@@ -57,8 +57,13 @@ class Plan:
         if prompts is not None and not len(prompts):
             raise ValueError("prompts is empty; give at least one")
         if settings.cross_fit:
-            blocks = _blocks(settings, contrast)
-            return cls(settings, contrast, (*blocks[:-1], _starting(blocks[-1], blocks[:-1], prompts)), judged)
+            *blocks, test = _blocks(settings, contrast)
+            test = _starting(test, blocks, None if prompts is None else require_texts("prompts", prompts))
+            if len(test.negative) < LEAST["test"]:
+                raise ValueError(
+                    f"prompts has {len(test.negative)}; intervals need at least {LEAST['test']}, give more"
+                )
+            return cls(settings, contrast, (*blocks, test), judged)
         parts = contrast.split(settings.fractions, settings.seed)
         starts = parts[3].negative if prompts is None else tuple(require_texts("prompts", prompts))
         sizes = {name: min(len({*part.positive_groups}), len({*part.negative_groups}))
@@ -104,7 +109,7 @@ class Plan:
             "texts": "steered" if self.writes else "unsteered",
             "judged": self.judged,
             "contrast_digest": self.contrast.digest,
-            "test_digest": self.parts[3].digest,
+            "test_digest": self.parts[-1].digest,
         }
 
 
