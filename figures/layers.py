@@ -107,7 +107,7 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
                                    layer=best["layer"], level=best["level"]))  # fmt: skip
         named = list(dict.fromkeys(name for budget in budgets for name in
                                    _marks(unsteered, table.loc[table["budget"] == budget])))  # fmt: skip
-        every = _every(table["layer"].nunique())
+        every = _every(len(set(table["layer"])))
         caption = CAPTION.format(
             panels=" ".join(said), n=counts(table["n"]), shown=listed(looks), source=source,
             rest=listed(m for m in scores if m not in looks) or "nothing",
@@ -143,7 +143,7 @@ def _marks(unsteered: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple[float
 
 def _fluency(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: pd.DataFrame) -> None:
     """A line a method, and the unsteered model's; a scale on which small differences are small."""
-    every = _every(rows["layer"].nunique())
+    every = _every(len(set(rows["layer"])))
     for name, found in rows.sort_values("layer").groupby("method", sort=False):
         marked = {"ms": 3, "lw": 1, "markevery": (_nth(looks, str(name)) % every, every)} if name in looks else {}
         axis.plot(found["layer"], found[FLUENCY], **marked, **looks.get(str(name), REST))

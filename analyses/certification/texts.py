@@ -29,15 +29,16 @@ def joined(*parts: LayerActivations) -> LayerActivations:
 
 def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
     """Area under the ROC curve of h on texts that took no part in the fit."""
-    return _area(barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double()))
+    return area(barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double()))
 
 
 def unread(held_out: LayerActivations) -> stats.Estimate:
     """The AUC of an h that is one number for all held-out texts: ½, and as sure as their number makes it."""
-    return _area(*(torch.zeros(len(side)) for side in (held_out.positive, held_out.negative)))
+    return area(*(torch.zeros(len(side)) for side in (held_out.positive, held_out.negative)))
 
 
-def _area(positive: torch.Tensor, negative: torch.Tensor) -> stats.Estimate:
+def area(positive: torch.Tensor, negative: torch.Tensor) -> stats.Estimate:
+    """Area under the ROC curve of scores."""
     truth = np.repeat([True, False], [len(positive), len(negative)])
     return stats.auc(torch.cat([positive, negative]).numpy(), truth)
 
@@ -87,7 +88,7 @@ class LayerTexts:
         assert groups is not None
         positive, negative = left_out(fit, self.both, groups, self.seed)
         barrier.calibration = Calibration.of(positive, negative, _counts(groups))
-        return _area(positive, negative)
+        return area(positive, negative)
 
     @property
     def unread(self) -> stats.Estimate:

@@ -54,11 +54,6 @@ ARMS = (
 PLACEBO, BARRIER_ARM = "random direction", "odesteer_kernel"
 
 
-def groups(part: ode.ContrastSet) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Prompt labels of both classes."""
-    return part.positive_groups, part.negative_groups
-
-
 def fitted_fields(acts: ode.LayerActivations, seed: int) -> dict[str, ode.VectorField]:
     """The field of every method in `ARMS`, each fitted once."""
     names = dict.fromkeys(arm.method for arm in ARMS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -18,8 +18,8 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.effects.writing import Written
 from analyses.likelihood.arms import ARMS
+from analyses.likelihood.jury import Fields, Jury
 from analyses.likelihood.prediction import PLACES, PREDICTORS
-from analyses.likelihood.referee import Referee
 from analyses.likelihood.study import Settings
 from analyses.prompted import Prompted
 from analyses.recording import Drawing, Recording, Unsteered, recorded
@@ -28,6 +28,8 @@ from odesteer_tl import organism
 
 #: the true posterior of the concept for each continuation
 Judge = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
+#: where tokens stand before and after a rotation's fields have moved them
+Points = Callable[[Fields], Tensor]
 UNSTEERED, POSITIVES = "unsteered", "real positives"
 #: prompts a pass, and tokens steered together
 BATCH, BLOCK = 250, 1024
@@ -62,21 +64,23 @@ class Starts:
 
 
 def decoded(
-    starts: Starts, plain: tuple[Unsteered, Unsteered], layer: int, fields: Mapping[str, ode.VectorField],
-    referee: Referee, s: Settings, steered: bool, judge: Judge | None,
+    starts: Starts, plain: tuple[Unsteered, Unsteered], layer: int, jury: Jury, s: Settings, steered: bool,
+    judge: Judge | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Every steered token under the densities, and the texts it came from.
 
     Args:
         plain: what the unsteered model wrote behind the prompts and behind the real positives.
         steered: whether every arm writes at every strength; otherwise the unsteered texts' tokens are what is steered.
+            A jury of several members has no text of its own.
     """
     tokens: list[pd.DataFrame] = []
     texts: list[pd.DataFrame] = []
 
-    def keep(found: _Cell, label: str, strength: float, positive: bool) -> None:
+    def keep(found: _Cell, label: str, strength: float, positive: bool, points: Points | None = None) -> None:
         labels = starts.groups[int(positive)]
-        scored = referee.frame(referee.score(found.points, [labels[i] for i in found.prompt.tolist()]))
+        here = [labels[i] for i in found.prompt.tolist()]
+        scored = jury.frame(jury.score((lambda _: found.points) if points is None else points, here))
         place = {"prompt": found.prompt.repeat(2).numpy(), "token": found.token.repeat(2).numpy()}
         cell = {"method": label, "strength": strength}
         tokens.append(scored.rename(columns={"step": "state"}).assign(**place, **cell))
@@ -89,15 +93,23 @@ def decoded(
         keep(_Cell(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
     cells = [(arm, strength) for arm in ARMS for strength in s.strengths]
     for arm, strength in tqdm(cells, desc="generating", leave=False, disable=not steered):
-        flow, field = arm.flow(strength, s.step(strength)), fields[arm.method]
+        flow = arm.flow(strength, s.step(strength))
         if steered:
-            steerer = ode.Steerer(field, flow, layer)
+            (member,) = jury.members
+            steerer = ode.Steerer(member[0][arm.method], flow, layer)
             keep(_Cell.joined(recorded(starts.prompts, steerer, starts.drawing, _Cell.of, compared=True)),
                  arm.label, strength, False)  # fmt: skip
         else:
             states = plain[0].states[layer]
-            ends = torch.cat([flow.solve(field, states[rows]).end for rows in plain[0].blocks(BLOCK)])
-            keep(_Cell(torch.stack([states, ends]), plain[0].prompt, plain[0].token, ()), arm.label, strength, False)
+
+            def moved(
+                fields: Fields, flow: ode.Flow = flow, method: str = arm.method, states: Tensor = states
+            ) -> Tensor:
+                ends = [flow.solve(fields[method], states[rows]).end for rows in plain[0].blocks(BLOCK)]
+                return torch.stack([states, torch.cat(ends)])
+
+            still = _Cell(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
+            keep(still, arm.label, strength, False, moved)
     written = pd.concat(texts, ignore_index=True)
     verdict = {} if judge is None else {"posterior": judge(written["continuation"].tolist())}
     return pd.concat(tokens, ignore_index=True), written.assign(**verdict)

@@ -65,10 +65,12 @@ def main(config: FamiliesConfig) -> None:
     """Write and print the table.
 
     Raises:
-        ValueError: `out` exists, or the model has no such layer.
+        ValueError: `out` exists, the model has no such layer, or cross_fit is asked for.
     """
     refuse_existing(config.out)
     refuse_missing_layers(config.layer, config.model)
+    if config.settings.cross_fit:
+        raise ValueError("cross_fit=True: families are compared on a calibration split of their own; give more pairs")
     model = ode.load_model(config.model)
     contrast = load_contrast(config.contrast, config.pairs, config.settings.seed)
     parts = contrast.split(config.settings.fractions, config.settings.seed)

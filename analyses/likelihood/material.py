@@ -48,7 +48,7 @@ class Material:
     @cached_property
     def starts(self) -> Starts:
         """What is written from."""
-        return Starts.of(self.model, self.plan.parts[3], self.plan.settings)
+        return Starts.of(self.model, self.plan.parts[-1], self.plan.settings)
 
     @cached_property
     def unsteered(self) -> tuple[Unsteered, Unsteered]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
 from analyses.likelihood.study import Settings
 from analyses.sources import require_different_texts
 from odesteer_tl._check import require_texts
 
+if TYPE_CHECKING:  # a plan is made before what fits anything is imported
+    from analyses.likelihood.jury import Rotation
+
 SPLITS = ("barrier", "density", "calibration", "test")
+#: of groups, each left out in turn under `cross_fit`
+BLOCKS = 5
 #: prompts a class that a rank of 2.5 % needs (`densities.calibration.LEAST_HELD_OUT`, whose module needs more than
 #: a plan does), that a density is fitted to, that the barrier's five folds need, and that intervals need
 LEAST = {"barrier": 10, "density": 12, "calibration": 40, "test": 5}
@@ -23,7 +28,7 @@ class Plan:
     """What will be done, and on what; made without a model.
 
     Attributes:
-        parts: of the contrast, in the order of `SPLITS`; the test part's negatives are what is steered.
+        parts: of the contrast, in the order of `names`; the test part's negatives are what is steered.
         judged: the concept of the organism whose grammar judges the texts; None where nothing does.
     """
 
@@ -49,9 +54,17 @@ class Plan:
             ValueError: too few pairs, classes of the same texts, or a prompt that is none or stands in the contrast.
         """
         require_different_texts(contrast)
-        parts = contrast.split(settings.fractions, settings.seed)
         if prompts is not None and not len(prompts):
             raise ValueError("prompts is empty; give at least one")
+        if settings.cross_fit:
+            *blocks, test = _blocks(settings, contrast)
+            test = _starting(test, blocks, None if prompts is None else require_texts("prompts", prompts))
+            if len(test.negative) < LEAST["test"]:
+                raise ValueError(
+                    f"prompts has {len(test.negative)}; intervals need at least {LEAST['test']}, give more"
+                )
+            return cls(settings, contrast, (*blocks, test), judged)
+        parts = contrast.split(settings.fractions, settings.seed)
         starts = parts[3].negative if prompts is None else tuple(require_texts("prompts", prompts))
         sizes = {name: min(len({*part.positive_groups}), len({*part.negative_groups}))
                  for name, part in zip(SPLITS, parts, strict=True)}  # fmt: skip
@@ -63,25 +76,70 @@ class Plan:
                     f"contrast has {len(contrast.positive)} + {len(contrast.negative)} texts, of which fractions="
                     f"{settings.fractions} leave {n} for the {name}, and at least {LEAST[name]} are needed: methods, "
                     f"densities, calibration and test share no text, and a rank of 2.5 % takes {LEAST['calibration']} "
-                    f"held-out prompts, so nothing is cross-fitted here; give about {needed} pairs, or more than "
-                    f"{fraction:g} for the {name}"
+                    f"held-out prompts; give about {needed} pairs, or more than {fraction:g} for the {name}, or say "
+                    f"--cross-fit, for which {LEAST['calibration'] + LEAST['test']} are enough"
                 )
         return cls(settings, contrast, (*parts[:3], _starting(parts[3], parts[:3], prompts)), judged)
 
     @property
     def writes(self) -> bool:
         """Whether every arm writes texts of its own."""
-        return self.settings.texts == "steered" or (self.settings.texts == "auto" and self.judged is not None)
+        return self.settings.writes(self.judged is not None)
+
+    def rotated(self, acts: Sequence[ode.LayerActivations]) -> list[Rotation]:
+        """Activations of the parts at a layer, to fit methods on, to fit densities on, and to calibrate on.
+
+        Once; under `cross_fit` once a block, which is calibrated on: the next two are for methods, the others for
+        densities.
+        """
+        if not self.settings.cross_fit:
+            return [(acts[0], acts[1], acts[2])]
+        from analyses.certification.texts import joined  # whose statistics need more than a plan does
+
+        after = [[acts[(k + i) % BLOCKS] for i in range(BLOCKS)] for k in range(BLOCKS)]
+        return [(joined(*block[1:3]), joined(*block[3:]), block[0]) for block in after]
 
     def described(self) -> dict[str, Any]:
         """Everything that determines a layer's numbers but the model and the layer, JSON-able."""
+        settings = asdict(self.settings)
+        if not self.settings.cross_fit:  # as it was before there was one
+            del settings["cross_fit"]
         return {
-            **{name: list(x) if isinstance(x, tuple) else x for name, x in asdict(self.settings).items()},
+            **{name: list(x) if isinstance(x, tuple) else x for name, x in settings.items()},
             "texts": "steered" if self.writes else "unsteered",
             "judged": self.judged,
             "contrast_digest": self.contrast.digest,
-            "test_digest": self.parts[3].digest,
+            "test_digest": self.parts[-1].digest,
         }
+
+
+def names(settings: Settings) -> tuple[str, ...]:
+    """Of the parts of a contrast."""
+    return (*(f"block {k + 1}" for k in range(BLOCKS)), "test") if settings.cross_fit else SPLITS
+
+
+def _blocks(settings: Settings, contrast: ode.ContrastSet) -> tuple[ode.ContrastSet, ...]:
+    """Blocks of equally many groups that are left out in turn, and the test part behind them.
+
+    Raises:
+        ValueError: fewer groups a class than a rank of 2.5 % takes, or a block lacks a class.
+    """
+    n = min(len({*contrast.positive_groups}), len({*contrast.negative_groups}))
+    test = max(settings.fractions[3], LEAST["test"] / max(n, 1))
+    needed = LEAST["calibration"] + LEAST["test"]
+    if n < needed:
+        raise ValueError(
+            f"contrast has {n} groups of texts a class, and cross_fit takes {needed}: a rank of 2.5 % needs "
+            f"{LEAST['calibration']} that are left out in turn, and {LEAST['test']} are for the test; give more pairs"
+        )
+    parts = contrast.split((*(((1 - test) / BLOCKS,) * BLOCKS), test), settings.seed)
+    sides = [min(len({*part.positive_groups}), len({*part.negative_groups})) for part in parts]
+    if sum(sides[:-1]) < LEAST["calibration"] or min(sides) < LEAST["test"]:
+        raise ValueError(
+            f"contrast leaves {sides} groups a class in {BLOCKS} blocks and the test; {LEAST['calibration']} in all "
+            f"blocks and {LEAST['test']} in each part are needed: give more pairs"
+        )
+    return tuple(parts)
 
 
 def _starting(

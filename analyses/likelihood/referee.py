@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses.likelihood.arms import groups
 from odesteer_tl.densities import (
     Density,
     DensityPair,
@@ -54,22 +53,35 @@ class Referee:
 
     @classmethod
     def fit(
-        cls, barrier: ode.Barrier, parts: Sequence[ode.ContrastSet], acts: Sequence[ode.LayerActivations], seed: int
+        cls, barrier: ode.Barrier, fitted_on: ode.LayerActivations, density: ode.LayerActivations, seed: int
     ) -> Referee:
-        """Fit and calibrate; `parts` and `acts` are those of the barrier, the densities and the calibration."""
-        seen = [label for side in groups(parts[0]) for label in side]
-        density, held_out = acts[1], acts[2]
+        """Fit the densities.
+
+        Args:
+            barrier: fitted on activations of whose prompts none is in `density`.
+
+        Raises:
+            NoDifference: the classes do not differ, or a dimension never varies.
+        """
+        assert fitted_on.groups is not None
+        assert density.groups is not None
+        seen = [label for side in fitted_on.groups for label in side]
         n = min(len(density.positive), len(density.negative)) * (FOLDS - 1) // FOLDS
         d = density.positive.shape[1]
         wanted = {"ambient": (candidates(n, d), False), "directional": (directional_candidates(n, d), False),
                   "tied": (directional_candidates(n, d), True)}  # fmt: skip
         pairs = {
-            name: DensityPair(families, tied, FOLDS, seed)
-            .fit(density.positive, density.negative, groups(parts[1]), seen)
-            .calibrate(held_out.positive, held_out.negative, groups(parts[2]))
+            name: DensityPair(families, tied, FOLDS, seed).fit(density.positive, density.negative, density.groups, seen)
             for name, (families, tied) in wanted.items()
         }
-        return cls(barrier.calibrate_activations(held_out), pairs)
+        return cls(barrier, pairs)
+
+    def calibrated(self, held_out: ode.LayerActivations) -> Referee:
+        """The same with h and densities calibrated on texts that took no part in a fit."""
+        assert held_out.groups is not None
+        pairs = {name: pair.calibrate(held_out.positive, held_out.negative, held_out.groups)
+                 for name, pair in self.pairs.items()}  # fmt: skip
+        return Referee(self.barrier.calibrate_activations(held_out), pairs)
 
     def score(self, points: Float[Tensor, "steps_plus_1 n d"], labels: Sequence[int]) -> dict[str, PathScore]:
         """The path under every pair; prompts seen in a fit are refused."""

@@ -14,7 +14,7 @@ from analyses.costing import Cost, step_seconds, text_tokens, token_rate
 from analyses.likelihood.arms import ARMS
 from analyses.likelihood.layer import studied
 from analyses.likelihood.material import Material
-from analyses.likelihood.plan import Plan
+from analyses.likelihood.plan import BLOCKS, Plan
 from analyses.likelihood.study import LikelihoodStudy
 from analyses.runs import replaceable
 from analyses.sweep import Config, Study
@@ -104,6 +104,7 @@ def estimate(material: Any, left: Sequence[Config], of: int, workers: int) -> Co
     points = n * len(ARMS) * s.steps + 2 * n * new * (cells + 2)
     done = "" if len(left) == of else f" of {of} (the others are done)"
     wide = int(model.cfg.d_model)
-    other = len(left) * (points * ALL_OF_A_POINT + ALL_OF_A_LAYER) * step_seconds(wide)
+    fits = BLOCKS if s.cross_fit else 1
+    other = fits * len(left) * (points * ALL_OF_A_POINT + ALL_OF_A_LAYER) * step_seconds(wide)
     written = f", {cells} × {n} texts each" if plan.writes else ""
     return Cost(f"{len(left)} layers{done}{written}", tokens, token_rate(starts.prompts), other, workers)

@@ -41,9 +41,11 @@ class Settings:
         texts: whose tokens these are: of the "unsteered" model's own texts, written once behind the starts and behind
             real positives, or of texts "steered" by every arm at every strength. "auto" is steered where something
             judges the texts, and else unsteered.
+        cross_fit: fit and calibrate five times in turn, for contrasts too small to be split in four: `fractions` is
+            then the share of the test alone, and tokens are those of unsteered texts.
 
     Raises:
-        ValueError: a setting is out of range, or a strength is not on the grid.
+        ValueError: a setting is out of range, a strength is not on the grid, or texts are to be written five times.
     """
 
     fractions: tuple[float, float, float, float] = (0.15, 0.39, 0.4, 0.06)
@@ -55,9 +57,12 @@ class Settings:
     max_new_tokens: int = 25
     seed: int = 0
     texts: str = "auto"
+    cross_fit: bool = False
 
     def __post_init__(self) -> None:
         require_one_of("texts", self.texts, ("auto", "unsteered", "steered"))
+        if self.cross_fit and self.texts == "steered":
+            raise ValueError("texts='steered' would be written once a rotation under cross_fit; steer unsteered texts")
         if not all(x > 0 for x in self.fractions) or sum(self.fractions) > 1 + 1e-9:
             raise ValueError(f"fractions={self.fractions} must be positive and sum to no more than 1")
         if not 0 < self.angle <= math.pi or self.steps < 2:
@@ -70,6 +75,14 @@ class Settings:
             raise ValueError(f"strengths={self.strengths} must be positive, at least one, each once")
         for strength in (self.declared, *self.strengths):
             self.step(strength)
+
+    def writes(self, judged: bool) -> bool:
+        """Whether every arm writes texts of its own.
+
+        Args:
+            judged: whether something judges what is written.
+        """
+        return self.texts == "steered" or (self.texts == "auto" and judged and not self.cross_fit)
 
     @property
     def grid(self) -> float:
@@ -177,6 +190,8 @@ class LikelihoodStudy:
         lost = f"{on} of {n} starts are on p₊'s data" + ("" if on else ": there is nothing left to lose")
         reads = self.run.get("barrier", {}).get("auc")
         area = "" if reads is None else f"; h reads held-out texts with AUC {interval_of(reads)}"
+        rotated = " (cross-fitted: five fits, what is said is their mean, and a rank of 2.5 % may be one of 5 %)"
+        area += rotated if self.run["settings"].get("cross_fit") else ""
         return f"{lost}{area}. Densities are of activations at {POSITION}, and say less of others."
 
     def frame(self) -> pd.DataFrame:
