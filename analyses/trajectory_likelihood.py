@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 import odesteer_tl as ode
+from analyses import options
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
 from analyses.effects.plan import model_of
@@ -61,29 +62,22 @@ def trajectory_likelihood(
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
-    """The command line.
+    """The command line; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
-        contrast: a concept of the organism, which alone has a judge, or what else `analyses.sources` knows.
-        layer: 0-based, negative ones from the end.
-        out: the folder of results; what is unfinished is kept beside it, and the same command goes on from there.
-        pairs: of the organism's concept; a file is read whole.
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
             texts of the test split are steered.
-        executor: local, or processes:N.
-        threads: of torch in each process.
-        dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
-    model: str = "organism"
-    contrast: str = "valence"
-    layer: tuple[int, ...] = (2,)
-    out: Path = Path("results/likelihood")
-    pairs: int = 2500
+    model: options.Model = "organism"
+    contrast: options.Contrast = "valence"
+    layer: options.Layers = (2,)
+    out: options.Out = Path("results/likelihood")
+    pairs: options.Pairs = 2500
     prompts: str = ""
-    executor: str = "local"
-    threads: int = 1
-    dry_run: bool = False
+    executor: options.Executor = "local"
+    threads: options.Threads = 1
+    dry_run: options.DryRun = False
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 

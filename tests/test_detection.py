@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from analyses.detection import SCORES, TOKENS, _areas, _Read, _thinned, detect
+from analyses.reading.detection import SCORES, TOKENS, _areas, _Read, _thinned, detect
 
 
 @pytest.fixture(scope="module")

@@ -61,15 +61,11 @@ def write(folder, shift: float, texts: pd.DataFrame, ranks: pd.DataFrame) -> Non
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Layer 2 is judged and in the table of families; layer 10 is neither."""
+    """Layer 2 is judged, layer 10 is not."""
     folder, texts = tmp_path_factory.mktemp("likelihood"), written_texts()
     ranks = prediction(texts[texts["method"] != POSITIVES])
     write(folder / "moods" / "layer-2", 0.0, texts, ranks[ranks["scope"] != "between, equal strength"])
     write(folder / "moods" / "layer-10", 100.0, texts.drop(columns="posterior"), pd.DataFrame())
-    peaks = [("a", "CAA", 0.1), ("a", "flow", 0.3), ("b", "CAA", 0.5), ("b", "flow", 0.6)]
-    families = [(2, *peak, -peak[2]) for peak in peaks] + [(2, "a", PLACEBO, 0.0, 9.0)]
-    table = pd.DataFrame(families, columns=["layer", "family", "method", "t_star", "change"])
-    table.to_csv(folder / "moods" / "families.csv", index=False)
     return folder
 
 
@@ -94,7 +90,6 @@ def test_cells_are_those_of_the_files(results, printed):
     assert rows(printed, "At the declared")[3][:5] == ["moods 2", "CAA", "0.4", "11 [11, 12]", "12 [12, 13]"]
     assert rows(printed, "T* against")[3][3:] == ["0.40 [0.40, 0.40]", "∞ [∞, ∞]", "0.200 [−∞, ∞]"]
     assert rows(printed, "Calibrated h")[2] == ["moods 2", "tied", "−0.50 / 1.50", "0.25 / 2.00"]
-    assert rows(printed, "T* over")[2:] == [["moods 2", "2", "0.10–0.50", "0.30–0.60", "CAA (2)"]]
     texts = pd.read_parquet(results / "moods" / "layer-2" / "texts.parquet")
     x = texts.loc[(texts["method"] == "CAA") & (texts["strength"] == 0.8), "posterior"]
     found = stats.mean(x.to_numpy())
@@ -108,7 +103,7 @@ def test_what_the_files_lack_is_said(results, printed):
     ranked = rows(printed, "Does the likelihood")[2:]
     assert [row[0] for row in ranked] == ["moods 2"] * 3
     assert {row[-1] for row in ranked} == {"not in the file"}
-    assert report(results).count("No such rows in the files of moods 10.") == 3
+    assert report(results).count("No such rows in the files of moods 10.") == 2
 
 
 def of_the_studies(results) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import odesteer_tl as ode
 from analyses.likelihood.study import Settings
 from analyses.sources import require_different_texts
-from odesteer_tl._check import require_texts
+from odesteer_tl._words import require_texts
 
 SPLITS = ("barrier", "density", "calibration", "test")
 #: prompts a class that a rank of 2.5 % needs (`densities.calibration.LEAST_HELD_OUT`, whose module needs more than

@@ -83,14 +83,6 @@ def show_agreement(table: pd.DataFrame) -> Rows:
                               for r in rows.to_dict("records")}} for pair, rows in table.groupby("pair")]  # fmt: skip
 
 
-def show_families(table: pd.DataFrame) -> Rows:
-    rows = table.to_dict("records")
-    peaks = {r["method"]: f"{number(r['lowest'])}–{number(r['highest'])}" for r in rows}
-    best = sorted((r for r in rows if r["least_loss"]), key=lambda r: -r["least_loss"])
-    least = ", ".join(f"{r['method']} ({r['least_loss']})" for r in best)
-    return [{"families": rows[0]["families"], **peaks, "least loss of log p₊, declared strength": least}]
-
-
 #: title: the numbers of a layer, and how its rows are shown
 TABLES = {
     "T*: the strength (radians) at which the mean of log p₊ peaks": (summaries.t_star, show_t_star),
@@ -101,7 +93,6 @@ TABLES = {
         (summaries.degeneration, show_degeneration),
     "Calibrated h against the directional log-ratio (Pearson correlation / slope)":
         (summaries.agreement, show_agreement),
-    "T* over the families that p₊ could have been": (summaries.families, show_families),
 }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.likelihood.arms import PLACEBO
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED
 from analyses.likelihood.tables import mean, spread
 
@@ -94,15 +93,3 @@ def agreement(result: Path) -> pd.DataFrame:
     """Correlation and slope of calibrated h on the log-ratio of densities of the direction, all points of all paths."""
     found = pd.read_parquet(result / "agreement.parquet")
     return found.loc[:, ["pair", "method", "overall_correlation", "overall_slope"]]
-
-
-def families(result: Path) -> pd.DataFrame:
-    """Lowest and highest T* over the families that p₊ could have been, and in how many a method loses least."""
-    file = result.parent / "families.csv"
-    every: Any = pd.read_csv(file) if file.exists() else pd.DataFrame({"layer": [], "method": []})
-    table: Any = every[(every["layer"] == layer(result)) & (every["method"] != PLACEBO)]
-    if table.empty:
-        return pd.DataFrame()
-    best = table.loc[table.groupby("family")["change"].idxmax(), "method"].value_counts()
-    peaks = table.groupby("method", sort=False)["t_star"].agg(lowest="min", highest="max").reset_index()
-    return peaks.assign(least_loss=peaks["method"].map(best).fillna(0).astype(int), families=table["family"].nunique())
