@@ -22,12 +22,12 @@ import odesteer_tl as ode
 from analyses import options
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
-from analyses.effects.plan import model_of
+from analyses.effects.plan import model_of, read_and_steered
 from analyses.likelihood.plan import Plan
 from analyses.likelihood.study import LikelihoodStudy, Settings
 from analyses.runs import cells_of, require_same
-from analyses.sources import CONCEPTS, layers_of, load_contrast, read_prompts, require_layers
-from analyses.sweep import Study, require_executor
+from analyses.sources import CONCEPTS, read_prompts
+from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from transformer_lens.model_bridge import TransformerBridge
@@ -88,14 +88,7 @@ def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan,
         ValueError: what is wrong, by argument, value and remedy.
     """
     given, s = given or Given(), config.settings
-    require_executor(config.executor)
-    if given.model is not None and config.executor != "local":
-        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
-    if config.pairs < 1 or config.threads < 1:
-        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
-    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
-    layers = require_layers(config.layer, n, config.model)
-    contrast = given.contrast or load_contrast(config.contrast, config.pairs, s.seed)
+    contrast, layers = read_and_steered(config, given)
     prompts = given.prompts
     if prompts is None and config.prompts:
         prompts = read_prompts(config.prompts)
