@@ -110,7 +110,8 @@ def run_certification(config: CertificationConfig, given: Given | None = None) -
     found.run["study"] = study.digest
     replaceable(config.out, study.digest)
     found.save(config.out)
-    draw_certification(found.strengths, config.out, source=found.warning())
+    if len(found.strengths):  # some layer's h reads something
+        draw_certification(found.strengths, config.out, source=found.warning())
     return found, config.out
 
 

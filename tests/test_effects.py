@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 import odesteer_tl as ode
 from analyses.benchmarks.scoring import option_scores
 from analyses.effects import LAYER_ARMS, Arm, EffectSettings, Material, measure
+from analyses.effects.fits import LayerFits
 from analyses.effects.judging import Judging
 from analyses.effects.matching import Scan
 from analyses.effects.measures import Seen
@@ -270,6 +271,14 @@ def test_too_few_prompts_are_refused(tmp_path):
         Material(EffectSettings(contrast=str(file), outcome="length"))
     with pytest.raises(ValueError, match=r"leaves 9 texts a class to calibrate on.*give 267 pairs or more"):
         Material(EffectSettings(pairs=60))
+    # ten wordings, each thirty times: there is no fortieth to calibrate on, however many texts there are
+    rows = pd.DataFrame({side: [f"the {side} {i}" for i in range(300)] for side in ("positive", "negative")})
+    rows.assign(group=[i % 10 for i in range(300)]).to_csv(file)
+    alike = EffectSettings(contrast=str(file), outcome="length", select=1, test=5)
+    with pytest.raises(ValueError, match=r"leaves 1 texts a class to calibrate on \(those of one group count once\)"):
+        Material(alike)
+    with pytest.raises(ValueError, match=r"has 10 texts a class \(those of one group count once\); cross_fit needs 20"):
+        Material(replace(alike, cross_fit=True, measures=()))
 
 
 def synthetic(seed, n=120, layers=12, effect=0.5):
@@ -386,3 +395,18 @@ def test_endings_are_scored_with_each_prompts_own_strength(material, arm, streng
         assert judged["score"][i] == pytest.approx(odds, abs=1e-3)
         assert judged["success"][i] == (max(found[:2]) > found[2])
         assert judged["mc2"][i] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
+
+
+def test_cross_validation_of_a_study_does_not_divide_near_copies():
+    # twenty wordings whose class is a coin's, each in five near copies: whoever divides them finds them easy to read
+    torch.manual_seed(0)
+    wordings = torch.randn(2, 20, 8)
+    rows = (wordings[:, :, None] + 0.05 * torch.randn(2, 20, 5, 8)).flatten(1, 2)
+    groups = tuple(i // 5 for i in range(100))
+    acts = ode.LayerActivations(rows[0], rows[1], groups, tuple(20 + g for g in groups))
+    fits = LayerFits(None, 0, [None], [acts], 0)  # pyright: ignore[reportArgumentType]
+    own = ode.METHODS["odesteer_kernel"].fit_activations(acts).barrier  # pyright: ignore[reportAttributeAccessIssue]
+    divided = ode.METHODS["odesteer_kernel"].fit(rows[0], rows[1], 0).barrier  # pyright: ignore[reportAttributeAccessIssue]
+    at = torch.randn(50, 8, dtype=torch.float64)
+    torch.testing.assert_close(fits.field("odesteer_kernel").barrier.value(at), own.value(at))  # pyright: ignore[reportAttributeAccessIssue]
+    assert (divided.value(at) - own.value(at)).abs().max() > 0.1

@@ -13,6 +13,7 @@ import odesteer_tl as ode
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
+from analyses.likelihood.plan import Plan
 from analyses.likelihood.prediction import correlations, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
@@ -214,3 +215,14 @@ def test_command_line_on_a_file_without_a_judge(tmp_path, contrast_and_judge, ca
     assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
     assert len(pd.read_parquet(tmp_path / "out" / "layer-1" / "prediction.parquet")) == 0
+
+
+def test_prompts_stand_in_for_negatives_of_completions():
+    """The test part's own completions go, and with them what says where each begins."""
+    n = 120
+    sides = [[f" is {word} {i}" for i in range(n)] for word in ("good", "bad")]
+    contrast = ode.ContrastSet.from_completions(["The film"] * n, *sides)
+    plan = Plan.of(Settings(fractions=(0.2, 0.25, 0.4, 0.15)), contrast, ("My view:", "I say", "We", "They", "You"))
+    assert plan.parts[3].negative == ("My view:", "I say", "We", "They", "You")
+    assert plan.parts[3].negative_prompts is None
+    assert plan.parts[0].negative_prompts is not None

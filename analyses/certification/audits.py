@@ -19,6 +19,9 @@ from odesteer_tl import organism, stats
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.sites import BLOCK_OUTPUT
 
+#: a median of no prompts
+NOBODY = stats.Estimate(np.nan, -np.inf, np.inf, 0)
+
 
 def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> stats.Estimate:
     """Median over activations of the cosine of two barriers' gradients."""
@@ -29,6 +32,13 @@ def cosine(first: ode.Barrier, second: ode.Barrier, a: Float[Tensor, "n d"]) -> 
 def row(what: str, estimate: stats.Estimate) -> dict[str, Any]:
     """A line of a findings table."""
     return {"what": what, "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
+def middle(what: str, values: Any) -> dict[str, Any]:
+    """A median over prompts; where it is undefined a prompt is left out, which N shows."""
+    x = np.asarray(values, dtype=float)
+    x = x[~np.isnan(x)]
+    return row(what, stats.median(x) if len(x) else NOBODY)
 
 
 def cross_fit(fit: Fit, texts: LayerTexts, a: Float[Tensor, "n d"], angle: float, steps: int) -> pd.DataFrame:
@@ -50,7 +60,7 @@ def cross_fit(fit: Fit, texts: LayerTexts, a: Float[Tensor, "n d"], angle: float
             ),
             row("prompts with a step refuted by the other half's h", stats.share(found.refuted.any(0).numpy())),
             row("prompts with every step certified by it", stats.share(found.certified.all(0).numpy())),
-            row("gain in the other half's h per gain in one's own", stats.median((audited / own).numpy())),
+            middle("gain in the other half's h per gain in one's own", (audited / own).numpy()),
         ]
     )
 

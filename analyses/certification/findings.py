@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 import odesteer_tl as ode
-from analyses.certification.audits import row
+from analyses.certification.audits import middle, row
 from analyses.certification.result import READING
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
@@ -17,11 +17,6 @@ from odesteer_tl.activations import LayerActivations
 def share(what: str, flags: Any) -> dict[str, Any]:
     """A share of prompts."""
     return row(what, stats.share(flags))
-
-
-def middle(what: str, values: Any) -> dict[str, Any]:
-    """A median over prompts of a pandas column; where it is undefined a prompt is left out, which N shows."""
-    return row(what, stats.median(values.dropna()))
 
 
 def of_reading(area: stats.Estimate) -> pd.DataFrame:

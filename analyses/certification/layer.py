@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
+from analyses.alike import Alike, unless_alike
 from analyses.certification import audits, findings, tables
 from analyses.certification.material import Material, judging
 from analyses.certification.texts import Fit, LayerTexts
@@ -26,10 +27,16 @@ Tables = dict[str, pd.DataFrame]
 
 
 def certified_layer(material: Material, layer: int) -> tuple[Tables, dict[str, Any]]:
-    """All tables of one layer, and the bounds for the population of prompts."""
+    """All tables of one layer, and the bounds for the population of prompts.
+
+    Where h tells nothing apart, the AUC that says so is all there is, and `nothing` in the place of bounds says why.
+    """
     plan, texts = material.plan, material.texts(layer)
     settings = plan.settings
-    barrier, fit, own, area = _barrier(material, layer, texts)
+    certified = unless_alike(lambda: _barrier(material, layer, texts))
+    if isinstance(certified, Alike):
+        return {"findings": findings.of_reading(texts.unread)}, {"nothing": certified.why}
+    barrier, fit, own, area = certified
     field = fit.field
     steerer = ode.Steerer(field, settings.flow(), layer, provenance={"method": settings.method})
     steerer = steerer.bound_to(material.model)
@@ -41,13 +48,18 @@ def certified_layer(material: Material, layer: int) -> tuple[Tables, dict[str, A
     ways = tables.directions(texts.both, start, angle, steps_along, settings.seed)
     directions = tables.direction_table(barrier, ways)
     strengths = tables.strength_table(barrier, start, settings.strengths, steps_along)
-    judges = {later: material.judge(later)[0] for later in range(layer + 1, int(material.model.cfg.n_layers))}
-    survival = audits.later_layers(material.prompted, steerer, judges | {layer: barrier})
+    judges = {later: material.judge(later) for later in range(layer + 1, int(material.model.cfg.n_layers))}
+    reading = {later: judge[0] for later, judge in judges.items() if not isinstance(judge, Alike)}
+    survival = audits.later_layers(material.prompted, steerer, reading | {layer: barrier})
 
-    audit = [audits.cross_fit(fit.again, texts, start, angle, steps_along)]
-    audit.append(audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
-                                         lambda: ode.KernelBarrier(gamma=0.1, C=1.0), texts.half, texts.other,
-                                         start))  # fmt: skip
+    audited = {
+        "halves": unless_alike(lambda: audits.cross_fit(fit.again, texts, start, angle, steps_along)),
+        "seeds": unless_alike(lambda: audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
+                                                              lambda: ode.KernelBarrier(gamma=0.1, C=1.0), texts.half,
+                                                              texts.other, start)),
+    }  # fmt: skip
+    audit = [found for found in audited.values() if not isinstance(found, Alike)]
+    left_out = {name: found.why for name, found in audited.items() if isinstance(found, Alike)}
     if plan.concept is not None and plan.writes:
         gain = barrier.log_ratio(end) - barrier.log_ratio(start)
         audit.append(audits.against_the_grammar(plan.concept, material.unsteered.texts, written, gain))
@@ -65,7 +77,8 @@ def certified_layer(material: Material, layer: int) -> tuple[Tables, dict[str, A
     )
     found = {"findings": claims, "steps": steps, "tokens": tokens, "radii": radii, "directions": directions,
              "survival": survival, "strengths": strengths}  # fmt: skip
-    return found, _bounds(steps, barrier, own, settings.alpha)
+    bounds = _bounds(steps, barrier, own, settings.alpha)
+    return found, bounds | ({"audits left out": left_out} if left_out else {})
 
 
 @dataclass(frozen=True)
@@ -76,13 +89,15 @@ class _Fitted:
     again: Fit
 
 
-def _barrier(material: Material, layer: int, texts: LayerTexts) -> tuple[ode.Barrier, _Fitted, bool, stats.Estimate]:
+def _barrier(
+    material: Material, layer: int, texts: LayerTexts
+) -> tuple[ode.Barrier, _Fitted, bool, stats.Estimate] | Alike:
     """The barrier certified: the method's own, calibrated, or the layer's; and how well it reads unseen texts."""
     settings = material.plan.settings
     field = ode.METHODS[settings.method].fit_activations(texts.both, settings.seed)
     if not isinstance(field, ode.BarrierField):
-        judge, area = material.judge(layer)
-        return judge, _Fitted(field, judging), False, area
+        judge = material.judge(layer)
+        return judge if isinstance(judge, Alike) else (judge[0], _Fitted(field, judging), False, judge[1])
     barrier = field.barrier
     kind, config = type(barrier), barrier.config()
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import odesteer_tl as ode
+from analyses.alike import Alike, unless_alike
 from analyses.certification.plan import Plan
 from analyses.certification.texts import LayerTexts
 from analyses.prompted import Prompted
@@ -39,7 +40,7 @@ class Material:
         self.plan = plan
         self.model: Any = ode.load_model(model) if isinstance(model, str) else model
         self.prompted = Prompted(self.model, plan.prompts)
-        self._judges: dict[int, tuple[ode.Barrier, stats.Estimate]] = {}
+        self._judges: dict[int, tuple[ode.Barrier, stats.Estimate] | Alike] = {}
 
     @cached_property
     def acts(self) -> dict[str, ode.Activations]:
@@ -51,13 +52,16 @@ class Material:
         """One layer's activations by what they are for."""
         return LayerTexts.of(self.acts, layer, self.plan.settings.seed)
 
-    def judge(self, layer: int) -> tuple[ode.Barrier, stats.Estimate]:
-        """A layer's own barrier, calibrated, and how well it reads texts it has not seen."""
+    def judge(self, layer: int) -> tuple[ode.Barrier, stats.Estimate] | Alike:
+        """A layer's own barrier, calibrated, and how well it reads texts it has not seen, if it tells them apart."""
         if layer not in self._judges:
-            texts = self.texts(layer)
-            barrier = judging(texts.both)
-            self._judges[layer] = barrier, texts.read(barrier, judging)
+            self._judges[layer] = unless_alike(lambda: self._judged(self.texts(layer)))
         return self._judges[layer]
+
+    @staticmethod
+    def _judged(texts: LayerTexts) -> tuple[ode.Barrier, stats.Estimate]:
+        barrier = judging(texts.both)
+        return barrier, texts.read(barrier, judging)
 
     @property
     def drawing(self) -> Drawing:

@@ -43,8 +43,10 @@ class BarrierCertification:
     @classmethod
     def of(cls, layers: Mapping[int, Mapping[str, pd.DataFrame]], run: dict[str, Any]) -> BarrierCertification:
         """From the tables of every layer."""
-        named = {name: [tables[name].assign(layer=layer) for layer, tables in layers.items()] for name in TABLES}
-        return cls(**{name: pd.concat(frames, ignore_index=True) for name, frames in named.items()}, run=run)
+        named = {name: [tables[name].assign(layer=layer) for layer, tables in layers.items() if name in tables]
+                 for name in TABLES}  # fmt: skip
+        return cls(**{name: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+                      for name, frames in named.items()}, run=run)  # fmt: skip
 
     def table(self) -> pd.DataFrame:
         """The findings for reading: one line a claim, one column a layer, N beside it, how well h reads at the top."""
@@ -62,14 +64,23 @@ class BarrierCertification:
 
     def warning(self) -> str:
         """Which layers' h was not shown to read anything, so that what is certified of it is about nothing."""
-        reads = self.findings[self.findings["what"] == READING]
+        nothing = self.nothing()
+        reads = self.findings[(self.findings["what"] == READING) & ~self.findings["layer"].isin(list(nothing))]
         blind = reads.loc[reads["low"] <= 0.5, "layer"].tolist()
-        if not blind:
-            return "A certificate proves that h rises, not that h is right: how well h reads is the first line."
-        return (
-            f"WARNING: at layer {', '.join(map(str, blind))} the held-out AUC of h is not shown to be above ½: nothing "
-            "shows that h reads the concept there, and whatever is certified of it is about no concept."
-        )
+        said = [f"At layer {layer} nothing is certified: {why}." for layer, why in nothing.items()]
+        if blind:
+            said.append(
+                f"WARNING: at layer {', '.join(map(str, blind))} the held-out AUC of h is not shown to be above ½: "
+                "nothing shows that h reads the concept there, and whatever is certified of it is about no concept."
+            )
+        elif len(reads):
+            said.append("A certificate proves that h rises, not that h is right: how well h reads is the first line.")
+        return " ".join(said)
+
+    def nothing(self) -> dict[int, str]:
+        """The layers at which nothing is certified since h tells no texts apart, and what was said of it."""
+        layers: dict[int, dict[str, Any]] = self.run.get("population", {})
+        return {layer: found["nothing"] for layer, found in layers.items() if "nothing" in found}
 
     def __str__(self) -> str:
         return f"{self.warning()}\n\n{self.table().fillna('–').to_markdown()}"

@@ -54,8 +54,10 @@ def assembled(rows: pd.DataFrame) -> BarrierCertification:
         layers[int(str(layer))], runs[int(str(layer))] = unpacked(cell)
     run = next(iter(runs.values()))
     alpha = run["settings"]["alpha"]
-    bounds = {layer: {"violation rate": _violations(layers[layer]["steps"], alpha, len(runs)), **x["population"]}
-              for layer, x in runs.items()}  # fmt: skip
+    bounds = {layer: x["population"] for layer, x in runs.items()}
+    for layer, tables in layers.items():
+        if "steps" in tables:
+            bounds[layer] = {"violation rate": _violations(tables["steps"], alpha, len(runs)), **bounds[layer]}
     return BarrierCertification.of(layers, {**run, "population": bounds})
 
 

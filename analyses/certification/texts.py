@@ -32,6 +32,11 @@ def auc(barrier: ode.Barrier, held_out: LayerActivations) -> stats.Estimate:
     return _area(barrier.value(held_out.positive.double()), barrier.value(held_out.negative.double()))
 
 
+def unread(held_out: LayerActivations) -> stats.Estimate:
+    """The AUC of an h that is one number for all held-out texts: ½, and as sure as their number makes it."""
+    return _area(*(torch.zeros(len(side)) for side in (held_out.positive, held_out.negative)))
+
+
 def _area(positive: torch.Tensor, negative: torch.Tensor) -> stats.Estimate:
     truth = np.repeat([True, False], [len(positive), len(negative)])
     return stats.auc(torch.cat([positive, negative]).numpy(), truth)
@@ -71,6 +76,9 @@ class LayerTexts:
 
         Args:
             fit: what made the barrier, for texts left out in turn.
+
+        Raises:
+            ScoresAlike: h is one number for all of these texts; `unread` is then the AUC.
         """
         if self.calibrate is not None and self.test is not None:
             barrier.calibrate_activations(self.calibrate)
@@ -80,6 +88,11 @@ class LayerTexts:
         positive, negative = left_out(fit, self.both, groups, self.seed)
         barrier.calibration = Calibration.of(positive, negative, _counts(groups))
         return _area(positive, negative)
+
+    @property
+    def unread(self) -> stats.Estimate:
+        """`unread` of the texts that no fit saw."""
+        return unread(self.both if self.test is None else self.test)
 
     def halves(self, fit: Fit) -> tuple[ode.Barrier, ode.Barrier]:
         """One barrier a half, each calibrated on texts it has not seen: of their own part, or of the other half."""

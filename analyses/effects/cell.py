@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.alike import Alike, unless_alike
 from analyses.effects.arms import Arm
 from analyses.effects.judging import fluency
 from analyses.effects.material import Material
@@ -19,6 +20,8 @@ from odesteer_tl.indicators import STATISTICS, branching_factor, entropy, summar
 
 def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     """Match the arm's strength to the budget prompt by prompt, steer, and say what happened.
+
+    Where nothing tells the contrast's classes apart, the arm cannot be fitted, and there are no rows.
 
     Args:
         config: `layer`; `label`, `method`, `solver`, `steps` and `in_turn` (the arm); `budget` ("angle",
@@ -36,6 +39,17 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
         columns = {"entropy": states.passage.mean(spread), "branching": states.passage.mean(branching),
                    **_outcome(material, states.text if plan.writes else None, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
+    found = unless_alike(lambda: _steered(material, config))
+    return pd.DataFrame() if isinstance(found, Alike) else require_numbers(pd.DataFrame({**base, **found}), config)
+
+
+def _steered(material: Material, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an arm at a layer and a budget.
+
+    Raises:
+        NoDifference: there is nothing to fit it to.
+    """
+    plan, states = material.plan, material.states
     arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
     matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
     steer = Steer(material.layer(config["layer"]), arm, matched.strength)
@@ -44,7 +58,7 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     columns = {"strength": matched.strength, "reached": matched.reached}
     for name in plan.settings.measures:
         columns |= GROUPS[name](seen) if name in GROUPS else {}
-    return require_numbers(pd.DataFrame({**base, **columns, **_outcome(material, written, steer)}), config)
+    return {**columns, **_outcome(material, written, steer)}
 
 
 def _outcome(material: Material, written: Written | None, steer: Steer | None) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.alike import Alike, unless_alike
 from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
+from odesteer_tl._difference import require_different
 from odesteer_tl.barriers.base import Calibration
 from odesteer_tl.densities.calibration import affine_log_ratio
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -56,8 +58,8 @@ class LayerFits:
             found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1])
             self._fields[key] = found.field
         if key not in self._fields:
-            fit, rows = self._fitting(ode.METHODS[method].site), HALVES[half]
-            self._fields[key] = ode.METHODS[method].fit(fit.positive[rows], fit.negative[rows], key[1])
+            fit = _rows(self._fitting(ode.METHODS[method].site), HALVES[half])
+            self._fields[key] = ode.METHODS[method].fit_activations(fit, key[1])
         return self._fields[key]
 
     def _fitting(self, site: str) -> ode.LayerActivations:
@@ -85,17 +87,34 @@ class LayerFits:
         texts, rows = self.parts[0], HALVES[half]
         if not half:
             return texts
-        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows])
+        groups = (texts.positive_groups[rows], texts.negative_groups[rows])
+        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows], groups)
+
+    @cached_property
+    def alike(self) -> Alike | None:
+        """What was said where nothing tells the fitting texts apart, so that no method can be fitted."""
+        return unless_alike(lambda: require_different(self.acts[0].positive, self.acts[0].negative))
 
     @cached_property
     def barrier(self) -> ode.Barrier:
-        """The one h that measures every method: the kernel barrier, calibrated."""
+        """The one h that measures every method: the kernel barrier, calibrated.
+
+        Where it is one number for all held-out texts, they show no log-ratio but 0.
+
+        Raises:
+            NoDifference: there is nothing to fit it to.
+        """
         field = self.field(JUDGE)
         assert isinstance(field, ode.BarrierField)
         if len(self.parts) > 1:
-            return field.barrier.calibrate(self.acts[2].positive, self.acts[2].negative)
+            held_out = self.acts[2]
+            found = unless_alike(lambda: field.barrier.calibrate_activations(held_out))
+            if isinstance(found, Alike):
+                field.barrier.calibration = Calibration(0.0, 0.0, len(held_out.positive), len(held_out.negative))
+            return field.barrier
         positive, negative = self._left_out
-        slope, intercept = affine_log_ratio(positive, negative)
+        affine = unless_alike(lambda: affine_log_ratio(positive, negative))
+        slope, intercept = (0.0, 0.0) if isinstance(affine, Alike) else affine
         field.barrier.calibration = Calibration(slope, intercept, len(positive), len(negative))
         return field.barrier
 
@@ -105,8 +124,7 @@ class LayerFits:
         part = self.parts[0]
 
         def fit(acts: ode.LayerActivations) -> ode.Barrier:
-            # (rows alone, as `field` fits)
-            field = ode.METHODS[JUDGE].fit(acts.positive, acts.negative, self.seed)
+            field = ode.METHODS[JUDGE].fit_activations(acts, self.seed)
             assert isinstance(field, ode.BarrierField)
             return field.barrier
 
@@ -153,3 +171,10 @@ class LayerFits:
     def mean_difference(self) -> Float[Tensor, " d"]:
         """μ₊ − μ₋ of the fitting texts."""
         return (self.acts[0].positive - self.acts[0].negative).double().mean(0)
+
+
+def _rows(acts: ode.LayerActivations, rows: slice) -> ode.LayerActivations:
+    """Some rows with their groups: texts of one group are near copies, which no cross-validation may divide."""
+    groups = acts.groups
+    labels = (None, None) if groups is None else (groups[0][rows], groups[1][rows])
+    return ode.LayerActivations(acts.positive[rows], acts.negative[rows], *labels)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
+from analyses.alike import Alike, unless_alike
 from analyses.effects.fits import LayerFits
 from analyses.effects.states import Unsteered
 from analyses.effects.steer import Steer, angle_between
@@ -108,8 +109,10 @@ def _cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*other d"]) -> Float
 
 
 def likelihood(seen: Seen) -> dict[str, Any]:
-    """What p₊ and p₋, fitted on other texts, say of start and end, nats."""
-    pair, start, end = seen.steer.fits.densities, seen.points[0], seen.points[-1]
+    """What p₊ and p₋, fitted on other texts, say of start and end, nats; nothing at a layer where none exists."""
+    pair, start, end = unless_alike(lambda: seen.steer.fits.densities), seen.points[0], seen.points[-1]
+    if isinstance(pair, Alike):
+        return {}
     before, after = (pair.log_positive(x) for x in (start, end))
     ranks = [_rank(pair.calibrated.held_out, x) for x in (before, after)]
     return {
@@ -131,16 +134,22 @@ def survival(seen: Seen) -> dict[str, Any]:
     """What is left of the gain in every later layer, by that layer's own calibrated barrier, nats.
 
     Columns `gain_at_j`: 0 before the layer steered, whose own gain stands at its own number. `gain_all_positions` is
-    the last layer's, at the prompt's last token, where every position of the prompt is steered.
+    the last layer's, at the prompt's last token, where every position of the prompt is steered. A later layer
+    at which nothing tells the classes apart has no barrier, and no column.
     """
     passage, layer = seen.states.passage, seen.steer.layer
     plain = passage.prefix.residuals
     gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(layer)}
-    for j, steered in seen.later.items():
-        gains[f"gain_at_{j}"] = _gain(seen.fits_at(j).barrier, passage.at(steered), passage.at(plain[j]))
     top = len(plain) - 1
-    ends = seen.everywhere[:, -1], seen.states.whole.residuals[top][:, -1]
-    return {**gains, "gain_all_positions": _gain(seen.fits_at(top).barrier, *ends)}
+    for j, steered in seen.later.items():
+        barrier = unless_alike(lambda j=j: seen.fits_at(j).barrier)
+        if isinstance(barrier, Alike):
+            continue
+        gains[f"gain_at_{j}"] = _gain(barrier, passage.at(steered), passage.at(plain[j]))
+        if j == top:
+            ends = seen.everywhere[:, -1], seen.states.whole.residuals[top][:, -1]
+            gains["gain_all_positions"] = _gain(barrier, *ends)
+    return gains
 
 
 def _later(prefix: ode.Prefix, layer: int, edited: Float[Tensor, "n pos d"]) -> dict[int, Float[Tensor, "n pos d"]]:

@@ -25,6 +25,8 @@ SPLITS = (0.4, 0.3, 0.15, 0.15)
 LEAST = 40
 #: pairs of a fit that is calibrated on pairs left out in turn
 LEAST_CROSS = 20
+#: how texts are counted, where a contrast says which are alike
+OF_GROUPS = " (those of one group count once)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,19 +115,24 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
     Raises:
         ValueError: too few pairs.
     """
-    pairs, name = min(len(contrast.positive), len(contrast.negative)), settings.contrast
+    name = settings.contrast
     if settings.cross_fit:
-        if pairs < LEAST_CROSS:
-            raise ValueError(f"contrast={name!r} has {pairs} texts a class; cross_fit needs at least {LEAST_CROSS}")
+        if (groups := _groups(contrast)) < LEAST_CROSS:
+            raise ValueError(f"contrast={name!r} has {groups} texts a class{OF_GROUPS}; cross_fit needs {LEAST_CROSS}")
         return (contrast,)
     parts = contrast.split(SPLITS, settings.seed)
-    held_out = min(len(parts[2].positive), len(parts[2].negative))
-    if held_out < LEAST:
+    if (held_out := _groups(parts[2])) < LEAST:
         raise ValueError(
-            f"contrast={name!r} leaves {held_out} texts a class to calibrate on, and at least {LEAST} are needed; give "
-            f"{math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} are enough"
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on{OF_GROUPS}, and at least {LEAST} are "
+            f"needed; give {math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} "
+            "are enough"
         )
     return parts
+
+
+def _groups(contrast: ode.ContrastSet) -> int:
+    """How many texts a class are none another's near copy."""
+    return min(len({*contrast.positive_groups}), len({*contrast.negative_groups}))
 
 
 def _prompts(

@@ -33,12 +33,17 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
     best = layers[int(indicators["success on select"].argmax())]
     found: list[dict[str, Any]] = []
     for name, values in indicators.items():
-        picked = layers[int(values.argmax())]
+        if not np.isfinite(values).any():
+            continue
+        # a layer at which it is not known is not picked
+        picked = layers[int(np.nanargmax(values))]
         share = stats.share(success[picked])
         regret = stats.paired_difference(success[best], success[picked])
         # where no layer differs from another, nothing can go with anything
-        varies = len(set(values)) > 1 and len(set(success.mean())) > 1
-        correlation = float(spearmanr(values, success.mean()).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]
+        known = np.isfinite(values)
+        reached = success.mean().to_numpy()[known]
+        varies = len(set(values[known])) > 1 and len(set(reached)) > 1
+        correlation = float(spearmanr(values[known], reached).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]
         found.append({"picked by": name, "layer": picked, "success": share.value, "low": share.low, "high": share.high,
                       "regret": regret.value, "regret_low": regret.low, "regret_high": regret.high, "n": share.n,
                       "rank_correlation": correlation})  # fmt: skip

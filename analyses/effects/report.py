@@ -71,9 +71,10 @@ class LayerReport:
         level = middle(steered, budget)
         central = table.loc[table["layer"].isin([-1, layers[len(layers) // 2]])]
         reference = next((name for name in REFERENCES if name in labels), labels[0])
-        area = [
-            tables.areas(table, layer, reference, MARGIN).assign(layer=layer) for layer in layers if "kl" in budgets
-        ]
+        # where it could not be fitted, there is nothing to compare with
+        compared = set(steered.query("budget == 'kl' and label == @reference")["layer"])
+        area = [tables.areas(table, layer, reference, MARGIN).assign(layer=layer) for layer in layers
+                if layer in compared]  # fmt: skip
         chosen_from = PICKED_FOR if "select" in set(table["split"]) else ()
         picks = [layer_picks(table, label, budget, level).assign(arm=label) for label in chosen_from if label in labels]
         declared = _joined([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in budgets])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,10 @@ from analyses.sweep.announce import expected, run_announced
 
 
 class Report(Protocol):
-    """Tables of a finished study."""
+    """Tables of a finished study, and what has to be said first: a frozen dataclass."""
 
+    @property
+    def room(self) -> str: ...
     def frame(self) -> pd.DataFrame: ...
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path: ...
     def _repr_html_(self) -> str: ...
@@ -65,9 +67,33 @@ def report_study(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     rows, directory = run_announced(study, root, executor, estimate)
-    report = summarised(rows, study.name)
+    alike, report = unfitted(study, rows), summarised(rows, study.name)
+    if alike:
+        report = replace(report, room=f"{report.room} {alike}")  # pyright: ignore[reportArgumentType, reportCallIssue]
     report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
     return Finished(report, rows, directory)
+
+
+def unfitted(study: Study, rows: pd.DataFrame) -> str:
+    """Which arms have no rows, as a sentence a layer: those that had nothing to be fitted to there.
+
+    Raises:
+        ValueError: no arm has any.
+    """
+    have = {(int(layer), str(label)) for layer, label in zip(rows["layer"], rows["label"], strict=True)}
+    arms: dict[int, dict[str, None]] = {}
+    for cell in study.cells:
+        arms.setdefault(int(cell["layer"]), {})[str(cell["label"])] = None
+    said: list[str] = []
+    for layer, labels in arms.items():
+        without = [label for label in labels if (layer, label) not in have]
+        if without:
+            whom = "no arm" if len(without) == len(labels) else f"{', '.join(without)} not"
+            said.append(f"At layer {layer} {whom} could be fitted: nothing tells the contrast's classes apart within "
+                        "rounding in what is read there.")  # fmt: skip
+    if not {layer for layer, _ in have} - {-1}:
+        raise ValueError(f"{' '.join(said)} Use other layers or texts")
+    return " ".join(said)
 
 
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:

@@ -10,15 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.alike import Alike
 from analyses.effects.blocks import TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
+from analyses.effects.material import Material
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import arm_names, places
 from analyses.sweep import Store, Study, finish, open_executor
 from analyses.sweep.worker import shared_context
 from odesteer_tl import stats
+from odesteer_tl._words import warn
 
 #: of `pull`: raise it when its code changes results
 VERSION = "1"
@@ -129,6 +132,7 @@ class Search:
         """
         study = self._of([self._cell(self.configs[0], 0)])
         blocks = shared_context(study.digest, study.context)
+        self._leave_out(blocks.whole)
         shares = Shares.of(blocks.whole)
         store = Store.of(study, root)
         with open_executor(executor, store.directory / "jobs") as pool:
@@ -143,6 +147,23 @@ class Search:
             race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=seen, costs=costs)
             answer = race.run(lambda pulls: self._ask(pulls, root, pool, shares))
             return self._reported(answer, looks, blocks, shares, root, pool)
+
+    def _leave_out(self, material: Material) -> None:
+        """Leave layers out at which nothing tells the classes apart: no arm can be fitted there.
+
+        Raises:
+            ValueError: there is no other layer.
+        """
+        layers = list(dict.fromkeys(int(config["layer"]) for config in self.configs[1:]))
+        blind = [layer for layer in layers if isinstance(material.layer(layer).alike, Alike)]
+        if blind:
+            said = f"layers={blind}: nothing tells the contrast's classes apart there within rounding"
+            if blind == layers:
+                raise ValueError(f"{said}, and no arm can be fitted; use other layers or texts")
+            warn(f"{said}; no arm can be fitted there, and the search leaves them out")
+            self.configs = [config for config in self.configs if config["layer"] not in blind]
+            self.arms = pd.DataFrame(self.configs[1:])
+            self.names = [UNSTEERED, *arm_names(self.arms)]
 
     def _of(self, cells: Sequence[Mapping[str, Any]]) -> Study:
         """The study of some of its cells; the folder is that of all of them."""

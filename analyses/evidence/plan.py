@@ -15,11 +15,18 @@ cross-validated C, in every (model, concept, layer): in how many of them it is l
 leaves out zero, and whether a lower log loss goes with a higher score at equal KL (rank correlation over cells, with
 an interval by concepts).
 
-Certification. Of every layer: up to which angle the published flow never falls, along how many of its paths the
-barrier falls at all, and how many are proved; no share without the held-out AUC beside it.
+Certification. Of every layer, on the concept's prompts: up to which angle the published flow never falls, along how
+many of its paths the barrier falls at all, and how many are proved; no share without the held-out AUC beside it.
 
-Likelihood. Of five layers: where log p₊ peaks along a path (T*), how far off real positives it is there, and whether
-log p₊ of the steered state goes with the score once the angle is partialled out.
+Likelihood. Of five layers, with a quarter of the wordings for the barrier, a quarter for the densities, 40 % for their
+calibration and a tenth to report on: where log p₊ peaks along a path (T*), how far off real positives it is there, and
+whether log p₊ of the steered state goes with the score once the angle is partialled out.
+
+Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
+them is in a prompt.
+
+Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
+KL: 20 tokens are written behind every prompt.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them.
@@ -32,11 +39,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: radians, of paths that are certified
-ANGLES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 #: nats, of the next token
 KL = (0.03, 0.1, 0.3)
 #: prompts to choose on, and to report on
 SELECT, TEST = 50, 100
+#: of wordings, for the likelihood's barrier, densities, calibration and report
+FRACTIONS = (0.25, 0.25, 0.4, 0.1)
 #: the paired difference of successes, and of log-odds, within which two ways to steer are equivalent
 MARGIN, NATS = 0.05, 0.25
 
@@ -47,23 +56,33 @@ class Studied:
 
     Attributes:
         name: as `load_model` knows it.
-        layers: of the layer study. likelihood: of the likelihood study. All layers are certified.
+        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge. All
+            layers are certified.
         concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
     """
 
     name: str
     layers: tuple[int, ...]
     likelihood: tuple[int, ...]
+    texts: tuple[int, ...]
     concepts: tuple[str, ...]
     axbench: tuple[int, ...] = (0, 3, 4)
 
 
 MODELS = (
     Studied(
-        "smollm2", (3, 6, 9, 12, 14, 16, 18, 20, 23, 26), (6, 12, 16, 20, 26), ("sentiment", "capitals", "questions")
+        "smollm2",
+        (3, 6, 9, 12, 14, 16, 18, 20, 23, 26),
+        (6, 12, 16, 20, 26),
+        (12, 20, 26),
+        ("sentiment", "capitals", "questions"),
     ),
     Studied(
-        "gemma-3-270m", (2, 4, 6, 8, 9, 10, 12, 14, 15, 16), (3, 7, 9, 12, 15), ("sentiment", "language", "questions")
+        "gemma-3-270m",
+        (2, 4, 6, 8, 9, 10, 12, 14, 15, 16),
+        (3, 7, 9, 12, 15),
+        (9, 12, 15),
+        ("sentiment", "language", "questions"),
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 import odesteer_tl as ode
-from analyses.certification.texts import auc
+from analyses.alike import Alike, unless_alike
+from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, decoded
@@ -18,21 +19,24 @@ from analyses.likelihood.material import Material
 from analyses.likelihood.plan import SPLITS
 from analyses.likelihood.prediction import prediction
 from analyses.likelihood.referee import Referee
-from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY, POSITION, LikelihoodStudy, Settings
+from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY, POSITION, TABLES, LikelihoodStudy, Settings
+from odesteer_tl import stats
 from odesteer_tl.densities import PathScore
 
 
 def studied(material: Material, layer: int) -> LikelihoodStudy:
-    """Everything about one layer."""
+    """Everything about one layer; where nothing tells the classes apart, or a class never varies, that alone."""
     plan = material.plan
     s, parts = plan.settings, plan.parts
     writes = s.texts == "steered" or (s.texts == "auto" and material.judge is not None)
     declared = s.step(s.declared)
     acts = material.acts(layer)
-    fields = fitted_fields(acts[0], s.seed)
-    kernel = fields[BARRIER_ARM]
-    assert isinstance(kernel, ode.BarrierField)
-    referee = Referee.fit(kernel.barrier, parts, acts, s.seed)
+    fitted = unless_alike(lambda: _fitted(parts, acts, s.seed))
+    if isinstance(fitted, Alike):
+        run = {**_record(material, layer, s, writes), "nothing": fitted.why,
+               "barrier": {"auc": asdict(_reads(acts, s.seed))}}  # fmt: skip
+        return LikelihoodStudy(**dict.fromkeys(TABLES, pd.DataFrame()), run=run)
+    fields, referee = fitted
     test, a = parts[3], acts[3].negative
     scores: dict[str, dict[str, PathScore]] = {}
     for arm in ARMS:
@@ -45,7 +49,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     real = {"positive": _at_rest(referee, acts[3].positive, test.positive_groups),
             "negative": _at_rest(referee, a, test.negative_groups)}  # fmt: skip
     tokens, texts = decoded(material.starts, material.unsteered, layer, fields, referee, s, writes, material.judge)
-    calibration = kernel.barrier.calibration
+    calibration = referee.barrier.calibration
     assert calibration is not None
     return LikelihoodStudy(
         paths=paths.reset_index(drop=True),
@@ -59,8 +63,24 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         agreement=tables.agreements(scores, calibration, s.grid),
         degeneration=_degeneration(texts) if writes else pd.DataFrame(),
         prediction=prediction(texts.loc[texts["method"] != POSITIVES]) if material.judge and writes else pd.DataFrame(),
-        run=_record(material, layer, referee, acts, s, writes),
+        run={**_record(material, layer, s, writes), **_judged_by(referee, acts)},
     )
+
+
+def _fitted(
+    parts: Sequence[ode.ContrastSet], acts: Sequence[ode.LayerActivations], seed: int
+) -> tuple[dict[str, ode.VectorField], Referee]:
+    """What steers, and what judges it."""
+    fields = fitted_fields(acts[0], seed)
+    kernel = fields[BARRIER_ARM]
+    assert isinstance(kernel, ode.BarrierField)
+    return fields, Referee.fit(kernel.barrier, parts, acts, seed)
+
+
+def _reads(acts: Sequence[ode.LayerActivations], seed: int) -> stats.Estimate:
+    """How well a layer's h reads the calibration split where h, or a density, cannot be had."""
+    field = unless_alike(lambda: ode.METHODS[BARRIER_ARM].fit_activations(acts[0], seed))
+    return auc(field.barrier, acts[2]) if isinstance(field, ode.BarrierField) else unread(acts[2])
 
 
 def _degeneration(texts: pd.DataFrame) -> pd.DataFrame:
@@ -75,13 +95,8 @@ def _at_rest(referee: Referee, a: torch.Tensor, labels: Sequence[int]) -> pd.Dat
     return frame.loc[frame["step"] == 0]
 
 
-def _record(
-    material: Material, layer: int, referee: Referee, acts: Sequence[ode.LayerActivations], s: Settings, writes: bool
-) -> dict[str, Any]:
-    """What another run needs to be the same, and how good the referees are on the calibration split."""
-    contrast, parts = material.plan.contrast, material.plan.parts
-    splits = {name: sorted({*part.positive_groups, *part.negative_groups})
-              for name, part in zip(SPLITS, parts, strict=True)}  # fmt: skip
+def _judged_by(referee: Referee, acts: Sequence[ode.LayerActivations]) -> dict[str, Any]:
+    """How good the referees are on the calibration split."""
     pairs: dict[str, Any] = {}
     for name, pair in referee.pairs.items():
         found = pair.calibrated
@@ -89,6 +104,18 @@ def _record(
                        "intercept": found.intercept, "fit_positive": asdict(found.positive),
                        "fit_negative": asdict(found.negative)}  # fmt: skip
     reads = asdict(auc(referee.barrier, acts[2]))
+    return {
+        "barrier": {**referee.barrier.config(), "calibration": asdict(referee.barrier.calibration),  # pyright: ignore
+                    "auc": reads},
+        "densities": pairs,
+    }  # fmt: skip
+
+
+def _record(material: Material, layer: int, s: Settings, writes: bool) -> dict[str, Any]:
+    """What another run needs to be the same."""
+    contrast, parts = material.plan.contrast, material.plan.parts
+    splits = {name: sorted({*part.positive_groups, *part.negative_groups})
+              for name, part in zip(SPLITS, parts, strict=True)}  # fmt: skip
     return {
         "model": asdict(ode.ModelIdentity.of(material.model)),
         "layer": layer,
@@ -101,8 +128,5 @@ def _record(
         "texts": {name: {"positive": len(part.positive), "negative": len(part.negative)}
                   for name, part in zip(SPLITS, parts, strict=True)},
         "splits": splits,
-        "barrier": {**referee.barrier.config(), "calibration": asdict(referee.barrier.calibration),  # pyright: ignore
-                    "auc": reads},
-        "densities": pairs,
         "arms": [asdict(arm) for arm in ARMS],
     }  # fmt: skip

@@ -106,4 +106,6 @@ def _starting(
         raise ValueError(f"prompts: prompt {blank[0] + 1} is {prompts[blank[0]]!r}, which is no text; drop it")
     first = 1 + max(label for part in (*others, test) for label in (*part.positive_groups, *part.negative_groups))
     labels = {text: first + i for i, text in enumerate(dict.fromkeys(prompts))}
-    return replace(test, negative=tuple(prompts), negative_groups=tuple(labels[text] for text in prompts))
+    # read at their last tokens, wherever completions begin
+    return replace(test, negative=tuple(prompts), negative_groups=tuple(labels[text] for text in prompts),
+                   positive_prompts=None, negative_prompts=None)  # fmt: skip

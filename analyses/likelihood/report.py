@@ -120,9 +120,14 @@ TABLES = {
 
 
 def report(folder: tyro.conf.Positional[Path]) -> str:
-    """Every table of the results below `folder`, as Markdown; layers whose files hold no such rows are named. The
-    numbers go to `folder`/report, in the place of an earlier report."""
-    results, parts, kept = find(folder), list[str](), dict[str, pd.DataFrame]()
+    """Every table of the results below `folder`, as Markdown; layers whose files hold no such rows are named, and first
+    those at which nothing tells the classes apart. The numbers go to `folder`/report, in the place of an earlier
+    report."""
+    every, kept = find(folder), dict[str, pd.DataFrame]()
+    runs: dict[Path, dict[str, Any]] = {result: json.loads((result / "run.json").read_text()) for result in every}
+    parts = [f"{result.parent.name} {layer(result)}: nothing is fitted there: {run['nothing']}."
+             for result, run in runs.items() if "nothing" in run]  # fmt: skip
+    results = [result for result in every if "nothing" not in runs[result]]
     for title, (measured, shown) in TABLES.items():
         found = {(result.parent.name, layer(result)): measured(result) for result in results}
         some = {name: table for name, table in found.items() if len(table)}
@@ -133,7 +138,7 @@ def report(folder: tyro.conf.Positional[Path]) -> str:
         parts += [f"**{title}**", pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""]
         if missing := ["{} {}".format(*name) for name in found if name not in some]:
             parts.append(f"No such rows in the files of {', '.join(missing)}.")
-    studies = {str(result): json.loads((result / "run.json").read_text()).get("commit") for result in results}
+    studies = {str(result): run.get("commit") for result, run in runs.items()}
     if (folder / "report").exists():
         shutil.rmtree(folder / "report")
     save_run(folder / "report", kept, {"commits of the studies": studies})

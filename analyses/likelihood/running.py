@@ -65,12 +65,16 @@ class Layers:
         return cls(found, digest)
 
     def frame(self) -> pd.DataFrame:
-        """The main tables in numbers, one row a layer and method, with how well that layer's h reads unseen texts."""
+        """The main tables in numbers, one row a layer and method, with how well that layer's h reads unseen texts.
+
+        Of a layer at which nothing tells the classes apart one row, that of the AUC.
+        """
         frames: list[pd.DataFrame] = []
         for layer, study in self.studies.items():
             reads = study.run["barrier"]["auc"]
             beside = {"auc": reads["value"], "auc_low": reads["low"], "auc_high": reads["high"]}
-            frames.append(study.frame().assign(layer=layer, **beside))
+            own = pd.DataFrame(index=[0]) if study.nothing else study.frame()
+            frames.append(own.assign(layer=layer, **beside))
         return pd.concat(frames, ignore_index=True)
 
     def save(self, out: Path) -> None:

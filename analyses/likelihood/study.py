@@ -25,6 +25,11 @@ def interval_of(estimate: Mapping[str, float]) -> str:
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
+#: of a layer
+TABLES = ("paths", "turning", "tokens", "texts", "curves", "references", "summary", "comparisons", "agreement",
+          "degeneration", "prediction")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of the study.
@@ -94,6 +99,7 @@ class LikelihoodStudy:
             arrived (state 0) and as it was steered (state 1). texts: prompt × method × strength.
         curves: means along the path with simultaneous bands. references: real held-out activations of both classes.
         summary, comparisons, agreement, degeneration: by method. prediction: empty where nothing can judge the texts.
+        run: settings, splits, the referees; `nothing`, where there is nothing to read.
     """
 
     paths: pd.DataFrame
@@ -109,6 +115,11 @@ class LikelihoodStudy:
     prediction: pd.DataFrame
     run: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def nothing(self) -> str:
+        """What was said of a layer at which nothing tells the classes apart, and of which every table is empty."""
+        return str(self.run.get("nothing", ""))
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """All of them by name."""
         return {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame)}
@@ -119,9 +130,11 @@ class LikelihoodStudy:
         Raises:
             ValueError: `out` holds an earlier run.
         """
+        save_run(out, {} if self.nothing else self.tables(), self.run)
+        if self.nothing:
+            return
         from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens  # only the pictures need matplotlib
 
-        save_run(out, self.tables(), self.run)
         draw_likelihood(self.curves, self.references, self.summary, out)
         settings = self.run["settings"]
         shown = min(settings["strengths"], key=lambda x: abs(x - settings["declared"]))
@@ -131,6 +144,8 @@ class LikelihoodStudy:
 
     def for_reading(self) -> pd.DataFrame:
         """The main table: where log p₊ peaks and what the declared strength does, by method."""
+        if self.nothing:
+            return self.summary
         from analyses.likelihood.tables import interval  # whose statistics need more than a result does
 
         columns = {
@@ -150,11 +165,15 @@ class LikelihoodStudy:
     def __str__(self) -> str:
         source = self.run["contrast"].get("concept", self.run["contrast"]["source"])
         where = f"{source}, layer {self.run['layer']}, {self.run['prompts']['test']} test prompts"
+        if self.nothing:
+            return f"Trajectory likelihood: {where}\n{self.remark()}"
         at = f"changes and shares at {self.run['settings']['declared']} rad; 95 % intervals"
         return f"Trajectory likelihood: {where}; {at}\n{self.remark()}\n{self.for_reading().to_string(index=False)}"
 
     def remark(self) -> str:
         """What there was to lose, how well h reads, and where the densities are at home."""
+        if self.nothing:
+            return f"Nothing is fitted here: {self.nothing}."
         share, n = float(self.summary["outside_at_start"].to_numpy()[0]), int(self.summary["n"].to_numpy()[0])
         on = round((1 - share) * n)
         lost = f"{on} of {n} starts are on p₊'s data" + ("" if on else ": there is nothing left to lose")

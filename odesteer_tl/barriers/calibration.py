@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from odesteer_tl._difference import NoDifference
 from odesteer_tl._display import Result, table
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 #: scores whose spread is below this share of their size differ by rounding
 ROUNDING = 64 * np.finfo(np.float64).eps
+
+
+class ScoresAlike(NoDifference):
+    """A score is one number for all held-out texts within rounding: it reads nothing, and has no scale in nats."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,12 +68,12 @@ class Calibration(Result):
             counts: texts behind the positive and the negative scores; one a row by default.
 
         Raises:
-            ValueError: all scores are equal within rounding.
+            ScoresAlike: all scores are equal within rounding; a `ValueError`.
         """
         scores = torch.cat([positive, negative]).double().cpu().numpy()
         middle, scale = float(np.median(scores)), float(scores.std())
         if scale <= ROUNDING * float(np.abs(scores).max()):
-            raise ValueError(
+            raise ScoresAlike(
                 f"positive and negative held-out scores are all {middle:.6g} within rounding; this score tells nothing "
                 "apart here and cannot be calibrated: use another layer, or other texts"
             )

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from odesteer_tl._difference import NoDifference
 from odesteer_tl._groups import JOINED
 
 MAX_NEWTON_STEPS = 200
@@ -94,14 +95,14 @@ def _objective(Ka: Tensor, alpha: Tensor, w0: Tensor, labels: Tensor, C: float) 
 
 
 def require_mean_difference(K: Float[Tensor, "n n"], labels: Float[Tensor, " n"]) -> None:
-    """Raise `ValueError` if both classes have one mean in the kernel's feature space within rounding.
+    """Raise `NoDifference` if both classes have one mean in the kernel's feature space within rounding.
 
     The optimum is then α with Kα = 0 (the loss's gradient there is the difference of the means), and what Newton's
     method returns is rounding noise. The square of the difference is `vᵀKv`, v = 1/n₊ and −1/n₋.
     """
     v = labels / labels.sum() - (1 - labels) / (1 - labels).sum()
     if float(v @ K @ v) <= 64 * torch.finfo(K.dtype).eps * float(K.diagonal().mean()):
-        raise ValueError(
+        raise NoDifference(
             f"positive ({int(labels.sum())} rows) and negative ({int((1 - labels).sum())} rows) have the same mean "
             "features within rounding: this kernel has nothing to learn from them; use another degree, layer or texts"
         )

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from odesteer_tl._check import require_positive
+from odesteer_tl._difference import NoDifference
 from odesteer_tl._scale import directions
 from odesteer_tl.barriers.base import Barrier, pull_back
 from odesteer_tl.barriers.quadratic import QuadraticBarrier
@@ -72,7 +73,7 @@ def unit_rows(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def require_mean_difference(positive: Float[Tensor, "n k"], negative: Float[Tensor, "m k"]) -> None:
-    """Raise `ValueError` if the features have one mean in both classes within rounding.
+    """Raise `NoDifference` if the features have one mean in both classes within rounding.
 
     A logistic loss is then least at weights of 0 (its gradient there is the difference of the means), and a solver
     returns rounding noise.
@@ -80,7 +81,7 @@ def require_mean_difference(positive: Float[Tensor, "n k"], negative: Float[Tens
     difference = (positive.mean(0) - negative.mean(0)).norm()
     size = torch.cat([positive, negative]).norm(dim=-1).mean()
     if float(difference) <= 64 * torch.finfo(positive.dtype).eps * float(size):
-        raise ValueError(
+        raise NoDifference(
             f"positive ({len(positive)} rows) and negative ({len(negative)} rows) have the same mean features within "
             "rounding: this classifier has nothing to learn from them; use another barrier, layer or texts"
         )

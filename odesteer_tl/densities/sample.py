@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from odesteer_tl._check import require_finite, require_nonzero_rows, require_width
+from odesteer_tl._difference import NoDifference
 from odesteer_tl.densities.sphere import Chart
 
 
@@ -29,7 +30,8 @@ class Sample:
 
         Raises:
             ValueError: a class is not a matrix with at least 2 rows, holds a NaN, an infinity or a zero row, the widths
-                differ, or a dimension never varies.
+                differ.
+            NoDifference: a dimension never varies; a `ValueError`.
         """
         for x in classes:
             if x.ndim != 2 or len(x) < 2:
@@ -40,7 +42,7 @@ class Sample:
         self = cls(classes)
         constant = (self.deviations.abs().amax(0) <= 1e-12 * self.pooled.abs().amax(0)).nonzero().flatten().tolist()
         if constant:
-            raise ValueError(
+            raise NoDifference(
                 f"activations: {len(constant)} of {self.d} dimensions never vary (the first: {constant[:5]}); no "
                 "density exists there: drop these columns, here and from every point that is scored"
             )

@@ -1,0 +1,110 @@
+"""The declared comparisons of the layer studies: of one prompt with itself under two ways to steer, at equal KL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from analyses.evidence.plan import NATS
+from odesteer_tl import stats
+
+UNSTEERED = "unsteered"
+#: first against second: the primary comparison, and the secondary ones
+PAIRS = (
+    ("flow", "one geodesic step"),
+    ("flow", "ODESteer as published"),
+    ("flow", "CAA"),
+    ("flow", "random direction"),
+)
+CELL = ["layer", "label", "level"]
+KEY = ["model", "concept"]
+DRAWS = 4000
+
+
+def profile(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a layer, arm and level of a study's test prompts: the score's change from unsteered, and success.
+
+    Returns:
+        `model`, `concept`, `CELL`, `change` with `low` and `high`, `success` with `success_low` and `success_high`,
+        `angle` (median, radians), `reached` (share that spent the KL), `n`; unsteered first, with a change of 0.
+    """
+    test = rows.query("split == 'test'")
+    plain: Any = test.query("label == @UNSTEERED").set_index("prompt")["score"].astype(float)
+    found: list[dict[str, Any]] = []
+    groups: Any = test.groupby(CELL, sort=False, dropna=False)
+    for (layer, label, level), cell in groups:
+        score = cell.set_index("prompt")["score"].astype(float)
+        # of the unsteered model itself, of which this is the change, it is 0 by definition
+        change = (stats.Estimate(0.0, np.nan, np.nan, len(score)) if label == UNSTEERED
+                  else stats.paired_difference(score, plain.loc[score.index]))  # fmt: skip
+        success = stats.share(cell["success"])
+        found.append({
+            **{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "label": label, "level": level,
+            "score": score.mean(), "change": change.value, "low": change.low, "high": change.high,
+            "success": success.value, "success_low": success.low, "success_high": success.high,
+            "angle": cell["angle"].astype(float).median(), "reached": cell["reached"].astype(float).mean(),
+            "n": change.n,
+        })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a pair of arms, layer and level: mean difference of the score, nats, and whether it is equivalent."""
+    groups: Any = _wide(rows).groupby(["layer", "level"])
+    found: list[dict[str, Any]] = []
+    for (layer, level), cell in groups:
+        for first, second in PAIRS:
+            if {first, second} <= set(cell):
+                tested = stats.equivalence(cell[first], cell[second], NATS)
+                apart = stats.paired_difference(cell[first], cell[second])
+                found.append({**{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "level": level,
+                              "first": first, "second": second, "difference": apart.value, "low": apart.low,
+                              "high": apart.high, "equivalent": tested.equivalent, "n": apart.n})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
+    """A row a pair of arms and level over all studies: a prompt's mean difference over layers, then over prompts and
+    concepts.
+
+    Intervals are of a bootstrap that draws studies (a model and concept) first and prompts within each; it takes the
+    studies for a sample of what might be asked, and of few studies it is narrow. `concepts` says of how many.
+    """
+    wides = [_wide(rows) for rows in studies]
+    random = np.random.default_rng(seed)
+    found: list[dict[str, Any]] = []
+    for level in sorted({level for wide in wides for level in wide["level"]}):
+        for first, second in PAIRS:
+            units = [
+                _prompts(wide[wide["level"] == level], first, second) for wide in wides if {first, second} <= {*wide}
+            ]
+            if units:
+                low, high, low90, high90 = np.quantile(_drawn(units, random), (0.025, 0.975, 0.05, 0.95))
+                value = float(np.mean([unit.mean() for unit in units]))
+                found.append({"level": level, "first": first, "second": second, "difference": value, "low": low,
+                              "high": high, "equivalent": max(-low90, high90) < NATS, "concepts": len(units),
+                              "n": sum(map(len, units))})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def _drawn(units: Sequence[Float[np.ndarray, " prompts"]], random: np.random.Generator) -> Float[np.ndarray, " draws"]:
+    """Means over studies drawn with repetition, and over prompts drawn within each."""
+    means = np.stack([unit[random.integers(len(unit), size=(DRAWS, len(unit)))].mean(1) for unit in units], 1)
+    return np.take_along_axis(means, random.integers(len(units), size=means.shape), 1).mean(1)
+
+
+def _prompts(wide: Any, first: str, second: str) -> Float[np.ndarray, " prompts"]:
+    """Each prompt's difference, averaged over layers."""
+    apart: Any = wide[first] - wide[second]
+    return apart.groupby(wide["prompt"]).mean().to_numpy(dtype=float)
+
+
+def _wide(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a test prompt, layer and level, a column an arm: scores."""
+    steered = rows.query("split == 'test' and label != @UNSTEERED")
+    wide = steered.pivot(index=["layer", "level", "prompt"], columns="label", values="score").astype(float)
+    return wide.rename_axis(columns=None).reset_index()

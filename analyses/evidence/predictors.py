@@ -1,0 +1,71 @@
+"""Which indicator would have picked the layer? Each one's regret on prompts that took no part in picking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from odesteer_tl import stats
+
+#: columns of a layer study's rows, and whether more of each is meant to be better
+INDICATORS = {"probe_auc": 1, "slack": 1, "curvature_angle": -1, "gain": 1, "efficiency": 1, "cosine_halves": 1,
+              "norm_ratio": -1}  # fmt: skip
+#: rows of a readers' table, likewise
+READERS = {"log loss, kernel": -1, "LayerNavigator": 1}
+BEST, RANDOM = "score on other prompts", "a layer at random"
+
+
+def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: float) -> pd.DataFrame:
+    """A row an indicator: the layer that it picks, and what that costs.
+
+    Args:
+        rows: of a layer study: `select` prompts are what indicators and the best layer are picked on.
+        readers: of the same model and concept; may be empty.
+        label, level: the arm, and its KL.
+
+    Returns:
+        `picked by`, `layer`, `regret` with `low` and `high` (nats of the score on the test prompts, by which the layer
+        with the best score on the select prompts does better), `rank_correlation` with that score over the layers, `n`.
+    """
+    cell = rows.query("label == @label and level == @level")
+    select, test = cell.query("split == 'select'"), cell.query("split == 'test'")
+    score = test.pivot(index="prompt", columns="layer", values="score").astype(float)
+    layers = [int(layer) for layer in score]
+    by_layer: Any = select.groupby("layer")
+    values = {BEST: by_layer["score"].mean().loc[layers].to_numpy(dtype=float)}
+    values |= {name: sign * by_layer[name].median().loc[layers].to_numpy(dtype=float)
+               for name, sign in INDICATORS.items() if name in cell}  # fmt: skip
+    for name, sign in READERS.items():
+        said = readers.query("what == @name") if len(readers) else readers
+        if len(said):
+            values[name] = sign * said.set_index("layer").loc[layers, "value"].to_numpy(dtype=float)
+    best = layers[int(values[BEST].argmax())]
+    means = score.mean().to_numpy()
+    found = [_row(name, layers[int(x.argmax())], score[best], score[layers[int(x.argmax())]], _rank(x, means))
+             for name, x in values.items()]  # fmt: skip
+    found.append(_row(RANDOM, None, score[best], score.mean(axis=1), None))
+    return pd.DataFrame(found)
+
+
+def mean_regret(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """A row an indicator: its mean regret over studies, and the worst."""
+    every = pd.concat(tables, ignore_index=True)
+    found: Any = every.groupby("picked by", sort=False)["regret"].agg(["mean", "max", "size"])
+    return found.rename(columns={"max": "worst", "size": "studies"}).reset_index()
+
+
+def _row(name: str, layer: int | None, best: Any, picked: Any, rank: float | None) -> dict[str, Any]:
+    none = stats.Estimate(0.0, np.nan, np.nan, len(best))  # of the layer itself
+    regret = asdict(none if best.equals(picked) else stats.paired_difference(best, picked))
+    return {"picked by": name, "layer": layer, "regret": regret["value"], "low": regret["low"],
+            "high": regret["high"], "rank_correlation": rank, "n": regret["n"]}  # fmt: skip
+
+
+def _rank(values: Any, means: Any) -> float:
+    varies = len(set(values)) > 1 and len(set(means)) > 1
+    return float(spearmanr(values, means).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]

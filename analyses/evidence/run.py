@@ -1,0 +1,102 @@
+"""The runs behind the findings on real models: each a command of its own, so that any can be run by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyses.evidence import plan
+
+#: of texts, as each concept's own `concept.json` has them
+JUDGES = {"sentiment": "vader", "language": "language:fr", "capitals": "upper_case", "questions": "questions"}
+RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
+STUDIES = {
+    "certification": "analyses.barrier_certification",
+    "readers": "analyses.evidence.readers",
+    "layers": "analyses.layer_effectiveness",
+    "texts": "analyses.layer_effectiveness",
+    "likelihood": "analyses.trajectory_likelihood",
+}
+AXBENCH = "axbench-concept10_2b_l20"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study of one concept in one model.
+
+    Attributes:
+        model, concept: as `load_model` and `python -m analyses.concepts` have them.
+        study: of `STUDIES`.
+        options: of its command line, but for model, files and folder.
+    """
+
+    model: str
+    concept: str
+    study: str
+    options: tuple[str, ...]
+
+    @property
+    def out(self) -> Path:
+        """The folder of results."""
+        return RESULTS / self.model / self.concept / self.study
+
+    @property
+    def done(self) -> bool:
+        """Whether its report is written."""
+        return any(self.out.rglob("run.json"))
+
+    @property
+    def command(self) -> list[str]:
+        """What is run, from the root of a checkout."""
+        files = CONCEPTS / self.concept
+        prompts = () if self.study == "readers" else ("--prompts", str(files / "prompts.json"))
+        judge = {"layers": str(files / "words.json"), "texts": JUDGES.get(self.concept, "")}
+        judged = ("--outcome", judge[self.study]) if self.study in judge else ()
+        given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
+        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
+
+
+def runs(executor: str = "local") -> Iterator[Run]:
+    """All that is planned, in the order in which it answers most soonest."""
+    of_each = [model.concepts for model in plan.MODELS]
+    for place in range(max(map(len, of_each))):
+        for model, concepts in zip(plan.MODELS, of_each, strict=True):
+            for study in STUDIES if place < len(concepts) else ():
+                yield _run(model, concepts[place], study, executor)
+    for model in plan.MODELS:
+        for number in model.axbench:
+            for study in ("certification", "readers"):
+                yield _run(model, f"{AXBENCH}-{number}", study, executor)
+
+
+def concept_command(concept: str, axbench: Path | None) -> list[str]:
+    """What writes a concept's files.
+
+    Raises:
+        ValueError: one of AxBench, of which no folder was given.
+    """
+    command = [sys.executable, "-m", "analyses.concepts"]
+    if not concept.startswith(AXBENCH):
+        return [*command, concept]
+    if axbench is None:
+        raise ValueError(f"axbench is missing, whose {concept} is asked; give the folder with its parquet files")
+    return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
+
+
+def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
+    shared = ("--executor", executor)
+    if study == "readers":
+        return Run(model.name, concept, study, ())
+    if study == "certification":
+        own = ("--strengths", *map(str, plan.ANGLES))
+    elif study == "likelihood":
+        own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS))
+    else:
+        written = study == "texts"
+        layers, levels = (model.texts, plan.KL[1:2]) if written else (model.layers, plan.KL)
+        measures = ("--measures", "--max-new-tokens", "20") if written else ("--measures", "geometry")
+        own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
+               "--select", str(plan.SELECT), "--test", str(plan.TEST), "--cross-fit", *measures)  # fmt: skip
+    return Run(model.name, concept, study, (*own, *shared))

@@ -1,0 +1,40 @@
+"""The figures of the findings on real models, drawn from tables that are kept beside the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from analyses.measured.__main__ import FOLDER, kept
+from figures.certified_layers import draw_certified_layers
+from figures.layer_changes import draw_layer_changes
+from figures.readers import draw_readers
+
+OUT = Path(__file__).parent
+
+
+def _said(*names: str) -> str:
+    """Which kept tables, and of which commits."""
+    firsts = [(FOLDER / f"{name}.csv").read_text().partition("\n")[0].partition("commit ")[2] for name in names]
+    return "; ".join(f"table {name}, commit {commit}" for name, commit in zip(names, firsts, strict=True)) + "."
+
+
+def _certified_layers(out: Path) -> list[Path]:
+    names = ("evidence-angles", "evidence-certification")
+    return draw_certified_layers(kept(names[0]), kept(names[1]), out, _said(*names))
+
+
+def _layer_changes(out: Path) -> list[Path]:
+    return draw_layer_changes(kept("evidence-layers"), out, _said("evidence-layers"))
+
+
+def _readers(out: Path) -> list[Path]:
+    return draw_readers(kept("evidence-readers"), out, _said("evidence-readers"))
+
+
+#: by the name of its files
+KEPT: dict[str, Callable[[Path], list[Path]]] = {
+    "certified_layers": _certified_layers,
+    "layer_changes": _layer_changes,
+    "readers": _readers,
+}

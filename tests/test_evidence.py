@@ -1,0 +1,157 @@
+"""What is declared of the real models' studies, on rows whose answers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import tyro
+
+import odesteer_tl as ode
+from analyses.evidence import contrasts, plan
+from analyses.evidence.__main__ import EvidenceConfig, chosen
+from analyses.evidence.predictors import BEST, RANDOM, predictors
+from analyses.evidence.readers import BARRIERS, layer_navigator, read_layer, reading
+from analyses.evidence.run import runs
+from analyses.evidence.tables import TablesConfig, write
+from analyses.layer_effectiveness import LayersConfig
+from odesteer_tl import stats
+
+LAYERS, LEVELS, PROMPTS = (2, 5, 8), (0.03, 0.1), 40
+
+
+def rows(shift: dict[str, float], concept: str = "sentiment", seed: int = 0, best: int = 5) -> pd.DataFrame:
+    """A layer study: every arm adds its shift to a prompt's own score, twice as much at the best layer."""
+    g = np.random.default_rng(seed)
+    own = g.normal(size=2 * PROMPTS)
+    parts = [("unsteered", -1, 0.0, own)]
+    for label, by in shift.items():
+        for layer in LAYERS:
+            gain = own + by * (1 + (layer == best)) + 0.1 * g.normal(size=2 * PROMPTS)
+            parts += [(label, layer, level, gain + level) for level in LEVELS]
+    split = ["select"] * PROMPTS + ["test"] * PROMPTS
+    return pd.concat([
+        pd.DataFrame({"label": label, "layer": layer, "level": level, "budget": "kl", "prompt": range(2 * PROMPTS),
+                      "split": split, "score": score, "success": score > 0, "angle": 0.3, "reached": True,
+                      "probe_auc": 0.9 - 0.01 * layer, "gain": float(layer == best)})
+        for label, layer, level, score in parts
+    ]).assign(model="smollm2", concept=concept)  # fmt: skip
+
+
+SHIFTS = {"flow": 1.0, "one geodesic step": 1.0, "CAA": 0.2, "random direction": 0.0}
+
+
+def test_a_profile_is_each_prompts_change_from_itself():
+    study = rows(SHIFTS)
+    found = contrasts.profile(study).set_index(["label", "layer", "level"])
+    assert found.loc[("unsteered", -1, 0.0), "change"] == 0
+    test = study.query("split == 'test'")
+    plain = test.query("label == 'unsteered'").set_index("prompt").score
+    flow = test.query("label == 'flow' and layer == 5 and level == 0.1").set_index("prompt").score
+    cell = found.loc[("flow", 5, 0.1)]
+    assert cell.change == pytest.approx((flow - plain).mean())
+    assert cell.low < 2.1 < cell.high
+    assert cell.n == PROMPTS
+
+
+def test_equal_arms_are_equivalent_and_unequal_ones_are_told_apart():
+    found = contrasts.pooled([rows(SHIFTS, name, seed) for seed, name in enumerate(("a", "b", "c"))])
+    found = found.set_index(["first", "second", "level"])
+    same, apart = found.loc[("flow", "one geodesic step", 0.1)], found.loc[("flow", "CAA", 0.1)]
+    assert same.equivalent
+    assert same.low < 0 < same.high
+    assert not apart.equivalent
+    assert apart.low > 0
+    assert apart.difference == pytest.approx(0.8 * 4 / 3, abs=0.05)
+    assert apart.concepts == 3
+    assert apart.n == 3 * PROMPTS
+    assert ("flow", "ODESteer as published", 0.1) not in found.index  # which was not run
+
+
+def test_a_pooled_interval_is_wider_where_concepts_differ():
+    alike = [rows({"flow": 1.0, "CAA": 0.0}, name, seed) for seed, name in enumerate("abcd")]
+    unlike = [
+        rows({"flow": by, "CAA": 0.0}, name, seed)
+        for seed, (name, by) in enumerate(zip("abcd", (0, 1, 2, 1), strict=True))
+    ]
+    widths = [
+        (t := contrasts.pooled(studies).query("second == 'CAA'").iloc[0]).high - t.low for studies in (alike, unlike)
+    ]
+    assert widths[1] > 5 * widths[0]
+
+
+def test_cells_agree_with_the_statistics_of_the_library():
+    study = rows(SHIFTS)
+    cell = contrasts.by_cell(study).query("second == 'CAA' and layer == 2 and level == 0.03").iloc[0]
+    test = study.query("split == 'test' and layer == 2 and level == 0.03").pivot(
+        index="prompt", columns="label", values="score"
+    )
+    apart = stats.paired_difference(test["flow"], test["CAA"])
+    assert (cell.difference, cell.low, cell.high, cell.n) == (apart.value, apart.low, apart.high, apart.n)
+
+
+def test_an_indicator_that_picks_the_wrong_layer_pays_for_it():
+    study = rows(SHIFTS)
+    read = pd.DataFrame({"what": "log loss, kernel", "layer": LAYERS, "value": [0.3, 0.1, 0.2]})
+    found = predictors(study, read, "flow", 0.1).set_index("picked by")
+    assert found.loc[[BEST, "gain", "log loss, kernel"], "layer"].tolist() == [5, 5, 5]
+    assert found.loc["gain", "regret"] == 0
+    assert found.loc["probe_auc", "layer"] == 2
+    assert found.loc["probe_auc", "regret"] == pytest.approx(1.0, abs=0.1)
+    assert found.loc["probe_auc", "low"] > 0.9
+    assert found.loc[RANDOM, "regret"] == pytest.approx(2 / 3, abs=0.1)
+
+
+def planted(n: int = 60, d: int = 6, curved: bool = False) -> ode.LayerActivations:
+    """Groups of two near copies; a class is a side of a plane, or how far from one."""
+    g = torch_rows(n, d)
+    truth = g[:, 0].square() > 0.45 if curved else g[:, 0] > 0
+    n = int(min(truth.sum(), (~truth).sum()))
+    sides = [g[truth][:n], g[~truth][:n]]
+    groups = [tuple(i // 2 + 1000 * k for i in range(len(side))) for k, side in enumerate(sides)]
+    return ode.LayerActivations(sides[0], sides[1], groups[0], groups[1])
+
+
+def torch_rows(n: int, d: int) -> torch.Tensor:
+    return torch.randn(n * 4, d, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_curved_class_is_read_by_a_curved_barrier_alone():
+    found = read_layer(planted(curved=True), 0).set_index("what")
+    assert found.loc["AUC, kernel", "low"] > 0.75
+    assert found.loc["AUC, linear", "low"] < 0.55
+    assert found.loc["log loss, kernel − linear", "high"] < 0
+
+
+def test_log_loss_is_of_texts_that_neither_fit_nor_calibration_saw():
+    acts = planted()
+    said = reading(acts, BARRIERS["linear"], 0)
+    assert said.loss.mean() < 0.35
+    # labels of a coin cannot be read: log 2, not less
+    g = torch_rows(60, 6)
+    coin = ode.LayerActivations(g[:120], g[120:], tuple(range(120)), tuple(range(120, 240)))
+    blind = reading(coin, BARRIERS["kernel"], 0)
+    assert blind.loss.mean() > np.log(2) - 0.02
+
+
+def test_the_layer_score_is_largest_where_classes_part():
+    assert layer_navigator(planted()) > layer_navigator(planted(curved=True)) + 0.2
+
+
+def test_every_planned_run_is_a_command_that_is_understood():
+    planned = list(runs("processes:2"))
+    assert len({run.out for run in planned}) == len(planned)
+    layers = next(run for run in planned if run.study == "layers")
+    config = tyro.cli(LayersConfig, args=layers.command[3:])
+    assert config.layers == plan.MODELS[0].layers
+    assert config.kl == plan.KL
+    assert config.angle == ()
+    assert (config.effect.select, config.effect.test) == (plan.SELECT, plan.TEST)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="names no run"):
+        chosen(EvidenceConfig(only=("smollm2/nothing",)))
+    with pytest.raises(ValueError, match=r"studies=\['layer'\] are none"):
+        chosen(EvidenceConfig(studies=("layer",)))
+    with pytest.raises(ValueError, match="holds no finished run"):
+        write(TablesConfig(tmp_path, tmp_path / "tables"))
