@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import resource
 import sys
 import traceback
@@ -55,14 +57,38 @@ def from_command_line(
 
     Returns:
         The exit status: that of `main`, or 0 where it gives none; 2 if something was refused.
+
+    Raises:
+        SystemExit: the command line was asked for help, or is none.
     """
     try:
-        return main(tyro.cli(settings, description=description, args=args)) or 0
+        return main(_read(settings, description, args)) or 0
     except (ValueError, OSError, ImportError) as error:
         if not _is_refusal(error):
             raise
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
+
+
+def _read(settings: type[Config], description: str | None, args: Sequence[str] | None) -> Config:
+    """The settings of a command line.
+
+    Raises:
+        ValueError: settings refuse a value; tyro would draw a box around what they say.
+        SystemExit: anything else that tyro has said.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(settings, description=description, args=args)
+    except SystemExit as end:
+        cause = end.__context__
+        while cause is not None:
+            if isinstance(cause, ValueError) and _is_refusal(cause):
+                raise cause from None
+            cause = cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def _is_refusal(error: Exception) -> bool:

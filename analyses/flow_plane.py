@@ -15,6 +15,7 @@ from pathlib import Path
 
 from analyses.command import from_command_line
 from analyses.options import Angle, Contrast, Layer, Model, Out, Pairs, Seed
+from analyses.sources import refuse_missing_layers
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class FlowPlaneConfig:
 
 def main(config: FlowPlaneConfig) -> None:
     """Fit, solve, certify, write."""
+    refuse_missing_layers([config.layer], config.model)
     from analyses.geometry.plane import run  # what needs the models' libraries
 
     run(config)

@@ -20,6 +20,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
+from analyses.effects.arms import PLACEBO, chosen_arms
 from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.options import Angles, Layers, Out
@@ -69,6 +70,7 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
+    chosen_arms(config.arms)
     budgets = {"angle": config.angle, "kl": config.kl}
     require_study(config.effect, config.executor, config.layers, budgets, given)
 
@@ -77,10 +79,9 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
     """The study and its layers.
 
     Raises:
-        ValueError: what `check` refuses, or an arm that is none.
+        ValueError: what `check` refuses.
     """
     check(config, given)
-    from analyses.effects.arms import chosen_arms
     from analyses.effects.study import effect_study
 
     arms = chosen_arms(config.arms)
@@ -101,7 +102,7 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
         given: model, contrast, prompts or outcome as objects, in the place of what the settings name.
 
     Raises:
-        ValueError: what `check` refuses, or an arm that is none.
+        ValueError: what `check` refuses.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
     study, layers = layers_study(config, given)
@@ -117,12 +118,11 @@ def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
     The placebo is no candidate. Nothing but the outcome is measured.
 
     Raises:
-        ValueError: what `check` refuses, an arm that is none, or no select prompts.
+        ValueError: what `check` refuses, or no select prompts.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
     config = replace(config, effect=replace(config.effect, measures=()))
     study, _ = layers_study(config, given)
-    from analyses.effects.arms import PLACEBO
     from analyses.effects.searching import Search
 
     cells = tuple(cell for cell in study.cells if cell["label"] != PLACEBO)
@@ -145,7 +145,7 @@ def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path
     """What the study would cost, and where it would go.
 
     Raises:
-        ValueError: what `check` refuses, or an arm that is none.
+        ValueError: what `check` refuses.
     """
     study, _ = layers_study(config, given)
     from analyses.effects.running import said_of

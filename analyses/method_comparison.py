@@ -68,6 +68,8 @@ def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tup
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
+    if config.methods:  # all there are need their modules to be named
+        compared_arms(config.methods)
     levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
     layers = () if config.layer is None else (config.layer,)
     return require_study(config.effect, config.executor, layers, levels, given)
@@ -77,7 +79,7 @@ def comparison_study(config: ComparisonConfig, given: Given | None = None) -> tu
     """The study and its layer.
 
     Raises:
-        ValueError: what `check` refuses, or a method that is none.
+        ValueError: what `check` refuses.
     """
     budgets = check(config, given)
     from analyses.effects.study import effect_study
@@ -98,7 +100,7 @@ def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Fini
         given: model, contrast, prompts or outcome as objects, in the place of what the settings name.
 
     Raises:
-        ValueError: what `check` refuses, or a method that is none.
+        ValueError: what `check` refuses.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
     study, layer = comparison_study(config, given)
@@ -118,7 +120,7 @@ def dry_run(config: ComparisonConfig, given: Given | None = None) -> tuple[str, 
     """What the study would cost, and where it would go.
 
     Raises:
-        ValueError: what `check` refuses, or a method that is none.
+        ValueError: what `check` refuses.
     """
     study, _ = comparison_study(config, given)
     from analyses.effects.running import said_of

@@ -13,6 +13,8 @@ import pandas as pd
 import odesteer_tl as ode
 from analyses import stories
 from analyses.outcomes.completions import read_json
+from odesteer_tl.gguf_keys import gguf_layers
+from odesteer_tl.packaged import PACKAGED
 
 NAMES = (*stories.NAMES, "Emma", "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe",
          "Dan", "Eva", "Jim", "Pam")  # fmt: skip
@@ -138,19 +140,51 @@ def read_rows(path: Path, argument: str, columns: tuple[str, ...]) -> list[dict[
 
 
 def layers_of(model: str) -> int | None:
-    """Number of layers of a local model, read from its `config.json`; None where it is not at hand.
+    """Number of layers of a model, without loading it; None where it is not at hand.
+
+    Of a folder, or a name of the hub whose files are in its cache, from `config.json`; of a GGUF file and of the
+    packaged models from the file's first keys.
 
     Raises:
-        ValueError: the name is a path and there is no model, so that nobody looks for it on the hub.
+        ValueError: the name is a path and there is no model, so that nobody looks for it on the hub; a packaged model
+            that is not installed; or a file that cannot be read.
     """
+    if model in PACKAGED:
+        return gguf_layers(PACKAGED[model].installed(model)[0])
     path = ode.organism.PATH if model == "organism" else Path(model).expanduser()
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return gguf_layers(path)
     if not path.is_dir():
         if len(path.parts) > 2 or model.startswith((".", "/", "~")) or path.exists():
-            raise ValueError(f"model={model!r} is no folder; give a local Hugging Face folder or a hub name")
-        return None
+            raise ValueError(
+                f"model={model!r} is no folder and no .gguf file; give a local Hugging Face folder or a hub name"
+            )
+        kept = _kept_config(model)
+        return None if kept is None else _layers_in(kept)
     if not (path / "config.json").is_file():
         raise ValueError(f"model={model!r} is a folder without config.json; give a local Hugging Face folder")
-    config = read_json(path / "config.json", "model")
+    return _layers_in(path / "config.json")
+
+
+def _kept_config(model: str) -> Path | None:
+    """The configuration of a model of the hub, if its cache has it; nothing is fetched.
+
+    Raises:
+        ValueError: no model of the hub can have this name.
+    """
+    from huggingface_hub import try_to_load_from_cache  # half a second, for such names alone
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        kept = try_to_load_from_cache(model, "config.json")
+    except HFValidationError as error:
+        raise ValueError(f"model={model!r} is no folder, no .gguf file and no name of the hub") from error
+    return Path(kept) if isinstance(kept, str) else None
+
+
+def _layers_in(file: Path) -> int | None:
+    """Number of layers that a configuration gives, under one of its usual names."""
+    config = read_json(file, "model")
     for part in (config, config.get("text_config", {})):
         found = [part[key] for key in ("num_hidden_layers", "n_layer", "num_layers") if key in part]
         if found:
@@ -186,3 +220,10 @@ def require_layers(spelled: str | Sequence[int], n: int | None, model: str) -> t
     if len(set(found)) < len(found):
         raise ValueError(f"layer={spelled} names one twice")
     return found
+
+
+def refuse_missing_layers(layers: Sequence[int], model: str) -> None:
+    """Raise `ValueError` for a layer that the model does not have, where that is known without loading it."""
+    n = layers_of(model)
+    if n is not None:
+        require_layers(layers, n, model)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from figures.audit import draw_audit
 from figures.captions import source
 from figures.certification import draw_certification
 from figures.flow import draw_flow
@@ -60,6 +61,10 @@ def _flow(folder: Path, out: Path) -> list[Path]:
     return draw_flow(grid, plane, best, marks, out, source(folder))
 
 
+def _audit(folder: Path, out: Path) -> list[Path]:
+    return draw_audit(_table(folder, "audit"), out, source(folder))
+
+
 def _frontier(folder: Path, out: Path) -> list[Path]:
     return draw_frontier(_table(folder, "frontier"), out, source(folder))
 
@@ -108,6 +113,7 @@ FIGURES = (
     Entry("race", ("race.parquet", "arms.parquet", "run.json"),
           "python -m analyses.layer_effectiveness --search", _race),
     Entry("frontier", ("frontier.parquet",), "python -m analyses.method_comparison", _frontier),
+    Entry("audit", ("audit.parquet",), "python -m analyses.method_audit", _audit),
     Entry("outcomes", ("table.csv", "paths.csv"), "make demo", _outcomes),
     Entry("paths", ("paths.csv", "table.csv"), "make demo", _paths),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""At which layer steering works: the profile over layers, and layer × strength for one method."""
+"""At which layer steering works, and how fluent what is written stays: profiles over layers, and layer × strength."""
 
 from __future__ import annotations
 
@@ -13,25 +13,39 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from figures.captions import counts, listed
 from figures.looks import KNOWN, PLACEBO, REST, Look, highlighted, label_ends
 from figures.save import PAGE, STYLE, save
 
 UNSTEERED = "unsteered"
+#: of a text, under the unsteered model: nats a token, the median over prompts
+FLUENCY = "log_likelihood"
+#: nats that its axis spans at least
+LEAST_RANGE = 0.5
+#: inches of a budget's panels: success, and below it fluency
+TALL, LOW = 2.3, 1.25
 UNITS = {"angle": "rad", "kl": "nats of KL"}
 #: of the axis, by which neighbours among the methods stand aside from each other
 DODGE = 0.012
+#: the unsteered model, the same at every layer
+ACROSS: Look = {"color": "black", "ls": ":", "lw": 0.9, "zorder": 1}
+#: of a mark that is seen on any shade
+OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 #: layers named on an axis
 TICKS = 8
 #: cells, and cells side by side, up to which their numbers are written into a heat map
 WRITTEN, BESIDE = 60, 12
 CAPTION = """\
-Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, marks
-of a layer side by side. In colour:
-{shown}. In grey: {rest}. {plain}{source}"""
-PLAIN = "Black, dotted: the unsteered model, with its interval. "
+Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, {bars_at}.
+In colour:
+{shown}. In grey: {rest}. {plain}{bars}{source}"""
+PLAIN = "Black, dotted: the unsteered model, with the interval of its success. "
+BARS = "On the scales of the maps: {marks}. "
 PROFILE = "({letter}) Profile of the methods at {level:g} {unit}."
+FLUENT = """\
+({letter}) Fluency there: the mean log-likelihood of a text's tokens under the unsteered model, median over prompts."""
 MAP = """\
 ({letter}) Success of {method} by layer and strength ({unit}); framed: the best cell, {best:.2f} at layer {layer},
 {level:g} {unit}, best of all on these same prompts and so flattered."""
@@ -40,8 +54,11 @@ MAP = """\
 def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, source: str = "") -> list[Path]:
     """Draw, for each budget in the table, success by layer at the middle level and a heat map of layer × level.
 
+    Below success, where the table has it, stands fluency.
+
     Args:
-        table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`.
+        table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`;
+            `log_likelihood` of the texts if any were written.
         method: of the heat map; by default the one with the most success anywhere, the placebo left out.
         source: sentences for the caption on where the table comes from.
 
@@ -59,28 +76,44 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
     chosen = _chosen(scores, method)
     said: list[str] = []
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(len(budgets), 2, figsize=(PAGE, 2.5 * len(budgets)), squeeze=False,
-                                    width_ratios=(1.15, 1))  # fmt: skip
+        fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
+        heights = (TALL, LOW) if fluent else (TALL,)
+        figure = plt.figure(figsize=(PAGE, sum(heights) * len(budgets) + 0.2))
+        grid = figure.add_gridspec(len(heights) * len(budgets), 2, width_ratios=(1.15, 1),
+                                   height_ratios=heights * len(budgets))  # fmt: skip
         letters = iter("abcdefgh")
-        for (left, right), budget in zip(axes, budgets, strict=True):
+        for i, budget in enumerate(budgets):
+            block = slice(len(heights) * i, len(heights) * (i + 1))
             rows = table.loc[table["budget"] == budget]
             levels = sorted(set(rows["level"]))
             level = levels[(len(levels) - 1) // 2]
-            first, second = next(letters), next(letters)
-            _profile(left, rows.loc[rows["level"] == level], looks)
-            for row in unsteered.to_dict("records"):
-                _across(left, row)
-            left.set_title(f"({first}) methods at {level:g} {UNITS[budget]}")
-            best = _map(figure, right, rows.loc[rows["method"] == chosen])
-            right.set_title(f"({second}) {chosen} by strength")
+            shown, letter = rows.loc[rows["level"] == level], next(letters)
+            left, right = figure.add_subplot(grid[block.start, 0]), figure.add_subplot(grid[block, 1])
+            _profile(left, shown, looks, unsteered)
+            left.set_title(f"({letter}) methods at {level:g} {UNITS[budget]}")
+            said.append(PROFILE.format(letter=letter, level=level, unit=UNITS[budget]))
+            if fluent:
+                letter = next(letters)
+                left.tick_params(labelbottom=False)
+                left.set_xlabel("")
+                _fluency(figure.add_subplot(grid[block.start + 1, 0], sharex=left), shown, looks, unsteered)
+                figure.axes[-1].set_title(f"({letter}) fluency of their texts")
+                said.append(FLUENT.format(letter=letter))
+            letter = next(letters)
+            best = _map(figure, right, rows.loc[rows["method"] == chosen], _marks(unsteered, rows))
+            right.set_title(f"({letter}) {chosen} by strength")
             right.set_ylabel(f"strength ({UNITS[budget]})")
-            said.append(PROFILE.format(letter=first, level=level, unit=UNITS[budget]))
-            said.append(MAP.format(letter=second, method=chosen, unit=UNITS[budget], best=best["success"],
+            said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
                                    layer=best["layer"], level=best["level"]))  # fmt: skip
+        named = list(dict.fromkeys(name for budget in budgets for name in
+                                   _marks(unsteered, table.loc[table["budget"] == budget])))  # fmt: skip
+        every = _every(table["layer"].nunique())
         caption = CAPTION.format(
             panels=" ".join(said), n=counts(table["n"]), shown=listed(looks), source=source,
             rest=listed(m for m in scores if m not in looks) or "nothing",
             plain=PLAIN if len(unsteered) else "",
+            bars_at="marks of a layer side by side" if every == 1 else f"those of each method at every {every}th layer",
+            bars=BARS.format(marks=" and ".join(named)) if named else "",
         )  # fmt: skip
         written = save(figure, out, "layers", caption, table)
         plt.close(figure)
@@ -96,39 +129,75 @@ def _chosen(scores: dict[str, float], method: str | None) -> str:
     return max(real, key=scores.__getitem__) if method is None else method
 
 
-def _across(axis: Axes, row: dict[Any, Any]) -> None:
-    """The unsteered model, the same at every layer."""
-    axis.axhspan(row["success_low"], row["success_high"], color="black", alpha=0.07, lw=0, zorder=0)
-    axis.axhline(row["success"], color="black", ls=":", lw=0.9, zorder=1)
+def _marks(unsteered: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple[float, Look]]:
+    """What a map's numbers are to be held against, by what it is called: success, and how it is marked."""
+    placebo = rows.loc[[KNOWN.get(str(name)) is PLACEBO for name in rows["method"]], "success"]
+    found: dict[str, tuple[float, Look]] = {}
+    if len(unsteered):
+        found["the unsteered model (dotted)"] = (float(unsteered["success"].iloc[0]), ACROSS)
+    if len(placebo):
+        mark = {"color": "white", "marker": "x", "ls": "", "ms": 4, "mew": 1.2, "path_effects": OUTLINE}
+        found["the best cell of a random direction (cross)"] = (float(placebo.max()), mark)
+    return found
 
 
-def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """A line a method; those in colour with intervals and, beside the axes, their names."""
+def _fluency(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: pd.DataFrame) -> None:
+    """A line a method, and the unsteered model's; a scale on which small differences are small."""
+    every = _every(rows["layer"].nunique())
+    for name, found in rows.sort_values("layer").groupby("method", sort=False):
+        marked = {"ms": 3, "lw": 1, "markevery": (_nth(looks, str(name)) % every, every)} if name in looks else {}
+        axis.plot(found["layer"], found[FLUENCY], **marked, **looks.get(str(name), REST))
+    for value in unsteered[FLUENCY]:
+        axis.axhline(value, **ACROSS)
+    low, high = axis.get_ylim()
+    room = max(0.0, LEAST_RANGE - (high - low)) / 2
+    axis.set(xlabel="layer", ylabel="log-likelihood\n(nats a token)", ylim=(low - room, high + room))
+
+
+def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: pd.DataFrame) -> None:
+    """A line a method; those in colour with intervals and, beside the axes, their names. Unsteered goes across."""
     ends: dict[str, tuple[float, float]] = {}
     layers = sorted(set(rows["layer"]))
+    every = _every(len(layers))
     for name, found in rows.sort_values("layer").groupby("method", sort=False):
         look = looks.get(str(name))
         if look is None:
             axis.plot(found["layer"], found["success"], **REST)
             continue
-        # side by side: methods that do as well as each other would hide each other
-        aside = DODGE * (layers[-1] - layers[0]) * (list(looks).index(str(name)) - (len(looks) - 1) / 2)
+        nth = _nth(looks, str(name))
+        # side by side: methods that do as well as each other would hide each other; or, of many layers, in turn
+        aside = DODGE * (layers[-1] - layers[0]) * (nth - (len(looks) - 1) / 2) if every == 1 else 0.0
         x = found["layer"] + aside
         errors = [found["success"] - found["success_low"], found["success_high"] - found["success"]]
-        axis.errorbar(x, found["success"], yerr=errors, ms=3, lw=1, elinewidth=0.6, **look)
+        marked = (nth % every, every)
+        axis.errorbar(x, found["success"], yerr=errors, errorevery=marked, markevery=marked, ms=3, lw=1,
+                      elinewidth=0.6, **look)  # fmt: skip
         ends[str(name)] = (float(x.iloc[-1]), float(found["success"].iloc[-1]))
     axis.set(xlabel="layer", ylabel="success", ylim=(-0.03, 1.03))
-    axis.set_xticks(layers[:: _every(len(layers))])
-    label_ends(axis, ends, looks)
+    axis.set_xticks(layers[::every])
+    for row in unsteered.to_dict("records"):
+        axis.axhspan(row["success_low"], row["success_high"], color="black", alpha=0.07, lw=0, zorder=0)
+        axis.axhline(row["success"], **ACROSS)
+        ends[UNSTEERED] = (axis.get_xlim()[1], row["success"])
+    label_ends(axis, ends, {**looks, UNSTEERED: {"color": "black", "marker": ""}})
+
+
+def _nth(looks: dict[str, Look], name: str) -> int:
+    """Which of the methods in colour it is."""
+    return list(looks).index(name)
 
 
 def _every(layers: int) -> int:
-    """Of so many layers every such one is named, eight or fewer in all, so that no name stands in another."""
+    """Of so many layers every such one is named and marked, eight or fewer in all, so that none stands in another."""
     return max(1, math.ceil(layers / TICKS))
 
 
-def _map(figure: Figure, axis: Axes, rows: pd.DataFrame) -> dict[str, Any]:
-    """Success by layer and level, in a scale that is one of greys in grey, numbers in the cells if they fit."""
+def _map(figure: Figure, axis: Axes, rows: pd.DataFrame, marks: dict[str, tuple[float, Look]]) -> dict[str, Any]:
+    """Success by layer and level, in a scale that is one of greys in grey, numbers in the cells if they fit.
+
+    Args:
+        marks: what is marked on the scale.
+    """
     wide = rows.pivot(index="level", columns="layer", values="success")
     image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, 1))
     every = _every(wide.shape[1])
@@ -146,4 +215,6 @@ def _map(figure: Figure, axis: Axes, rows: pd.DataFrame) -> dict[str, Any]:
         axis.add_patch(Rectangle((float(x) - 0.5, float(y) - 0.5), 1, 1, fill=False, ec=color, lw=width))
     bar = figure.colorbar(image, ax=axis, label="success", pad=0.02)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    for value, look in marks.values():
+        bar.ax.plot([0.0, 1.0] if not look.get("marker") else [0.5], [value] * (1 if look.get("marker") else 2), **look)
     return max(rows.to_dict("records"), key=lambda row: row["success"])

@@ -126,7 +126,7 @@ class Activations(Result, Mapping[int, LayerActivations]):
     Attributes:
         layers: by layer number.
         model: what they came from.
-        provenance: the contrast's, and how the activations were taken.
+        provenance: the contrast's, how the activations were taken, and of how many `tokens` the texts are.
         norms: one row a layer, with medians over the texts of the norms of BOS (`bos`), of the first token of text
             (`first`) and of the later ones (`other`), and which token is `largest` of those that "mean" and "all" take
             (of those read, where a completion or one token of it is), by what `factor` over the text's median one (in
@@ -341,7 +341,8 @@ def collect_activations(
         found[layer] = LayerActivations(torch.cat(pooled[:n]), torch.cat(pooled[n:]), *labels)
         require_finite(f"activations at layer {layer} (positive)", found[layer].positive)
         require_finite(f"activations at layer {layer} (negative)", found[layer].negative)
-    result = _warned(Activations(found, identity, provenance, run.meter.report()))
+    said = {**provenance, "tokens": sum(len(row) for row in rows)}
+    result = _warned(Activations(found, identity, said, run.meter.report()))
     if file is not None:
         result.save(file)
     return result

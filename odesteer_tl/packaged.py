@@ -1,12 +1,17 @@
-"""Language models that the package index ships inside a Python package, found without importing it."""
+"""Language models that the package index ships inside a Python package, found without importing it.
+
+Nor is what loads them imported before one is located: what can be known of a model without that is asked here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from odesteer_tl.gguf_models import GgufFile
+if TYPE_CHECKING:
+    from odesteer_tl.gguf_models import GgufFile
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,9 @@ class PackagedModel:
         Raises:
             ValueError: a package is missing, or its files are not those of this version.
         """
-        try:
-            parts = tuple(_located(package, part) for package, part in self.parts.items())
-        except PackageNotFoundError as error:
-            raise ValueError(f"name={name!r} needs the package {error.name!r}: {self.command}") from error
-        file = GgufFile(parts, self.file)
+        from odesteer_tl.gguf_models import GgufFile  # which brings torch and transformers with it
+
+        file = GgufFile(self.installed(name), self.file)
         missing = [str(part) for part in file.parts if not part.is_file()]
         if missing or file.sha256 != self.sha256:
             what = f"{missing[0]} is missing" if missing else f"SHA-256 {file.sha256} is not {self.sha256}"
@@ -51,6 +54,17 @@ class PackagedModel:
                 f"again: {self.command.replace('--no-deps', '--no-deps --force-reinstall')}"
             )
         return file
+
+    def installed(self, name: str) -> tuple[Path, ...]:
+        """Where the parts are, whatever is in them.
+
+        Raises:
+            ValueError: a package is missing.
+        """
+        try:
+            return tuple(_located(package, part) for package, part in self.parts.items())
+        except PackageNotFoundError as error:
+            raise ValueError(f"name={name!r} needs the package {error.name!r}: {self.command}") from error
 
 
 def _located(package: str, name: str) -> Path:

@@ -77,16 +77,27 @@ def _one_by_one(flow: Flow, field: VectorField, seen: Seen, new: int, record: bo
     """One token after another, each told what was written for the one before (a text's first token: its own state)."""
     written, paths = seen.written, list[Path]()
     states = _filled(seen.states, seen.real)
-    for column in range(states.shape[1] - new, states.shape[1]):
-        here = states[:, column]
+    first = states.shape[1] - new
+    for column in range(first, states.shape[1]):
+        # (a column of its own: strengths are [batch, 1] or [batch, pos])
+        here = states[:, column : column + 1]
         previous = here
         if column:
-            previous = torch.where(seen.real[:, column - 1, None], written[:, column - 1], here)
-        path = flow.solve(field.after(previous.to(here.dtype)), here, record)
+            before = slice(column - 1, column)
+            previous = torch.where(seen.real[:, before, None], written[:, before], here)
+        path = _of_column(flow, column - first).solve(field.after(previous.to(here.dtype)), here, record)
         paths.append(path)
-        end = torch.where(seen.moves[:, column, None], path.end, here)
-        written = torch.cat([written[:, :column], end[:, None], written[:, column + 1 :]], dim=1)
-    return _stacked(paths)
+        end = torch.where(seen.moves[:, column : column + 1, None], path.end, here)
+        written = torch.cat([written[:, :column], end, written[:, column + 1 :]], dim=1)
+    return _joined(paths)
+
+
+def _of_column(flow: Flow, column: int) -> Flow:
+    """The flow at one of the columns, where each has a strength of its own."""
+    strength = flow.strength
+    if not isinstance(strength, Tensor) or strength.ndim < 2 or strength.shape[-1] == 1:
+        return flow
+    return replace(flow, **{flow.unit: strength[..., column : column + 1]})
 
 
 def _filled(states: Float[Tensor, "batch seq d"], real: Bool[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d"]:
@@ -94,17 +105,17 @@ def _filled(states: Float[Tensor, "batch seq d"], real: Bool[Tensor, "batch seq"
     return torch.where(real[..., None], states, states[real][0])
 
 
-def _stacked(paths: list[Path]) -> Path:
+def _joined(paths: list[Path]) -> Path:
     """Paths of columns as one path of all of them."""
     points = [path.points for path in paths]
     return replace(
         paths[0],
-        end=torch.stack([path.end for path in paths], dim=1),
-        points=None if points[0] is None else torch.stack([p for p in points if p is not None], dim=2),
-        stationary=torch.stack([path.stationary for path in paths], dim=1),
+        end=torch.cat([path.end for path in paths], dim=1),
+        points=None if points[0] is None else torch.cat([p for p in points if p is not None], dim=2),
+        stationary=torch.cat([path.stationary for path in paths], dim=1),
         n_evaluations=max(path.n_evaluations for path in paths),
         **{
-            name: torch.stack([getattr(path, name) for path in paths], dim=1)
+            name: torch.cat([getattr(path, name) for path in paths], dim=1)
             for name in ("held_back", "reached")
             if getattr(paths[0], name) is not None
         },

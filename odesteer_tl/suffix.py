@@ -115,7 +115,9 @@ class Prefix:
         return self.later_residuals(layer, edited, [top])[top]
 
     @torch.no_grad()
-    def hooked(self, layer: Layer, hooks: Sequence[tuple[str, HookFn]]) -> Float[Tensor, "batch edited d_model"]:
+    def hooked(
+        self, layer: Layer, hooks: Sequence[tuple[str, HookFn]], look_back: bool = False
+    ) -> Float[Tensor, "batch edited d_model"]:
         """resid_post of a layer while hooks act on blocks up to it, its own output included; later blocks do not run.
 
         For edits that are not of one block's output. What comes of it can stand in the place of `residuals[layer]`
@@ -123,6 +125,8 @@ class Prefix:
 
         Args:
             hooks: `(name, fn)` pairs, as `Steerer.hooks(prefix.start + 1)` gives them.
+            look_back: whether they look at the tokens before the one they steer (`VectorField.context`): those before
+                `start` are then run under them as well, which costs their pass.
 
         Raises:
             ValueError: as `logits` does.
@@ -134,8 +138,11 @@ class Prefix:
             raise Enough
 
         with hooked(self.model, [*hooks, (f"blocks.{number}.{BLOCK_OUTPUT}", look)]):
+            if look_back and self.start:
+                before = slice(self.start)
+                passed(self.model, {}, 0, self.tokens[:, before], self.attention_mask[:, before], None)
             self._passed({}, 0, 1)
-        return found[0]
+        return found[-1]
 
     def rows(self, rows: slice | Sequence[int]) -> Prefix:
         """The same for some of the prompts, in their order; padding stays as it is."""

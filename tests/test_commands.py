@@ -98,3 +98,39 @@ def test_a_fault_keeps_its_traceback():
 
     with pytest.raises(json.JSONDecodeError):
         from_command_line(Settings, lambda config: json.loads("["), None, [])
+
+
+def test_an_unknown_method_or_arm_is_refused_at_once():
+    """By all three studies that take one, in a process of their own: one line each, before a model's library is there.
+
+    The bound is one of processor time, torch and scikit-learn included.
+    """
+    code = """
+import sys, time
+from analyses import barrier_certification, layer_effectiveness, method_comparison
+from analyses.command import from_command_line
+for study, config, option in ((layer_effectiveness, layer_effectiveness.LayersConfig, "--arms"),
+                              (method_comparison, method_comparison.ComparisonConfig, "--methods"),
+                              (barrier_certification, barrier_certification.CertificationConfig, "--method")):
+    assert from_command_line(config, study.main, None, [option, "caat"]) == 2
+assert "transformer_lens" not in sys.modules
+print(time.process_time())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    arms, methods, method = done.stderr.splitlines()
+    assert arms.startswith("arms=['caat'] are none; choose from random direction, CAA, ")
+    assert methods.startswith("methods=['caat'] must name methods, each once; choose from ")
+    assert method.startswith("method='caat' is unknown; choose one of ")
+    assert float(done.stdout) < 5, done.stdout
+
+
+def test_what_settings_refuse_is_one_line_and_what_the_command_line_is_not_stays_as_it_was(capsys):
+    from analyses.layer_effectiveness import LayersConfig
+
+    assert from_command_line(LayersConfig, lambda _: pytest.fail("ran"), None, ["--measures", "texts"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("measures='texts'")
+    with pytest.raises(SystemExit):
+        from_command_line(LayersConfig, lambda _: pytest.fail("ran"), None, ["--seed", "one"])
+    assert "invalid" in capsys.readouterr().err

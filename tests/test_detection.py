@@ -6,7 +6,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from analyses.reading.detection import SCORES, TOKENS, _areas, _Read, _thinned, detect
+import odesteer_tl as ode
+from analyses.reading.detection import TOKENS, _areas, _Read, _thinned, detect
+from analyses.scores import CHOSEN_ON, SCORES, Told, _some, cross_validated
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,34 @@ def test_few_tokens_of_each_text_are_fitted_on():
     at = _thinned(groups, {7, 3})
     assert np.bincount(groups[at])[[7, 3, 9 - 2]].tolist() == [TOKENS, 5, TOKENS]
     assert {0, 29, 30, 34} <= set(at.tolist())
+
+
+def test_what_is_trained_through_the_model_and_what_is_chosen_detect_too(organism, folder):
+    scores = {name: SCORES[name] for name in ("ReFT-r1", "kernel, cross-validated", "probe, C = 1")}
+    found = detect(organism, [folder], [2], [0], scores).concepts.set_index("score")
+    assert (found.auroc > 0.8).all()
+    assert (found.seconds > 0).all()
+    assert (found.positives == 30).all()
+
+
+def test_a_barrier_is_chosen_on_whole_texts_of_both_classes_and_fitted_on_all(organism):
+    draw = torch.Generator().manual_seed(0)
+    texts, shift = {"positive": 72, "negative": 216}, torch.zeros(6)
+    shift[0] = 2
+    rows = [torch.randn(3 * n, 6, generator=draw) + s for n, s in zip(texts.values(), (shift, -shift), strict=True)]
+    groups = [tuple(g for g in range(k, k + n) for _ in range(3)) for k, n in ((0, 72), (72, 216))]
+    acts = ode.LayerActivations(*rows, *groups)
+    some = _some(acts)
+    for side, whole in zip(some.groups, groups, strict=True):
+        kept, counts = np.unique(side, return_counts=True)
+        assert (counts == 3).all()
+        assert len(kept) == len(set(whole)) // 3
+    assert len(set(some.groups[0])) == CHOSEN_ON
+    chosen = ode.KernelBarrier(gamma="cv", C="cv").fit_activations(some).chosen
+    barrier = ode.KernelBarrier(**chosen).fit_activations(acts)
+    texts = ode.ContrastSet.from_texts(["of no account"], ["here"])
+    found = cross_validated(2)(Told(acts, organism, texts, 0))(rows[0])
+    torch.testing.assert_close(found, barrier.value(rows[0]))
 
 
 def test_concepts_that_are_not_there_are_refused(organism, folder):

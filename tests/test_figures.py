@@ -93,6 +93,20 @@ def frontier() -> pd.DataFrame:
     return table.assign(kl=kl, kl_low=kl - 0.1, kl_high=kl + 0.1, parses=1 - table["level"] / 3)
 
 
+def audit() -> pd.DataFrame:
+    names = {**dict.fromkeys(METHODS, "fitted"), "trained_vector": "trained", "learned_flow": "trained"}
+    cells = [(name, made, 0.03 * (1 + k)) for name, made in names.items() for k in range(3)]
+    rows = pd.DataFrame(cells, columns=["method", "made", "level"]).assign(budget="kl", layer=2)
+    plain = pd.DataFrame([{"method": "unsteered", "made": "", "level": 0.0, "budget": "none", "layer": -1}])
+    rows = pd.concat([plain, rows], ignore_index=True)
+    value = np.random.default_rng(4).uniform(0.1, 0.9, len(rows))
+    found = rows.assign(measure="success", value=value, **interval(value, 0.05), n=100)
+    short = rows[rows["method"] == "learned_flow"].assign(
+        measure="budget reached", value=0.5, **interval([0.5] * 3, 0.1)
+    )
+    return pd.concat([found, short.assign(n=100)], ignore_index=True)
+
+
 def demo() -> dict[str, pd.DataFrame]:
     names = ["unsteered", "CAA", "ODESteer as published", "ODESteer, kernel + geodesic"]
     index = pd.MultiIndex.from_product([names, [0.7, 1.0]], names=["method", "temperature"]).to_frame(index=False)
@@ -135,7 +149,7 @@ def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     tables = {"certification/valence": certification(), "likelihood/valence/layer-3": likelihood(), "flow": flow(),
               "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "demo": demo(),
-              "search": race()}  # fmt: skip
+              "search": race(), "audit": {"audit": audit()}}  # fmt: skip
     for place, found in tables.items():
         (folder / place).mkdir(parents=True)
         (folder / place / "run.json").write_text(json.dumps(RUN))
@@ -333,6 +347,32 @@ def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path)
         draw_layers(table, tmp_path, method="random direction")
     with pytest.raises(ValueError, match="has only the placebo"):
         draw_layers(table.query("method == 'random direction'"), tmp_path)
+
+
+def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_path, monkeypatch):
+    """Where texts were written; on as many layers as a real model has."""
+    names = ["random direction", "CAA", "flow", "on_manifold", "a method of one's own"]
+    table = success(1, levels({"method": names, "layer": list(range(30))})).assign(log_likelihood=-2.5)
+    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", level=0.0, layer=-1, success=0.52,
+                                      log_likelihood=-2.25)  # fmt: skip
+    kept = []
+    monkeypatch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IllegibleWarning)
+        draw_layers(pd.concat([unsteered, table]), tmp_path)
+    panels = {axis.get_ylabel().split("\n")[0]: axis for axis in kept[0].axes}
+    for label, value in (("success", 0.52), ("log-likelihood", -2.25)):
+        lines = [axis for axis in kept[0].axes if axis.get_ylabel().startswith(label) and axis.get_xlim()[1] > 2]
+        assert len(lines) == 2, label  # one a budget
+        for axis in lines:
+            drawn = [(line.get_color(), *np.unique(line.get_ydata())[:1]) for line in axis.lines]
+            assert ("black", value) in drawn
+            assert PLACEBO["color"] in {color for color, *_ in drawn}
+    low, high = panels["log-likelihood"].get_ylim()
+    assert high - low == pytest.approx(0.5)  # a tenth of a nat is no abyss
+    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+    assert "the mean log-likelihood of a text's tokens under the unsteered model" in caption
+    assert "On the scales of the maps: the unsteered model (dotted) and the best cell of a random direction" in caption
 
 
 def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):

@@ -9,13 +9,18 @@ import pandas as pd
 
 from analyses.alike import Alike, unless_alike
 from analyses.effects.arms import Arm
+from analyses.effects.expense import expense
 from analyses.effects.judging import fluency
 from analyses.effects.material import Material
 from analyses.effects.measures import GROUPS, Seen
+from analyses.effects.path import path
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written, write
 from analyses.sweep import require_numbers
 from odesteer_tl.indicators import STATISTICS, branching_factor, entropy, summarise
+
+#: by the names that settings know
+ASKED = {**GROUPS, "path": path, "expense": expense}
 
 
 def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -57,7 +62,7 @@ def _steered(material: Material, config: Mapping[str, Any]) -> dict[str, Any]:
     written = write(states.prompt, steer, plan.settings) if plan.writes else None
     columns = {"strength": matched.strength, "reached": matched.reached}
     for name in plan.settings.measures:
-        columns |= GROUPS[name](seen) if name in GROUPS else {}
+        columns |= ASKED[name](seen) if name in ASKED else {}
     return {**columns, **_outcome(material, written, steer)}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from analyses.effects import audit as audited
 from analyses.effects import tables
 from analyses.effects.report import middle
 from analyses.runs import save_run
@@ -40,6 +41,8 @@ class ComparisonReport:
             `certified` share, `efficiency` and `typicality`; `paid`: KL along the text that was written, nats; the
             held-out AUC of the h by which steps are certified, `probe_auc`, with its interval.
         unsteered: the profile of the texts without steering. room: what they leave to be gained.
+        audit: where paths or expenses were measured, all that was measured of every method, one estimate a row
+            (`audit.audit`); else empty.
     """
 
     frontier: pd.DataFrame
@@ -47,6 +50,7 @@ class ComparisonReport:
     methods: pd.DataFrame
     unsteered: pd.DataFrame
     room: str
+    audit: pd.DataFrame
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
@@ -67,7 +71,9 @@ class ComparisonReport:
         plain = table.query("label == 'unsteered'")
         return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected),
                    tables.profile(plain).rename(columns={"label": "method"}) if len(plain) else pd.DataFrame(),
-                   tables.room(table))  # fmt: skip
+                   tables.room(table),
+                   audited.audit(table) if {"path_curvature", "token_cost"} & set(table) else pd.DataFrame(),
+                   )  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet, and for a paper as LaTeX and Markdown, in the place of an earlier report."""
@@ -78,7 +84,17 @@ class ComparisonReport:
         paper = self.for_paper()
         paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
         (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")
+        if len(self.audit):
+            (folder / "audit.md").write_text(f"{self._audit()}\n")
         return folder
+
+    def _audit(self) -> str:
+        """The audit at the middle level of every budget, and whether all methods learned from the same texts."""
+        parts = [audited.equal_budget(self.audit)]
+        for budget, level in self.methods[["budget", "level"]].drop_duplicates().itertuples(index=False):
+            found = audited.summary(self.audit, budget, level).reset_index()
+            parts.append(f"Audit at {budget} {level:g}\n\n{found.to_markdown(index=False)}")
+        return "\n\n".join(part for part in parts if part)
 
     def for_paper(self) -> pd.DataFrame:
         """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached.
@@ -130,7 +146,7 @@ class ComparisonReport:
             f"fewer than {SPENT:.0%} of the prompts could spend it on their text, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
-            f"{declared}"
+            f"{declared}" + (f"\n\n{self._audit()}" if len(self.audit) else "")
         )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import odesteer_tl as ode
 from analyses.costing import Cost, pass_rate, text_tokens
 from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
+from odesteer_tl.training import Training
 
 #: strengths at which each prompt's KL is asked for: of a scan, which the levels of an arm at a layer share, and to
 #: find a root
@@ -32,6 +34,10 @@ def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers
     shares = Shares.of(material)
     scans = {(c["layer"], c["label"]) for c in left if c["budget"] == "kl"}
     tokens = shares.fixed + sum(shares.cell(c) for c in left) + sum(shares.scan(layer) for layer, _ in scans)
+    through = {
+        (c["layer"], c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
+    }
+    tokens += sum(shares.training(layer) for layer, _ in through)
     rate = pass_rate(material.states.prompt, ROWS)
     what = f"{len(left)} cells" + ("" if len(left) == of else f" of {of} (the others are done)")
     return Cost(what, tokens, rate, REST * tokens / rate, workers)
@@ -39,7 +45,8 @@ def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers
 
 @dataclass(frozen=True)
 class Shares:
-    """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts.
+    """Tokens by what they are for; `n` prompts of `prompt` tokens, `options` of all completions of all prompts,
+    `a_text` of a text of the contrast.
 
     `head` is the unembedding, in blocks.
     """
@@ -49,6 +56,7 @@ class Shares:
     prompt: float
     options: float
     fixed: float
+    a_text: float
     layers: int
     head: float
     writes: bool
@@ -65,7 +73,7 @@ class Shares:
         layers = int(model.cfg.n_layers)
         blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
         head = int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks
-        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, layers, head, plan.writes)
+        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, a_text, layers, head, plan.writes)
 
     def behind(self, layer: int) -> float:
         """Share of a token's pass that lies behind a layer."""
@@ -85,6 +93,15 @@ class Shares:
         more = (self.passage + self.n * self.prompt) if seen else 0
         sought = SOUGHT * self.passage if config["budget"] == "kl" else 0
         return written * (1 + behind) + (self.options + more + sought) * behind
+
+    def training(self, layer: int) -> float:
+        """Of a training through the model with the settings that it has by default; a backward pass counts twice."""
+        steps, behind = Training(), self.behind(layer)
+        learned = steps.batch_size * (1 + 2 * behind) + steps.batch_size / 2 * (2 + 2 * behind)
+        looked = steps.steps / steps.every * 3 * steps.looked_at
+        # stability is seen by fitting thrice more
+        fits = 4 if "geometry" in self.settings.measures else 1
+        return fits * self.a_text * (steps.steps * learned + looked)
 
     def scan(self, layer: int) -> float:
         return SCANNED * self.passage * self.behind(layer)

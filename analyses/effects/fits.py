@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +31,31 @@ JUDGE = "odesteer_kernel"
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
+@dataclass(frozen=True)
+class Expense:
+    """What a fit took. Methods are compared at equal `data_tokens`: whatever a method is, it is given the same texts.
+
+    Attributes:
+        data_tokens: of the texts that it was given, each text once.
+        read_tokens: that ran through the model, each text as often as it was read to learn from; looks at held-out
+            texts of a training, which decide when it stops, are not counted.
+        seconds: of the processor, with reading.
+    """
+
+    data_tokens: int
+    read_tokens: int
+    seconds: float
+
+
 class LayerFits:
-    """One layer's fits; each made when it is first asked for.
+    """One layer's fits; each made when it is first asked for, those trained through the model too.
 
     Args:
         parts: of the contrast: for methods and barrier, densities, calibration of both, the probe's report; a single
             one for methods and barrier, which is then calibrated, and reported on, by cross-fitting.
         acts: of the same parts, at this layer.
         seed: of every fit.
+        reading: tokens of the first part, and processor seconds that reading it took, all layers in one pass.
     """
 
     def __init__(
@@ -45,41 +65,70 @@ class LayerFits:
         parts: Sequence[ode.ContrastSet],
         acts: Sequence[ode.LayerActivations],
         seed: int,
+        reading: tuple[int, float] = (0, 0.0),
     ) -> None:
         self.model, self.layer, self.parts, self.acts, self.seed = model, layer, parts, acts, seed
+        self._tokens, self._reading = reading[0], {BLOCK_OUTPUT: reading[1]}
         self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._made: dict[tuple[str, int, str], dict[str, Any]] = {}
         self._in_turn: dict[tuple[str, int, str], ode.Composition] = {}
         self._sites: dict[str, ode.LayerActivations] = {}
 
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
         """A method's field; with another seed or on one half of the pairs, to see what that changes."""
         key = (method, self.seed if seed is None else seed, half)
-        if key not in self._fields and ode.METHODS[method].train is not None:
-            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1])
-            self._fields[key] = found.field
-        if key not in self._fields:
-            fit = _rows(self._fitting(ode.METHODS[method].site), HALVES[half])
-            self._fields[key] = ode.METHODS[method].fit_activations(fit, key[1])
+        if key in self._fields:
+            return self._fields[key]
+        own = ode.METHODS[method]
+        if own.train is not None:
+            start = time.process_time()
+            strength: dict[str, Any] = {} if own.own_strength else {"T": 1.0}  # of no account here
+            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1], **strength)
+            tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
+            expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
+            self._fields[key], self._made[key] = found.field, {"fit": asdict(expense), "training": training}
+            return found.field
+        acts = _rows(self._fitting(own.site), HALVES[half])
+        start = time.process_time()
+        self._fields[key] = own.fit_activations(acts, key[1])
+        seconds = self._reading[own.site] + time.process_time() - start
+        tokens = self._tokens if not half else self._tokens // 2
+        self._made[key] = {"fit": asdict(Expense(tokens, tokens, seconds))}
         return self._fields[key]
+
+    def expense(self, arm: Arm) -> Expense:
+        """What the arm's fit took."""
+        found = self.steerer(arm)
+        first = found if isinstance(found, ode.Steerer) else found.steerers[0]
+        return Expense(**first.provenance["fit"])
 
     def _fitting(self, site: str) -> ode.LayerActivations:
         """The fitting texts' activations where a method acts."""
         if site == BLOCK_OUTPUT:
             return self.acts[0]
         if site not in self._sites:
+            start = time.process_time()
             found = ode.collect_activations(self.model, self.parts[0], [self.layer], site=site)
             self._sites[site] = found[self.layer]
+            self._reading[site] = time.process_time() - start
         return self._sites[site]
 
     def steerer(self, arm: Arm, seed: int | None = None, half: str = "") -> ode.Steerer | ode.Composition:
         """The arm's steerer, or one for each layer it is fitted on in turn, at some strength."""
         flow, site = arm.flow(1.0), ode.METHODS[arm.method].site
-        if not arm.in_turn:
-            return ode.Steerer(self.field(arm.method, seed, half), flow, self.layer, site=site)
         key = (arm.method, self.seed if seed is None else seed, half)
+        if not arm.in_turn:
+            field = self.field(arm.method, seed, half)
+            made = {"method": arm.method, "seed": key[1], **self._made[key]}
+            return ode.Steerer(field, flow, self.layer, provenance=made, site=site)
         if key not in self._in_turn:
-            layers = range(self.layer + 1)
-            self._in_turn[key] = ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1])
+            layers, start = range(self.layer + 1), time.process_time()
+            found = ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1])
+            tokens = int(found.steerers[0].provenance["tokens"])  # read once more for each layer
+            made = {"fit": asdict(Expense(tokens, len(layers) * tokens, time.process_time() - start))}
+            self._in_turn[key] = ode.compose(
+                [replace(each, provenance={**each.provenance, **made}) for each in found.steerers]
+            )
         return self._in_turn[key]
 
     def _half(self, half: str) -> ode.ContrastSet:

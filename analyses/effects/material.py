@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -45,7 +46,12 @@ class Material:
     @cached_property
     def acts(self) -> list[ode.Activations]:
         """Of the parts of the contrast, at every layer."""
-        return [ode.collect_activations(self.model, part, "all", batch_size=128) for part in self.plan.parts]
+        start, found = time.process_time(), list[ode.Activations]()
+        for part in self.plan.parts:
+            found.append(ode.collect_activations(self.model, part, "all", batch_size=128))
+            if len(found) == 1:  # the part that methods are fitted on
+                self._reading = (int(found[0].provenance["tokens"]), time.process_time() - start)
+        return found
 
     @cached_property
     def states(self) -> Unsteered:
@@ -91,7 +97,8 @@ class Material:
             return self._whole.layer(layer)
         if layer not in self._layers:
             acts = [acts[layer] for acts in self.acts]
-            self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, self.plan.settings.seed)
+            seed = self.plan.settings.seed
+            self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, seed, self._reading)
         return self._layers[layer]
 
     def scan(self, layer: int, arm: Arm) -> Scan:

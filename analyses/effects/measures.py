@@ -71,30 +71,39 @@ def geometry(seen: Seen) -> dict[str, Any]:
 
     `acts` is the share of the passage's tokens that it moves at all.
     """
-    steer, fits, states = seen.steer, seen.steer.fits, seen.states.passage
-    start, end = seen.points[0], seen.points[-1]
-    moves = (seen.passage != states.prefix.residuals[steer.layer]).any(-1).double()
-    certificate = ode.certify_path(fits.barrier, seen.points)
-    h0, h1 = fits.barrier.value(start), fits.barrier.value(end)
-    angle, norm, moved = angle_between(start, end), start.norm(dim=-1), end - start
+    fits, start = seen.steer.fits, seen.points[0]
+    along = reached(seen, seen.points)
     seeds = [_displacement(seen, seed=seed) for seed in (fits.seed, fits.seed + 1)]
     halves = [_displacement(seen, half=half) for half in ("first", "second")]
+    return {
+        **along,
+        "curvature_angle": geodesic_curvature(fits.barrier.quadratic, start) * along["angle"],
+        "cosine_mean_difference": _cosine(seen.points[-1] - start, fits.mean_difference),
+        "cosine_seeds": _cosine(*seeds),
+        "cosine_halves": _cosine(*halves),
+    }
+
+
+def reached(seen: Seen, points: Float[Tensor, "steps_plus_1 n d"]) -> dict[str, Any]:
+    """Where a path ends, how far that is, and what h says of its steps, beside how well h reads."""
+    steer, fits, states = seen.steer, seen.steer.fits, seen.states.passage
+    start, end = points[0], points[-1]
+    moves = (seen.passage != states.prefix.residuals[steer.layer]).any(-1).double()
+    certificate = ode.certify_path(fits.barrier, points)
+    h0, h1 = fits.barrier.value(start), fits.barrier.value(end)
+    angle, norm = angle_between(start, end), start.norm(dim=-1)
     return {
         **fits.probe,
         "acts": states.mean(moves),
         "norm": norm,
         "angle": angle,
-        "displacement": moved.norm(dim=-1) / norm,
+        "displacement": (end - start).norm(dim=-1) / norm,
         "norm_ratio": end.norm(dim=-1) / norm,
-        "curvature_angle": geodesic_curvature(fits.barrier.quadratic, start) * angle,
         "gain": h1 - h0,
         "ceiling_share": (h1 - h0) / (fits.ceiling - h0),
         "efficiency": (h1 - h0) / (ode.cap_bound(fits.barrier.quadratic, start, angle).bound - h0),
         "certified": certificate.certified.double().mean(0),
         "slack": certificate.slack.amin(0),
-        "cosine_mean_difference": _cosine(moved, fits.mean_difference),
-        "cosine_seeds": _cosine(*seeds),
-        "cosine_halves": _cosine(*halves),
     }
 
 

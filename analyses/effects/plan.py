@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
-from analyses.effects.settings import EffectSettings
+from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
 from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts, require_layers
 from analyses.sweep.executors import require_executor
@@ -19,8 +19,6 @@ from analyses.sweep.executors import require_executor
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
 
-#: shares of the contrast: methods and barrier, densities, calibration of both, the probe's report
-SPLITS = (0.4, 0.3, 0.15, 0.15)
 #: texts a class to calibrate on (`densities.calibration.LEAST_HELD_OUT`, whose module needs torch's weight in imports)
 LEAST = 40
 #: pairs of a fit that is calibrated on pairs left out in turn
@@ -49,7 +47,7 @@ class Plan:
     """What a study will do, and on what; made without a model.
 
     Attributes:
-        parts: of the contrast, in the order of `SPLITS`; all of it as a single one under `cross_fit`.
+        parts: of the contrast, in the order of `fractions`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
         settings: with the numbers of prompts that were found where they were left out.
     """
@@ -95,8 +93,9 @@ class Plan:
         """Everything that determines a cell's numbers but model and cell, JSON-able."""
         # threads do not determine results beyond rounding
         found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
-        if not self.settings.engine:  # as it was before there was one
-            del found["engine"]
+        # as it was before there were these
+        found = {k: x for k, x in found.items() if k != "engine" or x}
+        found = {k: x for k, x in found.items() if k != "fractions" or tuple(x) != FRACTIONS}
         # a path differs from machine to machine, what it holds does not
         found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
         return {
@@ -120,12 +119,12 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
         if (groups := _groups(contrast)) < LEAST_CROSS:
             raise ValueError(f"contrast={name!r} has {groups} texts a class{OF_GROUPS}; cross_fit needs {LEAST_CROSS}")
         return (contrast,)
-    parts = contrast.split(SPLITS, settings.seed)
+    parts = contrast.split(settings.fractions, settings.seed)
     if (held_out := _groups(parts[2])) < LEAST:
         raise ValueError(
             f"contrast={name!r} leaves {held_out} texts a class to calibrate on{OF_GROUPS}, and at least {LEAST} are "
-            f"needed; give {math.ceil(LEAST / SPLITS[2])} pairs or more, or say --cross-fit, for which {LEAST_CROSS} "
-            "are enough"
+            f"needed; give {math.ceil(LEAST / settings.fractions[2])} pairs or more, or say --cross-fit, for which "
+            f"{LEAST_CROSS} are enough"
         )
     return parts
 
@@ -277,12 +276,13 @@ def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given |
 
 
 def model_digest(name: str) -> str:
-    """Hash of a model's files; a hub name is taken at its word."""
-    folder = ode.organism.PATH if name == "organism" else Path(name)
-    if not folder.is_dir():
+    """Hash of a model's files; a name of the hub or of a packaged model is taken at its word."""
+    path = ode.organism.PATH if name == "organism" else Path(name).expanduser()
+    if not path.is_dir() and not path.is_file():
         return name
     found = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")):
+    files = [path] if path.is_file() else [x for x in path.iterdir() if x.suffix in (".json", ".safetensors")]
+    for file in sorted(files):
         found.update(file.name.encode())
         with file.open("rb") as content:
             found.update(hashlib.file_digest(content, "sha256").digest())

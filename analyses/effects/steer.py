@@ -12,6 +12,9 @@ from torch import Tensor
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.fits import LayerFits
+from analyses.effects.passage import Passage
+from analyses.effects.writing import looks_back
+from odesteer_tl.path import Path
 from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: what steers some of the prompts, with a strength a row
@@ -74,8 +77,28 @@ class Steer:
             end = before.clone()
             end[real] = self.arm.flow(strength).solve(field, before[real]).end
             return end
-        steering = self.steerer_for(slice(None), "generated" if prefix.start else "all_and_bos")
-        return prefix.hooked(self.layer, steering.hooks(prefix.start + 1))
+        steering = self.steerer_for(slice(None), _positions(prefix))
+        return prefix.hooked(self.layer, steering.hooks(prefix.start + 1), look_back=looks_back(steering))
+
+    def steps(self, passage: Passage) -> Float[Tensor, "steps_plus_1 n d"] | None:
+        """Every point of the path from the token looked at, float64 where the field alone decides it.
+
+        None where it is no path at this layer's output: of heads, or of several layers in turn.
+        """
+        prefix = passage.prefix
+        if self.direct:
+            return self.points(passage.at(prefix.residuals[self.layer]).double())
+        steering = self.steerer_for(slice(None), _positions(prefix))
+        if self.arm.in_turn or ode.METHODS[self.arm.method].site != BLOCK_OUTPUT:
+            return None
+        assert isinstance(steering, ode.Steerer)
+        seen: list[tuple[Path, Tensor]] = []
+        hooks = steering.hooks(prefix.start + 1, observe=lambda path, columns: seen.append((path, columns)))
+        prefix.hooked(self.layer, hooks, look_back=True)
+        path, columns = seen[-1]
+        assert path.points is not None
+        at = torch.searchsorted(columns, passage.looked.to(columns) + prefix.start)
+        return path.points[:, torch.arange(len(at)), at].double()
 
     def points(
         self, start: Float[Tensor, "n d"], end: Float[Tensor, "n d"] | None = None
@@ -100,6 +123,11 @@ class Steer:
     def refitted(self, seed: int | None = None, half: str = "") -> Steer:
         """A short steer by the arm fitted with another seed or on half the texts."""
         return Steer(self.fits, self.arm, torch.full_like(self.strength, PROBE_ANGLE * self.arm.reach), seed, half)
+
+
+def _positions(prefix: ode.Prefix) -> str:
+    """The rule by which all of a prefix's positions from its start on are steered."""
+    return "generated" if prefix.start else "all_and_bos"
 
 
 def angle_between(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:

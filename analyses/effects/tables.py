@@ -42,7 +42,7 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         (share of prompts that could spend the budget); the probe's figures. What was not measured is left out.
     """
     rows: list[dict[str, Any]] = []
-    for key, cell in _groups(table.query("split == @split"), CELL):
+    for key, cell in groups(table.query("split == @split"), CELL):
         success = stats.share(cell["success"])
         last = [c for c in cell if str(c).startswith("gain_at_")][-1:]
         rows.append(
@@ -69,7 +69,7 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     rows = table.query("split == 'test'")
     plain = rows.query("label == @UNSTEERED").set_index("prompt")["score"].astype(float)
     found: list[dict[str, Any]] = []
-    for key, cell in _groups(rows.query("label != @UNSTEERED"), CELL) if len(plain) >= LEAST else ():
+    for key, cell in groups(rows.query("label != @UNSTEERED"), CELL) if len(plain) >= LEAST else ():
         score = cell.set_index("prompt")["score"].astype(float)
         change = stats.paired_difference(score, plain.loc[score.index])
         found.append({**dict(zip(CELL, key, strict=True)), "change": change.value, "low": change.low,
@@ -106,7 +106,7 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         A row an arm × budget.
     """
     rows: list[dict[str, Any]] = []
-    for (label, budget), arm in _groups(table.query("label != 'unsteered'"), ["label", "budget"]):
+    for (label, budget), arm in groups(table.query("label != 'unsteered'"), ["label", "budget"]):
         select, test = _matrix(arm.query("split == 'select'")), _matrix(arm.query("split == 'test'"))
         chosen = int(select.to_numpy().mean(0).argmax())
         naive = int(test.to_numpy().mean(0).argmax())
@@ -145,7 +145,7 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
         hold for any numbers in [0, 1], `equivalence_p` and whether it is `equivalent` within the margin.
     """
     rows = table.query("split == 'test' and budget == 'kl' and layer == @layer")
-    by_arm = {str(label): _area(arm) for (label,), arm in _groups(rows, ["label"])}
+    by_arm = {str(label): _area(arm) for (label,), arm in groups(rows, ["label"])}
     plain = table.query("split == 'test' and label == @UNSTEERED").sort_values("prompt")
     if len(plain):
         by_arm = {UNSTEERED: plain["success"].to_numpy(dtype=float), **by_arm}
@@ -184,7 +184,7 @@ def anti_steerable(table: pd.DataFrame, budget: str) -> pd.DataFrame:
     rows = table.query("split == 'test'")
     plain = rows.query("label == 'unsteered'").set_index("prompt")["score"]
     found: list[dict[str, Any]] = []
-    for (layer, label), arm in _groups(rows.query("budget == @budget"), ["layer", "label"]):
+    for (layer, label), arm in groups(rows.query("budget == @budget"), ["layer", "label"]):
         wide = arm.pivot(index="prompt", columns="level", values="score")
         scores = np.column_stack([plain.loc[wide.index].to_numpy(dtype=float), wide.to_numpy(dtype=float)])
         at = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
@@ -210,7 +210,7 @@ def room(table: pd.DataFrame) -> str:
         said = (
             f"WARNING, no room {'above' if end == 'ceiling' else 'below'}: {said}, which is at the {end} of the outcome"
         )
-    arms = [_end(stats.share(cell["success"])) for _, cell in _groups(rows.query("label != @UNSTEERED"), CELL)]
+    arms = [_end(stats.share(cell["success"])) for _, cell in groups(rows.query("label != @UNSTEERED"), CELL)]
     if arms and all(arms) and len(set(arms)) == 1:
         said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart"
         said = f"{said}, the change of the score may"
@@ -243,7 +243,7 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     """
     rows = table.query("split == 'test' and budget == @budget")
     found: list[dict[str, Any]] = []
-    for (layer, level), cell in _groups(rows, ["layer", "level"]):
+    for (layer, level), cell in groups(rows, ["layer", "level"]):
         wide = cell.pivot(index="prompt", columns="label", values="success")
         for first, second in (pair for pair in pairs if {*pair} <= set(wide)):
             a, b = (wide[name].to_numpy(dtype=float) for name in (first, second))
@@ -260,7 +260,7 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     return out.assign(p_holm=stats.holm(out["p"]))
 
 
-def _groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+def groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     """The groups in order of first appearance, their keys as a tuple."""
     for key, group in rows.groupby(keys, sort=False):
         assert isinstance(key, tuple)

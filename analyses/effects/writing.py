@@ -114,8 +114,8 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> W
             batch = prompt if size >= n else prompt.rows(rows)
             steerer = None if steering is None else steering.steerer_for(rows)
             hooks = [] if steerer is None else steerer.hooks(prompt.tokens.shape[1])
-            if steerer is not None and _looks_back(steerer):
-                _show(batch, hooks)
+            if steerer is not None and looks_back(steerer):
+                show(batch, hooks)
             untouched = -1 if steering is None else steering.untouched
             parts.append(write_batch(batch, hooks, untouched, sampling, known=None if drawn is None else drawn[rows]))
     texts = [text for part in parts for text in part.texts]
@@ -125,13 +125,13 @@ def write(prompt: ode.Prefix, steering: Steering | None, sampling: Drawing) -> W
     return Written(texts, continuations, *series)
 
 
-def _looks_back(steerer: ode.Steerer | ode.Composition) -> bool:
+def looks_back(steerer: ode.Steerer | ode.Composition) -> bool:
     """Whether a field depends on the tokens before its own."""
     members = steerer.steerers if isinstance(steerer, ode.Composition) else (steerer,)
     return any(each.field.context for each in members)
 
 
-def _show(prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]]) -> None:
+def show(prompt: ode.Prefix, hooks: list[tuple[str, ode.hooks.HookFn]]) -> None:
     """Have hooks see the prompt's tokens before the last, whose keys and values are cached already."""
     if prompt.tokens.shape[1] > 1:
         with prompt.model.hooks(fwd_hooks=hooks):

@@ -51,7 +51,8 @@ class Run:
     def command(self) -> list[str]:
         """What is run, from the root of a checkout."""
         files = CONCEPTS / self.concept
-        prompts = () if self.study == "readers" else ("--prompts", str(files / "prompts.json"))
+        steers = self.study not in ("readers", "likelihood")
+        prompts = ("--prompts", str(files / "prompts.json")) if steers else ()
         judge = {"layers": str(files / "words.json"), "texts": JUDGES.get(self.concept, "")}
         judged = ("--outcome", judge[self.study]) if self.study in judge else ()
         given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)

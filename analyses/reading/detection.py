@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,74 +13,18 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
-from torch.nn import functional
 from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.concepts.axbench import clip
+from analyses.scores import SCORES, Rows, Score, Told
 from odesteer_tl import stats
 from odesteer_tl.plain import AnyModel
 
-Rows = Float[Tensor, "n d_model"]
-Score = Callable[[Rows], Float[Tensor, " n"]]
 #: of every text so many tokens, evenly spaced, are fitted on
 TOKENS = 8
 #: texts of each class below which a concept has no area of its own
 FEWEST = 3
-
-
-def along(direction: Float[Tensor, " d_model"]) -> Score:
-    """The component along a direction."""
-    unit = direction / direction.norm()
-    return lambda rows: rows @ unit
-
-
-def mean_difference(acts: ode.LayerActivations) -> Score:
-    """Along the difference of the class means (CAA; AxBench's DiffMean)."""
-    return along(acts.positive.mean(0) - acts.negative.mean(0))
-
-
-def principal(acts: ode.LayerActivations) -> Score:
-    """Along the first principal direction of the concept's own tokens, pointing to the concept (AxBench's PCA)."""
-    return _signed(acts, acts.positive - acts.positive.mean(0))
-
-
-def paired_principal(acts: ode.LayerActivations) -> Score:
-    """Along the first principal direction of normed differences of tokens of both classes (LAT, Zou et al. 2023)."""
-    n = min(len(acts.positive), len(acts.negative))
-    order = torch.randperm(len(acts.negative), generator=torch.Generator().manual_seed(0))
-    differences = acts.positive[:n] - acts.negative[order[:n]]
-    unit = functional.normalize(differences, dim=-1)  # first tokens may be the same
-    # half of them the other way round, or the mean difference would be left out by the centring
-    unit[::2] *= -1
-    return _signed(acts, unit)
-
-
-def random(acts: ode.LayerActivations) -> Score:
-    """Along a random direction: the placebo."""
-    return along(torch.randn(acts.positive.shape[1], generator=torch.Generator().manual_seed(0)))
-
-
-def barrier(make: Callable[[], ode.Barrier]) -> Callable[[ode.LayerActivations], Score]:
-    """A barrier's h."""
-    return lambda acts: make().fit_activations(acts).value
-
-
-def _signed(acts: ode.LayerActivations, rows: Rows) -> Score:
-    first = torch.pca_lowrank(rows, q=1, center=False)[2][:, 0]
-    return along(first * torch.sign((acts.positive.mean(0) - acts.negative.mean(0)) @ first))
-
-
-SCORES: dict[str, Callable[[ode.LayerActivations], Score]] = {
-    "random direction": random,
-    "mean difference": mean_difference,
-    "PCA": principal,
-    "LAT": paired_principal,
-    "linear, cross-validated C": barrier(lambda: ode.KernelBarrier(degree=1, C="cv")),
-    "sketch, as published": barrier(lambda: ode.SketchBarrier()),
-    "kernel, cross-validated": barrier(lambda: ode.KernelBarrier(gamma="cv", C="cv")),
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +33,7 @@ class Detection:
 
     Attributes:
         concepts: a row a concept × layer × score: `auroc`, `hard` (against hard negatives alone; NaN where there are
-            fewer than three), and how many texts of each kind.
+            fewer than three), how many texts of each kind, and the processor `seconds` that making the score took.
     """
 
     concepts: pd.DataFrame
@@ -125,7 +70,7 @@ def detect(
     folders: Iterable[Path],
     layers: Sequence[int],
     concepts: Sequence[int] = (),
-    scores: Mapping[str, Callable[[ode.LayerActivations], Score]] = SCORES,
+    scores: Mapping[str, Callable[[Told], Score]] = SCORES,
 ) -> Detection:
     """Fit every score on each concept's training texts, and take its area on the evaluation texts.
 
@@ -133,7 +78,7 @@ def detect(
         folders: each with `train_data.parquet` and `latent_eval_data.parquet`.
         layers: 0-based, after which blocks states are read.
         concepts: their numbers in each folder; left out, all.
-        scores: by name, what makes a score of tokens of a concept and of others.
+        scores: by name, what makes a score of texts of a concept and others.
 
     Raises:
         ValueError: no concept of these numbers.
@@ -147,9 +92,12 @@ def detect(
         cells = [(layer, number, name) for layer in layers for number in numbers for name in scores]
         rows: list[dict[str, object]] = []
         for layer, number, name in tqdm(cells, desc=f"scores, {folder.name}"):
-            score = scores[name](told.fitted_on(layer, number))
+            start = time.process_time()
+            score = scores[name](Told(told.fitted_on(layer, number), model, told.contrast(number), layer))
+            seconds = time.process_time() - start
             areas = _areas(seen.largest(layer, number, score))
-            rows.append({"concept": f"{folder.name}/{number}", "layer": layer, "score": name, **areas})
+            rows.append({"concept": f"{folder.name}/{number}", "layer": layer, "score": name, **areas,
+                         "seconds": seconds})  # fmt: skip
         found.append(pd.DataFrame(rows))
     return Detection(pd.concat(found, ignore_index=True))
 
@@ -191,6 +139,12 @@ class _Read:
             sides.append((self.states[layer][torch.from_numpy(at)], tuple(self.groups[at].tolist())))
         (positive, yes), (negative, no) = sides
         return ode.LayerActivations(positive, negative, yes, no)
+
+    def contrast(self, number: int) -> ode.ContrastSet:
+        """The texts of a concept against the shared negatives."""
+        sides = [self.texts[self.texts.concept_id == own] for own in (number, -1)]
+        groups = [side.group.tolist() for side in sides]
+        return ode.ContrastSet.from_texts(*(side.text.tolist() for side in sides), groups=(groups[0], groups[1]))
 
     def largest(self, layer: int, number: int, score: Score) -> pd.DataFrame:
         """The concept's evaluation texts, with the largest `score` of each's tokens."""
