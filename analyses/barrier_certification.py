@@ -23,10 +23,11 @@ from analyses.certification.plan import Plan
 from analyses.certification.settings import CertificationSettings as CertificationSettings
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
-from analyses.effects.plan import model_of
+from analyses.effects.plan import model_of, read_and_steered
+from analyses.options import Contrast, DryRun, Executor, LayerNames, Model, Out, Pairs, Threads
 from analyses.runs import cells_of, replaceable, require_same
-from analyses.sources import CONCEPTS, layers_of, load_contrast, own_or_held_out, require_layers
-from analyses.sweep import Study, require_executor
+from analyses.sources import CONCEPTS, own_or_held_out, require_layers
+from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from transformer_lens.model_bridge import TransformerBridge
@@ -36,28 +37,22 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once everythin
 
 @dataclass(frozen=True)
 class CertificationConfig:
-    """Command line of the study.
+    """Command line of the study; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
-        layer: 0-based numbers with commas, negative ones from the end, or all.
-        out: the folder of results; what is unfinished is kept beside it, and the same command goes on from there.
-        pairs: of a contrast of the organism; a file is read whole.
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; or so many of those that
             go with the contrast (its held-out negatives, where it is a file).
-        executor: local, or processes:N.
-        threads: of torch in each process.
-        dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
-    model: str = "organism"
-    contrast: str = "valence"
-    layer: str = "all"
-    out: Path = Path("results/certification")
-    pairs: int = 1000
+    model: Model = "organism"
+    contrast: Contrast = "valence"
+    layer: LayerNames = "all"
+    out: Out = Path("results/certification")
+    pairs: Pairs = 1000
     prompts: str = "200"
-    executor: str = "local"
-    threads: int = 1
-    dry_run: bool = False
+    executor: Executor = "local"
+    threads: Threads = 1
+    dry_run: DryRun = False
     settings: tyro.conf.OmitArgPrefixes[CertificationSettings] = field(default_factory=CertificationSettings)
 
 
@@ -68,14 +63,7 @@ def planned(config: CertificationConfig, given: Given | None = None) -> tuple[Pl
         ValueError: what is wrong, by argument, value and remedy.
     """
     given, s = given or Given(), config.settings
-    require_executor(config.executor)
-    if given.model is not None and config.executor != "local":
-        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
-    if config.pairs < 1 or config.threads < 1:
-        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
-    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
-    layers = require_layers(config.layer, n, config.model)
-    contrast = given.contrast or load_contrast(config.contrast, config.pairs, s.seed)
+    contrast, layers = read_and_steered(config, given)
     named = config.contrast if given.contrast is None else "given.jsonl"
     prompts = list(given.prompts) if given.prompts is not None else None
     if prompts is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
 import torch
 
 import odesteer_tl as ode
-from analyses.effects.estimate import duration, rounded
 from analyses.prompted import Prompted
 
 #: passes over which the token rate is taken, and prompts of each
@@ -46,10 +46,27 @@ class Cost:
         )
 
 
+def rounded(tokens: float) -> int:
+    """To two digits: an estimate is no more than that."""
+    digits = max(0, math.floor(math.log10(max(tokens, 1))) - 1)
+    return int(round(tokens, -digits))
+
+
+def duration(seconds: float) -> str:
+    """About so long, in the unit in which one would say it."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 def token_rate(prompted: Prompted) -> float:
     """Tokens a second of a pass of a token a prompt."""
-    _, prefix = next(iter(prompted))
-    some = prefix.rows(list(range(min(ROWS, len(prefix.tokens)))))
+    return pass_rate(next(iter(prompted))[1], ROWS)
+
+
+def pass_rate(prefix: ode.Prefix, rows: int) -> float:
+    """The same of a prefix, over so many of its rows at most."""
+    some = prefix.rows(list(range(min(rows, len(prefix.tokens)))))
     decoder, token = some.decoder(), some.tokens[:, -1:]
     decoder.step(token)
     start = time.perf_counter()

@@ -32,7 +32,15 @@ Layers = Annotated[
         help="0-based blocks, negative ones from the end; an empty default means all",
     ),
 ]
+LayerNames = Annotated[
+    str,
+    arg(name="layer", aliases=("--layers",), help="0-based numbers with commas, negative ones from the end, or all"),
+]
 Angle = Annotated[float, arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm")]
+OwnAngle = Annotated[
+    float | None,
+    arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm; 0.5 if no strength is given"),
+]
 Angles = Annotated[
     tuple[float, ...], arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm, one by one")
 ]
@@ -43,4 +51,6 @@ Temperature = Annotated[float, arg(help="of sampling; 0 is greedy")]
 NewTokens = Annotated[int, arg(help="tokens written behind each prompt, at most")]
 Seed = Annotated[int, arg(help="of everything random")]
 Threads = Annotated[int, arg(help="of the processor, a process")]
+Executor = Annotated[str, arg(help="local, or processes:N")]
+DryRun = Annotated[bool, arg(help="say what would be done and about how long it takes here, and do nothing")]
 Out = Annotated[Path, arg(help="folder of the results; an earlier run in it is never overwritten")]

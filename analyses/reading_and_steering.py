@@ -1,10 +1,8 @@
-"""Why does a barrier that reads agreement not bring it about? Where it is read, where steering acts, what follows what.
+"""Why does a barrier that reads agreement not bring it about? Where steering acts, and what later blocks read.
 
-For every organism: the plane in which the stream varies with the two latents (their mean differences) and the one
-that linear probes of them weigh; agreement read inside and outside each (a); the steps of both barriers inside and
-outside each, and the success of every part alone at equal angle, beside constant directions (b, e); parts of the stream
-exchanged between two texts of one opening and length that differ in one latent, and what later layers read (c); what
-the next token and the loss owe to a direction (d).
+For every organism: the success of both barriers, of the quadratic one's step inside and outside the plane of the two
+latents' mean differences, and of constant directions, at equal angle; what a step along each does to the next token and
+to agreement as the last layer has it; what the loss owes to the direction in which agreement is read.
 `python -m analyses.reading_and_steering --models organism results/organism/seed-1 results/organism/seed-2`
 """
 
@@ -20,12 +18,7 @@ from tyro.conf import arg
 from analyses.command import from_command_line
 from analyses.options import Angle, Models, NewTokens, Out, Pairs, Seed, Temperature, Threads
 
-SteeredLayer = Annotated[
-    int, arg(name="layer", aliases=("--layers",), help="0-based block that is steered, and read in every plane")
-]
-ReadLayers = Annotated[
-    tuple[int, ...], arg(name="read-layer", help="blocks that are read, and exchanged where a later one is left")
-]
+SteeredLayer = Annotated[int, arg(name="layer", aliases=("--layers",), help="0-based block that is steered")]
 
 
 @dataclass(frozen=True)
@@ -36,13 +29,12 @@ class ReadingSteeringConfig:
     out: Out = Path("results/reading_and_steering")
     pairs: Pairs = 500
     test_pairs: int = 500
-    """pairs that reading is tested on"""
+    """over whose texts a read-out's spread is taken"""
     causal_pairs: int = 150
-    """of the test pairs: exchanged, and read for the next token and the loss"""
+    """of the test pairs: edited, and read for the next token and the loss"""
     prompts: int = 200
     """prompts that are steered"""
     layer: SteeredLayer = 2
-    layers: ReadLayers = (0, 2, 4)
     angle: Angle = 0.4
     temperature: Temperature = 0.7
     max_new_tokens: NewTokens = 40

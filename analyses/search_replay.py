@@ -14,6 +14,7 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
+from analyses.command import from_command_line
 from analyses.search.rules import Rules
 
 
@@ -49,19 +50,18 @@ def replays(config: ReplayConfig) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def main(config: ReplayConfig) -> int:
-    """Print the comparison, a grid at a time and then over all; 2 if a folder is refused."""
-    try:
-        rows = replays(config)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(config: ReplayConfig) -> None:
+    """Print the comparison, a grid at a time and then over all.
+
+    Raises:
+        ValueError: a folder that holds no finished grid with prompts of both kinds.
+    """
+    rows = replays(config)
     from analyses.search.replay import compared
 
     for name, some in [*rows.groupby("grid", sort=False), ("all grids", rows)]:
         print(f"\n{name}\n\n{compared(some).to_markdown(index=False, floatfmt='.3f')}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(ReplayConfig, description=__doc__)))
+    sys.exit(from_command_line(ReplayConfig, main, __doc__))

@@ -67,7 +67,7 @@ def layer_study(
         ValueError: whatever the study refuses, before anything is computed.
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    effect, given = _split(model, contrast, prompts, outcome, settings)
+    effect, given = _split(settings, model=model, contrast=contrast, prompts=prompts, outcome=outcome)
     config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out))
     return run_layers(config, given)
 
@@ -108,7 +108,9 @@ def search_layer(
         ValueError: whatever the study refuses, before anything is computed.
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    effect, given = _split(model, contrast, prompts, outcome, {**settings, "measures": ()})
+    effect, given = _split(
+        {**settings, "measures": ()}, model=model, contrast=contrast, prompts=prompts, outcome=outcome
+    )
     config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
                           rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked)  # fmt: skip
     return search_layers(config, given)
@@ -143,7 +145,7 @@ def comparison(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     usual: dict[str, Any] = {"select": 0, "passage": "text", **({} if prompts is not None else {"test": 200})}
-    effect, given = _split(model, contrast, prompts, outcome, {**usual, **settings})
+    effect, given = _split({**usual, **settings}, model=model, contrast=contrast, prompts=prompts, outcome=outcome)
     budgets = (tuple(angle), tuple(displacement), tuple(kl))
     return run_comparison(ComparisonConfig(effect, layer, tuple(methods), *budgets, executor, Path(out)), given)
 
@@ -174,7 +176,7 @@ def certification(
         IncompleteStudy: a layer failed.
     """
     study = barrier_certification
-    named, given = _named(model, contrast, prompts)
+    named, given = _named(model=model, contrast=contrast, prompts=prompts)
     config = study.CertificationConfig(
         **named, layer=",".join(str(x) for x in layers) or "all", out=Path(out), executor=executor, pairs=pairs,
         threads=threads, settings=CertificationSettings(**_known(CertificationSettings, settings)),
@@ -208,7 +210,7 @@ def likelihood(
         IncompleteStudy: a layer failed.
     """
     study = trajectory_likelihood
-    named, given = _named(model, contrast, prompts)
+    named, given = _named(model=model, contrast=contrast, prompts=prompts)
     config = study.LikelihoodConfig(
         **named, layer=tuple(layers), out=Path(out), executor=executor, pairs=pairs, threads=threads,
         settings=LikelihoodSettings(**_known(LikelihoodSettings, settings)),
@@ -216,15 +218,10 @@ def likelihood(
     return study.run_likelihood(config, study.Given(**given))[0]
 
 
-def _named(
-    model: str | Path | TransformerBridge,
-    contrast: str | Path | ode.ContrastSet,
-    prompts: str | Path | Sequence[str] | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _named(**told: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a command line names, and what is there already."""
-    both: dict[str, Any] = {"model": model, "contrast": contrast, "prompts": prompts}
-    named: dict[str, Any] = {name: str(x) for name, x in both.items() if isinstance(x, str | Path)}
-    given = {name: x for name, x in both.items() if name not in named and x is not None}
+    named: dict[str, Any] = {name: str(x) for name, x in told.items() if isinstance(x, str | Path)}
+    given = {name: x for name, x in told.items() if name not in named and x is not None}
     return {**({"contrast": "given"} if "contrast" in given else {}), **named}, given
 
 
@@ -241,22 +238,14 @@ def _known(settings: type[Any], given: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
 
 
-def _split(
-    model: str | Path | TransformerBridge,
-    contrast: str | Path | ode.ContrastSet,
-    prompts: str | Path | Sequence[str] | None,
-    outcome: OutcomeLike,
-    settings: dict[str, Any],
-) -> tuple[EffectSettings, Given]:
+def _split(settings: dict[str, Any], **told: Any) -> tuple[EffectSettings, Given]:
     """What is named goes to the settings, what is there already to `Given`.
 
     Raises:
         ValueError: a setting that there is none of, or one out of range.
     """
     _known(EffectSettings, settings)
-    both: dict[str, Any] = {"model": model, "contrast": contrast, "prompts": prompts, "outcome": outcome}
-    named: dict[str, Any] = {name: str(x) for name, x in both.items() if isinstance(x, str | Path)}
-    objects: dict[str, Any] = {name: x for name, x in both.items() if name not in named}
+    named, given = _named(**told)
     # objects have a name for people; what they are is in the study's hash by their own digests
-    stand_in: dict[str, Any] = dict.fromkeys(objects, "given") | ({"prompts": ""} if "prompts" in objects else {})
-    return EffectSettings(**{**stand_in, **named, **settings}), Given(**objects)
+    stand_in: dict[str, Any] = dict.fromkeys(given, "given") | ({"prompts": ""} if "prompts" in given else {})
+    return EffectSettings(**{**stand_in, **named, **settings}), Given(**given)

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 import tyro
 
 import odesteer_tl as ode
+from analyses import options
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
-from analyses.effects.plan import model_of
+from analyses.effects.plan import model_of, read_and_steered
 from analyses.likelihood.plan import Plan
 from analyses.likelihood.study import LikelihoodStudy, Settings
 from analyses.runs import cells_of, require_same
-from analyses.sources import CONCEPTS, layers_of, load_contrast, read_prompts, require_layers
-from analyses.sweep import Study, require_executor
+from analyses.sources import CONCEPTS, read_prompts
+from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from transformer_lens.model_bridge import TransformerBridge
@@ -61,29 +62,22 @@ def trajectory_likelihood(
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
-    """The command line.
+    """The command line; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
-        contrast: a concept of the organism, which alone has a judge, or what else `analyses.sources` knows.
-        layer: 0-based, negative ones from the end.
-        out: the folder of results; what is unfinished is kept beside it, and the same command goes on from there.
-        pairs: of the organism's concept; a file is read whole.
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
             texts of the test split are steered.
-        executor: local, or processes:N.
-        threads: of torch in each process.
-        dry_run: say what would be done and about how long it takes here, and do nothing.
     """
 
-    model: str = "organism"
-    contrast: str = "valence"
-    layer: tuple[int, ...] = (2,)
-    out: Path = Path("results/likelihood")
-    pairs: int = 2500
+    model: options.Model = "organism"
+    contrast: options.Contrast = "valence"
+    layer: options.Layers = (2,)
+    out: options.Out = Path("results/likelihood")
+    pairs: options.Pairs = 2500
     prompts: str = ""
-    executor: str = "local"
-    threads: int = 1
-    dry_run: bool = False
+    executor: options.Executor = "local"
+    threads: options.Threads = 1
+    dry_run: options.DryRun = False
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
 
@@ -94,14 +88,7 @@ def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan,
         ValueError: what is wrong, by argument, value and remedy.
     """
     given, s = given or Given(), config.settings
-    require_executor(config.executor)
-    if given.model is not None and config.executor != "local":
-        raise ValueError(f"executor={config.executor!r} cannot send a loaded model; give the model's name or folder")
-    if config.pairs < 1 or config.threads < 1:
-        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
-    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
-    layers = require_layers(config.layer, n, config.model)
-    contrast = given.contrast or load_contrast(config.contrast, config.pairs, s.seed)
+    contrast, layers = read_and_steered(config, given)
     prompts = given.prompts
     if prompts is None and config.prompts:
         prompts = read_prompts(config.prompts)

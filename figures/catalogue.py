@@ -12,7 +12,6 @@ import pandas as pd
 from figures.audit import draw_audit
 from figures.captions import source
 from figures.certification import draw_certification
-from figures.cost import draw_cost
 from figures.flow import draw_flow
 from figures.frontier import draw_frontier
 from figures.layers import draw_layers
@@ -21,7 +20,6 @@ from figures.outcome import draw_outcome
 from figures.outcomes import draw_outcomes
 from figures.paths import draw_paths
 from figures.race import draw_race
-from figures.sketch import draw_sketch
 from figures.tokens import draw_tokens
 
 Draw = Callable[[Path, Path], list[Path]]
@@ -56,10 +54,6 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
 
 def _certification(folder: Path, out: Path) -> list[Path]:
     return draw_certification(_table(folder, "strengths"), out, source=source(folder))
-
-
-def _cost(folder: Path, out: Path) -> list[Path]:
-    return draw_cost(pd.read_csv(folder / "bench.csv"), out, source(folder))
 
 
 def _flow(folder: Path, out: Path) -> list[Path]:
@@ -101,10 +95,6 @@ def _paths(folder: Path, out: Path) -> list[Path]:
     return draw_paths(pd.read_csv(folder / "paths.csv"), out, source(folder))
 
 
-def _sketch(folder: Path, out: Path) -> list[Path]:
-    return draw_sketch(_table(folder, "sketch"), out, source(folder))
-
-
 def _tokens(folder: Path, out: Path) -> list[Path]:
     settings = json.loads((folder / "run.json").read_text())["settings"]
     shown = min(settings["strengths"], key=lambda x: abs(x - settings["declared"]))
@@ -124,8 +114,6 @@ FIGURES = (
           "python -m analyses.layer_effectiveness --search", _race),
     Entry("frontier", ("frontier.parquet",), "python -m analyses.method_comparison", _frontier),
     Entry("audit", ("audit.parquet",), "python -m analyses.method_audit", _audit),
-    Entry("cost", ("bench.csv",), "make bench", _cost),
-    Entry("sketch", ("sketch.parquet",), "python -m analyses.sketch_agreement", _sketch),
     Entry("outcomes", ("table.csv", "paths.csv"), "make demo", _outcomes),
     Entry("paths", ("paths.csv", "table.csv"), "make demo", _paths),
 )  # fmt: skip

@@ -1,9 +1,16 @@
-"""Reference problems: random quadratics and random activations, in float64."""
+"""Reference problems: random numbers, quadratics, activations and batches; and what a model writes on them."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from odesteer_tl import QuadraticBarrier
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers, float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def random_quadratic(d: int, seed: int, curvature: float = 1.0, slope: float = 1.0) -> QuadraticBarrier:
@@ -27,3 +34,23 @@ def activations(n: int, d: int, seed: int = 1, norm: float = 8.0) -> Tensor:
     """Random float64 activations of one norm."""
     a = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return norm * a / a.norm(dim=-1, keepdim=True)
+
+
+def padded_prompts(columns: int) -> tuple[Tensor, Tensor]:
+    """Token ids of three prompts of the organism's vocabulary, padded on the left, and their mask."""
+    tokens = torch.randint(5, 100, (3, columns), generator=torch.Generator().manual_seed(columns))
+    mask = torch.ones_like(tokens)
+    if columns > 2:
+        mask[1, : columns // 2] = 0
+        mask[2, : columns - 1] = 0
+    return tokens, mask
+
+
+def written_logits(model: Any, tokens: Tensor, mask: Tensor, hooks: Any, new: int = 4, cached: bool = True) -> Tensor:
+    """Logits of each token that TransformerLens writes greedily behind the prompts, with or without a KV cache."""
+    with model.hooks(fwd_hooks=hooks):
+        out = model.generate(
+            tokens, attention_mask=mask, max_new_tokens=new, do_sample=False, verbose=False, output_logits=True,
+            use_past_kv_cache=cached, stop_at_eos=False, return_type="tokens", prepend_bos=False,
+        )  # fmt: skip
+    return torch.stack(list(out.logits))

@@ -112,7 +112,7 @@ def attack(d: int, degree: int, n: int, seed: int, kind: str, size: float) -> Ta
     found = certify_path(barrier, torch.stack([start, end]))
     certified, refuted, moving = found.certified[0], found.refuted[0], ~found.stationary[0]
     tally = Tally(n, int(moving.sum()), int(certified.sum()), int(refuted.sum()), int(found.undecided.sum()))
-    for rows in torch.arange(n).split(4096):
+    for rows in torch.arange(n).split(256):  # (whose samples stay in a core's cache)
         slopes, noise = slope_range(barrier, start[rows], end[rows])
         falls, rises = (slopes < -noise).any(-1), (slopes > noise).all(-1)
         tally.false_certificates += int((certified[rows] & moving[rows] & falls).sum())

@@ -16,17 +16,14 @@ ROOT = Path(__file__).parents[1]
 ALL = [command for commands in COMMANDS.values() for command in commands]
 #: what makes an interpreter start slowly
 SLOW = ("torch", "transformer_lens", "transformers", "sklearn", "scipy", "matplotlib.pyplot")
-#: commands whose settings stand beside what needs the model's libraries
-HEAVY = ("analyses.barrier_certification", "analyses.detection", "analyses.trajectory_likelihood",
-         "analyses.likelihood.families")  # fmt: skip
 #: processor seconds for the help of all commands together, one interpreter: one page alone has 1.5 to itself
-BOUND = 8.0
+BOUND = 4.0
 HELP = f"""
 import contextlib, io, json, sys, time
 import tyro
 from analyses.__main__ import COMMANDS
 pages = {{}}
-for command in (c for commands in COMMANDS.values() for c in commands if c.settings and c.name not in {HEAVY}):
+for command in (c for commands in COMMANDS.values() for c in commands if c.settings):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         tyro.cli(command.options(), args=["--help"])
@@ -78,7 +75,6 @@ def test_every_option_has_help_and_one_spelling(helped):
     [
         ("agreement", ["--out", "{here}"], "out="),
         ("flow_plane", ["--contrast", "nothing.csv", "--out", "{new}"], "contrast='nothing.csv' is no file"),
-        ("indicator_prediction", ["{here}", "--out", "{new}"], "must be two folders or more"),
         ("measured", ["x", "{new}/absent.parquet"], "absent.parquet"),
         ("layer_effectiveness", ["--contrast", "nothing.csv", "--out", "{new}"], "contrast='nothing.csv' is no file"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
+from tests.problems import padded_prompts, written_logits
 
 TOKENS = torch.arange(7, 14)[None]
 
@@ -90,17 +91,9 @@ def test_each_member_keeps_its_own_positions(model, fields):
 
 def test_cached_generation_equals_uncached(model, steerers, fields):
     members = [*steerers, ode.Steerer(fields[0], ode.Flow(angle=0.4), layer=1, positions="last")]
-    tokens = torch.randint(5, 100, (3, 6), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(tokens)
-    mask[1, :3] = 0
-    logits = []
-    for use_cache in (True, False):
-        with ode.compose(members).on(model, prompt_length=6):
-            out = model.generate(
-                tokens, attention_mask=mask, max_new_tokens=4, do_sample=False, verbose=False, output_logits=True,
-                use_past_kv_cache=use_cache, stop_at_eos=False, return_type="tokens", prepend_bos=False,
-            )  # fmt: skip
-        logits.append(torch.stack(list(out.logits)))
+    tokens, mask = padded_prompts(6)
+    hooks = ode.compose(members).hooks(6)
+    logits = [written_logits(model, tokens, mask, hooks, cached=use) for use in (True, False)]
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
 
 

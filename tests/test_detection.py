@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
-from analyses.detection import TOKENS, _areas, _Read, _thinned, detect
+from analyses.reading.detection import TOKENS, _areas, _Read, _thinned, detect
 from analyses.scores import CHOSEN_ON, SCORES, Told, _some, cross_validated
 
 

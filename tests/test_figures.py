@@ -20,7 +20,6 @@ from figures import captions
 from figures.__main__ import FiguresConfig, main
 from figures.arms import ARMS, nats
 from figures.catalogue import FIGURES
-from figures.cost import calls, draw_cost, ratios
 from figures.frontier import draw_frontier
 from figures.layers import draw_layers
 from figures.legible import faults
@@ -108,18 +107,6 @@ def audit() -> pd.DataFrame:
     return pd.concat([found, short.assign(n=100)], ignore_index=True)
 
 
-def bench() -> pd.DataFrame:
-    rows = [("steering call, d = 768, batch 1", 8.0, 2.0),
-            ("  the same, against it with real transforms, batch 1", 6.0, 2.0),
-            ("steering call, d = 768, batch 16", 32.0, 2.0), ("1000 steps against 10, d = 768, batch 16", 6.0, 2.0),
-            ("steering call, kernel barrier, d = 4096, batch 256", 90.0, 3.0),
-            ("generation, 124 M, batch 8, 32 + 32 tokens, sketch, steered against not", 5.1, 5.0),
-            ("kernel fit, 1000 + 1000, C = 1, against the sketch's logistic regression", 1.0, 1.0)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["what", "reference", "ours"])
-    times = table[["reference", "ours"]] / 100
-    return table.assign(reference=times["reference"], ours=times["ours"], ratio=table["reference"] / table["ours"])
-
-
 def demo() -> dict[str, pd.DataFrame]:
     names = ["unsteered", "CAA", "ODESteer as published", "ODESteer, kernel + geodesic"]
     index = pd.MultiIndex.from_product([names, [0.7, 1.0]], names=["method", "temperature"]).to_frame(index=False)
@@ -146,15 +133,6 @@ def flow() -> dict[str, pd.DataFrame]:
     return {"grid": grid, "plane": pd.concat(plane), "best": best, "marks": marks}
 
 
-def sketch() -> pd.DataFrame:
-    sources = [("synthetic", 64), ("synthetic", 256), ("organism, valence", 128)]
-    grid = [sources, [500, 4000, 16000], ["kernel", "another seed"], range(5)]
-    index = pd.MultiIndex.from_product(grid, names=["of", "n_components", "against", "seed"]).to_frame(index=False)
-    names, widths = zip(*index.pop("of"), strict=True)
-    cosine = 1 - np.asarray(widths) / index["n_components"] / 2 - index["seed"] / 100
-    return index.assign(source=names, d=widths, cosine=cosine, n=200)
-
-
 def race() -> dict[str, pd.DataFrame]:
     arms = pd.DataFrame({"arm": ["unsteered", *(f"CAA, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]})
     rows = [
@@ -170,13 +148,13 @@ def results(tmp_path_factory) -> Path:
     """Tables of every figure, each in a folder of its own, with the record of its run."""
     folder = tmp_path_factory.mktemp("results")
     tables = {"certification/valence": certification(), "likelihood/valence/layer-3": likelihood(), "flow": flow(),
-              "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "sketch": {"sketch": sketch()},
-              "bench": {"bench": bench()}, "demo": demo(), "search": race(), "audit": {"audit": audit()}}  # fmt: skip
+              "layers": {"layers": layers()}, "methods": {"frontier": frontier()}, "demo": demo(),
+              "search": race(), "audit": {"audit": audit()}}  # fmt: skip
     for place, found in tables.items():
         (folder / place).mkdir(parents=True)
         (folder / place / "run.json").write_text(json.dumps(RUN))
         for name, table in found.items():
-            if place in ("bench", "demo"):
+            if place == "demo":
                 table.to_csv(folder / place / f"{name}.csv", index=False)
             else:
                 table.to_parquet(folder / place / f"{name}.parquet", index=False)
@@ -222,7 +200,7 @@ def test_captions_say_n_model_and_commit(drawn):
         assert "Model: tiny (5 layers, d = 64, fingerprint f00)." in text, file
         assert "commit abc1234abc12+changes." in text, file
         assert "{" not in text, file
-        assert file.name.startswith("cost") or "N = " in text, file
+        assert "N = " in text, file
     text = " ".join((drawn / "likelihood" / "valence" / "layer-3" / "likelihood_caption.txt").read_text().split())
     assert "N = 150 test prompts" in text
     assert "CAA 0.25 [0.12, 0.50]" in text
@@ -255,12 +233,12 @@ def test_another_process_draws_the_same_bytes(results, drawn, tmp_path):
 
 def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys):
     (tmp_path / "demo").symlink_to(results / "demo")
-    main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "sketch")))
+    main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "layers")))
     said = capsys.readouterr().out
     assert "outcomes: .\n" in said
-    assert "sketch: left out, no sketch.parquet" in said
-    assert "analyses.sketch_agreement" in said
-    assert not files(tmp_path / "out", "sketch.pdf")
+    assert "layers: left out, no layers.parquet" in said
+    assert "analyses.layer_effectiveness" in said
+    assert not files(tmp_path / "out", "layers.pdf")
 
 
 def test_unknown_names_and_folders_are_refused(results, tmp_path):
@@ -339,19 +317,6 @@ def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
     # told apart without colour
     assert len({(str(look["ls"]), look["marker"]) for look in (*LOOKS, PLACEBO)}) == len(LOOKS) + 1
-
-
-def test_costs_are_read_from_the_benchmarks_rows():
-    seconds = calls(bench()).set_index(["d", "batch", "form"])["seconds"]
-    assert seconds[768, 1, "published form"] == 0.08
-    assert seconds[768, 1, "the same, real transforms"] == 0.06
-    assert seconds[768, 16, "ours"] == 0.02
-    assert seconds[4096, 256, "published form"] == 0.9
-    assert len(seconds) == 7
-    found = ratios(bench()).set_index("what")["ratio"].to_dict()
-    assert found == {"1000 steps / 10, batch 16": 3.0, "generating, sketch": pytest.approx(1.02)}
-    with pytest.raises(ValueError, match="no row 'steering call"):
-        draw_cost(bench().iloc[3:4], Path("nowhere"))
 
 
 def test_one_budget_or_few_methods_draw_too(tmp_path):

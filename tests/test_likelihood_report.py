@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 import tyro
 
-from analyses.likelihood import tables
 from analyses.likelihood.arms import PLACEBO
-from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.decoding import UNSTEERED
 from analyses.likelihood.prediction import PLACES, PREDICTORS, prediction
 from analyses.likelihood.report import TABLES, find, report
-from odesteer_tl import stats
 from tests.documents import plain, unmeasured
 
 METHODS = (PLACEBO, "CAA")
@@ -25,20 +23,18 @@ def estimates(**values: float) -> dict[str, float]:
     return {f"{name}{end}": x + d for name, x in values.items() for end, d in (("", 0), ("_low", -0.25), ("_high", 1))}
 
 
-def written_texts() -> pd.DataFrame:
-    """CAA's texts at 0.8 are one nat a token less likely than at 0.4 and two less than unsteered ones."""
+def ranks() -> pd.DataFrame:
+    """How states that know nothing of it rank the posteriors of texts."""
     rng = np.random.default_rng(0)
-    cells = [(UNSTEERED, 0.0, 0.0), (POSITIVES, 0.0, 0.0), *((m, s, -2.5 * s) for m in METHODS for s in (0.4, 0.8))]
     states = [f"{place}_{predictor}" for place in PLACES for predictor in PREDICTORS]
-    return pd.concat(
-        pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS), "log_likelihood": likely,
-                      "distinct_2": 1.0, "repetition": strength / 4, "posterior": rng.uniform(size=PROMPTS),
-                      **{name: rng.normal(size=PROMPTS) for name in states}})
-        for method, strength, likely in cells
-    )  # fmt: skip
+    return prediction(pd.concat(
+        pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS),
+                      "posterior": rng.uniform(size=PROMPTS), **{name: rng.normal(size=PROMPTS) for name in states}})
+        for method, strength in [(UNSTEERED, 0.0), *((m, s) for m in METHODS for s in (0.4, 0.8))]
+    ))  # fmt: skip
 
 
-def write(folder, shift: float, texts: pd.DataFrame, ranks: pd.DataFrame) -> None:
+def write(folder, shift: float, ranks: pd.DataFrame) -> None:
     """What the study writes of a layer, as far as the report reads it."""
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"settings": {"declared": 0.4}}))
@@ -48,28 +44,18 @@ def write(folder, shift: float, texts: pd.DataFrame, ranks: pd.DataFrame) -> Non
     frames = {
         "summary": pd.DataFrame(summary),
         "references": pd.DataFrame(gap),
-        "texts": texts,
         "prediction": ranks,
-        "degeneration": pd.concat([tables.crossing(texts, "log_likelihood", 1.0, relative=False),
-                                   tables.crossing(texts, "distinct_2", 0.2, relative=True)]),
-        "agreement": pd.DataFrame({"pair": "tied", "method": METHODS, "overall_correlation": [-0.5, 0.25],
-                                   "overall_slope": [1.5, 2]}),
-    }  # fmt: skip
+    }
     for name, frame in frames.items():
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Layer 2 is judged and in the table of families; layer 10 is neither."""
-    folder, texts = tmp_path_factory.mktemp("likelihood"), written_texts()
-    ranks = prediction(texts[texts["method"] != POSITIVES])
-    write(folder / "moods" / "layer-2", 0.0, texts, ranks[ranks["scope"] != "between, equal strength"])
-    write(folder / "moods" / "layer-10", 100.0, texts.drop(columns="posterior"), pd.DataFrame())
-    peaks = [("a", "CAA", 0.1), ("a", "flow", 0.3), ("b", "CAA", 0.5), ("b", "flow", 0.6)]
-    families = [(2, *peak, -peak[2]) for peak in peaks] + [(2, "a", PLACEBO, 0.0, 9.0)]
-    table = pd.DataFrame(families, columns=["layer", "family", "method", "t_star", "change"])
-    table.to_csv(folder / "moods" / "families.csv", index=False)
+    """Layer 2 is judged, layer 10 is not."""
+    folder, found = tmp_path_factory.mktemp("likelihood"), ranks()
+    write(folder / "moods" / "layer-2", 0.0, found[found["scope"] != "between, equal strength"])
+    write(folder / "moods" / "layer-10", 100.0, pd.DataFrame())
     return folder
 
 
@@ -92,15 +78,8 @@ def test_cells_are_those_of_the_files(results, printed):
         ["moods 10", "42", "100.00 [99.75, 101.00]", "110.00 [109.75, 111.00]"],
     ]
     assert rows(printed, "At the declared")[3][:5] == ["moods 2", "CAA", "0.4", "11 [11, 12]", "12 [12, 13]"]
-    assert rows(printed, "T* against")[3][3:] == ["0.40 [0.40, 0.40]", "∞ [∞, ∞]", "0.200 [−∞, ∞]"]
-    assert rows(printed, "Calibrated h")[2] == ["moods 2", "tied", "−0.50 / 1.50", "0.25 / 2.00"]
-    assert rows(printed, "T* over")[2:] == [["moods 2", "2", "0.10–0.50", "0.30–0.60", "CAA (2)"]]
-    texts = pd.read_parquet(results / "moods" / "layer-2" / "texts.parquet")
-    x = texts.loc[(texts["method"] == "CAA") & (texts["strength"] == 0.8), "posterior"]
-    found = stats.mean(x.to_numpy())
-    assert rows(printed, "Mean posterior")[3][-1] == f"{x.mean():.2f} [{found.low:.2f}, {found.high:.2f}]"
-    ranks = pd.read_parquet(results / "moods" / "layer-2" / "prediction.parquet")
-    h = ranks.query("place == 'tokens' and predictor == 'h_calibrated' and scope == 'within, all methods'").iloc[0]
+    kept = pd.read_parquet(results / "moods" / "layer-2" / "prediction.parquet")
+    h = kept.query("place == 'tokens' and predictor == 'h_calibrated' and scope == 'within, all methods'").iloc[0]
     assert rows(printed, "Does the likelihood")[3][4].startswith(f"{h['auc']:.2f} [{h['auc_low']:.2f}, ")
 
 
@@ -108,7 +87,7 @@ def test_what_the_files_lack_is_said(results, printed):
     ranked = rows(printed, "Does the likelihood")[2:]
     assert [row[0] for row in ranked] == ["moods 2"] * 3
     assert {row[-1] for row in ranked} == {"not in the file"}
-    assert report(results).count("No such rows in the files of moods 10.") == 3
+    assert report(results).count("No such rows in the files of moods 10.") == 1
 
 
 def of_the_studies(results) -> dict[str, bytes]:

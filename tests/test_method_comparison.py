@@ -15,7 +15,9 @@ from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, main, method_comparison
 from analyses.sweep import IncompleteStudy
 
-SMALL = EffectSettings(pairs=280, select=0, test=12, max_new_tokens=5, passage="text")
+#: no densities here: the layer study below has them, and every other measure
+SMALL = EffectSettings(pairs=60, select=0, test=12, max_new_tokens=5, passage="text", cross_fit=True,
+                       measures=("geometry", "cost", "text"))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,8 @@ def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys, m
 
 def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):
     effect = EffectSettings(pairs=280, select=4, test=6, max_new_tokens=3)
-    config = LayersConfig(effect=effect, layers=(2, 3), angle=(), kl=(0.03,), out=tmp_path)
+    config = LayersConfig(effect=effect, layers=(2, 3), arms=("CAA", "one geodesic step", "flow"), angle=(), kl=(0.03,),
+                          out=tmp_path)  # fmt: skip
     report, directory = layer_effectiveness(config)
     assert set(report.layers["layer"]) == {-1, 2, 3}
     assert set(report.chosen["layer"]) <= {2, 3}

@@ -9,6 +9,7 @@ import torch
 import odesteer_tl as ode
 from odesteer_tl.fields import GatedField
 from odesteer_tl.integrators import INTEGRATORS
+from tests.problems import padded_prompts, written_logits
 
 LAYER = 2
 NAMES = sorted(ode.METHODS)
@@ -135,25 +136,15 @@ def test_negatives_move_toward_the_positives(name, fitted, acts):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cached_logits_equal_uncached_in_a_left_padded_batch(name, fitted, organism):
-    P, new = 6, 3
-    tokens = torch.randint(5, 100, (3, P), generator=torch.Generator().manual_seed(P))
-    mask = torch.ones_like(tokens)
-    mask[1, :3], mask[2, :5] = 0, 0
-
-    def logits(prompt, prompt_mask, hooks, cached):
-        with organism.hooks(fwd_hooks=hooks):
-            out = organism.generate(
-                prompt, attention_mask=prompt_mask, max_new_tokens=new, do_sample=False, verbose=False,
-                output_logits=True, use_past_kv_cache=cached, stop_at_eos=False, return_type="tokens",
-                prepend_bos=False,
-            )  # fmt: skip
-        return torch.stack(list(out.logits))
-
+    P = 6
+    tokens, mask = padded_prompts(P)
     for flow in flows(name):
         steerer = steerer_of(name, fitted(name), flow)
-        with_cache, without = (logits(tokens, mask, steerer.hooks(prompt_length=P), use) for use in (True, False))
+        with_cache, without = (
+            written_logits(organism, tokens, mask, steerer.hooks(P), new=3, cached=use) for use in (True, False)
+        )
         torch.testing.assert_close(with_cache, without, rtol=1e-4, atol=1e-4)
-        alone = logits(tokens[1:2, 3:], mask[1:2, 3:], steerer.hooks(prompt_length=3), True)
+        alone = written_logits(organism, tokens[1:2, 3:], mask[1:2, 3:], steerer.hooks(3), new=3)
         torch.testing.assert_close(alone[:, 0], with_cache[:, 1], rtol=1e-3, atol=1e-2)
 
 

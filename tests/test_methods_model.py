@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupShuffleSplit
 import odesteer_tl as ode
 from odesteer_tl import methods
 from odesteer_tl.sites import HEADS
-from tests.problems import gaussian_classes
+from tests.problems import draw, gaussian_classes, padded_prompts, written_logits
 
 CONTRAST = ode.organism.contrast("valence", n=12)
 FEW = ode.organism.contrast("valence", n=4)
@@ -44,10 +44,6 @@ def seen(model, tokens, name, hooks=()):
     with torch.no_grad():
         model.run_with_hooks(tokens, fwd_hooks=[*hooks, (name, lambda x, hook: found.append(x[0].clone()))])
     return found[0]
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def added(T):
@@ -132,17 +128,9 @@ def test_heads_and_residual_stream_compose_and_are_saved(model, heads_and_residu
 
 
 def test_heads_and_residual_stream_with_and_without_a_cache(model, heads_and_residual):
-    tokens = torch.randint(5, 100, (3, 6), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(tokens)
-    mask[1, :3] = 0
-    logits = []
-    for use_cache in (True, False):
-        with heads_and_residual.on(model, prompt_length=6):
-            out = model.generate(
-                tokens, attention_mask=mask, max_new_tokens=4, do_sample=False, verbose=False, output_logits=True,
-                use_past_kv_cache=use_cache, stop_at_eos=False, return_type="tokens", prepend_bos=False,
-            )  # fmt: skip
-        logits.append(torch.stack(list(out.logits)))
+    tokens, mask = padded_prompts(6)
+    hooks = heads_and_residual.hooks(6)
+    logits = [written_logits(model, tokens, mask, hooks, cached=use) for use in (True, False)]
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 import odesteer_tl as ode
 from odesteer_tl import methods
-from tests.problems import activations, gaussian_classes
+from tests.problems import activations, draw, gaussian_classes
 
 D = 16
 
@@ -70,10 +70,6 @@ ORACLES = {
     "trained_vector": ["test_a_trained_vector_finds_the_direction_of_a_planted_readout"],
     "truthflow": ["test_truthflow_transports_a_planted_shift"],
 }
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_every_method_has_an_oracle_that_exists():

@@ -12,13 +12,9 @@ from odesteer_tl import methods
 from odesteer_tl.densities import PPCA, FactorAnalysis, MixturePPCA, ShrunkGaussian, TangentGaussian
 from odesteer_tl.fields import ControlField, OnManifoldField
 from odesteer_tl.fields.on_manifold import least_velocity
-from tests.problems import activations, gaussian_classes, random_quadratic
+from tests.problems import activations, draw, gaussian_classes, random_quadratic
 
 D = 12
-
-
-def draw(*shape, seed):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def gaussian(seed=0, n=200):

@@ -14,6 +14,7 @@ from analyses.barrier_certification import CertificationConfig, CertificationSet
 from analyses.likelihood.study import Settings
 from analyses.prompted import Prompted
 from analyses.recording import Drawing, Unsteered, record
+from analyses.sources import load_contrast
 from analyses.studies import certification, likelihood
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.densities import DensityPair, ShrunkGaussian
@@ -168,7 +169,7 @@ def test_what_is_certified_of_random_labels_says_that_it_is_about_nothing(organi
 
 def test_likelihood_of_ones_own_says_what_is_left_to_lose(files, organism, tmp_path, capsys):
     """Objects in the place of names; nothing is written under steering, for nothing judges it."""
-    contrast = trajectory_likelihood.load_contrast(str(files / "more.jsonl"), 0, 0)
+    contrast = load_contrast(str(files / "more.jsonl"), 0, 0)
     prompts = ode.organism.prompts(9, 7)
     found = likelihood(organism, contrast, prompts, layers=[3], out=tmp_path / "out", **GRID)
     study = found.studies[3]

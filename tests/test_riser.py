@@ -12,13 +12,9 @@ from odesteer_tl import methods
 from odesteer_tl.fields import RouterField
 from odesteer_tl.methods.riser import GRID, SPREAD, divergence, grid_search, library
 from odesteer_tl.organism.lexicon import CLASSES
-from tests.problems import activations, gaussian_classes
+from tests.problems import activations, draw, gaussian_classes
 
 D = 16
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def router(vectors, seed=0, hidden=8):

@@ -15,13 +15,9 @@ from odesteer_tl import methods
 from odesteer_tl.fields import FilterField, GatedField, PlaneField
 from odesteer_tl.fields.least import least_correction
 from odesteer_tl.methods.selective_rotation import opposed
-from tests.problems import activations, gaussian_classes, random_quadratic
+from tests.problems import activations, draw, gaussian_classes, random_quadratic
 
 D = 12
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def slsqp(G, c):

@@ -8,6 +8,7 @@ import torch
 
 import odesteer_tl as ode
 from odesteer_tl.positions import RULES
+from tests.problems import padded_prompts, written_logits
 
 MODELS = ["organism", "gpt2"]
 
@@ -31,24 +32,8 @@ def every_other(at, prompt_length):
     return at % 2 == 1
 
 
-def prompts(P):
-    """Token ids of a left-padded batch with P columns, and its mask."""
-    tokens = torch.randint(5, 100, (3, P), generator=torch.Generator().manual_seed(P))
-    mask = torch.ones_like(tokens)
-    if P > 2:
-        mask[1, : P // 2] = 0
-        mask[2, : P - 1] = 0
-    return tokens, mask
-
-
 def logits_by_generation(model, hooks, P, use_cache, new=5):
-    tokens, mask = prompts(P)
-    with model.hooks(fwd_hooks=hooks):
-        out = model.generate(
-            tokens, attention_mask=mask, max_new_tokens=new, do_sample=False, verbose=False, output_logits=True,
-            use_past_kv_cache=use_cache, stop_at_eos=False, return_type="tokens", prepend_bos=False,
-        )  # fmt: skip
-    return torch.stack(list(out.logits))
+    return written_logits(model, *padded_prompts(P), hooks, new, use_cache)
 
 
 @pytest.mark.parametrize("P", [1, 2, 6])
@@ -90,13 +75,11 @@ def test_each_rule_steers_the_positions_it_says(model, barrier, positions, steer
 
 
 def test_padding_does_not_change_what_a_prompt_gets(model, barrier):
-    tokens, _ = prompts(6)
+    tokens, _ = padded_prompts(6)
     together = logits_by_generation(model, make(barrier).hooks(prompt_length=6), 6, True)[:, 1]
     own = tokens[1:2, 3:]
-    with model.hooks(fwd_hooks=make(barrier).hooks(prompt_length=3)):
-        alone = model.generate(own, max_new_tokens=5, do_sample=False, verbose=False, output_logits=True,
-                               stop_at_eos=False, return_type="tokens", prepend_bos=False)  # fmt: skip
-    torch.testing.assert_close(torch.stack(list(alone.logits))[:, 0], together, rtol=1e-3, atol=1e-3)
+    alone = written_logits(model, own, torch.ones_like(own), make(barrier).hooks(prompt_length=3), new=5)
+    torch.testing.assert_close(alone[:, 0], together, rtol=1e-3, atol=1e-3)
 
 
 def test_zero_strength_leaves_logits_bitwise(model, barrier):

@@ -13,7 +13,6 @@ import odesteer_tl as ode
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
-from analyses.likelihood.families import families
 from analyses.likelihood.plan import Plan
 from analyses.likelihood.prediction import correlations, prediction
 from analyses.likelihood.study import Settings
@@ -216,18 +215,6 @@ def test_command_line_on_a_file_without_a_judge(tmp_path, contrast_and_judge, ca
     assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
     assert len(pd.read_parquet(tmp_path / "out" / "layer-1" / "prediction.parquet")) == 0
-
-
-def test_families_judge_the_same_paths(organism, contrast_and_judge, study):
-    """Another route to one number: the family that the study chose, fitted to the same positives."""
-    parts = contrast_and_judge[0].split(SETTINGS.fractions, SETTINGS.seed)
-    rows = pd.DataFrame(families(parts, organism, LAYER, SETTINGS)).set_index(["family", "method"])
-    chosen = study.summary.set_index("method")
-    for label in LABELS:
-        row = rows.loc[(study.run["densities"]["ambient"]["positive"], label)]
-        assert row["t_star"] == pytest.approx(chosen.loc[label, "t_star"], abs=1e-6)
-        assert row["change"] == pytest.approx(chosen.loc[label, "log_positive_change"], rel=1e-6)
-    assert rows.index.get_level_values("family").nunique() > 2
 
 
 def test_prompts_stand_in_for_negatives_of_completions():

@@ -12,7 +12,7 @@ from typing import Any
 import odesteer_tl as ode
 from analyses.certification.settings import LEAST, LEAST_CROSS, SPLITS, CertificationSettings
 from analyses.sources import require_different_texts
-from odesteer_tl._check import require_texts
+from odesteer_tl._words import require_texts
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from odesteer_tl._check import require_one_of
+from analyses.options import NewTokens, OwnAngle, Seed, Temperature
+from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:
     import odesteer_tl as ode
@@ -27,6 +28,13 @@ class CertificationSettings:
     Exactly one of `angle`, `T` and `relative` is the strength; steps and integrator are the method's own unless given.
 
     Args:
+        method: one of METHODS that steers the residual stream.
+        T: the path's length.
+        relative: the same, as a share of the fitting data's median norm.
+        steps: of the flow; left out, the method's own.
+        solver: of the flow; left out, the method's own.
+        strengths: angles, radians, whose certificates are tabled beside.
+        alpha: 1 minus the level of the bounds.
         texts: whose tokens are steered and certified: those of the "unsteered" model's own texts, written once and the
             same at all layers, or of texts "steered" at the layer, written anew for each. "auto" is steered where a
             grammar judges what was written, and else unsteered.
@@ -38,16 +46,16 @@ class CertificationSettings:
     """
 
     method: str = PUBLISHED
-    angle: float | None = None
+    angle: OwnAngle = None
     T: float | None = None
     relative: float | None = None
     steps: int | None = None
     solver: str | None = None
-    max_new_tokens: int = 10
-    temperature: float = 0.7
+    max_new_tokens: NewTokens = 10
+    temperature: Temperature = 0.7
     strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
     alpha: float = 0.05
-    seed: int = 0
+    seed: Seed = 0
     texts: str = "auto"
     cross_fit: bool = False
 

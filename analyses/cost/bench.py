@@ -20,7 +20,6 @@ from analyses.bench import BenchConfig
 from analyses.cost.layer_study import layer_study_rows
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
-from analyses.cost.proofs import proof_rows
 from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.real_model import real_model_rows
 from analyses.cost.suffix import SuffixCostConfig, suffix_rows
@@ -170,11 +169,6 @@ def studies() -> Iterator[Row]:
     yield from layer_study_rows()
 
 
-def proofs() -> Iterator[Row]:
-    """A layer of certification and of likelihood on SmolLM2; needs its package (see `make test`)."""
-    yield from proof_rows()
-
-
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
     yield from suffix_rows(gpt2_small(), SuffixCostConfig())
@@ -184,7 +178,6 @@ def sweeps() -> Iterator[Row]:
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
     "methods": methods, "sweeps": sweeps, "real": real_model, "studies": studies,
-    "proofs": proofs,
 }  # fmt: skip
 
 

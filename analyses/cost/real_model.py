@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import odesteer_tl as ode
 from analyses.cost.material import Row, row
+from analyses.cost.timing import processor_seconds
 from odesteer_tl.checkpoints import checkpoint
 
 LAYER, NEW, PUSH = 15, 64, 2.0
@@ -84,8 +84,7 @@ def _seconds(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 
     spent: tuple[list[float], list[float]] = ([], [])
     for i in range(rounds + 1):
         for call, found in zip((first, second), spent, strict=True):
-            start = time.process_time()
-            call()
+            seconds = processor_seconds(call)
             if i:
-                found.append(time.process_time() - start)
+                found.append(seconds)
     return statistics.median(spent[0]), statistics.median(spent[1])

@@ -38,6 +38,13 @@ def interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int
     return statistics.median(times[0]), statistics.median(times[1])
 
 
+def processor_seconds(call: Callable[[], Any]) -> float:
+    """Of this process: other programs do not count."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 class PeakMemory(TorchDispatchMode):
     """Peak bytes of tensors allocated inside the block and alive at once (buffers inside an operator are not seen)."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import odesteer_tl as ode
+from analyses.costing import Cost, pass_rate, text_tokens
 from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
@@ -17,50 +16,20 @@ from odesteer_tl.training import Training
 #: strengths at which each prompt's KL is asked for: of a scan, which the levels of an arm at a layer share, and to
 #: find a root
 SCANNED, SOUGHT = 5, 1.9
-#: passes over which the rate is taken, and prompts of each
-TIMED, ROWS = 2, 64
+#: prompts of a pass by which the rate is taken
+ROWS = 64
 #: of everything that is no forward pass, on top
-REST = 1.15
+REST = 0.15
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Of what is left of a study.
-
-    Attributes:
-        cells: to be computed; of so many.
-        tokens: forward tokens, a token that runs through half of the blocks counted half.
-        rate: tokens a second, measured here.
-        workers: that share the cells.
-    """
-
-    cells: int
-    of: int
-    tokens: float
-    rate: float
-    workers: int
-
-    @property
-    def seconds(self) -> float:
-        """Of the clock, if the workers have a core each."""
-        return REST * self.tokens / self.rate / self.workers
-
-    def __str__(self) -> str:
-        left = f"{self.cells} cells" + ("" if self.cells == self.of else f" of {self.of} (the others are done)")
-        where = "" if self.workers == 1 else f" in {self.workers} processes"
-        return (
-            f"{left}, about {rounded(self.tokens):,} forward tokens: {duration(self.seconds)} here{where} "
-            f"({self.rate:.0f} tokens a second measured)"
-        )
-
-
-def estimate(material: Material, cells: Iterable[Mapping[str, Any]], of: int, workers: int) -> Estimate:
+def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers: int) -> Cost:
     """Count the forward tokens of some cells, and time a few.
 
     Args:
         cells: configs that are still to be computed.
         of: cells of the whole study.
     """
+    assert isinstance(material, Material)
     left = list(cells)
     shares = Shares.of(material)
     scans = {(c["layer"], c["label"]) for c in left if c["budget"] == "kl"}
@@ -69,7 +38,9 @@ def estimate(material: Material, cells: Iterable[Mapping[str, Any]], of: int, wo
         (c["layer"], c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
     }
     tokens += sum(shares.training(layer) for layer, _ in through)
-    return Estimate(len(left), of, tokens, _rate(material), workers)
+    rate = pass_rate(material.states.prompt, ROWS)
+    what = f"{len(left)} cells" + ("" if len(left) == of else f" of {of} (the others are done)")
+    return Cost(what, tokens, rate, REST * tokens / rate, workers)
 
 
 @dataclass(frozen=True)
@@ -95,12 +66,10 @@ class Shares:
         plan, model = material.plan, material.model
         prompt = float(material.states.prompt.attention_mask.sum(1).double().mean())
         texts = [text for part in plan.parts for text in (*part.positive, *part.negative)]
-        some = texts[:: max(1, len(texts) // 50)]
-        a_text = sum(model.to_tokens(text).shape[1] for text in some) / len(some)
         options = 0.0
         if isinstance(plan.outcome, Completions):
             options = float(material.judging.options.tokens)
-        fixed = a_text * len(texts) + 2 * prompt * len(plan.prompts)
+        fixed = text_tokens(model, texts) + 2 * prompt * len(plan.prompts)
         layers = int(model.cfg.n_layers)
         blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
         head = int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks
@@ -136,28 +105,3 @@ class Shares:
 
     def scan(self, layer: int) -> float:
         return SCANNED * self.passage * self.behind(layer)
-
-
-def _rate(material: Material) -> float:
-    """Tokens a second of a pass of a token a prompt."""
-    prompt = material.states.prompt
-    some = prompt.rows(list(range(min(ROWS, len(prompt.tokens)))))
-    decoder, token = some.decoder(), some.tokens[:, -1:]
-    decoder.step(token)
-    start = time.perf_counter()
-    for _ in range(TIMED):
-        decoder.step(token)
-    return TIMED * len(token) / (time.perf_counter() - start)
-
-
-def rounded(tokens: float) -> int:
-    """To two digits: an estimate is no more than that."""
-    digits = max(0, math.floor(math.log10(max(tokens, 1))) - 1)
-    return int(round(tokens, -digits))
-
-
-def duration(seconds: float) -> str:
-    """About so long, in the unit in which one would say it."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
-from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts
+from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts, require_layers
 from analyses.sweep.executors import require_executor
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
@@ -200,12 +200,34 @@ def require_study(
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
-    require_executor(executor)
-    if given is not None and given.model is not None and executor != "local":
-        raise ValueError(f"executor={executor!r} cannot send a loaded model; give the model's name or folder")
+    require_sendable(executor, given)
     found = require_grid(settings, layers, budgets, given)
     Plan.of(settings, given)
     return found
+
+
+def require_sendable(executor: str, given: Given | None) -> None:
+    """Raise `ValueError` if there is no such executor, or if it cannot have a model that is loaded here."""
+    require_executor(executor)
+    if given is not None and given.model is not None and executor != "local":
+        raise ValueError(f"executor={executor!r} cannot send a loaded model; give the model's name or folder")
+
+
+def read_and_steered(config: Any, given: Given) -> tuple[ode.ContrastSet, tuple[int, ...]]:
+    """The contrast and the layers of a study whose cells are layers, made without a model.
+
+    Args:
+        config: of its command line: `model`, `contrast`, `layer`, `pairs`, `executor`, `threads`, and `settings.seed`.
+
+    Raises:
+        ValueError: what is wrong, by argument, value and remedy.
+    """
+    require_sendable(config.executor, given)
+    if config.pairs < 1 or config.threads < 1:
+        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
+    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
+    layers = require_layers(config.layer, n, config.model)
+    return given.contrast or load_contrast(config.contrast, config.pairs, config.settings.seed), layers
 
 
 def require_grid(

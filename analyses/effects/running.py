@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from analyses.effects.estimate import Estimate, estimate
-from analyses.effects.material import Material
-from analyses.sweep import Store, Study, announce
+from analyses.effects.estimate import estimate
+from analyses.sweep import Store, Study
+from analyses.sweep.announce import expected, run_announced
 
 
 class Report(Protocol):
@@ -50,30 +50,6 @@ class Finished:
         return str(self.report)
 
 
-def expected(study: Study, root: Path, executor: str | Executor) -> Estimate | None:
-    """What is left to be done; None if nothing is.
-
-    The study's context is made for it; it is kept where the cells are computed in this process.
-    """
-    found = announce.expected(study, root, executor, _estimate)
-    assert found is None or isinstance(found, Estimate)
-    return found
-
-
-def run_study(
-    study: Study, root: Path, executor: str | Executor, say: Callable[[str], None] | None = None
-) -> tuple[pd.DataFrame, Path]:
-    """The rows of a study, run or gone on with, and its directory.
-
-    Args:
-        say: told what it will cost; left out, standard error is.
-
-    Raises:
-        IncompleteStudy, WillRepeat: a cell failed.
-    """
-    return announce.run_announced(study, root, executor, _estimate, say)
-
-
 def report_study(
     study: Study,
     root: Path,
@@ -81,7 +57,7 @@ def report_study(
     summarised: Callable[[pd.DataFrame, str], Report],
     said: Mapping[str, Any],
 ) -> Finished:
-    """`run_study`, and its report beside the rows.
+    """Run a study, or go on with it, and put its report beside the rows.
 
     Args:
         summarised: rows and the study's name to a report.
@@ -90,7 +66,7 @@ def report_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    rows, directory = run_study(study, root, executor)
+    rows, directory = run_announced(study, root, executor, estimate)
     alike, report = unfitted(study, rows), summarised(rows, study.name)
     if alike:
         report = replace(report, room=f"{report.room} {alike}")  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -122,10 +98,5 @@ def unfitted(study: Study, rows: pd.DataFrame) -> str:
 
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
     """What is left to be done and what it would cost, and where it would go."""
-    cost = expected(study, root, executor)
+    cost = expected(study, root, executor, estimate)
     return str(cost or "nothing is left to be done"), Store.of(study, root).directory
-
-
-def _estimate(material: Any, left: Sequence[Mapping[str, Any]], of: int, workers: int) -> Estimate:
-    assert isinstance(material, Material)
-    return estimate(material, left, of, workers)

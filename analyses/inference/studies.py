@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 from analyses.benchmarks.caa import coin
 from analyses.benchmarks.truthfulqa import Question, permuted_scores, product_of_shares
-from analyses.effects.prediction import exchangeable, permutation_test
 from analyses.inference import units
 from analyses.inference.claim import Claim, inside
 from analyses.inference.units import Rng
@@ -96,20 +95,9 @@ def _predictions() -> Iterator[Claim]:
         x = np.sqrt(0.5) * (r.normal(size=(1, n)) + r.normal(size=(CELLS, n))) + norm.ppf(true) * np.sqrt(2) * y
         return inside(averaged(each(stats.areas, x, y), 0.0), true)
 
-    def exchanged(r: Rng, n: int, s: int) -> bool:
-        """Texts' indicators that tell of the prompt, outcomes that hang together by prompt, neither of the other."""
-        prompts, place = np.tile(np.arange(n), CELLS), np.repeat(np.arange(CELLS), n)
-        x, y = (np.sqrt(0.8) * r.normal(size=n)[prompts] + np.sqrt(0.2) * r.normal(size=n * CELLS) for _ in range(2))
-        y = y + 0.2 * place > 0.5
-        if y.all() or not y.any():
-            return True
-        blocks = exchangeable(prompts, place)
-        return permutation_test(lambda found: float(stats.areas(x, found)), y, blocks, 99, r)[2] > 0.05
-
     yield Claim("mean correlation within cells", "prompts in all cells", False, correlation)
     for true in (0.8, 0.95):
         yield Claim("mean area within cells", f"prompts in all cells, {true}", False, partial(area, true=true))
-    yield Claim("success from texts", "prompts in all cells", True, exchanged)
 
 
 def _baselines() -> Iterator[Claim]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import odesteer_tl as ode
 from analyses.likelihood.study import Settings
 from analyses.sources import require_different_texts
-from odesteer_tl._check import require_texts
+from odesteer_tl._words import require_texts
 
 if TYPE_CHECKING:  # a plan is made before what fits anything is imported
     from analyses.likelihood.jury import Rotation

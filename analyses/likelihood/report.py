@@ -14,12 +14,58 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from analyses.likelihood import summaries
-from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY
-from analyses.likelihood.summaries import PREDICTORS, RANKS, layer
 from analyses.runs import save_run
 
 Rows = list[dict[str, Any]]
+#: predictor of `prediction.parquet` and its name in print
+PREDICTORS = {"log_positive": "log p₊", "h_calibrated": "h", "directional_log_ratio": "directional ratio"}
+#: column of the report: place, scope and statistic of `prediction.parquet`
+RANKS = {
+    "ρ, prompt end": ("prompt_end", "within, all methods", "rho"),
+    "ρ, tokens": ("tokens", "within, all methods", "rho"),
+    "AUC, tokens": ("tokens", "within, all methods", "auc"),
+    "ρ between cells": ("tokens", "between, no placebo", "rho"),
+    "ρ at equal strength": ("tokens", "between, equal strength", "rho"),
+}
+
+
+def layer(folder: Path) -> int:
+    """The layer of a result's folder, CONTRAST/layer-N."""
+    return int(folder.name.removeprefix("layer-"))
+
+
+def columns(*names: str) -> list[str]:
+    """Those of estimates and their intervals."""
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
+def summary(result: Path, *names: str) -> pd.DataFrame:
+    """Estimates by method."""
+    return pd.read_parquet(result / "summary.parquet").loc[:, ["method", *columns(*names)]]
+
+
+def t_star(result: Path) -> pd.DataFrame:
+    """Where log p₊ peaks by method, and how much more of it real positives have."""
+    references = pd.read_parquet(result / "references.parquet").query("quantity == 'log_positive'")
+    log_p: Any = references.set_index("side")["mean"]
+    return summary(result, "t_star").assign(gap=log_p["positive"] - log_p["negative"])
+
+
+def declared(result: Path) -> pd.DataFrame:
+    """The methods at the strength declared beforehand; over-steering at the end of the grid."""
+    rad = json.loads((result / "run.json").read_text())["settings"]["declared"]
+    names = ("log_positive_change", "log_negative_change", "rises", "outside_at_start", "outside", "over_steered")
+    return summary(result, *names).assign(rad=rad)
+
+
+def prediction(result: Path) -> pd.DataFrame:
+    """How well states rank the texts that come from them, a row a predictor and column of `RANKS`; none without a
+    judge."""
+    cells = pd.read_parquet(result / "prediction.parquet").to_dict("records")
+    return pd.DataFrame([{"predictor": c["predictor"], "column": column,
+                          **dict(zip(columns("value"), (c[x] for x in columns(statistic)), strict=True))}
+                         for column, (place, scope, statistic) in RANKS.items() for c in cells
+                         if c["predictor"] in PREDICTORS and (c["place"], c["scope"]) == (place, scope)])  # fmt: skip
 
 
 def find(folder: Path) -> list[Path]:
@@ -65,43 +111,11 @@ def show_prediction(table: pd.DataFrame) -> Rows:
             for predictor, label in PREDICTORS.items()]  # fmt: skip
 
 
-def show_posterior(table: pd.DataFrame) -> Rows:
-    return [{"rad": rad, **{r["method"]: interval(r, "posterior") for r in rows.to_dict("records")}}
-            for rad, rows in table.groupby("rad")]  # fmt: skip
-
-
-def show_degeneration(table: pd.DataFrame) -> Rows:
-    return [{"method": r["method"], "T*": interval(r, "t_star"),
-             f"{LESS_LIKELY:g} nat a token less likely at": interval(r, "log_likelihood"),
-             f"distinct-2 down by {LESS_DISTINCT:.0%} at": interval(r, "distinct_2"),
-             "repetition at the end": interval(r, "repetition", 3)}
-            for r in table.to_dict("records")]  # fmt: skip
-
-
-def show_agreement(table: pd.DataFrame) -> Rows:
-    return [{"pair": pair, **{r["method"]: f"{number(r['overall_correlation'])} / {number(r['overall_slope'])}"
-                              for r in rows.to_dict("records")}} for pair, rows in table.groupby("pair")]  # fmt: skip
-
-
-def show_families(table: pd.DataFrame) -> Rows:
-    rows = table.to_dict("records")
-    peaks = {r["method"]: f"{number(r['lowest'])}–{number(r['highest'])}" for r in rows}
-    best = sorted((r for r in rows if r["least_loss"]), key=lambda r: -r["least_loss"])
-    least = ", ".join(f"{r['method']} ({r['least_loss']})" for r in best)
-    return [{"families": rows[0]["families"], **peaks, "least loss of log p₊, declared strength": least}]
-
-
 #: title: the numbers of a layer, and how its rows are shown
 TABLES = {
-    "T*: the strength (radians) at which the mean of log p₊ peaks": (summaries.t_star, show_t_star),
-    "At the declared strength": (summaries.declared, show_declared),
-    "Does the likelihood of a steered state predict the text?": (summaries.prediction, show_prediction),
-    "Mean posterior of the texts": (summaries.posterior, show_posterior),
-    "T* against the strength at which text degenerates (radians; ∞: not on the grid)":
-        (summaries.degeneration, show_degeneration),
-    "Calibrated h against the directional log-ratio (Pearson correlation / slope)":
-        (summaries.agreement, show_agreement),
-    "T* over the families that p₊ could have been": (summaries.families, show_families),
+    "T*: the strength (radians) at which the mean of log p₊ peaks": (t_star, show_t_star),
+    "At the declared strength": (declared, show_declared),
+    "Does the likelihood of a steered state predict the text?": (prediction, show_prediction),
 }  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.options import Angle, NewTokens, Seed, Temperature
 from analyses.runs import save_run
-from odesteer_tl._check import require_one_of
+from odesteer_tl._words import require_one_of
 
 #: a method's text has degenerated where it is this much less likely (nats a token), or this share less various
 LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
@@ -35,7 +36,8 @@ class Settings:
 
     Args:
         fractions: shares of the prompts for the barrier, the densities, the calibration and the test.
-        angle, steps: the grid of strengths, radians.
+        angle: the end of the grid of strengths, radians.
+        steps: of the grid.
         declared: the strength at which methods are compared, chosen before looking; on the grid.
         strengths: those at which tokens are steered; on the grid.
         texts: whose tokens these are: of the "unsteered" model's own texts, written once behind the starts and behind
@@ -49,13 +51,13 @@ class Settings:
     """
 
     fractions: tuple[float, float, float, float] = (0.15, 0.39, 0.4, 0.06)
-    angle: float = 0.8
+    angle: Angle = 0.8
     steps: int = 20
     declared: float = 0.4
     strengths: tuple[float, ...] = (0.2, 0.4, 0.8)
-    temperature: float = 0.7
-    max_new_tokens: int = 25
-    seed: int = 0
+    temperature: Temperature = 0.7
+    max_new_tokens: NewTokens = 25
+    seed: Seed = 0
     texts: str = "auto"
     cross_fit: bool = False
 

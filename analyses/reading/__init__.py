@@ -1,1 +1,1 @@
-"""The rooms behind `analyses.reading_and_steering`: states on texts, planes that split them, effects of edits."""
+"""Where a concept is read and where it is brought about: what `agreement` and `reading_and_steering` are made of."""

@@ -36,27 +36,14 @@ def expected(study: Study, root: Path, executor: str | Executor, estimate: Estim
     return found
 
 
-def run_announced(
-    study: Study,
-    root: Path,
-    executor: str | Executor,
-    estimate: Estimator,
-    say: Callable[[str], None] | None = None,
-) -> tuple[pd.DataFrame, Path]:
-    """The rows of a study, run or gone on with, and its directory.
-
-    Args:
-        say: told what it will cost; left out, standard error is.
+def run_announced(study: Study, root: Path, executor: str | Executor, estimate: Estimator) -> tuple[pd.DataFrame, Path]:
+    """The rows of a study, run or gone on with, and its directory; standard error is told what it will cost.
 
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
     cost = expected(study, root, executor, estimate)
     if cost is not None:
-        (say or _say)(f"{study.name}: {cost}")
+        print(f"{study.name}: {cost}", file=sys.stderr, flush=True)
     directory = finish(study, root, executor)
     return Store(directory).table(study), directory
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

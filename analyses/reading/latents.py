@@ -1,5 +1,4 @@
-"""Where the organism keeps two latents: planes of its stream, what can be read inside and outside them, and fields
-that act inside or outside alone."""
+"""Where the organism keeps two latents: their mean differences, the parts of a direction, and fields of one part."""
 
 from __future__ import annotations
 
@@ -9,13 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Float
 from torch import Tensor
 
-import odesteer_tl as ode
-from odesteer_tl.barriers.dual import cross_validate, fit_dual
-from odesteer_tl.barriers.kernel import C_GRID
 from odesteer_tl.fields.base import VectorField, unit
 from odesteer_tl.fields.wrapped import WrappedField
 from odesteer_tl.organism.lexicon import CLASSES
@@ -55,61 +50,15 @@ def mean_differences(u: Float[Tensor, "n d"], odds: Float[np.ndarray, "n 2"]) ->
     return torch.stack([u[high[:, j]].mean(0) - u[~high[:, j]].mean(0) for j in range(2)], dim=1)
 
 
-def probe_directions(u: Float[Tensor, "n d"], odds: Float[np.ndarray, "n 2"], rounds: int) -> Float[Tensor, "d k"]:
-    """Orthonormal weights of logistic probes of both latents, every round on what the ones before left (INLP).
-
-    Ravfogel et al. 2020 (arXiv 2004.07667); two columns a round.
-    """
-    basis = u.new_zeros(u.shape[1], 0)
-    for _ in range(rounds):
-        rest = u - u @ basis @ basis.T
-        weights = [torch.from_numpy(probe(rest, column).coef_[0]) for column in odds.T]
-        basis = orthonormal(torch.cat([basis, torch.stack(weights, dim=1)], dim=1))
-    return basis
-
-
-def probe(u: Float[Tensor, "n d"], odds: Float[np.ndarray, " n"]) -> LogisticRegression:
-    """A logistic probe of one latent."""
-    return LogisticRegression(C=100, max_iter=5000).fit(u.numpy(), odds > 0)
-
-
 def orthonormal(directions: Float[Tensor, "d k"]) -> Float[Tensor, "d k"]:
     """An orthonormal basis of the columns' span."""
     return torch.linalg.qr(directions)[0]
-
-
-def random_plane(d: int, seed: int) -> Float[Tensor, "d 2"]:
-    """A uniformly random plane: the placebo."""
-    return orthonormal(torch.randn(d, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
 
 
 def part(u: Float[Tensor, "*batch d"], basis: Float[Tensor, "d k"], inside: bool) -> Float[Tensor, "*batch d"]:
     """The component within the span of the basis, or the one orthogonal to it."""
     within = u @ basis.to(u) @ basis.to(u).T
     return within if inside else u - within
-
-
-def read(
-    fit: Float[Tensor, "n d"],
-    labels: Int[np.ndarray, " n"],
-    test: Float[Tensor, "m d"],
-    degree: int,
-    groups: Int[np.ndarray, " n"] | None = None,
-) -> Float[np.ndarray, " m"]:
-    """Scores of `KernelBarrier(degree, gamma=1, C="cv")` on parts of directions, which it is not to normalise again.
-
-    Rows are measured in the root mean square of the fitting rows about their mean, so that γ = 1 is one scale for
-    every part. Rows of one group (by default every row is one) are held out together in choosing C.
-    """
-    centre = fit.mean(0)
-    scale = (fit - centre).square().sum(-1).mean().sqrt()
-    x, y = (fit - centre) / scale, torch.from_numpy(labels).double()
-    kernel = (x @ x.T + 1) ** degree
-    _, C = cross_validate(
-        lambda _: kernel, y, (1.0,), C_GRID, folds=5, seed=0, groups=np.arange(len(fit)) if groups is None else groups
-    )
-    alpha, intercept = fit_dual(kernel, y, C)
-    return ((((test - centre) / scale) @ x.T + 1) ** degree @ alpha + intercept).numpy()
 
 
 class PartField(WrappedField):
@@ -128,7 +77,7 @@ class PartField(WrappedField):
         """The part's direction at a."""
         return unit(part(self.field(a), self.basis, self.inside), 0.0)
 
-    def around(self, field: VectorField) -> PartField:
+    def around(self, field: VectorField) -> VectorField:
         return PartField(field, self.basis, self.inside)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -137,11 +86,5 @@ class PartField(WrappedField):
         return {**settings, "inside": self.inside}, {**tensors, "basis": self.basis}
 
     @classmethod
-    def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> PartField:
+    def load(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> VectorField:
         return cls(cls.load_field(settings, tensors), tensors["basis"], settings["inside"])
-
-
-def barriers(acts: ode.LayerActivations) -> dict[str, ode.KernelBarrier]:
-    """The linear and the quadratic barrier of *Agreement*, which differ in their degree alone."""
-    kinds = (("linear", 1), ("quadratic", 2))
-    return {name: ode.KernelBarrier(degree=degree).fit_activations(acts) for name, degree in kinds}
