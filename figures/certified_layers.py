@@ -61,7 +61,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
         assert image is not None
         bar = figure.colorbar(image, ax=axes, location="right", shrink=0.5, aspect=25, pad=0.015)
         bar.set_label("share of prompts on whose path h falls")
-        n = int(angles["n"].min())
+        n = int(angles["n"].to_numpy().min())
         caption = CAPTION.format(n=counts(angles["n"]), bound=1 - 0.025 ** (1 / n), source=source)
         written = save(figure, out, "certified_layers", caption, angles)
         plt.close(figure)

@@ -60,7 +60,8 @@ def _panel(axis: Axes, rows: Any, drawn: dict[str, Any]) -> None:
         own = rows[rows["label"] == label].sort_values("layer")
         if label in (PLACEBO, "ODESteer as published"):
             axis.fill_between(own["layer"], own["low"], own["high"], color=look["color"], alpha=0.2, lw=0)
-        axis.plot(own["layer"], own["change"], **{**look, "marker": ""}, lw=1.1)
+        line: dict[str, Any] = {**look, "marker": "", "lw": 1.1}
+        axis.plot(own["layer"], own["change"], **line)
         for spent, face in ((True, look["color"]), (False, "white")):
             at = own[(own["reached"] >= SPENT) == spent]
             axis.plot(at["layer"], at["change"], ls="", marker=look["marker"], ms=3.5, color=look["color"], mfc=face,

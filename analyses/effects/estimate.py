@@ -69,7 +69,8 @@ class Shares:
         options = 0.0
         if isinstance(plan.outcome, Completions):
             options = float(material.judging.options.tokens)
-        fixed = text_tokens(model, texts) + 2 * prompt * len(plan.prompts)
+        read = text_tokens(model, texts)
+        fixed, a_text = read + 2 * prompt * len(plan.prompts), read / len(texts)
         layers = int(model.cfg.n_layers)
         blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
         head = int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks
