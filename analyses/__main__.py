@@ -28,7 +28,7 @@ class Command:
 
     def options(self) -> object:
         """The settings' class; a union of several where there are subcommands."""
-        package = self.name in ("figures", A + "benchmarks", A + "measured", A + "search")
+        package = self.name in ("figures", A + "benchmarks", A + "measured", A + "search", A + "evidence")
         return getattr(import_module(self.name + ".__main__" * package), self.settings)
 
 
@@ -70,6 +70,14 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "results/synthetic: four tables"),
         Command(A + "sketch_agreement", "SketchConfig", "how far does the sketch's hash seed decide the direction?",
                 "10 min", "results/sketch: two tables"),
+    ),
+    "The findings on real models": (
+        Command(A + "evidence", "EvidenceConfig", "all that they quote, run by run (`make evidence`)",
+                "20 to 60 min a model and concept", "results/evidence/MODEL/CONCEPT/STUDY; resumable"),
+        Command(A + "evidence.readers", "ReadersConfig", "which of three barriers reads a concept best, by layer?",
+                "3 min", "the folder named by --out: a table"),
+        Command(A + "evidence.tables", "TablesConfig", "their tables, from the results", "seconds",
+                "results/evidence/tables"),
     ),
     "Looking at finished studies": (
         Command(A + "sweep", "", "how far is a study, and what failed? (status DIR, report DIR)", "seconds",

@@ -30,12 +30,17 @@ def main(config: FiguresConfig) -> None:
         ValueError: `results` is no folder, or a name in `only` is none of the figures'.
     """
     from figures.catalogue import FIGURES  # which needs matplotlib
+    from figures.kept import KEPT, OUT
 
     if not config.results.is_dir():
         raise ValueError(f"results={str(config.results)!r} is no folder; run a study first or name another")
-    unknown = set(config.only) - {entry.name for entry in FIGURES}
-    if unknown:
-        raise ValueError(f"only={sorted(unknown)} names no figure; choose from {', '.join(e.name for e in FIGURES)}")
+    names = [*(entry.name for entry in FIGURES), *KEPT]
+    if unknown := set(config.only) - set(names):
+        raise ValueError(f"only={sorted(unknown)} names no figure; choose from {', '.join(names)}")
+    for name in KEPT:
+        if not config.only or name in config.only:
+            KEPT[name](OUT)
+            print(f"{name}: {OUT.name}, from analyses/measured")
     chosen = [entry for entry in FIGURES if not config.only or entry.name in config.only]
     work = [(entry, list(entry.folders(config.results))) for entry in chosen]
     tasks = [(entry, folder) for entry, folders in work for folder in folders]

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 DIGITS = 12
+#: as `load_model` knows them, and as they are called
+MODELS = {"smollm2": "SmolLM2", "gemma-3-270m": "Gemma-3-270M"}
 #: the folder of the embedded model in the package, from which older runs took its name
 EMBEDDED = "weights"
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
-from figures.captions import counts
+from figures.captions import MODELS, counts
 from figures.looks import LOOKS
 from figures.save import PAGE, STYLE, save
 
@@ -48,7 +48,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
             row, column = divmod(place, across)
             above, below = axes[2 * row, column], axes[2 * row + 1, column]
             image = _heat(above, angles.query("model == @model and concept == @concept"))
-            above.set_title(f"({chr(97 + place)}) {concept}, {model}")
+            above.set_title(f"({chr(97 + place)}) {concept}, {MODELS.get(model, model)}")
             _reads(below, layers.query("model == @model and concept == @concept"))
             if column == 0:
                 above.set_ylabel("angle asked for (rad)")

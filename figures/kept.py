@@ -11,25 +11,31 @@ from figures.layer_changes import draw_layer_changes
 from figures.readers import draw_readers
 
 OUT = Path(__file__).parent
+#: kept tables, by the figure that is drawn from them
+TABLES = {"certified_layers": ("evidence-angles", "evidence-certification"), "layer_changes": ("evidence-layers",),
+          "readers": ("evidence-readers",)}  # fmt: skip
 
 
 def _said(*names: str) -> str:
     """Which kept tables, and of which commits."""
     firsts = [(FOLDER / f"{name}.csv").read_text().partition("\n")[0].partition("commit ")[2] for name in names]
-    return "; ".join(f"table {name}, commit {commit}" for name, commit in zip(names, firsts, strict=True)) + "."
+    said = "; ".join(f"{name}, commit {commit}" for name, commit in zip(names, firsts, strict=True))
+    return f"Kept tables: {said}."
 
 
 def _certified_layers(out: Path) -> list[Path]:
-    names = ("evidence-angles", "evidence-certification")
+    names = TABLES["certified_layers"]
     return draw_certified_layers(kept(names[0]), kept(names[1]), out, _said(*names))
 
 
 def _layer_changes(out: Path) -> list[Path]:
-    return draw_layer_changes(kept("evidence-layers"), out, _said("evidence-layers"))
+    (name,) = TABLES["layer_changes"]
+    return draw_layer_changes(kept(name), out, _said(name))
 
 
 def _readers(out: Path) -> list[Path]:
-    return draw_readers(kept("evidence-readers"), out, _said("evidence-readers"))
+    (name,) = TABLES["readers"]
+    return draw_readers(kept(name), out, _said(name))
 
 
 #: by the name of its files

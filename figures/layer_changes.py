@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from figures.captions import counts
+from figures.captions import MODELS, counts
 from figures.looks import KNOWN, handles
 from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
@@ -41,7 +41,7 @@ def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list
         for row, (model, concept) in zip(axes, runs, strict=True):
             for axis, level in zip(row, levels, strict=True):
                 _panel(axis, steered.query("model == @model and concept == @concept and level == @level"), drawn)
-                axis.set_title(f"{concept}, {model}: {level:g} nats of KL", fontsize=7)
+                axis.set_title(f"{concept}, {MODELS.get(model, model)}: {level:g} nats", fontsize=7)
             row[0].set_ylabel("change of log-odds (nats)")
         for axis in axes[-1]:
             axis.set_xlabel("layer steered at")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from figures.captions import counts
+from figures.captions import MODELS, counts
 from figures.looks import KNOWN, LOOKS, Look, handles
 from figures.save import PAGE, STYLE, save
 
@@ -41,7 +41,7 @@ def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]
         figure, axes = plt.subplots(down, across, figsize=(PAGE, 1.9 * down + 0.3), squeeze=False, sharey=True)
         for place, (axis, (model, concept)) in enumerate(zip(axes.flat, runs, strict=False)):
             _panel(axis, rows.query("model == @model and concept == @concept"))
-            axis.set_title(f"({chr(97 + place)}) {concept}, {model}")
+            axis.set_title(f"({chr(97 + place)}) {concept}, {MODELS.get(model, model)}")
             axis.set_xlabel("layer")
             if place % across == 0:
                 axis.set_ylabel("log loss (nats)")

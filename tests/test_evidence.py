@@ -10,7 +10,7 @@ import odesteer_tl as ode
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
 from analyses.evidence.predictors import BEST, RANDOM, predictors
-from analyses.evidence.readers import BARRIERS, layer_navigator, read_layer, reading
+from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.run import runs
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig

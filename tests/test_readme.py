@@ -15,6 +15,8 @@ import odesteer_tl as ode
 from analyses.demonstration import for_reading
 from analyses.measured.__main__ import FOLDER, LARGEST, MeasuredConfig, kept
 from analyses.measured.__main__ import main as keep
+from figures.kept import KEPT
+from figures.kept import TABLES as DRAWN
 from figures.paths import draw_paths
 from tests.documents import MARK, marked, plain, unmeasured
 
@@ -140,7 +142,19 @@ def test_the_changelog_says_what_importing_was_measured_to_cost():
 def test_every_mark_is_above_a_table_and_every_kept_table_is_used():
     text = "".join(file.read_text() for file in DOCUMENTS)
     assert text.count("<!-- measured: ") == len(MARK.findall(text)) + text.count("<!-- measured: NAME -->")
-    assert {name for _, name, _ in TABLES} == {file.stem for file in FOLDER.glob("*.csv")} - {"demo", "demo-paths"}
+    drawn = {name for names in DRAWN.values() for name in names}
+    assert {name for _, name, _ in TABLES} | drawn == {file.stem for file in FOLDER.glob("*.csv")} - {
+        "demo",
+        "demo-paths",
+    }
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_figure_of_the_findings_is_drawn_from_the_tables_that_are_kept(name, tmp_path):
+    KEPT[name](tmp_path)
+    for file in (tmp_path / f"{name}_caption.txt", tmp_path / f"{name}_data.csv"):
+        assert file.read_text() == (ROOT / "figures" / file.name).read_text()
+    assert_same_picture(tmp_path / f"{name}.png", ROOT / "figures" / f"{name}.png")
 
 
 def test_a_number_that_was_not_measured_is_found():

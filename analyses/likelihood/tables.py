@@ -14,6 +14,7 @@ from odesteer_tl import stats
 from odesteer_tl.barriers import Calibration
 from odesteer_tl.densities import PathScore, agreement
 from odesteer_tl.stats import studentised
+from odesteer_tl.stats.units import joined
 
 Scores = Mapping[str, dict[str, PathScore]]
 #: what curves and references are drawn of
@@ -29,11 +30,17 @@ def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def mean(values: ArrayLike, seed: int = 0) -> stats.Estimate:
-    """A mean over prompts with its interval; rows without a value (NaN) are left out of n."""
+def mean(values: ArrayLike, seed: int = 0, groups: ArrayLike | None = None) -> stats.Estimate:
+    """A mean over prompts with its interval; rows without a value (NaN) are left out of n.
+
+    Args:
+        groups: of near copies, which count once.
+    """
     x = np.asarray(values, dtype=float)
-    x = x[np.isfinite(x)]
-    return stats.mean(x, seed=seed) if len(x) else stats.Estimate(np.nan, -np.inf, np.inf, 0)
+    known = np.isfinite(x)
+    if not known.any():
+        return stats.Estimate(np.nan, -np.inf, np.inf, 0)
+    return stats.mean(x[known], seed=seed, groups=None if groups is None else np.asarray(groups)[known])
 
 
 def curves(paths: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +87,8 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for method, found in scores.items():
         score, turned = found["ambient"], turning(found["ambient"], grid)
+        groups = np.asarray(score.groups)
+        inside = ~score.outside[0].numpy()
         peaks = {name: found[name].population_peak() for name in found}
         shares = {
             "falls_at_once": turned["t_star"] == 0,
@@ -87,7 +96,7 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
             "outside_at_start": score.outside[0].numpy(),
             "outside": score.outside[declared].numpy(),
             "left": (score.exit_step <= declared).numpy(),
-            "leaves": score.outside[declared][~score.outside[0]].numpy(),
+            "leaves": score.outside[declared].numpy()[inside],
             "rises": score.change_positive[declared].numpy() > 0,
             "p_plus_moved": score.toward_positive[declared].numpy(),
             "over_steered": turned["over_steered"],
@@ -106,9 +115,10 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
         for name, peak in peaks.items():
             row |= spread("t_star" if name == "ambient" else f"{name}_t_star", _scaled(peak, grid))
         for name, flags in shares.items():
-            row |= spread(name, stats.share(flags) if len(flags) else NOTHING)
+            own = groups[inside] if name == "leaves" else groups
+            row |= spread(name, stats.share(flags, groups=own) if len(flags) else NOTHING)
         for name, x in means.items():
-            row |= spread(name, mean(x.numpy()))
+            row |= spread(name, mean(x.numpy(), groups=groups))
         rows.append({**row, "n": peaks["ambient"].n})
     return pd.DataFrame(rows)
 
@@ -116,14 +126,15 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
 def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> pd.DataFrame:
     """Change of log p₊ at the declared step against no steering and against the placebo; `differs`, Holm."""
     change = {method: found["ambient"].change_positive[declared].numpy() for method, found in scores.items()}
+    groups = {method: found["ambient"].groups for method, found in scores.items()}
     rows: list[dict[str, Any]] = []
     for method, x in change.items():
         for other, y in {"unsteered": np.zeros_like(x), placebo: change[placebo]}.items():
             if method == other:
                 continue
-            estimate = stats.paired_difference(x, y)
+            estimate = stats.paired_difference(x, y, groups=groups[method])
             rows.append({"method": method, "against": other, **spread("difference", estimate),
-                         "pvalue": differs(x - y, seed), "n": estimate.n})  # fmt: skip
+                         "pvalue": differs(joined(x - y, groups[method]), seed), "n": estimate.n})  # fmt: skip
     table = pd.DataFrame(rows)
     return table.assign(holm=stats.holm(table["pvalue"]))
 

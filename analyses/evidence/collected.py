@@ -1,0 +1,167 @@
+"""The tables of the findings on real models: a function each, of the folder of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.evidence import contrasts, plan
+from analyses.evidence.predictors import predictors
+
+#: findings of a certification, and the columns they become
+FINDINGS = {
+    "held-out AUC of h (texts)": "auc",
+    "prompts with every step certified": "certified",
+    "κθ": "bend",
+    "quadratic share of ∇h": "quadratic_share",
+    "efficiency: gain / best possible gain at the angle": "efficiency",
+    "gain in the other half's h per gain in one's own": "other_half",
+    "prompts whose certified radius exceeds bf16's bound": "bf16",
+    "random: whole path certified": "random_certified",
+}
+#: the integrator of the published method
+PUBLISHED = "euler"
+#: whose best layer is to be predicted
+ARM, LEVEL = "flow", plan.KL[1]
+
+
+def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
+    """A table of every finished run of a study, with its `model` and `concept`."""
+    for model in plan.MODELS:
+        for folder in sorted((results / model.name).glob(f"*/{study}")):
+            for file in sorted(folder.rglob(f"{table}.parquet")):
+                # a folder of layers has a run each; what has no run beside it is not finished
+                if (file.parent / "run.json").is_file():
+                    yield pd.read_parquet(file).assign(model=model.name, concept=folder.parent.name)
+
+
+def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; empty where there is none."""
+    tables = list(parts)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def certification(results: Path) -> pd.DataFrame:
+    """A row a model, concept and layer: what the certificates say, and how well the h that they are about reads."""
+    parts = []
+    for rows in found(results, "certification", "findings"):
+        known = rows.loc[rows["what"].isin(list(FINDINGS))].replace({"what": FINDINGS}).rename(columns={"what": "name"})
+        wide = known.pivot(index=["model", "concept", "layer"], columns="name", values=["value", "low", "high", "n"])
+        wide.columns = [name if part == "value" else f"{name}_{part}" for part, name in wide.columns]
+        parts.append(wide.reset_index())
+    return _joined(parts)
+
+
+def angles(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and angle: the share of prompts on whose published path h falls somewhere."""
+    parts = [rows.query("integrator == @PUBLISHED") for rows in found(results, "certification", "strengths")]
+    names = ["model", "concept", "layer", "angle", "violating", "violating_low", "violating_high", "steps_undecided",
+             "saturation", "norm_ratio", "n"]  # fmt: skip
+    return _joined(parts).reindex(columns=names)
+
+
+def certified(results: Path) -> pd.DataFrame:
+    """A row a model and concept: the worst of all layers at which h is shown to read anything.
+
+    `climbs` is the largest angle up to which no prompt's path falls at any layer, `falls` the smallest at which
+    some do.
+    """
+    layers, every = certification(results), angles(results)
+    rows: list[dict[str, Any]] = []
+    runs: Any = layers.groupby(contrasts.KEY, sort=False) if len(layers) else ()
+    for (model, concept), of in runs:
+        reads = of.loc[of["auc_low"] > 0.5]
+        falling: Any = every.query("model == @model and concept == @concept").groupby("angle")["violating"].max()
+        row = {"model": model, "concept": concept, "layers": len(of), "reads": len(reads),
+               "auc": reads["auc"].median(), "certified": reads["certified"].min(),
+               "bend": reads["bend"].max(), "quadratic_share": reads["quadratic_share"].max(),
+               "efficiency": reads["efficiency"].min(), "bf16": reads["bf16"].min(),
+               "random_least": reads["random_certified"].min(), "random_most": reads["random_certified"].max(),
+               "other_least": reads["other_half"].min(), "other_most": reads["other_half"].max(),
+               "climbs": falling[falling == 0].index.max(), "falls": falling[falling > 0].index.min(),
+               "n": every["n"].min()}  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compared(results: Path) -> pd.DataFrame:
+    """A row a model, concept and pair of barriers: at how many layers the first reads better, worse, and neither."""
+    read = readers(results)
+    rows: list[dict[str, Any]] = []
+    pairs: Any = (
+        read.loc[read["what"].str.contains("−")].groupby([*contrasts.KEY, "what"], sort=False) if len(read) else ()
+    )
+    for (model, concept, what), of in pairs:
+        better, worse = int((of["high"] < 0).sum()), int((of["low"] > 0).sum())
+        first, _, second = str(what).removeprefix("log loss, ").partition(" − ")
+        rows.append({"model": model, "concept": concept, "first": first, "second": second, "layers": len(of),
+                     "better": better, "worse": worse, "neither": len(of) - better - worse,
+                     "median": of["value"].median(), "least": of["value"].min(), "most": of["value"].max(),
+                     "n": of["n"].min()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def texts(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and arm: the judge's score and success of the texts, and their fluency."""
+    parts = []
+    for rows in found(results, "texts", "table"):
+        profile = contrasts.profile(rows)
+        test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
+        fluency = test[["log_likelihood", "repetition", "empty"]].mean().reset_index()
+        parts.append(profile.merge(fluency, on=contrasts.CELL, how="left"))
+    return _joined(parts)
+
+
+def readers(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and what: AUC and log loss of each barrier, and their differences."""
+    parts = list(found(results, "readers", "readers"))
+    names = ["model", "concept", "layer", "what", "value", "low", "high", "n"]
+    return _joined(parts).reindex(columns=names)
+
+
+def layers(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, arm and level: mean change of the log-odds from unsteered, and success."""
+    parts = [contrasts.profile(rows) for rows in found(results, "layers", "table")]
+    return _joined(parts)
+
+
+def declared(results: Path) -> pd.DataFrame:
+    """The declared comparisons, a row each pair of arms and level, over concepts and prompts."""
+    return contrasts.pooled(list(found(results, "layers", "table")))
+
+
+def cells(results: Path) -> pd.DataFrame:
+    """The declared comparisons in every (model, concept, layer, level)."""
+    parts = [contrasts.by_cell(rows) for rows in found(results, "layers", "table")]
+    return _joined(parts)
+
+
+def likelihood(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and arm: T*, changes of log p₊ and log p₋, and the share off the data."""
+    parts = []
+    for model in plan.MODELS:
+        for folder in sorted((results / model.name).glob("*/likelihood/**/layer-*")):
+            if (folder / "run.json").is_file():
+                rows = pd.read_parquet(folder / "summary.parquet")
+                concept = folder.relative_to(results / model.name).parts[0]
+                layer = int(folder.name.removeprefix("layer-"))
+                parts.append(rows.assign(model=model.name, concept=concept, layer=layer))
+    return _joined(parts)
+
+
+def predicted(results: Path) -> pd.DataFrame:
+    """A row a model, concept and indicator of the layer: what picking by it costs."""
+    read = readers(results)
+    parts = []
+    for rows in found(results, "layers", "table"):
+        own = {name: rows[name].iloc[0] for name in contrasts.KEY}
+        beside = read.query("model == @own['model'] and concept == @own['concept']") if len(read) else read
+        parts.append(predictors(rows, beside, ARM, LEVEL).assign(**own))
+    return _joined(parts)
+
+
+TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, layers, texts, declared, cells,
+                                  predicted, likelihood)}  # fmt: skip

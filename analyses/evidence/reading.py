@@ -1,0 +1,102 @@
+"""What three barriers say of texts that they were not fitted on, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.crossfit import FOLDS, folds_of, left_out
+from odesteer_tl import stats
+from odesteer_tl.barriers.calibration import Calibration, ScoresAlike
+
+#: the linear one's stiffness by cross-validation, so that what is curved and what is merely stiff are told apart
+BARRIERS: dict[str, Callable[[], ode.Barrier]] = {
+    "published": ode.SketchBarrier,
+    "linear": lambda: ode.KernelBarrier(degree=1, C="cv"),
+    "kernel": lambda: ode.KernelBarrier(gamma="cv", C="cv"),
+}
+PAIRS = (("kernel", "published"), ("kernel", "linear"), ("linear", "published"))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a barrier says of texts left out, positives first.
+
+    Attributes:
+        score: h.
+        loss: nats, of its calibrated log-ratio.
+    """
+
+    score: Float[np.ndarray, " texts"]
+    loss: Float[np.ndarray, " texts"]
+
+
+def reading(acts: ode.LayerActivations, make: Callable[[], ode.Barrier], seed: int) -> Reading:
+    """A barrier's reading of every text by fits that have not seen its group.
+
+    The map from h to a log-ratio is fitted on what is said of all other folds' texts.
+    """
+    groups = acts.groups
+    assert groups is not None
+    sides = left_out(lambda x: make().fit_activations(x), acts, groups, seed)
+    loss = [torch.full_like(side, float(np.log(2))) for side in sides]
+    folds, labels = folds_of(groups, seed), [np.asarray(side) for side in groups]
+    for fold in range(FOLDS):
+        other = [side != fold for side in folds]
+        known = [side[mask] for side, mask in zip(sides, other, strict=True)]
+        n, m = (len({*side[mask.numpy()]}) for side, mask in zip(labels, other, strict=True))
+        try:
+            ratio = Calibration.of(known[0], known[1], (n, m))
+        except ScoresAlike:  # h is one number for all texts: it says ½ of each, which costs log 2
+            continue
+        for side, mask, sign, into in zip(sides, other, (-1, 1), loss, strict=True):
+            into[~mask] = torch.nn.functional.softplus(sign * ratio(side[~mask]))
+    return Reading(torch.cat(sides).numpy(), torch.cat(loss).numpy())
+
+
+def layer_navigator(acts: ode.LayerActivations) -> float:
+    """LayerNavigator's score of a layer, D + C (NeurIPS 2025): how much of the variance along the mean difference is
+    between the classes, and how well the pairs' differences agree with it; of standardised features."""
+    both = torch.cat([acts.positive, acts.negative]).double()
+    spread = both.std(0, correction=0)
+    positive, negative = ((x.double() - both.mean(0)) / spread.clamp_min(1e-12) for x in (acts.positive, acts.negative))
+    v = torch.nn.functional.normalize(positive.mean(0) - negative.mean(0), dim=0)
+    along = torch.cat([positive @ v, negative @ v])
+    within = torch.cat([positive @ v - (positive @ v).mean(), negative @ v - (negative @ v).mean()]).square().mean()
+    discriminating = float(1 - within / along.var(correction=0))
+    return discriminating + float(torch.nn.functional.cosine_similarity(positive - negative, v, dim=-1).mean())
+
+
+def read_layer(acts: ode.LayerActivations, seed: int) -> pd.DataFrame:
+    """A row a barrier (AUC and log loss), a row a pair of them (difference of log loss), intervals over groups; and
+    LayerNavigator's score."""
+    assert acts.groups is not None
+    groups = [label for side in acts.groups for label in side]
+    truth = np.repeat([True, False], [len(acts.positive), len(acts.negative)])
+    said = {name: reading(acts, make, seed) for name, make in BARRIERS.items()}
+    rows: list[dict[str, Any]] = []
+    for name, of in said.items():
+        area = stats.auc(of.score, truth, groups=groups)
+        rows.append({"what": f"AUC, {name}", **asdict(area)})
+        rows.append({"what": f"log loss, {name}", **asdict(stats.mean(of.loss, groups=groups))})
+    for first, second in PAIRS:
+        apart = stats.paired_difference(said[first].loss, said[second].loss, groups=groups)
+        rows.append({"what": f"log loss, {first} − {second}", **asdict(apart)})
+    rows.append({"what": "LayerNavigator", "value": layer_navigator(acts), "n": len(acts.positive)})
+    return pd.DataFrame(rows)
+
+
+def read_model(model: TransformerBridge, contrast: ode.ContrastSet, seed: int) -> pd.DataFrame:
+    """`read_layer` at every layer."""
+    acts = ode.collect_activations(model, contrast, "all")
+    layers = tqdm(range(int(model.cfg.n_layers)), desc="reading layers")
+    return pd.concat([read_layer(acts[layer], seed).assign(layer=layer) for layer in layers], ignore_index=True)
