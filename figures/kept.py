@@ -12,8 +12,11 @@ from figures.readers import draw_readers
 
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
-TABLES = {"certified_layers": ("evidence-angles", "evidence-certification"), "layer_changes": ("evidence-layers",),
-          "readers": ("evidence-readers",)}  # fmt: skip
+TABLES: dict[str, tuple[str, ...]] = {
+    "certified_layers": ("evidence-angles", "evidence-certification"),
+    "layer_changes": ("evidence-layers",),
+    "readers": ("evidence-readers",),
+}
 
 
 def _said(*names: str) -> str:

@@ -126,7 +126,7 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
 def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> pd.DataFrame:
     """Change of log p₊ at the declared step against no steering and against the placebo; `differs`, Holm."""
     change = {method: found["ambient"].change_positive[declared].numpy() for method, found in scores.items()}
-    groups = {method: found["ambient"].groups for method, found in scores.items()}
+    groups = {method: np.asarray(found["ambient"].groups) for method, found in scores.items()}
     rows: list[dict[str, Any]] = []
     for method, x in change.items():
         for other, y in {"unsteered": np.zeros_like(x), placebo: change[placebo]}.items():
