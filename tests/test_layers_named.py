@@ -13,7 +13,6 @@ from analyses import barrier_certification, flow_plane, layer_effectiveness, met
 from analyses.barrier_certification import CertificationConfig
 from analyses.effects import EffectSettings
 from analyses.effects.plan import model_digest
-from analyses.likelihood import families
 from analyses.sources import layers_of
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.gguf_keys import gguf_layers
@@ -95,7 +94,6 @@ def test_another_file_of_the_same_name_is_another_model(tmp_path):
 
 CALLS = {
     "plane": lambda model, layer: flow_plane.main(flow_plane.FlowPlaneConfig(NOWHERE, model, layer=layer)),
-    "families": lambda model, layer: families.main(families.FamiliesConfig(model, layer=(layer,), out=NOWHERE)),
     "layers": lambda model, layer: layer_effectiveness.check(
         layer_effectiveness.LayersConfig(EffectSettings(model=model), layers=(layer,))
     ),
