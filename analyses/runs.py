@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,15 @@ COMMIT = commit(Path(__file__).parents[1])
 
 def code() -> dict[str, Any]:
     """What ran: versions of the packages and the commit of this checkout, for a `run.json`."""
-    return {"versions": {name: version(name) for name in PACKAGES}, "commit": COMMIT}
+    return {"versions": {name: _version(name) for name in PACKAGES}, "commit": COMMIT}
+
+
+def _version(name: str) -> str | None:
+    """None of a package that is on the path without being installed, as a checkout may be."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def refuse_existing(out: Path) -> None:

@@ -83,3 +83,10 @@ def test_a_folder_is_seen_when_it_is_whole_and_a_failure_leaves_nothing(tmp_path
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a"]
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(runs, "PACKAGES", ("torch", "no such package"))
+    versions = runs.code()["versions"]
+    assert versions["torch"]
+    assert versions["no such package"] is None
