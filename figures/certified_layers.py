@@ -53,8 +53,6 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
             if column == 0:
                 above.set_ylabel("angle asked for (rad)")
                 below.set_ylabel("AUC of h")
-        for axis in axes.flat[len(runs) * 2 :] if down == 1 else ():
-            axis.set_axis_off()
         for place in range(len(runs), down * across):
             for part in (0, 1):
                 axes[2 * (place // across) + part, place % across].set_axis_off()

@@ -9,6 +9,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
+from analyses.evidence.collected import FINDINGS, certified
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.run import runs
@@ -155,3 +156,23 @@ def test_what_is_no_run_is_refused(tmp_path):
         chosen(EvidenceConfig(studies=("layer",)))
     with pytest.raises(ValueError, match="holds no finished run"):
         write(TablesConfig(tmp_path, tmp_path / "tables"))
+
+
+def test_how_far_a_path_climbs_ends_where_any_falls(tmp_path):
+    """Of two models of 40 and 150 prompts; at 1 rad one's path falls at one layer, and again not at 2 rad."""
+    for model, n, falls in (("smollm2", 40, {1.0: 0.1}), ("gemma-3-270m", 150, {})):
+        folder = tmp_path / model / "sentiment" / "certification"
+        folder.mkdir(parents=True)
+        (folder / "run.json").touch()
+        layers = range(2)
+        findings = [{"what": what, "value": 0.9, "low": 0.8, "high": 1.0, "n": n, "layer": layer}
+                    for what in FINDINGS for layer in layers]  # fmt: skip
+        strengths = [{"integrator": "euler", "layer": layer, "angle": angle, "n": n,
+                      "violating": falls.get(angle, 0.0) if layer else 0.0}
+                     for layer in layers for angle in (0.5, 1.0, 2.0)]  # fmt: skip
+        pd.DataFrame(findings).to_parquet(folder / "findings.parquet")
+        pd.DataFrame(strengths).to_parquet(folder / "strengths.parquet")
+    found = certified(tmp_path).set_index("model")
+    assert found.loc["smollm2", ["climbs", "falls", "n"]].tolist() == [0.5, 1.0, 40]
+    assert found.loc["gemma-3-270m", ["climbs", "n"]].tolist() == [2.0, 150]
+    assert np.isnan(found.loc["gemma-3-270m", "falls"])

@@ -67,9 +67,9 @@ def main(config: EvidenceConfig) -> int:
         if config.list or run.done:
             print(f"{'done' if run.done else 'left'}  {name}", flush=True)
             continue
-        print(f"\n== {name}\n{shlex.join(['python', *run.command[1:]])}", flush=True)
         if not (CONCEPTS / run.concept).exists():
             subprocess.run(concept_command(run.concept, config.axbench), check=True)
+        print(f"\n== {name}\n{shlex.join(['python', *run.command[1:]])}", flush=True)
         failed += subprocess.run(run.command).returncode != 0
     return min(failed, 1)
 

@@ -29,13 +29,15 @@ ARM, LEVEL = "flow", plan.KL[1]
 
 
 def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
-    """A table of every finished run of a study, with its `model` and `concept`."""
+    """A table of every finished run of a study, with its `model`, its `concept`, and its `layer` if it has one."""
     for model in plan.MODELS:
         for folder in sorted((results / model.name).glob(f"*/{study}")):
             for file in sorted(folder.rglob(f"{table}.parquet")):
-                # a folder of layers has a run each; what has no run beside it is not finished
+                # what has no run beside it is not finished
                 if (file.parent / "run.json").is_file():
-                    yield pd.read_parquet(file).assign(model=model.name, concept=folder.parent.name)
+                    kind, _, number = file.parent.name.partition("-")
+                    own = {"layer": int(number)} if kind == "layer" else {}
+                    yield pd.read_parquet(file).assign(model=model.name, concept=folder.parent.name, **own)
 
 
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -74,15 +76,17 @@ def certified(results: Path) -> pd.DataFrame:
     runs: Any = layers.groupby(contrasts.KEY, sort=False) if len(layers) else ()
     for (model, concept), of in runs:
         reads = of.loc[of["auc_low"] > 0.5]
-        falling: Any = every.query("model == @model and concept == @concept").groupby("angle")["violating"].max()
+        own = every.query("model == @model and concept == @concept")
+        falling: Any = own.groupby("angle")["violating"].max()
+        falls = falling[falling > 0].index.min()
         row = {"model": model, "concept": concept, "layers": len(of), "reads": len(reads),
                "auc": reads["auc"].median(), "certified": reads["certified"].min(),
                "bend": reads["bend"].max(), "quadratic_share": reads["quadratic_share"].max(),
                "efficiency": reads["efficiency"].min(), "bf16": reads["bf16"].min(),
                "random_least": reads["random_certified"].min(), "random_most": reads["random_certified"].max(),
                "other_least": reads["other_half"].min(), "other_most": reads["other_half"].max(),
-               "climbs": falling[falling == 0].index.max(), "falls": falling[falling > 0].index.min(),
-               "n": every["n"].min()}  # fmt: skip
+               "climbs": falling[~(falling.index >= falls)].index.max(), "falls": falls,
+               "n": own["n"].min()}  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -141,15 +145,7 @@ def cells(results: Path) -> pd.DataFrame:
 
 def likelihood(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and arm: T*, changes of log p₊ and log p₋, and the share off the data."""
-    parts = []
-    for model in plan.MODELS:
-        for folder in sorted((results / model.name).glob("*/likelihood/**/layer-*")):
-            if (folder / "run.json").is_file():
-                rows = pd.read_parquet(folder / "summary.parquet")
-                concept = folder.relative_to(results / model.name).parts[0]
-                layer = int(folder.name.removeprefix("layer-"))
-                parts.append(rows.assign(model=model.name, concept=concept, layer=layer))
-    return _joined(parts)
+    return _joined(found(results, "likelihood", "summary"))
 
 
 def predicted(results: Path) -> pd.DataFrame:

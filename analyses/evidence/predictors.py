@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -50,13 +49,6 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
              for name, x in values.items()]  # fmt: skip
     found.append(_row(RANDOM, None, score[best], score.mean(axis=1), None))
     return pd.DataFrame(found)
-
-
-def mean_regret(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """A row an indicator: its mean regret over studies, and the worst."""
-    every = pd.concat(tables, ignore_index=True)
-    found: Any = every.groupby("picked by", sort=False)["regret"].agg(["mean", "max", "size"])
-    return found.rename(columns={"max": "worst", "size": "studies"}).reset_index()
 
 
 def _row(name: str, layer: int | None, best: Any, picked: Any, rank: float | None) -> dict[str, Any]:

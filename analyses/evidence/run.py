@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,6 @@ from pathlib import Path
 
 from analyses.evidence import plan
 
-#: of texts, as each concept's own `concept.json` has them
-JUDGES = {"sentiment": "vader", "language": "language:fr", "capitals": "upper_case", "questions": "questions"}
 RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
 STUDIES = {
     "certification": "analyses.barrier_certification",
@@ -49,12 +48,15 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """What is run, from the root of a checkout."""
+        """What is run, from the root of a checkout, once the concept's files are there."""
         files = CONCEPTS / self.concept
         steers = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if steers else ()
-        judge = {"layers": str(files / "words.json"), "texts": JUDGES.get(self.concept, "")}
-        judged = ("--outcome", judge[self.study]) if self.study in judge else ()
+        judged: tuple[str, ...] = ()
+        if self.study == "layers":
+            judged = ("--outcome", str(files / "words.json"))
+        elif self.study == "texts":
+            judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
         given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
         return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
 
