@@ -64,13 +64,21 @@ def main(config: EvidenceConfig) -> int:
     wanted, failed = chosen(config), 0
     for run in wanted:
         name = f"{run.model} {run.concept} {run.study}"
-        if config.list or run.done:
-            print(f"{'done' if run.done else 'left'}  {name}", flush=True)
+        state = run.state
+        if config.list or state == "done":
+            print(f"{state}  {name}", flush=True)
+            continue
+        if state != "left":
+            print(f"{name} was run with other options than are planned; move {run.out} away", file=sys.stderr)
+            failed += 1
             continue
         if not (CONCEPTS / run.concept).exists():
             subprocess.run(concept_command(run.concept, config.axbench), check=True)
         print(f"\n== {name}\n{shlex.join(['python', *run.command[1:]])}", flush=True)
-        failed += subprocess.run(run.command).returncode != 0
+        if subprocess.run(run.command).returncode:
+            failed += 1
+        else:
+            run.keep_options()
     return min(failed, 1)
 
 

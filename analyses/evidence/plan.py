@@ -32,7 +32,8 @@ Texts. What the log-odds of a few words say is asked again of a judge of texts, 
 KL: 20 tokens are written behind every prompt.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
-that it was not chosen on; a layer drawn at random beside them.
+that it was not chosen on; a layer drawn at random beside them. Named after the first two concepts had been looked at,
+and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all.
 
 A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
 """

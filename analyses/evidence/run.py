@@ -14,6 +14,7 @@ RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
 STUDIES = {
     "certification": "analyses.barrier_certification",
     "readers": "analyses.evidence.readers",
+    "lenses": "analyses.evidence.lenses",
     "layers": "analyses.layer_effectiveness",
     "texts": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
@@ -28,13 +29,15 @@ class Run:
     Attributes:
         model, concept: as `load_model` and `python -m analyses.concepts` have them.
         study: of `STUDIES`.
-        options: of its command line, but for model, files and folder.
+        options: of its command line, but for model, files, executor and folder.
+        executor: of its cells, which does not change what is found.
     """
 
     model: str
     concept: str
     study: str
     options: tuple[str, ...]
+    executor: str = ""
 
     @property
     def out(self) -> Path:
@@ -42,23 +45,38 @@ class Run:
         return RESULTS / self.model / self.concept / self.study
 
     @property
-    def done(self) -> bool:
-        """Whether its report is written."""
-        return any(self.out.rglob("run.json"))
+    def state(self) -> str:
+        """Whether it is "done", "left", or was done with "other options" than are planned now."""
+        if not any(self.out.rglob("run.json")):
+            return "left"
+        return "done" if self._options.is_file() and self._kept == self.options else "other options"
+
+    @property
+    def _options(self) -> Path:
+        return self.out / "options.json"
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        return tuple(json.loads(self._options.read_text()))
+
+    def keep_options(self) -> None:
+        """Write down with what it was run."""
+        self._options.write_text(json.dumps(self.options, indent=1))
 
     @property
     def command(self) -> list[str]:
         """What is run, from the root of a checkout, once the concept's files are there."""
         files = CONCEPTS / self.concept
-        steers = self.study not in ("readers", "likelihood")
-        prompts = ("--prompts", str(files / "prompts.json")) if steers else ()
+        prompted = self.study not in ("readers", "likelihood")
+        prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
         judged: tuple[str, ...] = ()
-        if self.study == "layers":
+        if self.study in ("layers", "lenses"):
             judged = ("--outcome", str(files / "words.json"))
         elif self.study == "texts":
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
         given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
-        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
+        cells = ("--executor", self.executor) if self.executor else ()
+        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, *cells, "--out", str(self.out)]
 
 
 def runs(executor: str = "local") -> Iterator[Run]:
@@ -89,8 +107,7 @@ def concept_command(concept: str, axbench: Path | None) -> list[str]:
 
 
 def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
-    shared = ("--executor", executor)
-    if study == "readers":
+    if study in ("readers", "lenses"):
         return Run(model.name, concept, study, ())
     if study == "certification":
         own = ("--strengths", *map(str, plan.ANGLES))
@@ -102,4 +119,4 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
         measures = ("--measures", "--max-new-tokens", "20") if written else ("--measures", "geometry")
         own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
                "--select", str(plan.SELECT), "--test", str(plan.TEST), "--cross-fit", *measures)  # fmt: skip
-    return Run(model.name, concept, study, (*own, *shared))
+    return Run(model.name, concept, study, own, executor)
