@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ import odesteer_tl as ode
 from analyses.alike import Alike, unless_alike
 from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
+from analyses.effects.trained import Expense, Trained
 from analyses.likelihood.referee import candidates
 from odesteer_tl import stats
 from odesteer_tl._difference import require_different
@@ -31,22 +32,6 @@ JUDGE = "odesteer_kernel"
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 
 
-@dataclass(frozen=True)
-class Expense:
-    """What a fit took. Methods are compared at equal `data_tokens`: whatever a method is, it is given the same texts.
-
-    Attributes:
-        data_tokens: of the texts that it was given, each text once.
-        read_tokens: that ran through the model, each text as often as it was read to learn from; looks at held-out
-            texts of a training, which decide when it stops, are not counted.
-        seconds: of the processor, with reading.
-    """
-
-    data_tokens: int
-    read_tokens: int
-    seconds: float
-
-
 class LayerFits:
     """One layer's fits; each made when it is first asked for, those trained through the model too.
 
@@ -56,6 +41,7 @@ class LayerFits:
         acts: of the same parts, at this layer.
         seed: of every fit.
         reading: tokens of the first part, and processor seconds that reading it took, all layers in one pass.
+        trained: where methods trained through the model are had from; left out, all are trained here.
     """
 
     def __init__(
@@ -66,8 +52,10 @@ class LayerFits:
         acts: Sequence[ode.LayerActivations],
         seed: int,
         reading: tuple[int, float] = (0, 0.0),
+        trained: Trained | None = None,
     ) -> None:
         self.model, self.layer, self.parts, self.acts, self.seed = model, layer, parts, acts, seed
+        self.trained = trained or Trained(model)
         self._tokens, self._reading = reading[0], {BLOCK_OUTPUT: reading[1]}
         self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
         self._made: dict[tuple[str, int, str], dict[str, Any]] = {}
@@ -81,12 +69,9 @@ class LayerFits:
             return self._fields[key]
         own = ode.METHODS[method]
         if own.train is not None:
-            start = time.process_time()
-            strength: dict[str, Any] = {} if own.own_strength else {"T": 1.0}  # of no account here
-            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1], **strength)
-            tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
-            expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
-            self._fields[key], self._made[key] = found.field, {"fit": asdict(expense), "training": training}
+            found = self.trained.steerer(method, self.layer, self._half(half), key[1])
+            self._fields[key] = found.field
+            self._made[key] = {name: found.provenance[name] for name in ("fit", "training")}
             return found.field
         acts = _rows(self._fitting(own.site), HALVES[half])
         start = time.process_time()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pandas as pd
 
@@ -66,12 +67,18 @@ def report_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    rows, directory = run_announced(study, root, executor, estimate)
+    rows, directory = run_announced(keeping(study, Store.of(study, root).directory), root, executor, estimate)
     alike, report = unfitted(study, rows), summarised(rows, study.name)
     if alike:
         report = replace(report, room=f"{report.room} {alike}")  # pyright: ignore[reportArgumentType, reportCallIssue]
     report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
     return Finished(report, rows, directory)
+
+
+def keeping(study: Study, directory: Path) -> Study:
+    """The same study, whose methods trained through the model are kept in its directory."""
+    context = cast(Callable[..., Any], study.context)  # makes a `Material`
+    return replace(study, context=partial(context, folder=directory / "trained"))
 
 
 def unfitted(study: Study, rows: pd.DataFrame) -> str:
@@ -98,5 +105,6 @@ def unfitted(study: Study, rows: pd.DataFrame) -> str:
 
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
     """What is left to be done and what it would cost, and where it would go."""
-    cost = expected(study, root, executor, estimate)
-    return str(cost or "nothing is left to be done"), Store.of(study, root).directory
+    directory = Store.of(study, root).directory
+    cost = expected(keeping(study, directory), root, executor, estimate)
+    return str(cost or "nothing is left to be done"), directory

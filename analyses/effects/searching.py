@@ -15,6 +15,7 @@ from analyses.effects.blocks import TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
 from analyses.effects.material import Material
+from analyses.effects.running import keeping
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import arm_names, places
@@ -130,11 +131,13 @@ class Search:
         Raises:
             IncompleteStudy, WillRepeat: a cell failed.
         """
-        study = self._of([self._cell(self.configs[0], 0)])
+        first = [self._cell(self.configs[0], 0)]
+        store = Store.of(self._of(first), root)
+        self.study = keeping(self.study, store.directory)
+        study = self._of(first)
         blocks = shared_context(study.digest, study.context)
         self._leave_out(blocks.whole)
         shares = Shares.of(blocks.whole)
-        store = Store.of(study, root)
         with open_executor(executor, store.directory / "jobs") as pool:
             looks = self._looks(root, pool, shares)
             costs = {name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)}
