@@ -1,6 +1,7 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import tyro
 from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
+from analyses.detection import DetectionConfig
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
 from analyses.evidence.collected import FINDINGS, certified
@@ -147,8 +149,11 @@ def test_every_planned_run_is_a_command_that_is_understood():
     planned = list(runs("processes:2"))
     assert len({run.out for run in planned}) == len(planned)
     layers = next(run for run in planned if run.study == "layers")
-    config = tyro.cli(LayersConfig, args=layers.command[3:])
+    config = tyro.cli(LayersConfig, args=layers.command()[3:])
     assert config.layers == plan.MODELS[0].layers
+    detection = next(run for run in planned if run.study == "detection")
+    asked = tyro.cli(DetectionConfig, args=detection.command(Path("axbench"))[3:])
+    assert (asked.data, asked.layers) == ((Path("axbench"),), (plan.MODELS[0].detection,))
     assert config.kl == plan.KL
     assert config.angle == ()
     assert (config.effect.select, config.effect.test) == (plan.SELECT, plan.TEST)

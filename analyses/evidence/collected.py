@@ -177,5 +177,10 @@ def predicted(results: Path) -> pd.DataFrame:
     return _joined(parts)
 
 
+def detection(results: Path) -> pd.DataFrame:
+    """A row a model, layer, score and kind of negative: the mean area over AxBench's concepts."""
+    return _joined(found(results, "detection", "table"))
+
+
 TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, declared,
-                                  cells, predicted, per_prompt, likelihood)}  # fmt: skip
+                                  cells, predicted, per_prompt, likelihood, detection)}  # fmt: skip

@@ -18,8 +18,11 @@ STUDIES = {
     "layers": "analyses.layer_effectiveness",
     "texts": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
+    "detection": "analyses.detection",
 }
-AXBENCH = "axbench-concept10_2b_l20"
+OF_CONCEPTS = tuple(study for study in STUDIES if study != "detection")
+#: concepts made of files that are not ours
+AXBENCH, CORPUS = "axbench-concept10_2b_l20", "sentiment-corpus"
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,15 @@ class Run:
         """Write down with what it was run."""
         self._options.write_text(json.dumps(self.options, indent=1))
 
-    @property
-    def command(self) -> list[str]:
-        """What is run, from the root of a checkout, once the concept's files are there."""
+    def command(self, axbench: Path | None = None) -> list[str]:
+        """What is run, from the root of a checkout, once the concept's files are there.
+
+        Args:
+            axbench: the folder with AxBench's parquet files, which detection reads itself.
+        """
+        called = [sys.executable, "-m", STUDIES[self.study], "--model", self.model]
+        if self.study == "detection":
+            return [*called, "--data", str(axbench), *self.options, "--out", str(self.out)]
         files = CONCEPTS / self.concept
         prompted = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
@@ -74,9 +83,9 @@ class Run:
             judged = ("--outcome", str(files / "words.json"))
         elif self.study == "texts":
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
-        given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
         cells = ("--executor", self.executor) if self.executor else ()
-        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, *cells, "--out", str(self.out)]
+        given = ("--contrast", str(files / "pairs.jsonl"), *prompts, *judged, *self.options, *cells)
+        return [*called, *given, "--out", str(self.out)]
 
 
 def runs(executor: str = "local") -> Iterator[Run]:
@@ -84,26 +93,30 @@ def runs(executor: str = "local") -> Iterator[Run]:
     of_each = [model.concepts for model in plan.MODELS]
     for place in range(max(map(len, of_each))):
         for model, concepts in zip(plan.MODELS, of_each, strict=True):
-            for study in STUDIES if place < len(concepts) else ():
+            for study in OF_CONCEPTS if place < len(concepts) else ():
                 yield _run(model, concepts[place], study, executor)
     for model in plan.MODELS:
         for number in model.axbench:
             for study in ("certification", "readers"):
                 yield _run(model, f"{AXBENCH}-{number}", study, executor)
+        yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)))
+        for source in model.sources:
+            for study in ("readers", "texts"):
+                yield _run(model, source, study, executor)
 
 
-def concept_command(concept: str, axbench: Path | None) -> list[str]:
+def concept_command(concept: str, axbench: Path | None, corpus: Path | None) -> list[str]:
     """What writes a concept's files.
 
-    Raises:
-        ValueError: one of AxBench, of which no folder was given.
+    Args:
+        axbench: the folder with AxBench's parquet files. corpus: a file of labelled sentences.
     """
     command = [sys.executable, "-m", "analyses.concepts"]
-    if not concept.startswith(AXBENCH):
-        return [*command, concept]
-    if axbench is None:
-        raise ValueError(f"axbench is missing, whose {concept} is asked; give the folder with its parquet files")
-    return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
+    if concept.startswith(AXBENCH):
+        return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
+    if concept == CORPUS:
+        return [*command, "sentiment", "--pairs", "160", "--corpus", str(corpus)]
+    return [*command, concept]
 
 
 def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
