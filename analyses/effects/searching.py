@@ -10,12 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.alike import Alike
-from analyses.effects.blocks import TEST, Blocks, BlocksOf, pull
+from analyses.effects.blocks import FITTED, TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
-from analyses.effects.material import Material
-from analyses.effects.running import keeping
+from analyses.effects.running import in_words, keeping, refusals
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import arm_names, places
@@ -136,9 +134,9 @@ class Search:
         self.study = keeping(self.study, store.directory)
         study = self._of(first)
         blocks = shared_context(study.digest, study.context)
-        self._leave_out(blocks.whole)
         shares = Shares.of(blocks.whole)
         with open_executor(executor, store.directory / "jobs") as pool:
+            self._leave_out(root, pool)
             looks = self._looks(root, pool, shares)
             costs = {name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)}
             left = self.rules.budget - self._spent / (sum(costs.values()) * blocks.select)
@@ -151,22 +149,26 @@ class Search:
             answer = race.run(lambda pulls: self._ask(pulls, root, pool, shares))
             return self._reported(answer, looks, blocks, shares, root, pool)
 
-    def _leave_out(self, material: Material) -> None:
-        """Leave layers out at which nothing tells the classes apart: no arm can be fitted there.
+    def _leave_out(self, root: Path, pool: Executor) -> None:
+        """Leave out the arms that cannot be fitted at a layer, saying why.
 
         Raises:
-            ValueError: there is no other layer.
+            ValueError: there is no other.
         """
-        layers = list(dict.fromkeys(int(config["layer"]) for config in self.configs[1:]))
-        blind = [layer for layer in layers if isinstance(material.layer(layer).alike, Alike)]
-        if blind:
-            said = f"layers={blind}: nothing tells the contrast's classes apart there within rounding"
-            if blind == layers:
-                raise ValueError(f"{said}, and no arm can be fitted; use other layers or texts")
-            warn(f"{said}; no arm can be fitted there, and the search leaves them out")
-            self.configs = [config for config in self.configs if config["layer"] not in blind]
-            self.arms = pd.DataFrame(self.configs[1:])
-            self.names = [UNSTEERED, *arm_names(self.arms)]
+        arms = {(config["layer"], config["label"]): config for config in self.configs[1:]}
+        cells = [self._cell(config, FITTED) for config in arms.values()]
+        self._rows(cells, root, pool)
+        study = self._of(cells)
+        refused = refusals(study, Store.of(study, root))
+        if not len(refused):
+            return
+        if len(refused) == len(arms):
+            raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
+        warn(f"{in_words(refused, study)} The search leaves that out")
+        without = {*zip(refused["layer"], refused["label"], strict=True)}
+        self.configs = [config for config in self.configs if (config["layer"], config["label"]) not in without]
+        self.arms = pd.DataFrame(self.configs[1:])
+        self.names = [UNSTEERED, *arm_names(self.arms)]
 
     def _of(self, cells: Sequence[Mapping[str, Any]]) -> Study:
         """The study of some of its cells; the folder is that of all of them."""

@@ -10,6 +10,7 @@ from typing import Any
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.refusal import fitted
 from analyses.sweep import StoreError
 from odesteer_tl._key import key_of
 from odesteer_tl._tokens import tokens_of
@@ -53,7 +54,7 @@ class Trained:
         """A method trained on texts, or read; what it took is in `provenance["fit"]`, an `Expense`.
 
         Raises:
-            ValueError: the method refuses the texts.
+            Refusal: the method refuses the texts.
             StoreError: what is kept is damaged, or cannot be written.
         """
         if self.folder is None:
@@ -81,7 +82,7 @@ class Trained:
         start = time.process_time()
         # of no account here: a study has strengths of its own
         strength: dict[str, Any] = {} if ode.METHODS[method].own_strength else {"T": 1.0}
-        found = ode.fit(method, self.model, texts, layer, seed=seed, **strength)
+        found = fitted(method, lambda: ode.fit(method, self.model, texts, layer, seed=seed, **strength))
         tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
         expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
         return replace(found, provenance={**found.provenance, "fit": asdict(expense)})
