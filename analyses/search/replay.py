@@ -72,9 +72,11 @@ class Grid:
         if shares is not None:
             costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
         costs /= whole * parts[0].shape[1]
-        scores = rows[rows["split"] == "test"].pivot(index=ARM, columns="prompt", values="score").sort_index()
+        score = (
+            rows[rows["split"] == "test"].pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
+        )
         return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1], costs,
-                   float(costs[0]) * parts[0].shape[1] * is_shift(rows), scores.to_numpy(dtype=float).mean(1))  # fmt: skip
+                   float(costs[0]) * parts[0].shape[1] * is_shift(rows), score.to_numpy(dtype=float))  # fmt: skip
 
     @property
     def names(self) -> list[str]:
