@@ -76,6 +76,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "20 to 60 min a model and concept", "results/evidence/MODEL/CONCEPT/STUDY; resumable"),
         Command(A + "evidence.readers", "ReadersConfig", "which of three barriers reads a concept best, by layer?",
                 "3 min", "the folder named by --out: a table"),
+        Command(A + "evidence.lenses", "LensesConfig", "what does the unembedding read in every layer?",
+                "1 min", "the folder named by --out: two tables"),
         Command(A + "evidence.tables", "TablesConfig", "their tables, from the results", "seconds",
                 "results/evidence/tables"),
     ),

@@ -11,14 +11,20 @@ import torch
 import odesteer_tl as ode
 from analyses.effects import Arm, EffectSettings, Material, Plan, effect_study, measure
 from analyses.effects.audit import audit, equal_budget, summary
+from analyses.effects.estimate import estimate
 from analyses.effects.path import bending
+from analyses.effects.plan import Given
+from analyses.effects.running import keeping
 from analyses.effects.steer import Steer
+from analyses.effects.trained import Trained
 from analyses.effects.writing import left_padded
 from analyses.method_audit import AuditConfig, main
+from analyses.sweep import StoreError
 from odesteer_tl.certify import geodesic_curvature
 from odesteer_tl.methods.learned_flow import learned_flow
 from odesteer_tl.methods.registry import Method
 
+FEW = ode.organism.contrast("valence", 12)
 QUICK = ode.Training(steps=4, batch_size=4, every=2, looked_at=4)
 
 
@@ -79,13 +85,16 @@ def material():
 
 @pytest.fixture
 def quick_flow(monkeypatch):
-    """The learned flow, trained for four steps, as a method of one's own."""
+    """The learned flow, trained for four steps, as a method of one's own; the layers at which it was trained."""
+    trainings = []
 
     def train(course, seed=0):
+        trainings.append(course.layer)
         return learned_flow(replace(course, training=QUICK), seed)
 
     own = ode.METHODS["learned_flow"]
     monkeypatch.setitem(ode.METHODS, "quick_flow", Method(own.fit, own.solver, own.steps, "this test", train=train))
+    return trainings
 
 
 @pytest.mark.parametrize("passage", ["text", "prompt"])
@@ -156,6 +165,69 @@ def test_a_steerer_says_what_its_fit_took(material, quick_flow):
     assert (turned.data_tokens, turned.read_tokens) == (tokens, 3 * tokens)
 
 
+# --- trainings are kept
+
+
+def test_a_training_is_read_as_it_was_made(material, quick_flow, tmp_path):
+    """Bit for bit what `fit` gives, with what it took; by another process, of the same texts, place and seed alone."""
+    model, texts = material.model, FEW
+    made = ode.fit("quick_flow", model, texts, 2, T=1.0)
+    first = Trained(model, tmp_path).steerer("quick_flow", 2, texts, 0)
+    read = Trained(model, tmp_path).steerer("quick_flow", 2, texts, 0)
+    assert quick_flow == [2, 2]
+    assert read.provenance["fit"] == first.provenance["fit"]
+    assert read.provenance["training"] == made.provenance["training"]
+    a = torch.randn(20, 128, generator=torch.Generator().manual_seed(0))
+    flow = ode.Flow(angle=0.4, steps=3, solver="euler")
+    assert torch.equal(flow.solve(read.field, a).end, flow.solve(made.field, a).end)
+    tokens, _ = left_padded(model, ["anna happily touched the boat ."])
+    with torch.no_grad():
+        seen = [model.run_with_hooks(tokens, fwd_hooks=x.at(flow).hooks(2)) for x in (read, made)]
+    assert torch.equal(*seen)
+    fresh, half = Trained(model, tmp_path), texts.split((0.5, 0.5))[0]
+    others = (("quick_flow", 1, texts, 0), ("quick_flow", 2, half, 0), ("quick_flow", 2, texts, 1))
+    assert fresh.has("quick_flow", 2, texts, 0)
+    assert not any(fresh.has(*other) for other in others)
+    assert not Trained(model).has("quick_flow", 2, texts, 0)
+
+
+def test_another_process_may_be_done_first_and_a_damaged_training_is_refused(
+    material, quick_flow, monkeypatch, tmp_path
+):
+    ours, texts = Trained(material.model, tmp_path), FEW
+    own = ode.METHODS["quick_flow"]
+
+    def overtaken(course, seed=0):
+        monkeypatch.setitem(ode.METHODS, "quick_flow", own)
+        ours.steerer("quick_flow", 2, texts, 0)
+        return own.train(course, seed)
+
+    monkeypatch.setitem(ode.METHODS, "quick_flow", replace(own, train=overtaken))
+    found = ours.steerer("quick_flow", 2, texts, 0)
+    assert quick_flow == [2, 2]
+    (kept,) = tmp_path.iterdir()  # and nothing half written beside it
+    assert ode.Steerer.load(kept).provenance == found.provenance
+    (kept / "tensors.safetensors").write_bytes((kept / "tensors.safetensors").read_bytes()[:-1])
+    with pytest.raises(StoreError, match="or delete it: it is trained anew then"):
+        ours.steerer("quick_flow", 2, texts, 0)
+
+
+def test_processes_of_a_study_train_a_method_once(material, quick_flow, tmp_path):
+    """The material of each is made anew, as in processes and reruns; what is kept costs nothing any more."""
+    settings = EffectSettings(pairs=20, select=0, test=3, max_new_tokens=1, measures=("expense",), cross_fit=True)
+    arm, given = Arm.of("quick_flow"), Given(material.model)
+    study = keeping(effect_study("kept", settings, [2], [arm], {"angle": (0.1,)}, given=given), tmp_path)
+    first, second = study.context(), study.context()
+    before = estimate(second, study.cells, 2, 1).tokens
+    spent = first.layer(2).expense(arm)
+    assert quick_flow == [2]
+    assert second.layer(2).expense(arm) == spent
+    rows = measure(second, study.cells[1])
+    assert rows["fit_seconds"].unique().tolist() == [spent.seconds]
+    assert quick_flow == [2]
+    assert estimate(second, study.cells, 2, 1).tokens < before
+
+
 def test_cells_of_former_studies_are_still_found():
     """Keys as they were before there were paths, expenses and other fractions: finished cells are not run again."""
     settings = EffectSettings(pairs=280, select=0, test=12)
@@ -204,6 +276,7 @@ def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_p
     assert main(config) == 0
     printed = capsys.readouterr().out
     (report,) = (tmp_path / "valence").glob("*/report")
+    assert len(list(report.parent.glob("trained/*/steerer.json"))) == len(quick_flow) == 1
     found = pd.read_parquet(report / "audit.parquet")
     made = found.drop_duplicates("method").set_index("method")["made"].to_dict()
     assert made == {"unsteered": "", "caa": "fitted", "quick_flow": "trained", "random": "fitted",

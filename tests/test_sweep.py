@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyses.runs import code
-from analyses.sweep import Status, Store, StoreError, Study, WillRepeat, engine, require_numbers, run
+from analyses.sweep import Refused, Status, Store, StoreError, Study, WillRepeat, engine, require_numbers, run
 from analyses.sweep.__main__ import main
 from tests import sweep_cells as cells
 
@@ -207,9 +207,27 @@ def test_cells_with_different_columns_and_with_no_rows(tmp_path):
 
     study = cells.study(ragged, cells=tuple({"layer": i, "note": None if i else "a"} for i in range(3)))
     assert run(study, tmp_path, progress=False).complete
-    table = pd.read_parquet(Store.of(study, tmp_path).directory / "table.parquet")
+    store = Store.of(study, tmp_path)
+    table = pd.read_parquet(store.directory / "table.parquet")
     assert table.value.tolist() == [0.5, 1.0]
     assert table.only_2.isna().tolist() == [True, False]
+    assert [store.refused(cell) for cell in study.keyed] == [None, "", None]
+
+
+def test_a_cell_that_refuses_is_done_and_says_why(tmp_path):
+    asked = []
+
+    def picky(context, config):
+        asked.append(config["layer"])
+        return Refused("no 1, non è un numero") if config["layer"] == 1 else pd.DataFrame({"value": [0.5]})
+
+    study = cells.study(picky, cells=tuple({"layer": i} for i in range(3)))
+    assert run(study, tmp_path, progress=False).complete
+    assert run(study, tmp_path, progress=False).complete
+    assert asked == [0, 1, 2]
+    store = Store.of(study, tmp_path)
+    assert [store.refused(cell) for cell in study.keyed] == [None, "no 1, non è un numero", None]
+    assert store.table(study)["layer"].tolist() == [0, 2]
 
 
 def test_cells_that_disagree_on_a_type_are_named_by_column(tmp_path):

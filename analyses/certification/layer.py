@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses.alike import Alike, unless_alike
 from analyses.certification import audits, findings, tables
 from analyses.certification.material import Material, judging
 from analyses.certification.texts import Fit, LayerTexts
 from analyses.recording import Recording, recorded
+from analyses.refusal import fitted, unless_refused
+from analyses.sweep import Refused
 from odesteer_tl import stats
 from odesteer_tl.certify import conformal_lower, landscape
 
@@ -33,8 +34,8 @@ def certified_layer(material: Material, layer: int) -> tuple[Tables, dict[str, A
     """
     plan, texts = material.plan, material.texts(layer)
     settings = plan.settings
-    certified = unless_alike(lambda: _barrier(material, layer, texts))
-    if isinstance(certified, Alike):
+    certified = unless_refused(lambda: _barrier(material, layer, texts))
+    if isinstance(certified, Refused):
         return {"findings": findings.of_reading(texts.unread)}, {"nothing": certified.why}
     barrier, fit, own, area = certified
     field = fit.field
@@ -49,17 +50,17 @@ def certified_layer(material: Material, layer: int) -> tuple[Tables, dict[str, A
     directions = tables.direction_table(barrier, ways)
     strengths = tables.strength_table(barrier, start, settings.strengths, steps_along)
     judges = {later: material.judge(later) for later in range(layer + 1, int(material.model.cfg.n_layers))}
-    reading = {later: judge[0] for later, judge in judges.items() if not isinstance(judge, Alike)}
+    reading = {later: judge[0] for later, judge in judges.items() if not isinstance(judge, Refused)}
     survival = audits.later_layers(material.prompted, steerer, reading | {layer: barrier})
 
     audited = {
-        "halves": unless_alike(lambda: audits.cross_fit(fit.again, texts, start, angle, steps_along)),
-        "seeds": unless_alike(lambda: audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
+        "halves": unless_refused(lambda: audits.cross_fit(fit.again, texts, start, angle, steps_along)),
+        "seeds": unless_refused(lambda: audits.seeds_and_halves(lambda seed: ode.SketchBarrier(seed=seed),
                                                               lambda: ode.KernelBarrier(gamma=0.1, C=1.0), texts.half,
                                                               texts.other, start)),
     }  # fmt: skip
-    audit = [found for found in audited.values() if not isinstance(found, Alike)]
-    left_out = {name: found.why for name, found in audited.items() if isinstance(found, Alike)}
+    audit = [found for found in audited.values() if not isinstance(found, Refused)]
+    left_out = {name: found.why for name, found in audited.items() if isinstance(found, Refused)}
     if plan.concept is not None and plan.writes:
         gain = barrier.log_ratio(end) - barrier.log_ratio(start)
         audit.append(audits.against_the_grammar(plan.concept, material.unsteered.texts, written, gain))
@@ -91,13 +92,13 @@ class _Fitted:
 
 def _barrier(
     material: Material, layer: int, texts: LayerTexts
-) -> tuple[ode.Barrier, _Fitted, bool, stats.Estimate] | Alike:
+) -> tuple[ode.Barrier, _Fitted, bool, stats.Estimate] | Refused:
     """The barrier certified: the method's own, calibrated, or the layer's; and how well it reads unseen texts."""
     settings = material.plan.settings
-    field = ode.METHODS[settings.method].fit_activations(texts.both, settings.seed)
+    field = fitted(settings.method, lambda: ode.METHODS[settings.method].fit_activations(texts.both, settings.seed))
     if not isinstance(field, ode.BarrierField):
         judge = material.judge(layer)
-        return judge if isinstance(judge, Alike) else (judge[0], _Fitted(field, judging), False, judge[1])
+        return judge if isinstance(judge, Refused) else (judge[0], _Fitted(field, judging), False, judge[1])
     barrier = field.barrier
     kind, config = type(barrier), barrier.config()
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 import odesteer_tl as ode
-from analyses.alike import Alike, unless_alike
 from analyses.certification.plan import Plan
 from analyses.certification.texts import LayerTexts
 from analyses.prompted import Prompted
 from analyses.recording import Drawing, Unsteered
+from analyses.refusal import unless_refused
+from analyses.sweep import Refused
 from odesteer_tl import stats
 from odesteer_tl.activations import LayerActivations
 from odesteer_tl.plain import Model
@@ -40,7 +41,7 @@ class Material:
         self.plan = plan
         self.model: Any = ode.load_model(model) if isinstance(model, str) else model
         self.prompted = Prompted(self.model, plan.prompts)
-        self._judges: dict[int, tuple[ode.Barrier, stats.Estimate] | Alike] = {}
+        self._judges: dict[int, tuple[ode.Barrier, stats.Estimate] | Refused] = {}
 
     @cached_property
     def acts(self) -> dict[str, ode.Activations]:
@@ -52,10 +53,10 @@ class Material:
         """One layer's activations by what they are for."""
         return LayerTexts.of(self.acts, layer, self.plan.settings.seed)
 
-    def judge(self, layer: int) -> tuple[ode.Barrier, stats.Estimate] | Alike:
+    def judge(self, layer: int) -> tuple[ode.Barrier, stats.Estimate] | Refused:
         """A layer's own barrier, calibrated, and how well it reads texts it has not seen, if it tells them apart."""
         if layer not in self._judges:
-            self._judges[layer] = unless_alike(lambda: self._judged(self.texts(layer)))
+            self._judges[layer] = unless_refused(lambda: self._judged(self.texts(layer)))
         return self._judges[layer]
 
     @staticmethod

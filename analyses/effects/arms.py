@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
 
@@ -33,6 +33,12 @@ class Arm:
         """A method with its own integrator."""
         own = ode.METHODS[method]
         return cls(f"{method}, layers in turn" if in_turn else method, method, own.solver, own.steps, in_turn)
+
+    @classmethod
+    def in_cell(cls, config: Mapping[str, Any]) -> Arm:
+        """The arm of a cell, whose config says it attribute by attribute."""
+        in_turn = config.get("in_turn", False)
+        return cls(config["label"], config["method"], config["solver"], config["steps"], in_turn)
 
     def flow(self, strength: Strength) -> ode.Flow:
         """The flow of a strength.

@@ -98,10 +98,11 @@ def made(method: str) -> str:
     return FITTED if ode.METHODS[method].train is None else TRAINED
 
 
-def summary(found: pd.DataFrame, budget: str, level: float) -> pd.DataFrame:
+def summary(found: pd.DataFrame, budget: str, level: float, refused: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a method for reading, in order of success: value and interval of every measure at one level.
 
-    Costs of fits, which have no level, are their medians over all cells.
+    Costs of fits, which have no level, are their medians over all cells. What `refused` (`label`, `method`, `why`)
+    stands last.
     """
     at = found.query("(budget == @budget and level == @level) or method == @UNSTEERED")
     costs: dict[Any, float] = (
@@ -115,6 +116,9 @@ def summary(found: pd.DataFrame, budget: str, level: float) -> pd.DataFrame:
         cost = costs.get((row["method"], row["measure"]))
         cells = said.setdefault(row["method"], {"method": row["method"], "made": row["made"]})
         cells[row["measure"]] = _said(row) if cost is None else f"{cost:,.3g}" if cost < 1e3 else f"{cost:,.0f}"
+    for row in () if refused is None else refused.to_dict("records"):
+        own = {"method": row["label"], "made": made(row["method"]), "success": f"refused: {row['why']}"}
+        said.setdefault(row["label"], own)
     names = dict.fromkeys(("method", "made", "success", CHANGE, *ESTIMATED, READS, *CONSTANT))
     wide = pd.DataFrame(list(said.values()))
     return wide[[name for name in names if name in wide]].fillna("").set_index(["method", "made"])

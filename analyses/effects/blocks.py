@@ -8,13 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
 from analyses.effects.looks import look
 from analyses.effects.material import Material
+from analyses.refusal import unless_refused
 from analyses.search.race import ordered
+from analyses.sweep import Refused
 
-#: the block that is all test prompts
-TEST = -1
+#: the block that is all test prompts, and that of none, of which it is asked whether an arm can be fitted at all
+TEST, FITTED = -1, -3
 
 
 @dataclass(eq=False)
@@ -70,13 +73,17 @@ class BlocksOf:
         return Blocks(self.material(), self.seed, self.size)
 
 
-def pull(blocks: Blocks, config: Mapping[str, Any]) -> pd.DataFrame:
+def pull(blocks: Blocks, config: Mapping[str, Any]) -> pd.DataFrame | Refused:
     """One cell of a search: an arm on a block, or, with `look`, a cheap look at it; a row a prompt.
 
     Args:
         config: as `measure` takes it, with `block`, and `look`: true for the look, which writes nothing.
     """
     own = {name: x for name, x in config.items() if name not in ("block", "look")}
+    if config["block"] == FITTED:
+        fits, arm = blocks.whole.layer(config["layer"]), Arm.in_cell(config)
+        found = unless_refused(lambda: fits.steerer(arm))
+        return found if isinstance(found, Refused) else pd.DataFrame({"fitted": [True]})
     part = blocks.part(config["block"])
     found = look(part, own) if config["look"] else measure(part, own)
-    return found.assign(prompt=blocks.rows(config["block"]))
+    return found if isinstance(found, Refused) else found.assign(prompt=blocks.rows(config["block"]))

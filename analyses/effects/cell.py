@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.alike import Alike, unless_alike
 from analyses.effects.arms import Arm
 from analyses.effects.expense import expense
 from analyses.effects.judging import fluency
@@ -16,17 +15,18 @@ from analyses.effects.measures import GROUPS, Seen
 from analyses.effects.path import path
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written, write
-from analyses.sweep import require_numbers
+from analyses.refusal import unless_refused
+from analyses.sweep import Refused, require_numbers
 from odesteer_tl.indicators import STATISTICS, branching_factor, entropy, summarise
 
 #: by the names that settings know
 ASKED = {**GROUPS, "path": path, "expense": expense}
 
 
-def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
+def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame | Refused:
     """Match the arm's strength to the budget prompt by prompt, steer, and say what happened.
 
-    Where nothing tells the contrast's classes apart, the arm cannot be fitted, and there are no rows.
+    Where nothing tells the contrast's classes apart, or the method refuses, the arm cannot be fitted.
 
     Args:
         config: `layer`; `label`, `method`, `solver`, `steps` and `in_turn` (the arm); `budget` ("angle",
@@ -44,18 +44,18 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
         columns = {"entropy": states.passage.mean(spread), "branching": states.passage.mean(branching),
                    **_outcome(material, states.text if plan.writes else None, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
-    found = unless_alike(lambda: _steered(material, config))
-    return pd.DataFrame() if isinstance(found, Alike) else require_numbers(pd.DataFrame({**base, **found}), config)
+    found = unless_refused(lambda: _steered(material, config))
+    return found if isinstance(found, Refused) else require_numbers(pd.DataFrame({**base, **found}), config)
 
 
 def _steered(material: Material, config: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of an arm at a layer and a budget.
 
     Raises:
-        NoDifference: there is nothing to fit it to.
+        NoDifference, Refusal: it cannot be fitted.
     """
     plan, states = material.plan, material.states
-    arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
+    arm = Arm.in_cell(config)
     matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
     steer = Steer(material.layer(config["layer"]), arm, matched.strength)
     seen = Seen(steer, states, material.layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class ComparisonReport:
         unsteered: the profile of the texts without steering. room: what they leave to be gained.
         audit: where paths or expenses were measured, all that was measured of every method, one estimate a row
             (`audit.audit`); else empty.
+        refused: `label`, `method` and `why` of what could not be fitted.
     """
 
     frontier: pd.DataFrame
@@ -51,6 +52,7 @@ class ComparisonReport:
     unsteered: pd.DataFrame
     room: str
     audit: pd.DataFrame
+    refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
@@ -92,7 +94,7 @@ class ComparisonReport:
         """The audit at the middle level of every budget, and whether all methods learned from the same texts."""
         parts = [audited.equal_budget(self.audit)]
         for budget, level in self.methods[["budget", "level"]].drop_duplicates().itertuples(index=False):
-            found = audited.summary(self.audit, budget, level).reset_index()
+            found = audited.summary(self.audit, budget, level, self.refused).reset_index()
             parts.append(f"Audit at {budget} {level:g}\n\n{found.to_markdown(index=False)}")
         return "\n\n".join(part for part in parts if part)
 
@@ -121,12 +123,13 @@ class ComparisonReport:
                 f"{row['probe_auc']:.3f} [{row['probe_auc_low']:.3f}, {row['probe_auc_high']:.3f}]"
                 for row in at.to_dict("records")
             ])  # fmt: skip
-        if not len(self.unsteered):
-            return found
-        plain: dict[str, Any] = self.unsteered.to_dict("records")[0]
-        text = f"{plain['success']:.2f} [{plain['success_low']:.2f}, {plain['success_high']:.2f}]"
-        row = {**dict.fromkeys(wide, text), **({"parses": plain["parses"]} if "parses" in plain else {})}
-        return pd.concat([pd.DataFrame(row, index=["unsteered"]), found]).loc[:, list(found)].rename_axis("method")
+        refused = [row["label"] for row in self.refused.to_dict("records")]
+        parts = [found, *(pd.DataFrame("refused", [label], list(wide)) for label in refused)]
+        for plain in self.unsteered.to_dict("records")[:1]:
+            text = f"{plain['success']:.2f} [{plain['success_low']:.2f}, {plain['success_high']:.2f}]"
+            row = {**dict.fromkeys(wide, text), **({"parses": plain["parses"]} if "parses" in plain else {})}
+            parts.insert(0, pd.DataFrame(row, index=["unsteered"]))
+        return pd.concat(parts).loc[:, list(found)].rename_axis("method")
 
     def frame(self) -> pd.DataFrame:
         """`methods`: every method at the middle level of each budget."""

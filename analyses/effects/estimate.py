@@ -39,7 +39,8 @@ def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers
     through = {
         (c["layer"], c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
     }
-    tokens += sum(shares.training(layer) for layer, _ in through)
+    texts, seed = material.plan.parts[0], material.plan.settings.seed
+    tokens += sum(shares.training(n) for n, name in through if not material.trained.has(name, n, texts, seed))
     rate = pass_rate(material.states.prompt, ROWS)
     what = f"{len(left)} cells" + ("" if len(left) == of else f" of {of} (the others are done)")
     return Cost(what, tokens, rate, REST * tokens / rate, workers)

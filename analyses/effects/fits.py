@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,12 +16,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.alike import Alike, unless_alike
 from analyses.crossfit import left_out
 from analyses.effects.arms import Arm
+from analyses.effects.trained import Expense, Trained
 from analyses.likelihood.referee import candidates
+from analyses.refusal import Refusal, fitted, unless_refused
+from analyses.sweep import Refused
 from odesteer_tl import stats
-from odesteer_tl._difference import require_different
 from odesteer_tl.barriers.base import Calibration
 from odesteer_tl.densities.calibration import affine_log_ratio
 from odesteer_tl.sites import BLOCK_OUTPUT
@@ -29,22 +30,6 @@ from odesteer_tl.sites import BLOCK_OUTPUT
 #: the barrier by which every method is measured
 JUDGE = "odesteer_kernel"
 HALVES = {"": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
-
-
-@dataclass(frozen=True)
-class Expense:
-    """What a fit took. Methods are compared at equal `data_tokens`: whatever a method is, it is given the same texts.
-
-    Attributes:
-        data_tokens: of the texts that it was given, each text once.
-        read_tokens: that ran through the model, each text as often as it was read to learn from; looks at held-out
-            texts of a training, which decide when it stops, are not counted.
-        seconds: of the processor, with reading.
-    """
-
-    data_tokens: int
-    read_tokens: int
-    seconds: float
 
 
 class LayerFits:
@@ -56,6 +41,7 @@ class LayerFits:
         acts: of the same parts, at this layer.
         seed: of every fit.
         reading: tokens of the first part, and processor seconds that reading it took, all layers in one pass.
+        trained: where methods trained through the model are had from; left out, all are trained here.
     """
 
     def __init__(
@@ -66,35 +52,44 @@ class LayerFits:
         acts: Sequence[ode.LayerActivations],
         seed: int,
         reading: tuple[int, float] = (0, 0.0),
+        trained: Trained | None = None,
     ) -> None:
         self.model, self.layer, self.parts, self.acts, self.seed = model, layer, parts, acts, seed
+        self.trained = trained or Trained(model)
         self._tokens, self._reading = reading[0], {BLOCK_OUTPUT: reading[1]}
-        self._fields: dict[tuple[str, int, str], ode.VectorField] = {}
+        self._fields: dict[tuple[str, int, str], ode.VectorField | Refused] = {}
         self._made: dict[tuple[str, int, str], dict[str, Any]] = {}
         self._in_turn: dict[tuple[str, int, str], ode.Composition] = {}
         self._sites: dict[str, ode.LayerActivations] = {}
 
     def field(self, method: str, seed: int | None = None, half: str = "") -> ode.VectorField:
-        """A method's field; with another seed or on one half of the pairs, to see what that changes."""
+        """A method's field; with another seed or on one half of the pairs, to see what that changes.
+
+        Raises:
+            Refusal: it cannot be fitted.
+        """
         key = (method, self.seed if seed is None else seed, half)
-        if key in self._fields:
-            return self._fields[key]
+        if key not in self._fields:
+            self._fields[key] = unless_refused(lambda: self._fit(*key))
+        found = self._fields[key]
+        if isinstance(found, Refused):
+            raise Refusal(found.why)
+        return found
+
+    def _fit(self, method: str, seed: int, half: str) -> ode.VectorField:
+        """Fit, and note what that took."""
         own = ode.METHODS[method]
         if own.train is not None:
-            start = time.process_time()
-            strength: dict[str, Any] = {} if own.own_strength else {"T": 1.0}  # of no account here
-            found = ode.fit(method, self.model, self._half(half), self.layer, seed=key[1], **strength)
-            tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
-            expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
-            self._fields[key], self._made[key] = found.field, {"fit": asdict(expense), "training": training}
+            found = self.trained.steerer(method, self.layer, self._half(half), seed)
+            self._made[method, seed, half] = {name: found.provenance[name] for name in ("fit", "training")}
             return found.field
         acts = _rows(self._fitting(own.site), HALVES[half])
         start = time.process_time()
-        self._fields[key] = own.fit_activations(acts, key[1])
+        field = fitted(method, lambda: own.fit_activations(acts, seed))
         seconds = self._reading[own.site] + time.process_time() - start
         tokens = self._tokens if not half else self._tokens // 2
-        self._made[key] = {"fit": asdict(Expense(tokens, tokens, seconds))}
-        return self._fields[key]
+        self._made[method, seed, half] = {"fit": asdict(Expense(tokens, tokens, seconds))}
+        return field
 
     def expense(self, arm: Arm) -> Expense:
         """What the arm's fit took."""
@@ -123,7 +118,7 @@ class LayerFits:
             return ode.Steerer(field, flow, self.layer, provenance=made, site=site)
         if key not in self._in_turn:
             layers, start = range(self.layer + 1), time.process_time()
-            found = ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1])
+            found = fitted(arm.method, lambda: ode.fit(arm.method, self.model, self._half(half), layers, seed=key[1]))
             tokens = int(found.steerers[0].provenance["tokens"])  # read once more for each layer
             made = {"fit": asdict(Expense(tokens, len(layers) * tokens, time.process_time() - start))}
             self._in_turn[key] = ode.compose(
@@ -140,30 +135,25 @@ class LayerFits:
         return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows], groups)
 
     @cached_property
-    def alike(self) -> Alike | None:
-        """What was said where nothing tells the fitting texts apart, so that no method can be fitted."""
-        return unless_alike(lambda: require_different(self.acts[0].positive, self.acts[0].negative))
-
-    @cached_property
     def barrier(self) -> ode.Barrier:
         """The one h that measures every method: the kernel barrier, calibrated.
 
         Where it is one number for all held-out texts, they show no log-ratio but 0.
 
         Raises:
-            NoDifference: there is nothing to fit it to.
+            NoDifference, Refusal: it cannot be fitted.
         """
         field = self.field(JUDGE)
         assert isinstance(field, ode.BarrierField)
         if len(self.parts) > 1:
             held_out = self.acts[2]
-            found = unless_alike(lambda: field.barrier.calibrate_activations(held_out))
-            if isinstance(found, Alike):
+            found = unless_refused(lambda: field.barrier.calibrate_activations(held_out))
+            if isinstance(found, Refused):
                 field.barrier.calibration = Calibration(0.0, 0.0, len(held_out.positive), len(held_out.negative))
             return field.barrier
         positive, negative = self._left_out
-        affine = unless_alike(lambda: affine_log_ratio(positive, negative))
-        slope, intercept = (0.0, 0.0) if isinstance(affine, Alike) else affine
+        affine = unless_refused(lambda: affine_log_ratio(positive, negative))
+        slope, intercept = (0.0, 0.0) if isinstance(affine, Refused) else affine
         field.barrier.calibration = Calibration(slope, intercept, len(positive), len(negative))
         return field.barrier
 
@@ -173,7 +163,7 @@ class LayerFits:
         part = self.parts[0]
 
         def fit(acts: ode.LayerActivations) -> ode.Barrier:
-            field = ode.METHODS[JUDGE].fit_activations(acts, self.seed)
+            field = fitted(JUDGE, lambda: ode.METHODS[JUDGE].fit_activations(acts, self.seed))
             assert isinstance(field, ode.BarrierField)
             return field.barrier
 

@@ -32,7 +32,7 @@ def look(material: Material, config: Mapping[str, Any]) -> pd.DataFrame:
     Args:
         config: as `measure` takes it, of a steered arm.
     """
-    arm = Arm(config["label"], config["method"], config["solver"], config["steps"], config.get("in_turn", False))
+    arm = Arm.in_cell(config)
     matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
     fits, prompt = material.layer(config["layer"]), material.states.prompt
     final = prompt.final(fits.layer, Steer(fits, arm, matched.strength).residuals(prompt))

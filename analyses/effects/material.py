@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -19,6 +20,7 @@ from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.effects.spending import spending
 from analyses.effects.states import Unsteered
+from analyses.effects.trained import Trained
 from analyses.effects.words import class_words
 from odesteer_tl._tokens import tokens_of
 
@@ -28,15 +30,21 @@ class Material:
 
     Args:
         levels: the highest of each budget that will be asked for; for time alone.
+        folder: where methods trained through the model are kept for other processes; None: nowhere.
     """
 
     def __init__(
-        self, settings: EffectSettings, given: Given | None = None, levels: Mapping[str, float] = MappingProxyType({})
+        self,
+        settings: EffectSettings,
+        given: Given | None = None,
+        levels: Mapping[str, float] = MappingProxyType({}),
+        folder: Path | None = None,
     ) -> None:
         self.plan, self._levels = Plan.of(settings, given), levels
         torch.set_num_threads(settings.threads)
         model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
+        self.trained = Trained(self.model, folder)
         #: of which prompts this is a part, and whose threshold its judge has
         self._whole: Material | None = None
         self._judge: Material | None = None
@@ -87,7 +95,9 @@ class Material:
         )
         part = object.__new__(Material)
         part.plan = replace(self.plan, prompts=tuple(self.plan.prompts[i] for i in rows), settings=settings)
-        part.model, part._levels, part._whole, part._judge = self.model, self._levels, self, judge
+        part.model, part.trained, part._levels, part._whole, part._judge = (
+            self.model, self.trained, self._levels, self, judge
+        )  # fmt: skip
         part._layers, part._scans = {}, {}
         return part
 
@@ -96,9 +106,8 @@ class Material:
         if self._whole is not None:
             return self._whole.layer(layer)
         if layer not in self._layers:
-            acts = [acts[layer] for acts in self.acts]
-            seed = self.plan.settings.seed
-            self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, seed, self._reading)
+            acts, seed = [acts[layer] for acts in self.acts], self.plan.settings.seed
+            self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, seed, self._reading, self.trained)
         return self._layers[layer]
 
     def scan(self, layer: int, arm: Arm) -> Scan:

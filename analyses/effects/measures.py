@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses.alike import Alike, unless_alike
 from analyses.effects.fits import LayerFits
 from analyses.effects.states import Unsteered
 from analyses.effects.steer import Steer, angle_between
+from analyses.refusal import unless_refused
+from analyses.sweep import Refused
 from odesteer_tl.certify import geodesic_curvature
 from odesteer_tl.densities.path import EXIT_RANK
 from odesteer_tl.indicators import branching_factor, divergence, entropy
@@ -74,13 +75,14 @@ def geometry(seen: Seen) -> dict[str, Any]:
     fits, start = seen.steer.fits, seen.points[0]
     along = reached(seen, seen.points)
     seeds = [_displacement(seen, seed=seed) for seed in (fits.seed, fits.seed + 1)]
-    halves = [_displacement(seen, half=half) for half in ("first", "second")]
+    # a method may refuse the half of what it takes
+    halves = unless_refused(lambda: [_displacement(seen, half=half) for half in ("first", "second")])
     return {
         **along,
         "curvature_angle": geodesic_curvature(fits.barrier.quadratic, start) * along["angle"],
         "cosine_mean_difference": _cosine(seen.points[-1] - start, fits.mean_difference),
         "cosine_seeds": _cosine(*seeds),
-        "cosine_halves": _cosine(*halves),
+        **({} if isinstance(halves, Refused) else {"cosine_halves": _cosine(*halves)}),
     }
 
 
@@ -119,8 +121,8 @@ def _cosine(a: Float[Tensor, "*batch d"], b: Float[Tensor, "*other d"]) -> Float
 
 def likelihood(seen: Seen) -> dict[str, Any]:
     """What p₊ and p₋, fitted on other texts, say of start and end, nats; nothing at a layer where none exists."""
-    pair, start, end = unless_alike(lambda: seen.steer.fits.densities), seen.points[0], seen.points[-1]
-    if isinstance(pair, Alike):
+    pair, start, end = unless_refused(lambda: seen.steer.fits.densities), seen.points[0], seen.points[-1]
+    if isinstance(pair, Refused):
         return {}
     before, after = (pair.log_positive(x) for x in (start, end))
     ranks = [_rank(pair.calibrated.held_out, x) for x in (before, after)]
@@ -151,8 +153,8 @@ def survival(seen: Seen) -> dict[str, Any]:
     gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(layer)}
     top = len(plain) - 1
     for j, steered in seen.later.items():
-        barrier = unless_alike(lambda j=j: seen.fits_at(j).barrier)
-        if isinstance(barrier, Alike):
+        barrier = unless_refused(lambda j=j: seen.fits_at(j).barrier)
+        if isinstance(barrier, Refused):
             continue
         gains[f"gain_at_{j}"] = _gain(barrier, passage.at(steered), passage.at(plain[j]))
         if j == top:

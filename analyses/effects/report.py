@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class LayerReport:
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
         room: what unsteered texts leave to be gained.
+        refused: `layer`, `label`, `method` and `why` of what could not be fitted.
 
     A table for which nothing was measured is empty.
     """
@@ -53,6 +54,7 @@ class LayerReport:
     picks: pd.DataFrame
     survival: pd.DataFrame
     room: str
+    refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> LayerReport:
@@ -144,6 +146,9 @@ class LayerReport:
         """Arms × layers, unsteered first, which is the same at every layer."""
         names = {"method": "label", "success_low": "low", "success_high": "high"}
         wide = _wide(self._middle(budget).rename(columns=names), "success")
+        for row in self.refused.to_dict("records"):
+            if (layer := f"layer {row['layer']}") in wide:
+                wide.loc[row["label"], layer] = "refused"
         plain = self.layers.query("method == 'unsteered'").rename(columns=names)
         if not len(plain):
             return wide

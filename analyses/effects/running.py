@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pandas as pd
 
 from analyses.effects.estimate import estimate
+from analyses.effects.tables import groups
 from analyses.sweep import Store, Study
 from analyses.sweep.announce import expected, run_announced
+
+#: why cells of former studies have no rows, which did not say it
+UNSAID = "nothing tells the contrast's classes apart within rounding in what is read there"
 
 
 class Report(Protocol):
@@ -66,37 +71,47 @@ def report_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    rows, directory = run_announced(study, root, executor, estimate)
-    alike, report = unfitted(study, rows), summarised(rows, study.name)
-    if alike:
-        report = replace(report, room=f"{report.room} {alike}")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rows, directory = run_announced(keeping(study, Store.of(study, root).directory), root, executor, estimate)
+    refused = refusals(study, Store(directory))
+    if not (rows["layer"] >= 0).to_numpy().any():
+        raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
+    report = summarised(rows, study.name)
+    if len(refused):
+        room = f"{report.room} {in_words(refused, study)}"
+        report = replace(report, refused=refused, room=room)  # pyright: ignore[reportArgumentType, reportCallIssue]
     report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
     return Finished(report, rows, directory)
 
 
-def unfitted(study: Study, rows: pd.DataFrame) -> str:
-    """Which arms have no rows, as a sentence a layer: those that had nothing to be fitted to there.
+def keeping(study: Study, directory: Path) -> Study:
+    """The same study, whose methods trained through the model are kept in its directory."""
+    context = cast(Callable[..., Any], study.context)  # makes a `Material`
+    return replace(study, context=partial(context, folder=directory / "trained"))
 
-    Raises:
-        ValueError: no arm has any.
-    """
-    have = {(int(layer), str(label)) for layer, label in zip(rows["layer"], rows["label"], strict=True)}
-    arms: dict[int, dict[str, None]] = {}
-    for cell in study.cells:
-        arms.setdefault(int(cell["layer"]), {})[str(cell["label"])] = None
+
+def refusals(study: Study, store: Store) -> pd.DataFrame:
+    """The arms that could not be fitted: `layer`, `label`, `method`, and `why`."""
+    names, found = ["layer", "label", "method"], dict[str, dict[str, Any]]()
+    for cell in study.keyed:
+        why = store.refused(cell)
+        if why is not None:
+            arm = {name: cell.config[name] for name in names}
+            found[str(arm)] = {**arm, "why": why or UNSAID}
+    return pd.DataFrame(list(found.values()), columns=[*names, "why"])
+
+
+def in_words(refused: pd.DataFrame, study: Study) -> str:
+    """A sentence a layer and reason."""
     said: list[str] = []
-    for layer, labels in arms.items():
-        without = [label for label in labels if (layer, label) not in have]
-        if without:
-            whom = "no arm" if len(without) == len(labels) else f"{', '.join(without)} not"
-            said.append(f"At layer {layer} {whom} could be fitted: nothing tells the contrast's classes apart within "
-                        "rounding in what is read there.")  # fmt: skip
-    if not {layer for layer, _ in have} - {-1}:
-        raise ValueError(f"{' '.join(said)} Use other layers or texts")
+    for (layer, why), arms in groups(refused, ["layer", "why"]):
+        labels = {str(cell["label"]) for cell in study.cells if cell["layer"] == layer}
+        whom = "no arm could be fitted" if labels == {*arms["label"]} else f"{', '.join(arms['label'])} refused"
+        said.append(f"At layer {layer} {whom}: {why}.")
     return " ".join(said)
 
 
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
     """What is left to be done and what it would cost, and where it would go."""
-    cost = expected(study, root, executor, estimate)
-    return str(cost or "nothing is left to be done"), Store.of(study, root).directory
+    directory = Store.of(study, root).directory
+    cost = expected(keeping(study, directory), root, executor, estimate)
+    return str(cost or "nothing is left to be done"), directory

@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.alike import Alike
-from analyses.effects.blocks import TEST, Blocks, BlocksOf, pull
+from analyses.effects.blocks import FITTED, TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
-from analyses.effects.material import Material
+from analyses.effects.running import in_words, keeping, refusals
 from analyses.outcomes import Completions
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
@@ -138,14 +137,16 @@ class Search:
         Raises:
             IncompleteStudy, WillRepeat: a cell failed.
         """
-        study = self._of([self._cell(self.configs[0], 0)])
+        first = [self._cell(self.configs[0], 0)]
+        store = Store.of(self._of(first), root)
+        self.study = keeping(self.study, store.directory)
+        study = self._of(first)
         blocks = shared_context(study.digest, study.context)
-        self._leave_out(blocks.whole)
         if self.looked is None:
             self.looked = 0 if isinstance(blocks.whole.plan.outcome, Completions) else LOOKED
         shares = Shares.of(blocks.whole)
-        store = Store.of(study, root)
         with open_executor(executor, store.directory / "jobs") as pool:
+            self._leave_out(root, pool)
             plain = self._plain(root, pool, shares, blocks)
             looks = self._looks(root, pool, shares)
             costs = {name: shares.alone(c) for name, c in zip(self.names, self.configs, strict=True)}
@@ -161,22 +162,26 @@ class Search:
             answer = race.run(lambda pulls: self._ask(pulls, plain, root, pool, shares))
             return self._reported(answer, looks, whole * blocks.select, shares, root, pool)
 
-    def _leave_out(self, material: Material) -> None:
-        """Leave layers out at which nothing tells the classes apart: no arm can be fitted there.
+    def _leave_out(self, root: Path, pool: Executor) -> None:
+        """Leave out the arms that cannot be fitted at a layer, saying why.
 
         Raises:
-            ValueError: there is no other layer.
+            ValueError: there is no other.
         """
-        layers = list(dict.fromkeys(int(config["layer"]) for config in self.configs[1:]))
-        blind = [layer for layer in layers if isinstance(material.layer(layer).alike, Alike)]
-        if blind:
-            said = f"layers={blind}: nothing tells the contrast's classes apart there within rounding"
-            if blind == layers:
-                raise ValueError(f"{said}, and no arm can be fitted; use other layers or texts")
-            warn(f"{said}; no arm can be fitted there, and the search leaves them out")
-            self.configs = [config for config in self.configs if config["layer"] not in blind]
-            self.arms = pd.DataFrame(self.configs[1:])
-            self.names = [UNSTEERED, *arm_names(self.arms)]
+        arms = {(config["layer"], config["label"]): config for config in self.configs[1:]}
+        cells = [self._cell(config, FITTED) for config in arms.values()]
+        self._rows(cells, root, pool)
+        study = self._of(cells)
+        refused = refusals(study, Store.of(study, root))
+        if not len(refused):
+            return
+        if len(refused) == len(arms):
+            raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
+        warn(f"{in_words(refused, study)} The search leaves that out")
+        without = {*zip(refused["layer"], refused["label"], strict=True)}
+        self.configs = [config for config in self.configs if (config["layer"], config["label"]) not in without]
+        self.arms = pd.DataFrame(self.configs[1:])
+        self.names = [UNSTEERED, *arm_names(self.arms)]
 
     def _of(self, cells: Sequence[Mapping[str, Any]]) -> Study:
         """The study of some of its cells; the folder is that of all of them."""

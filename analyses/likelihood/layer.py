@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 import odesteer_tl as ode
-from analyses.alike import Alike, unless_alike
 from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Arm
@@ -22,6 +21,8 @@ from analyses.likelihood.plan import names as plan_names
 from analyses.likelihood.prediction import prediction
 from analyses.likelihood.referee import Referee
 from analyses.likelihood.study import LESS_DISTINCT, LESS_LIKELY, POSITION, TABLES, LikelihoodStudy, Settings
+from analyses.refusal import unless_refused
+from analyses.sweep import Refused
 from odesteer_tl import stats
 from odesteer_tl.densities import PathScore
 
@@ -34,8 +35,8 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     declared = s.step(s.declared)
     acts = material.acts(layer)
     rotations = plan.rotated(acts)
-    jury = unless_alike(lambda: Jury.fit(rotations, s.seed))
-    if isinstance(jury, Alike):
+    jury = unless_refused(lambda: Jury.fit(rotations, s.seed))
+    if isinstance(jury, Refused):
         run = {**_record(material, layer, s, writes), "nothing": jury.why,
                "barrier": {"auc": asdict(_reads(rotations[0], s.seed))}}  # fmt: skip
         return LikelihoodStudy(**dict.fromkeys(TABLES, pd.DataFrame()), run=run)
@@ -74,7 +75,7 @@ def _path(arm: Arm, a: torch.Tensor, s: Settings, fields: Fields) -> torch.Tenso
 
 def _reads(acts: Rotation, seed: int) -> stats.Estimate:
     """How well a layer's h reads the calibration split where h, or a density, cannot be had."""
-    field = unless_alike(lambda: ode.METHODS[BARRIER_ARM].fit_activations(acts[0], seed))
+    field = unless_refused(lambda: ode.METHODS[BARRIER_ARM].fit_activations(acts[0], seed))
     return auc(field.barrier, acts[2]) if isinstance(field, ode.BarrierField) else unread(acts[2])
 
 

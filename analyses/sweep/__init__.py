@@ -19,5 +19,6 @@ from analyses.sweep.store import Store as Store
 from analyses.sweep.store import StoreError as StoreError
 from analyses.sweep.study import Cell as Cell
 from analyses.sweep.study import Config as Config
+from analyses.sweep.study import Refused as Refused
 from analyses.sweep.study import Study as Study
 from analyses.sweep.worker import WillRepeat as WillRepeat

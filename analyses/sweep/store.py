@@ -20,8 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analyses.sweep.study import Cell, Study
+from analyses.sweep.study import Cell, Refused, Study
 from odesteer_tl._folder import new_file
+
+#: of a cell's file: under what it is kept why there are no rows
+WHY = "refused"
 
 
 class StoreError(Exception):
@@ -115,21 +118,25 @@ class Store:
 
     def has(self, cell: Cell) -> bool:
         """Whether a cell is done."""
-        return (self.directory / "cells" / f"{cell.key}.parquet").exists()
+        return self._file(cell).exists()
 
-    def save_rows(self, cell: Cell, rows: pd.DataFrame) -> None:
-        """Write a cell's rows, its config in front of them.
+    def _file(self, cell: Cell) -> Path:
+        return self.directory / "cells" / f"{cell.key}.parquet"
+
+    def save_rows(self, cell: Cell, found: pd.DataFrame | Refused) -> None:
+        """Write a cell's rows, its config in front of them; or none, and why.
 
         Raises:
             ValueError: a column of the rows has the name of a config key.
         """
+        rows, said = (pd.DataFrame(), {WHY: found.why}) if isinstance(found, Refused) else (found, None)
         both = sorted(set(cell.config) & set(map(str, rows.columns)))
         if both:
             raise ValueError(f"cell {dict(cell.config)} returns column(s) {', '.join(both)}, which its config has too")
         table = pa.Table.from_pandas(rows, preserve_index=False)
         for name, value in reversed([("cell", cell.key), *cell.config.items()]):
             table = table.add_column(0, name, pa.repeat(pa.scalar(value), len(rows)))
-        self.write(f"cells/{cell.key}.parquet", _parquet(table))
+        self.write(f"cells/{cell.key}.parquet", _parquet(table, said))
         (self.directory / "failed" / f"{cell.key}.json").unlink(missing_ok=True)
 
     def save_failure(self, cell: Cell, error: str, traceback: str) -> None:
@@ -162,6 +169,11 @@ class Store:
         """
         return self._read(cell).to_pandas()
 
+    def refused(self, cell: Cell) -> str | None:
+        """Why a finished cell has no rows, "" where that was not said; None of one that has some."""
+        about = pq.read_metadata(self._file(cell))
+        return None if about.num_rows else (about.metadata or {}).get(WHY.encode(), b"").decode()
+
     def _table(self, cells: tuple[Cell, ...]) -> pa.Table:
         tables = [self._read(cell) for cell in cells if self.has(cell)]
         try:
@@ -186,16 +198,16 @@ class Store:
             os.fsync(file.fileno())
 
     def _read(self, cell: Cell) -> pa.Table:
-        path = self.directory / "cells" / f"{cell.key}.parquet"
+        path = self._file(cell)
         try:
             return pq.read_table(path).replace_schema_metadata(None)
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"{path.name} is damaged ({error}); delete it and run the study again") from error
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table, said: dict[str, str] | None = None) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(None), sink)
+    pq.write_table(table.replace_schema_metadata(said), sink)
     return sink.getvalue().to_pybytes()
 
 

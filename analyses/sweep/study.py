@@ -24,12 +24,24 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """In the place of a cell's rows, or of anything else that cannot be had.
+
+    Attributes:
+        why: in the words of what refused.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Study:
     """A computation over a grid of cells.
 
     Args:
         name: the first part of the directory's name.
-        function: `(context, config) → rows`; a module-level function, so that it can be sent to other processes.
+        function: `(context, config) → rows`, or `Refused`: the cell is done then, has no rows, and says why; a
+            module-level function, so that it can be sent to other processes.
         context: makes what all cells share (model, data, fits) and cannot be sent: called once in each process. A
             module-level function, a `functools.partial` of one, or an instance of a module-level class. It also
             sets what a process shares by nature, such as torch's number of threads.
@@ -44,7 +56,7 @@ class Study:
     """
 
     name: str
-    function: Callable[[Any, Config], pd.DataFrame]
+    function: Callable[[Any, Config], pd.DataFrame | Refused]
     context: Callable[[], Any]
     settings: Mapping[str, Any]
     version: str

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.sweep.store import Store, StoreError
-from analyses.sweep.study import Cell, Config
+from analyses.sweep.study import Cell, Config, Refused
 
 _LOCK = threading.Lock()
 #: a context holds a model, whose hooks every thread's passes would share
@@ -28,7 +28,7 @@ class Group:
     """Cells to run one after the other, and all a worker must know to run them."""
 
     digest: str
-    function: Callable[[Any, Config], pd.DataFrame]
+    function: Callable[[Any, Config], pd.DataFrame | Refused]
     context: Callable[[], Any]
     store: Store
     cells: tuple[Cell, ...]

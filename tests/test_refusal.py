@@ -1,10 +1,12 @@
-"""A layer at which nothing tells the classes apart stands in a study as what it is, and the others are reported."""
+"""What cannot be fitted at a layer stands in a study as what it is, with its reason, and the others are reported."""
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 import odesteer_tl as ode
 from analyses.barrier_certification import CertificationSettings, certify_steering
@@ -15,10 +17,13 @@ from analyses.likelihood.plan import Plan
 from analyses.likelihood.report import report
 from analyses.likelihood.running import Layers, likelihood_cell
 from analyses.likelihood.study import Settings
+from analyses.refusal import Refusal, fitted, unless_refused
 from analyses.search.rules import Rules
-from analyses.studies import certification, layer_study, likelihood, search_layer
+from analyses.studies import certification, comparison, layer_study, likelihood, search_layer
+from analyses.sweep import IncompleteStudy, Refused
 from odesteer_tl._difference import NoDifference
 from odesteer_tl.barriers.calibration import Calibration, ScoresAlike
+from odesteer_tl.methods.registry import Method
 
 SMALL = {"max_new_tokens": 1, "strengths": (0.3,), "cross_fit": True}
 GRID = {"fractions": (0.2, 0.25, 0.45, 0.1), "angle": 0.8, "steps": 2, "declared": 0.4, "strengths": (0.4,),
@@ -117,17 +122,101 @@ def test_a_class_that_never_varies_has_no_density_but_is_read(blind, tmp_path):
 def test_the_layer_study_goes_on_where_no_arm_can_be_fitted(blind, tmp_path):
     given = {"layers": [0, 4], "arms": ["CAA"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
     found = layer_study(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=("survival",), **given)
-    assert "At layer 0 no arm could be fitted: nothing tells" in str(found).split("\n")[0]
+    assert "At layer 0 no arm could be fitted: positive (24 rows) and" in str(found).split("\n")[0]
+    assert found.report.refused[["layer", "label"]].to_numpy().tolist() == [[0, "random direction"], [0, "CAA"]]
     assert set(found.rows["layer"]) == {-1, 4}
     assert set(found.frame()["method"]) == {"unsteered", "random direction", "CAA"}
     with pytest.raises(ValueError, match=r"^At layer 0 no arm could be fitted"):
         layer_study(
             blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=(), **given | {"layers": [0]}
         )
-    with pytest.warns(UserWarning, match=r"layers=\[0\]: nothing tells"):
+    with pytest.warns(UserWarning, match=r"At layer 0 no arm could be fitted: .* The search leaves that out"):
         searched = search_layer(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path / "search", looked=2,
                                 rules=Rules(budget=1.0), **given)  # fmt: skip
     assert set(searched.frame()["layer"].dropna()) == {4}
+
+
+# --- methods that refuse
+
+
+#: the words of `selective_rotation`, of 20 pairs of the organism's concept at layer 4 and at no other
+ONE_SIGN = "positive and negative have means that project with one sign on their difference"
+
+
+@pytest.fixture(scope="module")
+def organism_texts():
+    return ode.organism.contrast("valence", 20, 0)
+
+
+def test_a_method_that_refuses_at_a_layer_stands_there_as_refused(organism, organism_texts, tmp_path):
+    given = {"layers": [2, 4], "arms": ["CAA", "selective_rotation"], "angle": [0.3], "kl": [], "cross_fit": True,
+             "max_new_tokens": 1}  # fmt: skip
+    found = layer_study(organism, organism_texts, PROMPTS, "length", out=tmp_path, measures=("geometry",), **given)
+    said = str(found)
+    assert f"At layer 4 selective_rotation refused: {ONE_SIGN}" in said.split("\n")[0]
+    success = said.split("Success by layer")[1].split("\n\n")[1].splitlines()
+    (row,) = [line for line in success if "selective_rotation" in line]
+    assert row.split("|")[-2].strip() == "refused"
+    assert row.split("|")[-3].strip().endswith("]")
+    refused = pd.read_parquet(found.directory / "report" / "refused.parquet")
+    assert refused[["layer", "label", "method"]].to_numpy().tolist() == [[4, *["selective_rotation"] * 2]]
+    assert refused["why"][0].startswith(ONE_SIGN)
+    with pytest.warns(UserWarning, match=f"At layer 4 selective_rotation refused: {ONE_SIGN}"):
+        searched = search_layer(organism, organism_texts, PROMPTS, "length", out=tmp_path / "search", looked=0,
+                                rules=Rules(budget=1.0), **given)  # fmt: skip
+    arms = searched.frame()[["layer", "label"]].dropna().to_numpy().tolist()
+    assert arms == [[2, "CAA"], [2, "selective_rotation"], [4, "CAA"]]
+
+
+def test_a_method_that_refuses_stands_in_a_comparison_and_its_audit(organism, organism_texts, tmp_path):
+    found = comparison(organism, organism_texts, PROMPTS, "length", layer=4, methods=["caa", "selective_rotation"],
+                       angle=[0.3], displacement=[], kl=[], cross_fit=True, max_new_tokens=1, measures=("path",),
+                       out=tmp_path)  # fmt: skip
+    report = found.report
+    assert report.for_paper().loc["selective_rotation", "angle 0.3"] == "refused"
+    assert set(report.methods["method"]) == {"caa", "random", "Euler-10", "one geodesic step"}
+    audit = (found.directory / "report" / "audit.md").read_text()
+    assert f"| selective_rotation | fitted | refused: {ONE_SIGN}" in " ".join(audit.split())
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A method of one's own whose fit does what it is told to."""
+
+    def enter(fit):
+        monkeypatch.setitem(ode.METHODS, "own", Method(fit, "euler", 1, "this test"))
+
+    return enter
+
+
+def test_what_a_method_did_not_say_is_no_refusal(own, organism, organism_texts, tmp_path):
+    def fit(positive, negative, seed=0):
+        raise ValueError("no pairs, no fit; pass pairs")
+
+    own(fit)
+    with pytest.raises(Refusal, match=r"^no pairs, no fit; pass pairs$"):
+        fitted("own", lambda: fit(1, 2))
+    assert unless_refused(lambda: fitted("own", lambda: fit(1, 2))) == Refused("no pairs, no fit; pass pairs")
+    others = (
+        lambda: np.linalg.inv(np.zeros((2, 2))),  # a kind of its own
+        lambda: LogisticRegression().fit([[np.nan]], [1]),  # in the words of another library
+        lambda: torch.zeros(2) @ torch.zeros(3),
+    )
+    for other in others:
+        with pytest.raises((ValueError, RuntimeError)) as raised:
+            unless_refused(lambda other=other: fitted("own", other))
+        assert not isinstance(raised.value, Refusal)
+    own(lambda positive, negative, seed=0: LogisticRegression().fit([[np.nan]], [1]))
+    with pytest.raises(IncompleteStudy, match="Input X contains NaN"):
+        comparison(organism, organism_texts, PROMPTS, "length", layer=2, methods=["own"], angle=[0.3], displacement=[],
+                   kl=[], cross_fit=True, max_new_tokens=1, measures=(), out=tmp_path)  # fmt: skip
+
+
+def test_a_certification_says_where_its_method_refuses(organism, organism_texts):
+    settings = CertificationSettings(**SMALL, method="selective_rotation")
+    found = certify_steering(organism, organism_texts, [4], settings, PROMPTS)
+    assert str(found).startswith(f"At layer 4 nothing is certified: {ONE_SIGN}")
+    assert found.findings["what"].tolist() == [READING]
 
 
 def test_an_arm_that_has_learned_nothing_does_not_move_and_is_measured(short_sighted, tmp_path):
