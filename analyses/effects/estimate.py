@@ -79,7 +79,7 @@ class Shares:
     @classmethod
     def of_rows(cls, settings: EffectSettings, model: Model, rows: pd.DataFrame) -> Shares:
         """Of a finished study that measured its outcome alone: a completion is taken to be a token long."""
-        n, writes = int(rows["prompt"].nunique()), "text" in rows
+        n, writes = len(set(rows["prompt"])), "text" in rows
         own = replace(settings, measures=())
         return cls(own, n, 0.0, 0.0 if writes else n, 0.0, 0.0, *depth(model), writes)
 

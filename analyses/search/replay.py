@@ -57,7 +57,7 @@ class Grid:
             ValueError: no select or no test prompts, no unsteered arm, or an arm that was not asked on all of them.
         """
         parts: list[NDArray[np.float64]] = []
-        rows = rows.assign(reward=reward(rows, rows[rows["label"] == UNSTEERED]))
+        rows = rows.assign(reward=reward(rows, pd.DataFrame(rows[rows["label"] == UNSTEERED])))
         for split in ("select", "test"):
             wide = rows[rows["split"] == split].pivot(index=ARM, columns="prompt", values="reward").sort_index()
             if not len(wide) or wide.index.get_level_values("label")[0] != UNSTEERED or wide.isna().to_numpy().any():
@@ -72,7 +72,9 @@ class Grid:
         if shares is not None:
             costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
         costs /= whole * parts[0].shape[1]
-        score = rows[rows["split"] == "test"].groupby(ARM)["score"].mean().sort_index()
+        score = (
+            rows[rows["split"] == "test"].pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
+        )
         return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1], costs,
                    float(costs[0]) * parts[0].shape[1] * is_shift(rows), score.to_numpy(dtype=float))  # fmt: skip
 

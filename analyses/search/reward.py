@@ -33,8 +33,7 @@ def reward(rows: pd.DataFrame, plain: pd.DataFrame) -> NDArray[np.float64]:
     """
     if not is_shift(rows):
         return rows["success"].to_numpy(dtype=float)
-    before = rows["prompt"].map(plain.set_index("prompt")["score"])
-    if before.isna().any():
-        missing = sorted(set(rows.loc[before.isna(), "prompt"]))[:5]
-        raise ValueError(f"plain has no row of prompts {missing}, against which the odds shift; ask them unsteered")
-    return np.asarray(expit(rows["score"].to_numpy(dtype=float) - before.to_numpy(dtype=float)), dtype=float)
+    before = dict(zip(plain["prompt"], plain["score"], strict=True))
+    if missing := sorted(set(rows["prompt"]) - set(before)):
+        raise ValueError(f"plain has no row of prompts {missing[:5]}, against which the odds shift; ask them unsteered")
+    return np.asarray(expit(rows["score"].to_numpy(dtype=float) - [before[i] for i in rows["prompt"]]), dtype=float)

@@ -72,18 +72,16 @@ def tree_parzen(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     n = rewards.shape[1]
     table, asked = rewards[:, np.random.default_rng(seed).permutation(n)], np.zeros(len(rewards), dtype=int)
-    axes = pd.DataFrame({
-        "kind": arms["label"].astype(str) + ", " + arms["budget"].astype(str),
-        "layer": arms["layer"].rank(method="dense").astype(int),
-        "level": arms.groupby("budget")["level"].rank(method="dense").astype(int),
-    })  # fmt: skip
-    number = {place: i + 1 for i, place in enumerate(axes.itertuples(index=False, name=None))}
-    kinds, layers, levels = sorted(set(axes["kind"])), int(axes["layer"].max()), int(axes["level"].max())
+    kind = [f"{label}, {budget}" for label, budget in zip(arms["label"], arms["budget"], strict=True)]
+    layer: list[int] = arms["layer"].rank(method="dense").astype(int).tolist()
+    level: list[int] = arms.groupby("budget")["level"].rank(method="dense").astype(int).tolist()
+    number = {place: i + 1 for i, place in enumerate(zip(kind, layer, level, strict=True))}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     for _ in range(2 * len(rewards)):  # once it proposes what it knows, nothing more is spent
         trial = study.ask()
-        arm = number.get((trial.suggest_categorical("kind", kinds), trial.suggest_int("layer", 1, layers),
-                          trial.suggest_int("level", 1, levels)))  # fmt: skip
+        place = (trial.suggest_categorical("kind", sorted(set(kind))), trial.suggest_int("layer", 1, max(layer)),
+                 trial.suggest_int("level", 1, max(level)))  # fmt: skip
+        arm = number.get(place)
         state = optuna.trial.TrialState.PRUNED
         for end in () if arm is None else (*range(block, n, block), n):
             if float(costs @ asked) + max(0, end - asked[arm]) * costs[arm] > budget:
