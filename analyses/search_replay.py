@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from analyses.search.replay import Grid
 
 
+#: the mean over grids, among their names
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class ReplayConfig:
     """Settings of the replay.
@@ -89,8 +93,16 @@ def replays(grids: Mapping[str, tuple[str, Grid]], rules: Rules, seeds: int) -> 
     return pd.concat(found, ignore_index=True)
 
 
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """A row a search: the share of the grid's choice that it has, mean and worst order, by grid and over all."""
+    said = [f"{row.of_grid:.3f}, worst {row.worst:.3f}" for row in found.itertuples()]
+    wide = found.assign(said=said).pivot(index="how", columns="grid", values="said")
+    cost = found[found["grid"] == ALL].set_index("how")["cost"].map("{:.3f}".format)
+    return wide.loc[list(dict.fromkeys(found["how"])), list(dict.fromkeys(found["grid"]))].assign(cost=cost)
+
+
 def main(config: ReplayConfig) -> None:
-    """Print the comparison, a grid at a time and then over all.
+    """Print what the grids are and what each search finds.
 
     Raises:
         ValueError: a folder that holds no finished grid with prompts of both kinds, or `out` is there.
@@ -103,10 +115,9 @@ def main(config: ReplayConfig) -> None:
     grids = read(config.grids)
     rows = replays(grids, config.rules, config.seeds)
     found = pd.concat([compared(some).assign(grid=name) for name, some in
-                       [*rows.groupby("grid", sort=False), ("all", rows)]], ignore_index=True)  # fmt: skip
+                       [*rows.groupby("grid", sort=False), (ALL, rows)]], ignore_index=True)  # fmt: skip
     about = pd.DataFrame([{"grid": name, **described(grid)} for name, (_, grid) in grids.items()])
-    for table in (about, found):
-        print(f"\n{table.to_markdown(index=False, floatfmt='.3f')}")
+    print(f"\n{about.to_markdown(index=False, floatfmt='.3f')}\n\n{shown(found).to_markdown()}")
     if config.out is not None:
         save_run(config.out, {"searches": found, "grids": about}, {"config": asdict(config)})
 
