@@ -45,7 +45,7 @@ class LayersConfig:
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
-        looked: select prompts that are looked at cheaply first.
+        looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and do nothing.
     """
@@ -61,7 +61,7 @@ class LayersConfig:
     search: bool = False
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
     constraint: str = "repetition"
-    looked: int = 10
+    looked: int | None = None
 
 
 def check(config: LayersConfig, given: Given | None = None) -> None:

@@ -84,7 +84,7 @@ def search_layer(
     kl: Sequence[float] = LayersConfig.kl,
     rules: Rules | None = None,
     constraint: str = LayersConfig.constraint,
-    looked: int = LayersConfig.looked,
+    looked: int | None = LayersConfig.looked,
     out: str | Path = LayersConfig.out,
     executor: str = "local",
     **settings: Any,
@@ -96,7 +96,7 @@ def search_layer(
         layers, arms, angle, kl: the grid that is searched, as of `layer_study`.
         rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
         constraint: what `rules.limit` bounds, "repetition" or "empty".
-        looked: select prompts that are looked at cheaply first; 0: none.
+        looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`, but `measures`.
 

@@ -1,20 +1,27 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import tyro
+from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
+from analyses.detection import DetectionConfig
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
 from analyses.evidence.collected import FINDINGS, certified
+from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt, prompt_states
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.run import runs
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
+from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 
 LAYERS, LEVELS, PROMPTS = (2, 5, 8), (0.03, 0.1), 40
@@ -142,8 +149,11 @@ def test_every_planned_run_is_a_command_that_is_understood():
     planned = list(runs("processes:2"))
     assert len({run.out for run in planned}) == len(planned)
     layers = next(run for run in planned if run.study == "layers")
-    config = tyro.cli(LayersConfig, args=layers.command[3:])
+    config = tyro.cli(LayersConfig, args=layers.command()[3:])
     assert config.layers == plan.MODELS[0].layers
+    detection = next(run for run in planned if run.study == "detection")
+    asked = tyro.cli(DetectionConfig, args=detection.command(Path("axbench"))[3:])
+    assert (asked.data, asked.layers) == ((Path("axbench"),), (plan.MODELS[0].detection,))
     assert config.kl == plan.KL
     assert config.angle == ()
     assert (config.effect.select, config.effect.test) == (plan.SELECT, plan.TEST)
@@ -176,3 +186,76 @@ def test_how_far_a_path_climbs_ends_where_any_falls(tmp_path):
     assert found.loc["smollm2", ["climbs", "falls", "n"]].tolist() == [0.5, 1.0, 40]
     assert found.loc["gemma-3-270m", ["climbs", "n"]].tolist() == [2.0, 150]
     assert np.isnan(found.loc["gemma-3-270m", "falls"])
+
+
+def test_a_run_of_other_options_than_are_planned_is_not_taken_for_done(tmp_path, monkeypatch):
+    monkeypatch.setattr("analyses.evidence.run.RESULTS", tmp_path)
+    run = next(run for run in runs() if run.study == "certification")
+    assert run.state == "left"
+    (run.out / "report").mkdir(parents=True)
+    (run.out / "report" / "run.json").touch()
+    assert run.state == "other options"
+    run.keep_options()
+    assert run.state == "done"
+    assert replace(run, executor="processes:2").state == "done"
+    assert replace(run, options=("--strengths", "0.1")).state == "other options"
+
+
+def test_the_least_change_of_the_branching_factor_picks_its_layer():
+    study = rows(SHIFTS)
+    rise = study["layer"].map({-1: 1.0, 2: 0.5, 5: 3.0, 8: 1.1})
+    study["branching"] = (2 + study["prompt"] % 3) * rise
+    found = predictors(study, pd.DataFrame(), "flow", 0.1).set_index("picked by")
+    assert found.loc["NBF", "layer"] == 8
+
+
+def test_a_layer_for_every_prompt_gains_where_its_state_tells_which():
+    """Two kinds of prompt, each steered best at a layer of its own; the state tells the kinds apart, or nothing."""
+    g = np.random.default_rng(0)
+    kind = g.random(2 * PROMPTS) < 0.5
+    cells = [
+        pd.DataFrame({"label": "flow", "layer": layer, "level": 0.1, "prompt": range(2 * PROMPTS), "budget": "kl",
+                      "split": ["select"] * PROMPTS + ["test"] * PROMPTS,
+                      "score": 1.0 * (kind == of) + 0.1 * g.normal(size=2 * PROMPTS)})
+        for layer, of in ((2, True), (5, False))
+    ]  # fmt: skip
+    study, tells = pd.concat(cells), g.normal(size=(2 * PROMPTS, 5))
+    blind = layer_per_prompt(study, pd.DataFrame(tells.copy()), "flow", 0.1).set_index("picked by")
+    tells[:, 0] += 6 * kind
+    found = layer_per_prompt(study, pd.DataFrame(tells), "flow", 0.1).set_index("picked by")
+    assert found.loc["state of the prompt", "low"] > 0.25
+    assert blind.loc["state of the prompt", "gain"] < 0.1
+    assert found.loc["best of each prompt", "gain"] >= found.loc["state of the prompt", "gain"]
+
+
+WORDS = Completions.alike("words", ("joy", "sweet rain"), ("grief", "bitter rain"))
+
+
+def test_the_logit_lens_reads_the_outcomes_words_and_no_others(organism):
+    token = organism.tokenizer.convert_tokens_to_ids
+    positive, negative = label_tokens(organism, WORDS)
+    assert set(positive) == {token("joy"), token("sweet")}
+    assert set(negative) == {token("grief"), token("bitter")}
+    with pytest.raises(ValueError, match="do not tell its two sides apart"):
+        label_tokens(organism, Completions.alike("same", ("joy",), ("joy",)))
+
+
+@torch.no_grad()
+def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
+    contrast = ode.organism.contrast("valence", 12, 0)
+    found = accessibility(organism, contrast, WORDS)
+    positive, negative = label_tokens(organism, WORDS)
+    odds = []
+    for text in (*contrast.positive, *contrast.negative):
+        logits = organism(organism.to_tokens(text))[0, -1].float()
+        odds.append(float(logits[positive].logsumexp(0) - logits[negative].logsumexp(0)))
+    assert found["layer"].tolist() == list(range(organism.cfg.n_layers))
+    assert found["value"].iloc[-1] == pytest.approx(roc_auc_score([1] * 12 + [0] * 12, odds))
+
+
+def test_the_state_of_a_prompt_is_that_of_its_last_token(organism):
+    prompts = ["the old cat", "the doctor praised the young"]
+    states = prompt_states(organism, prompts, 2)
+    for prompt, state in zip(prompts, states.to_numpy(), strict=True):
+        _, cache = organism.run_with_cache(prompt)
+        np.testing.assert_allclose(state, cache["blocks.2.hook_resid_post"][0, -1].numpy(), atol=1e-4)

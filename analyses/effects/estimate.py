@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import pandas as pd
 
 import odesteer_tl as ode
 from analyses.costing import Cost, pass_rate, text_tokens
 from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
+from odesteer_tl.plain import Model
 from odesteer_tl.training import Training
 
 #: strengths at which each prompt's KL is asked for: of a scan, which the levels of an arm at a layer share, and to
@@ -32,8 +35,7 @@ def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers
     assert isinstance(material, Material)
     left = list(cells)
     shares = Shares.of(material)
-    scans = {(c["layer"], c["label"]) for c in left if c["budget"] == "kl"}
-    tokens = shares.fixed + sum(shares.cell(c) for c in left) + sum(shares.scan(layer) for layer, _ in scans)
+    tokens = shares.fixed + shares.n * shares.grid(left)
     through = {
         (c["layer"], c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
     }
@@ -72,10 +74,14 @@ class Shares:
             options = float(material.judging.options.tokens)
         read = text_tokens(model, texts)
         fixed, a_text = read + 2 * prompt * len(plan.prompts), read / len(texts)
-        layers = int(model.cfg.n_layers)
-        blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
-        head = int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks
-        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, a_text, layers, head, plan.writes)
+        return cls(plan.settings, len(plan.prompts), prompt, options, fixed, a_text, *depth(model), plan.writes)
+
+    @classmethod
+    def of_rows(cls, settings: EffectSettings, model: Model, rows: pd.DataFrame) -> Shares:
+        """Of a finished study that measured its outcome alone: a completion is taken to be a token long."""
+        n, writes = len(set(rows["prompt"])), "text" in rows
+        own = replace(settings, measures=())
+        return cls(own, n, 0.0, 0.0 if writes else n, 0.0, 0.0, *depth(model), writes)
 
     def behind(self, layer: int) -> float:
         """Share of a token's pass that lies behind a layer."""
@@ -96,6 +102,16 @@ class Shares:
         sought = SOUGHT * self.passage if config["budget"] == "kl" else 0
         return written * (1 + behind) + (self.options + more + sought) * behind
 
+    def alone(self, config: Mapping[str, Any]) -> float:
+        """Of an arm on one prompt, where its other levels are not asked for: all of a scan is its own."""
+        scan = self.scan(config["layer"]) if config["budget"] == "kl" else 0.0
+        return (self.cell(config) + scan) / self.n
+
+    def grid(self, configs: Sequence[Mapping[str, Any]]) -> float:
+        """Of all arms on one prompt: the levels of an arm at a layer share a scan."""
+        scans = {(c["layer"], c["label"]) for c in configs if c["budget"] == "kl"}
+        return (sum(map(self.cell, configs)) + sum(self.scan(layer) for layer, _ in scans)) / self.n
+
     def training(self, layer: int) -> float:
         """Of a training through the model with the settings that it has by default; a backward pass counts twice."""
         steps, behind = Training(), self.behind(layer)
@@ -107,3 +123,10 @@ class Shares:
 
     def scan(self, layer: int) -> float:
         return SCANNED * self.passage * self.behind(layer)
+
+
+def depth(model: Model) -> tuple[int, float]:
+    """A model's blocks, and how many of them its unembedding costs."""
+    layers = int(model.cfg.n_layers)
+    blocks = sum(int(p.numel()) for block in model.blocks for p in block.parameters())
+    return layers, int(model.cfg.d_vocab) * int(model.cfg.d_model) * layers / blocks

@@ -11,9 +11,10 @@ from torch import Tensor
 from odesteer_tl.blocks import unembed
 from odesteer_tl.plain import Model
 
-#: numbers in the logits of one reading, and in unsteered ones that are kept rather than read again, however many
-#: positions there are
-READ, KEPT = 2**22, 2**23
+#: numbers in the logits of one reading, in those of which a statistic is taken at a time (they stay in a processor's
+#: cache), and in unsteered ones that are kept rather than read again, however many positions there are: those of 150
+#: prompts in a vocabulary of 262,144. A large vocabulary's unembedding takes twice as long 16 rows at a time as 128
+READ, TAKEN, KEPT = 2**25, 2**21, 4 * 10**7
 
 #: of steered and unsteered logits [m, vocab], one number a row
 Statistic = Callable[[Tensor, Tensor], Tensor]
@@ -51,13 +52,14 @@ class NextToken:
         n, length = self.final.shape[:2]
         plain = self.final.flatten(0, 1)
         numbers = (self._rows[:, None] * length + torch.arange(length)).flatten()
-        size = max(1, READ // int(self.model.cfg.d_vocab))
+        size, taken = (max(1, most // int(self.model.cfg.d_vocab)) for most in (READ, TAKEN))
         for start in range(0, n * length, size):
             rows = slice(start, start + size)
             reference = self._unsteered(numbers[rows], plain[rows])
             logits = reference if final is None else read(self.model, final.flatten(0, 1)[rows])
-            for part, statistic in zip(parts, statistics, strict=True):
-                part.append(statistic(logits, reference).cpu())
+            for some, others in zip(logits.split(taken), reference.split(taken), strict=True):
+                for part, statistic in zip(parts, statistics, strict=True):
+                    part.append(statistic(some, others).cpu())
         return [torch.cat(part).reshape(n, length) for part in parts]
 
     def _unsteered(self, numbers: Int[Tensor, " m"], plain: Float[Tensor, "m d"]) -> Float[Tensor, "m vocab"]:

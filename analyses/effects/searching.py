@@ -14,9 +14,11 @@ from analyses.effects.blocks import FITTED, TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
 from analyses.effects.running import in_words, keeping, refusals
+from analyses.outcomes import Completions
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import arm_names, places
+from analyses.search.reward import SHIFT, SUCCESS, is_shift, reward
 from analyses.sweep import Store, Study, finish, open_executor
 from analyses.sweep.worker import shared_context
 from odesteer_tl import stats
@@ -24,6 +26,8 @@ from odesteer_tl._words import warn
 
 #: of `pull`: raise it when its code changes results
 VERSION = "1"
+#: select prompts that are looked at cheaply before texts are written
+LOOKED = 10
 #: columns of a cell that a limit may bound: numbers in [0, 1] that say how broken a text is
 CONSTRAINTS = ("repetition", "empty")
 
@@ -35,16 +39,18 @@ class Searched:
     Attributes:
         answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
         arm: its `layer`, `label`, `budget` and `level`; those of "unsteered", if nothing beats that.
-        success, unsteered: on the test prompts, which took no part in the choice. difference: of the two, paired.
-        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt; fixed: what both need
-            first (the contrast's activations and the prompts). A token through half of the blocks counts half. All
-            three are the estimates of `--dry-run`, from lengths and layers.
+        reward: what was raced for (`analyses.search.reward`).
+        success, unsteered: its mean on the test prompts, which took no part in the choice. difference: of the two.
+        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt, whose levels share their
+            scans; fixed: what both need first (the contrast's activations and the prompts). A token through half of
+            the blocks counts half. All three are the estimates of `--dry-run`, from lengths and layers.
         looks: a row an arm, what the cheap looks said.
         directory: where all of it is kept, and whence the same call goes on.
     """
 
     answer: Answer
     arm: Mapping[str, Any]
+    reward: str
     success: stats.Estimate
     unsteered: stats.Estimate
     difference: stats.Estimate
@@ -82,16 +88,17 @@ class Searched:
         if out.exists():
             return
         found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),
-                 "success": vars(self.success), "unsteered": vars(self.unsteered), "difference": vars(self.difference),
-                 "tokens": self.tokens, "grid": self.grid, "fixed": self.fixed}  # fmt: skip
+                 "reward": self.reward, "success": vars(self.success), "unsteered": vars(self.unsteered),
+                 "difference": vars(self.difference), "tokens": self.tokens, "grid": self.grid,
+                 "fixed": self.fixed}  # fmt: skip
         save_run(out, {"arms": self.frame(), "race": self.rounds()}, {"settings": dict(settings), "found": found})
 
     def __str__(self) -> str:
         return (
-            f"{self.answer}\nOn the test prompts: {self.success}; unsteered {self.unsteered}; difference "
-            f"{self.difference}.\nForward tokens: {self.tokens:,.0f}, {self.tokens / self.grid:.1%} of the grid's "
-            f"{self.grid:,.0f} (with what both need first, {self.fixed:,.0f}: "
-            f"{(self.tokens + self.fixed) / (self.grid + self.fixed):.1%})."
+            f"{self.answer}\n{self.reward.capitalize()} on the test prompts: {self.success}; unsteered "
+            f"{self.unsteered}; difference {self.difference}.\nForward tokens: {self.tokens:,.0f}, "
+            f"{self.tokens / self.grid:.1%} of the grid's {self.grid:,.0f} (with what both need first, "
+            f"{self.fixed:,.0f}: {(self.tokens + self.fixed) / (self.grid + self.fixed):.1%})."
         )
 
     def _repr_html_(self) -> str:
@@ -105,13 +112,14 @@ class Search:
     Args:
         study: of the whole grid, the unsteered cell first.
         constraint: a column of texts' fluency whose mean `rules.limit` bounds.
-        looked: select prompts that cheap looks are taken on; 0: none.
+        looked: select prompts that cheap looks are taken on; left out, `LOOKED`, or none where completions are asked
+            for, which cost no more than a look.
 
     Raises:
         ValueError: an unknown constraint, or no select prompts.
     """
 
-    def __init__(self, study: Study, rules: Rules, constraint: str = "repetition", looked: int = 10) -> None:
+    def __init__(self, study: Study, rules: Rules, constraint: str = "repetition", looked: int | None = None) -> None:
         if constraint not in CONSTRAINTS:
             raise ValueError(f"constraint={constraint!r} is unknown; choose {' or '.join(CONSTRAINTS)}")
         if not study.settings["select"]:
@@ -134,20 +142,25 @@ class Search:
         self.study = keeping(self.study, store.directory)
         study = self._of(first)
         blocks = shared_context(study.digest, study.context)
+        if self.looked is None:
+            self.looked = 0 if isinstance(blocks.whole.plan.outcome, Completions) else LOOKED
         shares = Shares.of(blocks.whole)
         with open_executor(executor, store.directory / "jobs") as pool:
             self._leave_out(root, pool)
+            plain = self._plain(root, pool, shares, blocks)
             looks = self._looks(root, pool, shares)
-            costs = {name: self._cost(shares, c) for name, c in zip(self.names, self.configs, strict=True)}
-            left = self.rules.budget - self._spent / (sum(costs.values()) * blocks.select)
+            costs = {name: shares.alone(c) for name, c in zip(self.names, self.configs, strict=True)}
+            whole = shares.grid(self.configs)
+            left = self.rules.budget - self._spent / (whole * blocks.select)
             if left <= 0:
                 raise ValueError(f"looked={self.looked} prompts cost more than the budget of {self.rules.budget}, by "
                                  f"{-left:.3f}; look at fewer, at none (0), or raise it")  # fmt: skip
             seen = looks[list(COLUMNS)].to_numpy() if len(looks) else None
             rules = replace(self.rules, budget=left)
-            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=seen, costs=costs)
-            answer = race.run(lambda pulls: self._ask(pulls, root, pool, shares))
-            return self._reported(answer, looks, blocks, shares, root, pool)
+            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=seen, costs=costs,
+                        whole=whole)  # fmt: skip
+            answer = race.run(lambda pulls: self._ask(pulls, plain, root, pool, shares))
+            return self._reported(answer, looks, whole * blocks.select, shares, root, pool)
 
     def _leave_out(self, root: Path, pool: Executor) -> None:
         """Leave out the arms that cannot be fitted at a layer, saying why.
@@ -190,6 +203,14 @@ class Search:
             finish(self._of(left), root, pool, progress=False)
         return [store.rows(cell) for cell in study.keyed]
 
+    def _plain(self, root: Path, pool: Executor, shares: Shares, blocks: Blocks) -> pd.DataFrame:
+        """The unsteered rows of all select prompts, where rewards are held against them; else none."""
+        if not isinstance(blocks.whole.plan.outcome, Completions):
+            return pd.DataFrame()
+        self._spent += shares.alone(self.configs[0]) * blocks.select
+        cells = [self._cell(self.configs[0], block) for block in range(-(-blocks.select // self.rules.block))]
+        return pd.concat(self._rows(cells, root, pool))
+
     def _looks(self, root: Path, pool: Executor, shares: Shares) -> pd.DataFrame:
         """A row an arm: its name, what it is, and the means of what the looks said."""
         named = self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
@@ -204,13 +225,16 @@ class Search:
         means = [pd.concat(found[i : i + count])[list(COLUMNS)].mean() for i in range(0, len(found), count)]
         return pd.concat([named.reset_index(drop=True), pd.DataFrame(means).reset_index(drop=True)], axis=1)
 
-    def _ask(self, pulls: list[Pull], root: Path, pool: Executor, shares: Shares) -> list[dict[str, Any]]:
+    def _ask(
+        self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares
+    ) -> list[dict[str, Any]]:
         cells = [self._cell(self.configs[self.names.index(p.arm)], p.block) for p in pulls]
         found = self._rows(cells, root, pool)
         answers: list[dict[str, Any]] = []
         for cell, rows in zip(cells, found, strict=True):
-            self._spent += self._cost(shares, cell) * len(rows)
-            answers.append({"reward": rows["success"].to_numpy(dtype=float)})
+            if cell["layer"] >= 0 or not len(plain):
+                self._spent += shares.alone(cell) * len(rows)
+            answers.append({"reward": reward(rows, plain)})
             if self.rules.limit is not None:
                 if self.constraint not in rows:
                     raise ValueError(f"rules.limit={self.rules.limit} bounds {self.constraint!r}, which this outcome "
@@ -218,27 +242,20 @@ class Search:
                 answers[-1]["constraint"] = rows[self.constraint].to_numpy(dtype=float)
         return answers
 
-    @staticmethod
-    def _cost(shares: Shares, config: Mapping[str, Any]) -> float:
-        """Forward tokens of an arm on one prompt, its scan for the level included."""
-        scan = shares.scan(config["layer"]) if config["budget"] == "kl" else 0.0
-        return (shares.cell(config) + scan) / shares.n
-
     def _reported(
-        self, answer: Answer, looks: pd.DataFrame, blocks: Blocks, shares: Shares, root: Path, pool: Executor
+        self, answer: Answer, looks: pd.DataFrame, grid: float, shares: Shares, root: Path, pool: Executor
     ) -> Searched:
         """The answer on the test prompts, and what everything cost."""
         config = self.configs[self.names.index(answer.arm)]
         cells = [self._cell(self.configs[i], TEST) for i in dict.fromkeys((0, self.names.index(answer.arm)))]
-        found = [rows["success"].to_numpy(dtype=bool) for rows in self._rows(cells, root, pool)]
-        plain, chosen = found[0], found[-1]
-        # the levels of an arm at a layer share the scan on the grid
-        scans = {(c["layer"], c["label"]) for c in self.configs if c["budget"] == "kl"}
-        grid = sum(shares.cell(c) for c in self.configs) + sum(shares.scan(layer) for layer, _ in scans)
+        rows = self._rows(cells, root, pool)
+        plain, chosen = (reward(some, rows[0]) for some in (rows[0], rows[-1]))
+        was = SHIFT if is_shift(rows[0]) else SUCCESS
         directory = Store.of(self._of(cells), root).directory
         looks = looks if len(looks) else self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
         return Searched(
-            answer, {name: config[name] for name in ("layer", "label", "budget", "level")}, stats.share(chosen),
-            stats.share(plain), stats.paired_difference(chosen.astype(float), plain.astype(float)),
-            self._spent, grid * blocks.select / shares.n, shares.fixed, looks, directory,
+            answer, {name: config[name] for name in ("layer", "label", "budget", "level")}, was,
+            stats.mean(chosen, bounds=(0.0, 1.0)), stats.mean(plain, bounds=(0.0, 1.0)),
+            stats.paired_difference(chosen, plain, bounds=(0.0, 1.0)), self._spent, grid,
+            shares.fixed, looks, directory,
         )  # fmt: skip

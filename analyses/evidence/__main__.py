@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyses.command import from_command_line
-from analyses.evidence.run import CONCEPTS, STUDIES, Run, concept_command, runs
+from analyses.evidence.run import AXBENCH, CONCEPTS, CORPUS, STUDIES, Run, concept_command, runs
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class EvidenceConfig:
         only: beginnings of MODEL/CONCEPT/STUDY; left out, everything.
         studies: of these kinds alone.
         axbench: folder of AxBench's parquet files; left out, its concepts are left out.
+        corpus: file of sentences labelled positive and negative; left out, the study of it is.
         executor: of each study, local or processes:N.
         list: say what there is and what is done, and do nothing.
     """
@@ -34,6 +35,7 @@ class EvidenceConfig:
     only: tuple[str, ...] = ()
     studies: tuple[str, ...] = tuple(STUDIES)
     axbench: Path | None = None
+    corpus: Path | None = None
     executor: str = "local"
     list: bool = False
 
@@ -52,11 +54,16 @@ def chosen(config: EvidenceConfig) -> list[Run]:
         for run in runs(config.executor)
         if run.study in config.studies
         and (not config.only or f"{run.model}/{run.concept}/{run.study}".startswith(config.only))
-        and (config.list or config.axbench is not None or not run.concept.startswith("axbench"))
+        and (config.list or _has_files(run.concept, config))
     ]
     if not found:
         raise ValueError(f"only={config.only} names no run; `--list` says what there is")
     return found
+
+
+def _has_files(concept: str, config: EvidenceConfig) -> bool:
+    given = {AXBENCH: config.axbench, CORPUS: config.corpus}
+    return all(path is not None or not concept.startswith(start) for start, path in given.items())
 
 
 def main(config: EvidenceConfig) -> int:
@@ -64,13 +71,22 @@ def main(config: EvidenceConfig) -> int:
     wanted, failed = chosen(config), 0
     for run in wanted:
         name = f"{run.model} {run.concept} {run.study}"
-        if config.list or run.done:
-            print(f"{'done' if run.done else 'left'}  {name}", flush=True)
+        state = run.state
+        if config.list or state == "done":
+            print(f"{state}  {name}", flush=True)
             continue
-        if not (CONCEPTS / run.concept).exists():
-            subprocess.run(concept_command(run.concept, config.axbench), check=True)
-        print(f"\n== {name}\n{shlex.join(['python', *run.command[1:]])}", flush=True)
-        failed += subprocess.run(run.command).returncode != 0
+        if state != "left":
+            print(f"{name} was run with other options than are planned; move {run.out} away", file=sys.stderr)
+            failed += 1
+            continue
+        if run.study != "detection" and not (CONCEPTS / run.concept).exists():
+            subprocess.run(concept_command(run.concept, config.axbench, config.corpus), check=True)
+        command = run.command(config.axbench)
+        print(f"\n== {name}\n{shlex.join(['python', *command[1:]])}", flush=True)
+        if subprocess.run(command).returncode:
+            failed += 1
+        else:
+            run.keep_options()
     return min(failed, 1)
 
 

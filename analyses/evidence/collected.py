@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.evidence import contrasts, plan
+from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import predictors
 
 #: findings of a certification, and the columns they become
@@ -148,9 +149,26 @@ def likelihood(results: Path) -> pd.DataFrame:
     return _joined(found(results, "likelihood", "summary"))
 
 
+def lenses(results: Path) -> pd.DataFrame:
+    """A row a model, concept and layer: the AUC of what the unembedding reads there."""
+    return _joined(found(results, "lenses", "lenses"))
+
+
+def per_prompt(results: Path) -> pd.DataFrame:
+    """A row a model, concept and rule: what a layer for every prompt gains on one layer for all."""
+    states = {tuple(x[name].iloc[0] for name in contrasts.KEY): x for x in found(results, "lenses", "states")}
+    parts = []
+    for rows in found(results, "layers", "table"):
+        own = {name: rows[name].iloc[0] for name in contrasts.KEY}
+        of = states.get(tuple(own.values()))
+        if of is not None:
+            parts.append(layer_per_prompt(rows, of.drop(columns=contrasts.KEY), ARM, LEVEL).assign(**own))
+    return _joined(parts)
+
+
 def predicted(results: Path) -> pd.DataFrame:
     """A row a model, concept and indicator of the layer: what picking by it costs."""
-    read = readers(results)
+    read = pd.concat([readers(results), lenses(results).assign(what="LAP")], ignore_index=True)
     parts = []
     for rows in found(results, "layers", "table"):
         own = {name: rows[name].iloc[0] for name in contrasts.KEY}
@@ -159,5 +177,10 @@ def predicted(results: Path) -> pd.DataFrame:
     return _joined(parts)
 
 
-TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, layers, texts, declared, cells,
-                                  predicted, likelihood)}  # fmt: skip
+def detection(results: Path) -> pd.DataFrame:
+    """A row a model, layer, score and kind of negative: the mean area over AxBench's concepts."""
+    return _joined(found(results, "detection", "table"))
+
+
+TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, declared,
+                                  cells, predicted, per_prompt, likelihood, detection)}  # fmt: skip

@@ -29,10 +29,15 @@ Layers. Methods are fitted on all wordings, and h is calibrated and reported on 
 them is in a prompt.
 
 Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
-KL: 20 tokens are written behind every prompt.
+KL: 20 tokens are written behind every prompt. On sentiment, whose contrast is of completions, this is asked once more
+with a contrast of the model's own texts and one of labelled sentences of a corpus, on the same prompts.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
-that it was not chosen on; a layer drawn at random beside them.
+that it was not chosen on; a layer drawn at random beside them. Named after the first two concepts had been looked at,
+and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all.
+
+Detection. AxBench's first ten concepts of Gemma-2's layer 20, at one layer, two thirds through: the area under the ROC
+curve of every score that the library has, over concepts; the published order of methods beside ours.
 
 A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
 """
@@ -61,7 +66,9 @@ class Studied:
         name: as `load_model` knows it.
         layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge. All
             layers are certified.
+        detection: the layer at which AxBench's detection task is asked.
         concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
+        sources: sentiment once more, contrasted by what the model writes itself and by a corpus's labelled sentences.
     """
 
     name: str
@@ -69,7 +76,9 @@ class Studied:
     likelihood: tuple[int, ...]
     texts: tuple[int, ...]
     concepts: tuple[str, ...]
+    detection: int
     axbench: tuple[int, ...] = (0, 3, 4)
+    sources: tuple[str, ...] = ()
 
 
 MODELS = (
@@ -79,6 +88,8 @@ MODELS = (
         (6, 12, 16, 20, 26),
         (12, 20, 26),
         ("sentiment", "capitals", "questions"),
+        20,
+        sources=("sentiment-own", "sentiment-corpus"),
     ),
     Studied(
         "gemma-3-270m",
@@ -86,6 +97,7 @@ MODELS = (
         (3, 7, 9, 12, 15),
         (9, 12, 15),
         ("sentiment", "language", "questions"),
+        12,
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them

@@ -14,8 +14,10 @@ from odesteer_tl import stats
 #: columns of a layer study's rows, and whether more of each is meant to be better
 INDICATORS = {"probe_auc": 1, "slack": 1, "curvature_angle": -1, "gain": 1, "efficiency": 1, "cosine_halves": 1,
               "norm_ratio": -1}  # fmt: skip
-#: rows of a readers' table, likewise
-READERS = {"log loss, kernel": -1, "LayerNavigator": 1}
+#: rows of the readers' and the lenses' tables, likewise
+READERS = {"log loss, kernel": -1, "LayerNavigator": 1, "LAP": 1}
+#: how far the next token's branching factor is from the unsteered model's, as a ratio (arXiv 2602.01716); least is best
+BRANCHING = "NBF"
 BEST, RANDOM = "score on other prompts", "a layer at random"
 
 
@@ -24,7 +26,7 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
 
     Args:
         rows: of a layer study: `select` prompts are what indicators and the best layer are picked on.
-        readers: of the same model and concept; may be empty.
+        readers: of the same model and concept, a row a layer and what is read there; may be empty.
         label, level: the arm, and its KL.
 
     Returns:
@@ -39,6 +41,11 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
     values = {BEST: by_layer["score"].mean().loc[layers].to_numpy(dtype=float)}
     values |= {name: sign * by_layer[name].median().loc[layers].to_numpy(dtype=float)
                for name, sign in INDICATORS.items() if name in cell}  # fmt: skip
+    plain = rows.query("label == 'unsteered' and split == 'select'")
+    if len(plain) and "branching" in plain:
+        own = plain.set_index("prompt")["branching"].astype(float)
+        ratio = select["branching"].astype(float) / select["prompt"].map(own)
+        values[BRANCHING] = -np.log(ratio).abs().groupby(select["layer"]).median().loc[layers].to_numpy(dtype=float)
     for name, sign in READERS.items():
         said = readers.query("what == @name") if len(readers) else readers
         if len(said):

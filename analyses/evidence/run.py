@@ -14,11 +14,15 @@ RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
 STUDIES = {
     "certification": "analyses.barrier_certification",
     "readers": "analyses.evidence.readers",
+    "lenses": "analyses.evidence.lenses",
     "layers": "analyses.layer_effectiveness",
     "texts": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
+    "detection": "analyses.detection",
 }
-AXBENCH = "axbench-concept10_2b_l20"
+OF_CONCEPTS = tuple(study for study in STUDIES if study != "detection")
+#: concepts made of files that are not ours
+AXBENCH, CORPUS = "axbench-concept10_2b_l20", "sentiment-corpus"
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,15 @@ class Run:
     Attributes:
         model, concept: as `load_model` and `python -m analyses.concepts` have them.
         study: of `STUDIES`.
-        options: of its command line, but for model, files and folder.
+        options: of its command line, but for model, files, executor and folder.
+        executor: of its cells, which does not change what is found.
     """
 
     model: str
     concept: str
     study: str
     options: tuple[str, ...]
+    executor: str = ""
 
     @property
     def out(self) -> Path:
@@ -42,23 +48,44 @@ class Run:
         return RESULTS / self.model / self.concept / self.study
 
     @property
-    def done(self) -> bool:
-        """Whether its report is written."""
-        return any(self.out.rglob("run.json"))
+    def state(self) -> str:
+        """Whether it is "done", "left", or was done with "other options" than are planned now."""
+        if not any(self.out.rglob("run.json")):
+            return "left"
+        return "done" if self._options.is_file() and self._kept == self.options else "other options"
 
     @property
-    def command(self) -> list[str]:
-        """What is run, from the root of a checkout, once the concept's files are there."""
+    def _options(self) -> Path:
+        return self.out / "options.json"
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        return tuple(json.loads(self._options.read_text()))
+
+    def keep_options(self) -> None:
+        """Write down with what it was run."""
+        self._options.write_text(json.dumps(self.options, indent=1))
+
+    def command(self, axbench: Path | None = None) -> list[str]:
+        """What is run, from the root of a checkout, once the concept's files are there.
+
+        Args:
+            axbench: the folder with AxBench's parquet files, which detection reads itself.
+        """
+        called = [sys.executable, "-m", STUDIES[self.study], "--model", self.model]
+        if self.study == "detection":
+            return [*called, "--data", str(axbench), *self.options, "--out", str(self.out)]
         files = CONCEPTS / self.concept
-        steers = self.study not in ("readers", "likelihood")
-        prompts = ("--prompts", str(files / "prompts.json")) if steers else ()
+        prompted = self.study not in ("readers", "likelihood")
+        prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
         judged: tuple[str, ...] = ()
-        if self.study == "layers":
+        if self.study in ("layers", "lenses"):
             judged = ("--outcome", str(files / "words.json"))
         elif self.study == "texts":
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
-        given = ("--model", self.model, "--contrast", str(files / "pairs.jsonl"), *prompts, *judged)
-        return [sys.executable, "-m", STUDIES[self.study], *given, *self.options, "--out", str(self.out)]
+        cells = ("--executor", self.executor) if self.executor else ()
+        given = ("--contrast", str(files / "pairs.jsonl"), *prompts, *judged, *self.options, *cells)
+        return [*called, *given, "--out", str(self.out)]
 
 
 def runs(executor: str = "local") -> Iterator[Run]:
@@ -66,31 +93,34 @@ def runs(executor: str = "local") -> Iterator[Run]:
     of_each = [model.concepts for model in plan.MODELS]
     for place in range(max(map(len, of_each))):
         for model, concepts in zip(plan.MODELS, of_each, strict=True):
-            for study in STUDIES if place < len(concepts) else ():
+            for study in OF_CONCEPTS if place < len(concepts) else ():
                 yield _run(model, concepts[place], study, executor)
     for model in plan.MODELS:
         for number in model.axbench:
             for study in ("certification", "readers"):
                 yield _run(model, f"{AXBENCH}-{number}", study, executor)
+        yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)))
+        for source in model.sources:
+            for study in ("readers", "texts"):
+                yield _run(model, source, study, executor)
 
 
-def concept_command(concept: str, axbench: Path | None) -> list[str]:
+def concept_command(concept: str, axbench: Path | None, corpus: Path | None) -> list[str]:
     """What writes a concept's files.
 
-    Raises:
-        ValueError: one of AxBench, of which no folder was given.
+    Args:
+        axbench: the folder with AxBench's parquet files. corpus: a file of labelled sentences.
     """
     command = [sys.executable, "-m", "analyses.concepts"]
-    if not concept.startswith(AXBENCH):
-        return [*command, concept]
-    if axbench is None:
-        raise ValueError(f"axbench is missing, whose {concept} is asked; give the folder with its parquet files")
-    return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
+    if concept.startswith(AXBENCH):
+        return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
+    if concept == CORPUS:
+        return [*command, "sentiment", "--pairs", "160", "--corpus", str(corpus)]
+    return [*command, concept]
 
 
 def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
-    shared = ("--executor", executor)
-    if study == "readers":
+    if study in ("readers", "lenses"):
         return Run(model.name, concept, study, ())
     if study == "certification":
         own = ("--strengths", *map(str, plan.ANGLES))
@@ -102,4 +132,4 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
         measures = ("--measures", "--max-new-tokens", "20") if written else ("--measures", "geometry")
         own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
                "--select", str(plan.SELECT), "--test", str(plan.TEST), "--cross-fit", *measures)  # fmt: skip
-    return Run(model.name, concept, study, (*own, *shared))
+    return Run(model.name, concept, study, own, executor)

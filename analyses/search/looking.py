@@ -20,6 +20,8 @@ COMMON, LOOK, SHARED, ALONE = 0.3, 0.2, 0.25, 0.1
 APART = 0.3
 #: share of the range of a place's coordinate within which arms are alike
 NEAR = 0.25
+#: arms' rewards that what all arms share counts for in the variance of one; what is added to it
+PRIOR, LEAST = 4, 1e-6
 #: draws out of which a round's arms are taken
 DRAWS = 256
 
@@ -69,8 +71,7 @@ class Belief:
             return self
         n, won = counts[seen], np.nansum(rewards[seen], axis=1)
         means = won / n
-        # of a reward of 0 or 1 whose rate was uniform before; a few equal ones are no certainty, and others vary less
-        variance = (won + 1) * (n - won + 1) / ((n + 2) * (n + 3))
+        variance = _variances(rewards[seen])
         gain = np.linalg.solve(self.covariance[np.ix_(seen, seen)] + np.diag(variance / n), self.covariance[seen]).T
         return Belief(self.mean + gain @ (means - self.mean[seen]), self.covariance - gain @ self.covariance[seen])
 
@@ -90,6 +91,18 @@ class Belief:
         # should fewer have ever been the best, those that may still be it by their mean and spread
         rest = np.argsort(-(self.mean[allowed] + 2 * draws.std(0)), kind="stable").tolist()
         return allowed[list(dict.fromkeys(found + rest))[:count]].tolist()
+
+
+def _variances(rewards: Float[np.ndarray, "arms prompts"]) -> Float[np.ndarray, " arms"]:
+    """Of a reward of each arm, as believed: a few equal ones are no certainty."""
+    n, won = (~np.isnan(rewards)).sum(1), np.nansum(rewards, axis=1)
+    if np.isin(rewards[~np.isnan(rewards)], (0.0, 1.0)).all():
+        # of 0 and 1 whose rate was uniform before
+        return (won + 1) * (n - won + 1) / ((n + 2) * (n + 3))
+    # numbers vary less, and about as much at one arm as at others
+    squares = np.nansum((rewards - (won / n)[:, None]) ** 2, axis=1)
+    common = squares.sum() / max(int((n - 1).sum()), 1)
+    return (squares + PRIOR * common) / (n - 1 + PRIOR) + LEAST
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,6 +50,7 @@ class Race:
         places: coordinates of the arms (layer, strength, …) for the belief about neighbours.
         looks: what cheap looks say of the arms, a column a look; NaN where one says nothing.
         costs: of asking an arm on one prompt, by name; left out, 1.
+        whole: of asking all on one prompt, where together they cost less than each by itself; left out, the sum.
 
     Raises:
         ValueError: no arms, two of one name, no prompts, or places, looks or costs that do not fit the arms.
@@ -64,6 +65,7 @@ class Race:
         places: ArrayLike | None = None,
         looks: ArrayLike | None = None,
         costs: Mapping[str, float] | None = None,
+        whole: float | None = None,
     ) -> None:
         self.arms, self.rules = (UNSTEERED, *arms), rules or Rules()
         if not arms or len(set(self.arms)) < len(self.arms):
@@ -79,6 +81,7 @@ class Race:
         if set(self.arms) - set(costs) or not all(0 < costs[arm] < np.inf for arm in self.arms):
             raise ValueError(f"costs must be a positive number for {UNSTEERED!r} and each arm; {dict(costs)} is not")
         self.costs = np.array([float(costs[arm]) for arm in self.arms])
+        self._whole = (float(self.costs.sum()) if whole is None else whole) * prompts
         self.order = ordered(prompts, self.rules.seed)
         #: [arms, prompts in their order], NaN where not asked
         self.rewards = np.full((len(self.arms), prompts), np.nan)
@@ -91,7 +94,7 @@ class Race:
     @property
     def cost(self) -> float:
         """Of what was asked, as a share of the whole grid's."""
-        return float(self.costs @ (~np.isnan(self.rewards)).sum(1)) / (float(self.costs.sum()) * self.rewards.shape[1])
+        return float(self.costs @ (~np.isnan(self.rewards)).sum(1)) / self._whole
 
     @property
     def guarantee(self) -> Guarantee:
@@ -129,7 +132,7 @@ class Race:
         for arm in chosen:
             start = int(blocks[arm]) * self.rules.block
             some = self.order[start : start + self.rules.block]
-            room -= self.costs[arm] * len(some) / (self.costs.sum() * self.rewards.shape[1])
+            room -= self.costs[arm] * len(some) / self._whole
             if room < 0:
                 break
             found.append(Pull(self.arms[arm], int(blocks[arm]), tuple(int(i) for i in some)))

@@ -6,18 +6,22 @@ is found is judged on the grid's test prompts, which no search sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analyses.search.answer import Answer
 from analyses.search.race import UNSTEERED, Pull, Race
-from analyses.search.rivals import random_search, successive_halving
+from analyses.search.reward import is_shift, reward
+from analyses.search.rivals import random_search, successive_halving, tree_parzen
 from analyses.search.rules import Rules
-from odesteer_tl import stats
+
+if TYPE_CHECKING:
+    from analyses.effects.estimate import Shares
 
 #: what tells the arms of a layer study apart
 ARM = ["layer", "label", "budget", "level"]
@@ -29,29 +33,33 @@ class Grid:
 
     Attributes:
         arms: a row an arm (`ARM`), without the unsteered one, which stands before them in what follows.
-        select, test: success of each arm on the prompts to choose on and to report on.
-        costs: of an arm on one prompt.
+        select, test: reward of each arm (`analyses.search.reward`) on the prompts to choose on and to report on.
+        costs: of an arm on one select prompt, as a share of what the grid costs.
+        first: what every search spends before it asks: the unsteered prompts, where rewards are held against them.
+        score: of each arm, its mean on the test prompts; nats, where completions were asked for.
     """
 
     arms: pd.DataFrame
     select: NDArray[np.float64]
     test: NDArray[np.float64]
     costs: NDArray[np.float64]
+    first: float
+    score: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, costs: Mapping[int, float] | None = None) -> Grid:
+    def of(cls, rows: pd.DataFrame, shares: Shares | None = None) -> Grid:
         """From the rows of a layer study.
 
         Args:
-            costs: of one prompt by layer (−1: unsteered); left out, all cost the same.
+            shares: what an arm costs by itself and what the grid does; left out, all arms cost the same.
 
         Raises:
             ValueError: no select or no test prompts, no unsteered arm, or an arm that was not asked on all of them.
         """
         parts: list[NDArray[np.float64]] = []
+        rows = rows.assign(reward=reward(rows, pd.DataFrame(rows[rows["label"] == UNSTEERED])))
         for split in ("select", "test"):
-            wide = rows[rows["split"] == split].pivot(index=ARM, columns="prompt", values="success").astype(float)
-            wide = wide.sort_index()
+            wide = rows[rows["split"] == split].pivot(index=ARM, columns="prompt", values="reward").sort_index()
             if not len(wide) or wide.index.get_level_values("label")[0] != UNSTEERED or wide.isna().to_numpy().any():
                 raise ValueError(
                     f"rows must hold every arm, the unsteered one among them, on every prompt; their split {split!r} "
@@ -59,20 +67,27 @@ class Grid:
                 )
             parts.append(wide.to_numpy())
             arms = wide.index.to_frame(index=False)
-        layers = arms["layer"].astype(int)
-        return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1],
-                   np.array([1.0 if costs is None else costs[layer] for layer in layers]))  # fmt: skip
+        configs: list[dict[str, Any]] = arms.to_dict("records")
+        costs, whole = np.ones(len(arms)), float(len(arms))
+        if shares is not None:
+            costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
+        costs /= whole * parts[0].shape[1]
+        test = rows[rows["split"] == "test"]
+        score = test.pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
+        return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1], costs,
+                   float(costs[0]) * parts[0].shape[1] * is_shift(rows), score.to_numpy(dtype=float))  # fmt: skip
 
     @property
     def names(self) -> list[str]:
         """Of the arms, the unsteered one first."""
         return [UNSTEERED, *arm_names(self.arms)]
 
-    def race(self, rules: Rules, looks: pd.DataFrame | None = None) -> tuple[Answer, int]:
+    def race(self, rules: Rules, looks: ArrayLike | None = None) -> tuple[Answer, int]:
         """The race that would have been run, and its arm's row."""
         names = self.names
         costs = dict(zip(names, self.costs.tolist(), strict=True))
-        race = Race(names[1:], self.select.shape[1], rules, places=places(self.arms), looks=looks, costs=costs)
+        race = Race(names[1:], self.select.shape[1], rules, places=places(self.arms), looks=looks, costs=costs,
+                    whole=1 / self.select.shape[1])  # fmt: skip
 
         def ask(pulls: list[Pull]) -> list[dict[str, NDArray[np.float64]]]:
             return [{"reward": self.select[names.index(pull.arm), list(pull.prompts)]} for pull in pulls]
@@ -93,46 +108,68 @@ def places(arms: pd.DataFrame) -> NDArray[np.float64]:
     return np.column_stack([arms["layer"].astype(float), rank, kinds[:, 1:]])
 
 
-def replay(grid: Grid, rules: Rules, seeds: Sequence[int], looks: pd.DataFrame | None = None) -> pd.DataFrame:
+def replay(grid: Grid, rules: Rules, seeds: Sequence[int], looks: ArrayLike | None = None) -> pd.DataFrame:
     """Races and their rivals, each at the same share of the grid's cost.
 
     Returns:
-        A row a search and seed: `how`, `seed`, `arm`, `cost` (share of the grid's), `success` on the test prompts,
-        `of_grid` (that as a share of what the arm has that the whole grid would choose) and, of races, `verdict`,
-        `epsilon`, `false` (whether the arm falls short of the best on the select prompts by more than was said).
+        A row a search and seed: `how`, `seed`, `arm`, `cost` (share of the grid's), `reward` on the test prompts,
+        `of_grid` (that as a share of what the arm has that the whole grid would choose), `score` (how much more than
+        that arm's it is) and, of races, `verdict`, `epsilon`, `false` (whether the arm falls short of the best on the
+        select prompts by more than was said).
     """
     means, test = grid.select.mean(1), grid.test.mean(1)
     best = float(test[means.argmax()])
-    rows: list[dict[str, object]] = []
+    if rules.budget <= grid.first:
+        raise ValueError(f"rules.budget={rules.budget} is spent on the unsteered prompts, which cost {grid.first:.3f}")
+    rules, rows = replace(rules, budget=rules.budget - grid.first), list[dict[str, object]]()
     for seed in seeds:
         for how, arm, cost, more in _searches(grid, replace(rules, seed=seed), looks):
-            rows.append({"how": how, "seed": seed, "arm": grid.names[arm], "cost": cost, "success": test[arm],
-                         "of_grid": test[arm] / best if best else np.nan, **more})  # fmt: skip
+            rows.append({"how": how, "seed": seed, "arm": grid.names[arm], "cost": cost,
+                         "reward": test[arm], "of_grid": test[arm] / best if best else np.nan,
+                         "score": grid.score[arm] - grid.score[means.argmax()], **more})  # fmt: skip
             if "epsilon" in more:
                 rows[-1]["false"] = bool(means.max() - means[arm] > float(str(more["epsilon"])) + 1e-9)
     return pd.DataFrame(rows)
 
 
-def _searches(
-    grid: Grid, rules: Rules, looks: pd.DataFrame | None
-) -> Iterator[tuple[str, int, float, dict[str, object]]]:
-    for how, some in (("race", None), ("race with looks", looks)):
+def _searches(grid: Grid, rules: Rules, looks: ArrayLike | None) -> Iterator[tuple[str, int, float, dict[str, object]]]:
+    for how, some in (("race", None), ("race, told of others", looks)):
         if how == "race" or some is not None:
             answer, arm = grid.race(rules, some)
-            yield how, arm, answer.cost, {"verdict": answer.verdict, "epsilon": answer.epsilon}
-    for how, search in (("random search", random_search), ("successive halving", successive_halving)):
-        arm, cost = search(grid.select, grid.costs, rules.budget, rules.seed)
-        yield how, arm, cost, {}
+            yield how, arm, grid.first + answer.cost, {"verdict": answer.verdict, "epsilon": answer.epsilon}
+    given = grid.select, grid.costs, rules.budget, rules.seed
+    rivals = {"random search": random_search(*given), "successive halving": successive_halving(*given),
+              "tree_parzen": tree_parzen(*given, grid.arms, rules.block)}  # fmt: skip
+    for how, (arm, cost) in rivals.items():
+        yield how, arm, grid.first + cost, {}
+    if looks is not None:
+        yield "best of others, not asked", 1 + int(np.argmax(looks)), 0.0, {}
+
+
+def elsewhere(grid: Grid, others: Sequence[Grid]) -> NDArray[np.float64] | None:
+    """What each arm earned on other grids that have the same arms, on average; None if there is none."""
+    same = [other for other in others if other.arms.equals(grid.arms)]
+    return np.mean([np.hstack([o.select, o.test]).mean(1)[1:] for o in same], axis=0) if same else None
+
+
+def described(grid: Grid) -> dict[str, float | str | int]:
+    """Of a grid, on its test prompts: the reward `unsteered`, of the `best` arm (chosen on the others), and were `each`
+    prompt given the arm that is best for it; the best arm's `score` above the unsteered one, and how many arms come
+    within 2 % of its reward (`near`)."""
+    best, test = int(grid.select.mean(1).argmax()), grid.test.mean(1)
+    return {"arms": len(test), "arm": grid.names[best], "unsteered": float(test[0]), "best": float(test[best]),
+            "each": float(grid.test.max(0).mean()), "score": float(grid.score[best] - grid.score[0]),
+            "near": int((test >= 0.98 * test[best]).sum())}  # fmt: skip
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each kind of search, over seeds: mean cost and test success, and the latter as a share of the grid's."""
+    """Of each kind of search, over seeds: means, `worst` of the grid's share, and how often what was said is `false`."""
     found: list[dict[str, object]] = []
     for how, some in rows.groupby("how", sort=False):
-        success = stats.mean(some["success"], bounds=(0.0, 1.0)) if len(some) > 1 else None
         found.append({
-            "how": how, "cost": some["cost"].mean(), "success": some["success"].mean(),
-            "low": success.low if success else np.nan, "high": success.high if success else np.nan,
-            "of_grid": some["of_grid"].mean(), "worst": some["of_grid"].min(), "seeds": len(some),
+            "how": how, "cost": some["cost"].mean(), "reward": some["reward"].mean(), "of_grid": some["of_grid"].mean(),
+            "worst": some["of_grid"].min(), "score": some["score"].mean(),
+            "epsilon": some["epsilon"].astype(float).mean(), "false": some["false"].astype(float).mean(),
+            "seeds": len(some),
         })  # fmt: skip
     return pd.DataFrame(found)

@@ -1,0 +1,111 @@
+"""What the unembedding reads in a layer, and how prompts stand before they are steered: two ways to choose a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from einops import rearrange
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from transformer_lens.model_bridge import TransformerBridge
+
+import odesteer_tl as ode
+from analyses.effects.writing import left_padded
+from analyses.outcomes.completions import Completions
+from odesteer_tl import stats
+from odesteer_tl._tokens import tokens_of
+from odesteer_tl.blocks import unembed
+
+
+def accessibility(model: TransformerBridge, contrast: ode.ContrastSet, outcome: Completions) -> pd.DataFrame:
+    """How well the logit lens tells the classes apart, a row a layer: the linear accessibility profile.
+
+    At the last token, unembedded as if the layer were the last: log-odds of the tokens that only the outcome's
+    positive completions have, against those that only its negative ones have. As reconstructed from the abstract of
+    LAP (arXiv 2604.15557), with the AUC for its accuracy, since the log-odds have no threshold of their own.
+
+    Returns:
+        `layer`, `value` with `low` and `high` (intervals over groups), `n`.
+
+    Raises:
+        ValueError: the two sides have no tokens of their own.
+    """
+    positive, negative = label_tokens(model, outcome)
+    acts = ode.collect_activations(model, contrast, "all")
+    found: list[dict[str, Any]] = []
+    for layer in range(int(model.cfg.n_layers)):
+        sides = [acts[layer].positive, acts[layer].negative]
+        logits = [rearrange(unembed(model, x[:, None].to(model.cfg.dtype)), "n 1 vocab -> n vocab") for x in sides]
+        odds = [x[:, positive].float().logsumexp(-1) - x[:, negative].float().logsumexp(-1) for x in logits]
+        truth = np.repeat([True, False], [len(x) for x in odds])
+        groups = [label for side in acts[layer].groups or () for label in side] or None
+        area = stats.auc(np.concatenate([x.numpy() for x in odds]), truth, groups=groups)
+        found.append({"layer": layer, **asdict(area)})
+    return pd.DataFrame(found)
+
+
+def label_tokens(model: TransformerBridge, outcome: Completions) -> tuple[list[int], list[int]]:
+    """The tokens that only one side's completions have.
+
+    Raises:
+        ValueError: a side has none.
+    """
+    sides = [
+        {int(token) for text in {t for of in side for t in of} for token in _own(model, text)}
+        for side in (outcome.positive, outcome.negative)
+    ]
+    only = sorted(sides[0] - sides[1]), sorted(sides[1] - sides[0])
+    if not all(only):
+        raise ValueError(
+            f"outcome={outcome.name!r} has completions whose tokens do not tell its two sides apart; give other words"
+        )
+    return only
+
+
+def _own(model: TransformerBridge, text: str) -> Sequence[int]:
+    (tokens,) = tokens_of(model, "outcome", [text], prepend_bos=False)
+    return tokens.tolist()
+
+
+def prompt_states(model: TransformerBridge, prompts: Sequence[str], layer: int) -> pd.DataFrame:
+    """The unsteered stream at the last token of every prompt, a row a prompt and a column a dimension."""
+    tokens, mask = left_padded(model, prompts)
+    prefix = ode.collect_prefix(model, tokens, mask, start=-1)
+    return pd.DataFrame(prefix.residuals[layer][:, -1].float().numpy()).rename(columns=str)
+
+
+def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level: float) -> pd.DataFrame:
+    """A layer for every prompt, against the one layer that did best on the prompts to choose on.
+
+    From the state of a prompt, ridge regression foretells its score at every layer, learned from the `select` prompts;
+    it is steered where it is foretold to do best. As reconstructed from the abstract of W2S (arXiv 2604.03867).
+
+    Args:
+        rows: of a layer study. states: as `prompt_states` has them.
+        label, level: the way to steer, and its KL.
+
+    Returns:
+        A row for what is foretold and one for the best layer of each prompt, which nobody can know: `picked by`,
+        `gain` with `low` and `high` (nats of the score against the one layer, on the test prompts), `layers` (how many
+        are picked), `n`.
+    """
+    cell = rows.query("label == @label and level == @level").astype({"score": float})
+    known, asked = (cell.query("split == @s").pivot(index="prompt", columns="layer", values="score")
+                    for s in ("select", "test"))  # fmt: skip
+    foretell = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 6, 13)))
+    foretell.fit(states.loc[known.index].to_numpy(), known.to_numpy())
+    guessed = foretell.predict(states.loc[asked.index].to_numpy()).argmax(1)
+    one, table = int(known.mean().to_numpy().argmax()), asked.to_numpy()
+    found: list[dict[str, Any]] = []
+    for name, picked in (("state of the prompt", guessed), ("best of each prompt", table.argmax(1))):
+        score = table[np.arange(len(table)), picked]
+        gain = stats.paired_difference(score, table[:, one]) if (picked != one).any() else stats.Estimate(
+            0.0, np.nan, np.nan, len(score))  # fmt: skip
+        found.append({"picked by": name, "gain": gain.value, "low": gain.low, "high": gain.high,
+                      "layers": len(set(picked.tolist())), "n": gain.n})  # fmt: skip
+    return pd.DataFrame(found)
