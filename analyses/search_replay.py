@@ -96,7 +96,7 @@ def replays(grids: Mapping[str, tuple[str, Grid]], rules: Rules, seeds: int) -> 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
     """A row a search: the share of the grid's choice that it has, mean and worst order, by grid and over all, by how
     much it said to fall short of the best at most, and what it cost."""
-    said = [f"{row.of_grid:.3f}, worst {row.worst:.3f}" for row in found.itertuples()]
+    said = [f"{mean:.3f}, worst {worst:.3f}" for mean, worst in zip(found["of_grid"], found["worst"], strict=True)]
     wide = found.assign(said=said).pivot(index="how", columns="grid", values="said")
     whole = found[found["grid"] == ALL].set_index("how")
     return wide.loc[list(dict.fromkeys(found["how"])), list(dict.fromkeys(found["grid"]))].join(
