@@ -46,7 +46,7 @@ class ComparisonConfig:
         displacement: levels of the distance moved, as a share of the norm.
         kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        dry_run: say what would be done and about how long it takes here, and do nothing.
+        dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(

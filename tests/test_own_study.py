@@ -49,6 +49,8 @@ def own(files, **changed):
 def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, capsys):
     """With the documented command; then a level and an arm more, which recomputes no finished cell."""
     config = LayersConfig(own(files), layers=(1, 3), arms=("CAA",), angle=(0.2,), kl=(), out=tmp_path)
+    assert "5 cells, about" in dry_run(config)[0]
+    assert not list(tmp_path.iterdir())  # a dry run writes nothing
     assert layers_main(config) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
@@ -229,12 +231,14 @@ def test_the_command_line_refuses_in_one_line_and_imports_no_model_library(files
     """As a user sees it: one line, exit status 2, and TransformerLens not even imported."""
     code = ("import sys; from analyses.command import from_command_line; import analyses.layer_effectiveness as a; "
             "status = from_command_line(a.LayersConfig, a.main, None); "
+            "assert from_command_line(a.LayersConfig, a.main, None, ['--arms', 'foo', '--dry-run']) == 2; "
             "assert 'transformer_lens' not in sys.modules; sys.exit(status)")  # fmt: skip
     call = [sys.executable, "-c", code, "--contrast", str(files / "pairs.jsonl"), "--outcome", "nothing.json"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.strip().split("\n")) == 1
-    assert "cross-fit" in done.stderr
+    first, second = done.stderr.strip().split("\n")
+    assert "cross-fit" in first
+    assert "arms=['foo'] are none; choose from random direction, CAA, ODESteer as published" in second
 
 
 def test_numbers_of_prompts_of_ones_own_are_a_third_and_the_rest(files):
