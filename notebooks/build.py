@@ -1,12 +1,13 @@
 """Executes the notebooks: every `.py` (py:percent) becomes an `.ipynb` with its outputs.
 
 `python -m notebooks.build` does all of them, in place, and `python -m notebooks.build 04_layer_sweep` that one; a pair
-is edited in its `.py`.
+is edited in its `.py`. `--address` executes nothing: it writes `OWNER` into every link and installation command.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from tyro.conf import Positional
 
 from odesteer_tl._check import require_one_of
 
+#: whose the repository on GitHub is: the one place that says so, for `--address` to write wherever it is quoted
+OWNER = "OWNER"
+QUOTED = re.compile(r"(github(?:\.com)?/)[\w-]+(?=/odesteer_tl\b)")
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 180
 #: nothing is fetched, and sums do not depend on the number of threads
@@ -63,8 +67,17 @@ def _passing(output: Any) -> bool:
     return output.get("name") == "stderr" or WIDGET in output.get("data", {})
 
 
-def main(names: Positional[tuple[str, ...]] = ()) -> None:
+def addressed(text: str, owner: str) -> str:
+    """The text with every address of the repository, Colab's too, at this owner's."""
+    return QUOTED.sub(rf"\g<1>{owner}", text)
+
+
+def main(names: Positional[tuple[str, ...]] = (), address: bool = False) -> None:
     """Execute the notebooks of these names in place; by default all of them.
+
+    Args:
+        names: the notebooks, as `04_layer_sweep`.
+        address: write the repository's address into them, and execute nothing.
 
     Raises:
         ValueError: there is no notebook of a name.
@@ -73,6 +86,10 @@ def main(names: Positional[tuple[str, ...]] = ()) -> None:
     for name in names:
         require_one_of("names", name, known)
     for source in (known[name] for name in names or known):
+        for file in (source, source.with_suffix(".ipynb")):
+            file.write_text(addressed(file.read_text(encoding="utf-8"), OWNER), encoding="utf-8")
+        if address:
+            continue
         notebook = execute(read(source), HERE)
         nbformat.write(notebook, source.with_suffix(".ipynb"))
         print(source.stem)

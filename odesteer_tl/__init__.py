@@ -6,6 +6,6 @@ Texts → activations → barrier → field → flow → hook; see the README fo
 
 from odesteer_tl._lazy import attach_stub
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

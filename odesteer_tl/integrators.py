@@ -73,7 +73,7 @@ def _for_time(y: Tensor, v: Tensor, eta: Tensor) -> Tensor:
 
 
 def _certified(field: Velocity, y: Tensor, eta: Tensor) -> Tensor:
-    """A geodesic step, cut at the first angle where h stops rising: h can never fall (MATHEMATICS, Steps)."""
+    """A geodesic step, cut at the first angle where h stops rising: h can never fall."""
     assert isinstance(field, DiagonalField)
     norm = y.norm(dim=-1, keepdim=True)
     # near a maximum v is the small rest of large terms: made orthogonal once more, else the angle proved is not its own

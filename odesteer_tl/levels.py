@@ -1,6 +1,6 @@
 """Levels: following a barrier's flow until h reaches a value, which the step that crosses it meets exactly.
 
-On a great circle h is a trigonometric polynomial (MATHEMATICS, Segment certificate). Every step goes along the circle
+On a great circle h is a trigonometric polynomial. Every step goes along the circle
 of the gradient, no further than h is proved to rise; there h is monotone, so the angle at which it takes a value is
 one simple root. The N steps share the rise of h equally, so that the last one ends on the level itself.
 """

@@ -63,7 +63,7 @@ def test_lines_great_circles_and_rest_are_straight():
 
 
 def test_a_barriers_flow_bends_as_its_curvature_says():
-    """The polygon of a short flow against the closed form of MATHEMATICS, which knows of no steps."""
+    """The polygon of a short flow against the closed form, which knows of no steps."""
     g = torch.Generator().manual_seed(1)
     A = torch.randn(12, 12, generator=g, dtype=torch.float64)
     barrier = ode.QuadraticBarrier(A + A.mT, torch.randn(12, generator=g, dtype=torch.float64))

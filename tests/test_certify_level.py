@@ -71,7 +71,7 @@ def test_the_certified_flow_is_never_refuted_not_even_where_it_comes_to_rest(see
 
 
 def test_curvature_predicts_what_one_geodesic_step_loses():
-    """MATHEMATICS: h_flow − h_one-step → κ²Gθ³/3."""
+    """h_flow − h_one-step → κ²Gθ³/3."""
     q, a = random_quadratic(20, 1, curvature=1.0), activations(50, 20)
     field, theta = ode.BarrierField(q), 0.02
     flow = ode.Flow(angle=theta, steps=400, solver="rk4").solve(field, a, record=True).end

@@ -83,6 +83,11 @@ def test_the_reference_builds_without_warnings_and_holds_every_public_name(tmp_p
         # of two names before one colon the first is read as a type, and a colon in a property's line as its end
         assert not re.search(r"<strong>\w+</strong> \((?:<em>)?[\w, ]*,(?:</em>)?\)", text), page.name
         assert '<dt class="field-odd">Type<span' not in text, page.name
+        # fields stand in their class's list alone, and signatures are parsed
+        assert ">Variables<" not in text, page.name
+        assert not re.search(r"TypeAliasForwardRef|&lt;factory&gt;|MATHEMATICS", text), page.name
+    assert "odesteer_tl.ContrastSet.positive" not in inventory.data["py:attribute"]
+    assert "site.css" in (tmp_path / "index.html").read_text(encoding="utf-8")
     methods = (tmp_path / "how-to" / "methods.html").read_text(encoding="utf-8")
     assert all(name in methods and method.idea.split()[0] in methods for name, method in ode.METHODS.items())
     assert (tmp_path / "generated" / "01_quickstart.html").exists()

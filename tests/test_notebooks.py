@@ -113,6 +113,17 @@ def test_what_is_committed_was_run_and_names_no_machine(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_colab_opens_and_installs_from_the_one_owner_that_the_builder_names(source):
+    for file in (source, source.with_suffix(".ipynb")):
+        text = file.read_text()
+        assert build.addressed(text, build.OWNER) == text
+        found = build.addressed(text, "who-else")
+        assert f"colab.research.google.com/github/who-else/odesteer_tl/blob/main/notebooks/{source.stem}.ipynb" in found
+        assert re.search(r"(?:git\+|\")https://github\.com/who-else/odesteer_tl\\?\"", found)
+        assert len(re.findall(r"github(?:\.com)?/who-else/", found)) == len(re.findall(r"github(?:\.com)?/", text))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_numbers_in_prose_stand_in_code_or_in_what_was_shown_above(source):
     notebook = committed(source)
     seen = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "code")

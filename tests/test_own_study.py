@@ -14,6 +14,7 @@ import pytest
 import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
+from analyses.effects.report import LayerReport
 from analyses.effects.tables import room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
 from analyses.layer_effectiveness import main as layers_main
@@ -261,3 +262,20 @@ def test_an_outcome_without_room_is_named_first(successes, says):
     both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
     assert "every arm is at the ceiling" in room(both)
     assert "every arm" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
+
+
+def test_a_report_names_its_level_and_only_what_was_measured():
+    """Of two levels the upper; a change that does not vary has no interval; nothing parses where nothing says so."""
+    steered = [plain(10, 6, "CAA", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
+    table = pd.concat([plain(10, 2).assign(score=0.0), *(cell.assign(score=0.125) for cell in steered)])
+    table = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
+    said = str(LayerReport.of(table, "own"))
+    assert "Success by layer, at KL 0.3 nats (of the levels 0.1, 0.3)" in said
+    assert "Success by layer, at angle 0.1 rad\n" in str(
+        LayerReport.of(table[table["level"] == 0.1].replace({"budget": "kl"}, "angle"), "own")
+    )
+    assert "0.125 [–, –]" in said
+    assert "inf" not in said
+    assert "success, on test" in said
+    assert "parses" not in said
+    assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))

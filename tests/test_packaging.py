@@ -43,6 +43,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert b"Requires-Python: >=3.11" in wheel.read(info)
 
 
+def test_one_version_stands_in_package_citation_and_changelog():
+    version = ode.__version__
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert next(line for line in changes.splitlines() if line.startswith("## [")).startswith(f"## [{version}] - 20")
+
+
 def test_the_extras_are_those_promised(wheel):
     info = wheel.read(next(n for n in wheel.namelist() if n.endswith("/METADATA"))).decode()
     extras = {line.removeprefix("Provides-Extra: ") for line in info.splitlines() if line.startswith("Provides-Extra")}

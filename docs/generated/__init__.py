@@ -21,7 +21,8 @@ def write_methods() -> None:
     table = ode.METHODS.frame()
     lines = ["| name | idea | source | made | acts at | certificate |", "|:--|:--|:--|:--|:--|:--|"]
     for row in table.to_dict("records"):
-        cells = (f"`{row['method']}`", row["idea"], row["source"], row["made"], f"`{row['site']}`", row["certificate"])
+        against = row["certificate"].removeprefix("against ").removeprefix("of ")
+        cells = (f"`{row['method']}`", row["idea"], row["source"], row["made"], f"`{row['site']}`", against)
         lines.append("| " + " | ".join(str(x).replace("|", "\\|") for x in cells) + " |")
     _write(HERE / "methods.md", "\n".join(lines) + "\n")
 

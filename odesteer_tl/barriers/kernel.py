@@ -26,7 +26,7 @@ GAMMA_GRID = (0.1, 0.5, 1.0, 4.0)
 class KernelBarrier(Barrier):
     """Kernel logistic regression with `(γ x·y + c₀)ᵏ` on directions: `h(a) = Σαᵢ(γ xᵢ·u + c₀)ᵏ + c`.
 
-    The same model class as ODESteer's sketch approximates, solved exactly in the dual (MATHEMATICS, Barriers).
+    The same model class as ODESteer's sketch approximates, solved exactly in the dual.
 
     Args:
         degree: k ≥ 1.

@@ -114,7 +114,7 @@ class QuadraticBarrier(Barrier):
 
     @cached_property
     def curvature_bound(self) -> float:
-        """`L = 2(λmax − λmin) + ‖b‖` ≥ |h″| along every unit-speed great circle (MATHEMATICS, Steps)."""
+        """`L = 2(λmax − λmin) + ‖b‖` ≥ |h″| along every unit-speed great circle."""
         values = self.spectrum.values
         return float(2 * (values.max() - values.min()) + self.b.norm())
 

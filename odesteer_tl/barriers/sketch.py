@@ -102,7 +102,7 @@ class SketchBarrier(Barrier):
 
     @property
     def quadratic(self) -> QuadraticBarrier:
-        """The exact collapse to a quadratic (MATHEMATICS, Barriers; 3e-14)."""
+        """The exact collapse to a quadratic (within 3e-14)."""
         if self.degree > 2:
             return super().quadratic
         if self._collapsed is None:

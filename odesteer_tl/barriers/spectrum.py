@@ -19,7 +19,7 @@ class Spectrum:
 
     With r = d this is the full eigenbasis. With r < d the complement is spanned, for one activation a, by the single
     direction of its part outside V, whose coordinate ρ is carried as one more coordinate with λ = β = 0: the flow
-    never leaves that (r+1)-dimensional space (MATHEMATICS, Flow: eigenbasis, reduced span; both are exact).
+    never leaves that (r+1)-dimensional space (both are exact).
 
     Attributes:
         basis: V, orthonormal columns.

@@ -75,7 +75,7 @@ class CapBound(Result):
 def cap_bound(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], angle: float | Float[Tensor, "*batch"]
 ) -> CapBound:
-    """Bound h over all activations within `angle` radians of each row of `a` (MATHEMATICS, Cap bound).
+    """Bound h over all activations within `angle` radians of each row of `a`.
 
     The Lagrange dual with multiplier μ for the sphere and ν for the cap, minimised over μ: any μ > λmax gives a valid
     bound, so soundness does not hang on the search. Where the dual is loose (strong curvature, few dimensions) the

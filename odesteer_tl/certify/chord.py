@@ -26,7 +26,7 @@ class Chords:
     Attributes:
         phases, rates: `ωⱼ·a + φⱼ` and `ωⱼ·m`.
         weight: wⱼ.
-        curvature: `Σ|wⱼ|(ωⱼ·m)² ≥ |h″|` along the chord (MATHEMATICS, Segment certificate).
+        curvature: `Σ|wⱼ|(ωⱼ·m)² ≥ |h″|` along the chord.
         error: of the computed h′(s).
     """
 

@@ -53,7 +53,7 @@ class Circles:
 
     @property
     def curvature(self) -> Float[Tensor, "*n"]:
-        """`L = Σ k²√(Cₖ² + Sₖ²) ≥ |h″|` on the circle (MATHEMATICS, Steps)."""
+        """`L = Σ k²√(Cₖ² + Sₖ²) ≥ |h″|` on the circle."""
         k = torch.arange(self.cosines.shape[-1], dtype=self.cosines.dtype, device=self.cosines.device)
         return (k.square() * torch.hypot(self.cosines, self.sines)).sum(-1)
 
@@ -66,7 +66,7 @@ def quadratic_circles(
     c: float,
     error: Float[Tensor, "*n"],
 ) -> Circles:
-    """`Σλu² + β·u + c` on the circle through u along v, in eigenbasis coordinates (MATHEMATICS, Segment certificate).
+    """`Σλu² + β·u + c` on the circle through u along v, in eigenbasis coordinates.
 
     Args:
         error: of h′ on the circle; h itself errs by as much and by the rounding of c.

@@ -17,7 +17,7 @@ def geodesic_curvature(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]
     """`κ = ‖(I − uuᵀ − vvᵀ)2Av‖/G`: how fast the flow line through a bends, per radian (0 at a fixed point).
 
     One geodesic step of angle θ ends κθ²/2 away from the flow's end and loses κ²Gθ³/3 of h: where κθ is small there
-    is nothing for an ODE to bend around (MATHEMATICS, Is the ODE needed).
+    is nothing for an ODE to bend around.
 
     Args:
         quadratic: the barrier h.
@@ -57,7 +57,7 @@ def quadratic_share(quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"]) -
 def reach_angle(
     quadratic: QuadraticBarrier, a: Float[Tensor, "*batch d"], gain: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    """`θ ≥ (−G + √(G² + 2LΔh))/L`: no path from a gains Δh in less than this many radians (MATHEMATICS, Steps).
+    """`θ ≥ (−G + √(G² + 2LΔh))/L`: no path from a gains Δh in less than this many radians.
 
     Args:
         quadratic: the barrier h.

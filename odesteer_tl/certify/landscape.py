@@ -58,7 +58,7 @@ class Ceiling(Result):
 
 
 def ceiling(quadratic: QuadraticBarrier) -> Ceiling:
-    """The global maximum of h on the sphere (MATHEMATICS, The whole landscape).
+    """The global maximum of h on the sphere.
 
     Stationarity is `u = ½(μI − A)⁻¹b` with ‖u‖ = 1, the maximum at the one root μ > λmax; `c + μ + ¼Σβ²/(μ−λ)` bounds h
     for every such μ. Where b is orthogonal to the top eigenspace (the hard case) the top eigenvector completes u.

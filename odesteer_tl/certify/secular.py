@@ -1,7 +1,7 @@
 """The secular equation: where on the sphere a quadratic is stationary.
 
 `u = ½(μI − A)⁻¹b` is stationary iff `f(μ) = Σ(βᵢ/2)²/(λᵢ − μ)² = 1`. Between two neighbouring eigenvalues f is convex
-and reaches 1 twice, once or never; outside all of them once on either side (MATHEMATICS, The whole landscape).
+and reaches 1 twice, once or never; outside all of them once on either side.
 """
 
 from __future__ import annotations

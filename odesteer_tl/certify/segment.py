@@ -2,7 +2,7 @@
 
 A straight segment from a to a′, seen through a/‖a‖, is an arc of a great circle, and on a great circle a polynomial of
 degree p is a trigonometric polynomial of degree p. So one certificate serves every method that produces points,
-whatever the method and the dtype (MATHEMATICS, Segment certificate). A Fourier barrier, which sees the norm too, is
+whatever the method and the dtype. A Fourier barrier, which sees the norm too, is
 certified on the chord itself by its curvature bound.
 """
 

@@ -16,7 +16,7 @@ def sphere_maximum(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n k"]]:
     """Maximise `−Σ depth·u² + 2·half·u` over unit u, n problems at once, float64.
 
-    `u = half/(depth + s)` with ‖u‖ = 1 at one s > 0 (MATHEMATICS, The whole landscape). Where even the least s leaves
+    `u = half/(depth + s)` with ‖u‖ = 1 at one s > 0. Where even the least s leaves
     u short (no load where depth is 0: the hard case), u is completed there, which costs nothing. Depths are kept as
     differences, so that s, which may be far below their rounding, is not lost in them.
 
