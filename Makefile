@@ -11,7 +11,10 @@ VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-gemma test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: install demo test test-gemma test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+
+# all that studies, notebooks and documents need, and a real model, into .venv
+install: $(STAMP) $(SMOLLM2)
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo

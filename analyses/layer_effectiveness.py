@@ -39,15 +39,16 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        arms: labels of the study's own arms ("CAA", "flow", …) or names of methods; left out, all of the study's own.
-            The placebo and the unsteered model are always there.
-        kl: levels of the next token's KL to unsteered, nats.
+        arms: ways to steer: the study's own (random direction, CAA, ODESteer as published, one geodesic step, Euler-10,
+            flow, certified, optimal cap; the last five follow one and the same barrier, that of odesteer_kernel) or
+            names of methods; left out, all of its own. The placebo and the unsteered model are always there.
+        kl: levels of the next token's KL to unsteered, nats; a bare --kl is none, so that only angles are compared.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        dry_run: say what would be done and about how long it takes here, and do nothing.
+        dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)

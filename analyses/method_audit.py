@@ -35,7 +35,7 @@ class AuditConfig:
         outcome: another one than the words of the concept, such as "vader".
         cross_fit: for few pairs: fit on all, calibrate h on pairs left out in turn; without densities.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        dry_run: say what would be done and about how long it takes here, and do nothing.
+        dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
     concept: Path

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from analyses.search.replay import Grid
 
 
+#: the mean over grids, among their names
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class ReplayConfig:
     """Settings of the replay.
@@ -89,8 +93,19 @@ def replays(grids: Mapping[str, tuple[str, Grid]], rules: Rules, seeds: int) -> 
     return pd.concat(found, ignore_index=True)
 
 
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """A row a search: the share of the grid's choice that it has, mean and worst order, by grid and over all, by how
+    much it said to fall short of the best at most, and what it cost."""
+    said = [f"{mean:.3f}, worst {worst:.3f}" for mean, worst in zip(found["of_grid"], found["worst"], strict=True)]
+    wide = found.assign(said=said).pivot(index="how", columns="grid", values="said")
+    whole = found[found["grid"] == ALL].set_index("how")
+    return wide.loc[list(dict.fromkeys(found["how"])), list(dict.fromkeys(found["grid"]))].join(
+        whole[["epsilon", "cost"]].map("{:.3f}".format)
+    )
+
+
 def main(config: ReplayConfig) -> None:
-    """Print the comparison, a grid at a time and then over all.
+    """Print what the grids are and what each search finds.
 
     Raises:
         ValueError: a folder that holds no finished grid with prompts of both kinds, or `out` is there.
@@ -103,10 +118,9 @@ def main(config: ReplayConfig) -> None:
     grids = read(config.grids)
     rows = replays(grids, config.rules, config.seeds)
     found = pd.concat([compared(some).assign(grid=name) for name, some in
-                       [*rows.groupby("grid", sort=False), ("all", rows)]], ignore_index=True)  # fmt: skip
+                       [*rows.groupby("grid", sort=False), (ALL, rows)]], ignore_index=True)  # fmt: skip
     about = pd.DataFrame([{"grid": name, **described(grid)} for name, (_, grid) in grids.items()])
-    for table in (about, found):
-        print(f"\n{table.to_markdown(index=False, floatfmt='.3f')}")
+    print(f"\n{about.to_markdown(index=False, floatfmt='.3f')}\n\n{shown(found).to_markdown(disable_numparse=True)}")
     if config.out is not None:
         save_run(config.out, {"searches": found, "grids": about}, {"config": asdict(config)})
 

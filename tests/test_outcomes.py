@@ -49,6 +49,22 @@ def test_a_pattern_a_callable_and_a_function_of_a_module_judge():
     assert open_outcome("length", threshold=3.0).threshold == 3.0
 
 
+def test_a_function_of_a_file_judges_wherever_that_lies(tmp_path):
+    """It needs no path for imports, and the folder changes no study; the source does."""
+    source = "MARK = '!'\n\n\ndef shouts(prompts, texts):\n    return [MARK in text for text in texts]\n"
+    found = []
+    for folder, content in (("a b", source), ("c-d", source), ("e", source.replace("'!'", "'?'"))):
+        (tmp_path / folder).mkdir()
+        (file := tmp_path / folder / "my-judge.py").write_text(content)
+        found.append(open_outcome(f"{file}:shouts"))
+    assert [one.name for one in found] == ["my-judge.py:shouts"] * 3
+    assert found[0].scores(PROMPTS, TEXTS)["success"].tolist() == [True, False, False, False]
+    assert found[0].digest == found[1].digest != found[2].digest
+    file.write_text("import no_such_module\n")
+    with pytest.raises(ValueError, match=r"my-judge.py cannot be run: ModuleNotFoundError: No module named"):
+        open_outcome(f"{file}:shouts")
+
+
 def shout(prompts, texts):
     """A judge for the test above."""
     return np.array(["!" in text for text in texts])
@@ -56,7 +72,10 @@ def shout(prompts, texts):
 
 @pytest.mark.parametrize(("spelled", "says"), [
     ("nonsense", "is unknown; use one of grammar, endings"), ("regex:(", "is no regular expression"),
-    ("no_such_module:f", "No module named"), ("analyses.stories:nothing", "has no 'nothing'"),
+    ("no_such_module:f", "No module named.*name its file, FOLDER/no_such_module.py:f, .*PYTHONPATH=FOLDER"),
+    ("nowhere/judge.py:f", "'nowhere/judge.py' is no file; check the path, seen from"),
+    ("tests/test_outcomes.py:no", "has no 'no'"), ("README.md.py:f", "is no file"),
+    ("analyses.stories:nothing", "has no 'nothing'"),
     ("analyses.stories:NAMES", "is a tuple; name a function"), ("nowhere.json", "is no file; check the path"),
     ("classifier:/nowhere", "no folder with a config.json"), ("grammar", "not contrast='mine'"),
 ])  # fmt: skip

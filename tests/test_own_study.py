@@ -14,6 +14,8 @@ import pytest
 import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
+from analyses.effects.arms import LAYER_ARMS, chosen_arms, compared_arms
+from analyses.effects.report import LayerReport
 from analyses.effects.tables import room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
 from analyses.layer_effectiveness import main as layers_main
@@ -48,6 +50,8 @@ def own(files, **changed):
 def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, capsys):
     """With the documented command; then a level and an arm more, which recomputes no finished cell."""
     config = LayersConfig(own(files), layers=(1, 3), arms=("CAA",), angle=(0.2,), kl=(), out=tmp_path)
+    assert "5 cells, about" in dry_run(config)[0]
+    assert not list(tmp_path.iterdir())  # a dry run writes nothing
     assert layers_main(config) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
@@ -219,21 +223,32 @@ def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
         layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
     with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
         layer_study(layer=1, out=tmp_path)
-    with pytest.raises(ValueError, match="must name methods, each once"):
+    with pytest.raises(ValueError, match=r"methods=\['caa', 'caa'\] names one twice"):
         comparison(methods=["caa", "caa"], out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_arms_are_had_by_one_kind_of_name_in_both_studies():
+    names = ["pid", "flow", "Euler-10"]
+    assert [arm.label for arm in chosen_arms(names)] == ["random direction", *names]
+    compared = [arm.label for arm in compared_arms(names)]
+    assert compared == [*names, "random", "one geodesic step", "pid, layers in turn"]
+    assert {arm.method for arm in compared_arms(())} == set(ode.METHODS)
+    assert chosen_arms(()) == LAYER_ARMS
 
 
 def test_the_command_line_refuses_in_one_line_and_imports_no_model_library(files):
     """As a user sees it: one line, exit status 2, and TransformerLens not even imported."""
     code = ("import sys; from analyses.command import from_command_line; import analyses.layer_effectiveness as a; "
             "status = from_command_line(a.LayersConfig, a.main, None); "
+            "assert from_command_line(a.LayersConfig, a.main, None, ['--arms', 'foo', '--dry-run']) == 2; "
             "assert 'transformer_lens' not in sys.modules; sys.exit(status)")  # fmt: skip
     call = [sys.executable, "-c", code, "--contrast", str(files / "pairs.jsonl"), "--outcome", "nothing.json"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.strip().split("\n")) == 1
-    assert "cross-fit" in done.stderr
+    first, second = done.stderr.strip().split("\n")
+    assert "cross-fit" in first
+    assert "arms=['foo'] are none; choose from random direction, CAA, ODESteer as published" in second
 
 
 def test_numbers_of_prompts_of_ones_own_are_a_third_and_the_rest(files):
@@ -261,3 +276,20 @@ def test_an_outcome_without_room_is_named_first(successes, says):
     both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
     assert "every arm is at the ceiling" in room(both)
     assert "every arm" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
+
+
+def test_a_report_names_its_level_and_only_what_was_measured():
+    """Of two levels the upper; a change that does not vary has no interval; nothing parses where nothing says so."""
+    steered = [plain(10, 6, "CAA", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
+    table = pd.concat([plain(10, 2).assign(score=0.0), *(cell.assign(score=0.125) for cell in steered)])
+    table = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
+    said = str(LayerReport.of(table, "own"))
+    assert "Success by layer, at KL 0.3 nats (of the levels 0.1, 0.3)" in said
+    assert "Success by layer, at angle 0.1 rad\n" in str(
+        LayerReport.of(table[table["level"] == 0.1].replace({"budget": "kl"}, "angle"), "own")
+    )
+    assert "0.125 [–, –]" in said
+    assert "inf" not in said
+    assert "success, on test" in said
+    assert "parses" not in said
+    assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))

@@ -16,6 +16,7 @@ from analyses.benchmarks.context import clipped
 from analyses.benchmarks.presets import Unit
 from analyses.benchmarks.splits import Fold
 from analyses.benchmarks.task import Task, summary
+from analyses.intervals import with_interval
 from analyses.runs import save_run
 from odesteer_tl import stats
 from odesteer_tl._words import require_one_of
@@ -191,6 +192,6 @@ def _table(figures: pd.DataFrame, by: str) -> str:
     if figures.empty:
         return ""
     columns = figures[["value", "low", "high", "n"]].itertuples(index=False)
-    text = figures.assign(text=[f"{v:.3f} [{a:.3f}, {b:.3f}] (n={n:.0f})" for v, a, b, n in columns])
+    text = figures.assign(text=[f"{with_interval(v, a, b)} (n={n:.0f})" for v, a, b, n in columns])
     shown = text.pivot_table(index=by, columns="metric", values="text", aggfunc="first", sort=False)
     return str(shown.fillna("–").to_markdown())

@@ -10,6 +10,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.effects.tables import UNSTEERED, groups
+from analyses.intervals import with_interval
 from odesteer_tl import stats
 
 #: what made a method: gradients through the model, or activations alone
@@ -176,4 +177,4 @@ def _with_gains(cell: pd.DataFrame, layer: int) -> pd.DataFrame:
 def _said(row: dict[str, Any]) -> str:
     if np.isnan(row["low"]):
         return f"{row['value']:.3g}"
-    return f"{row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    return with_interval(row["value"], row["low"], row["high"], ".3g")

@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 from analyses.effects import audit as audited
 from analyses.effects import tables
 from analyses.effects.report import middle
+from analyses.intervals import with_interval
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -107,7 +108,7 @@ class ComparisonReport:
         shown = pd.DataFrame({
             "method": [row["method"] for row in rows],
             "column": [f"{row['budget']} {row['level']:g}" for row in rows],
-            "text": [f"{row['success']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" + "*" * (row["p_holm"] < 0.05)
+            "text": [with_interval(row["success"], row["low"], row["high"], ".2f") + "*" * (row["p_holm"] < 0.05)
                      + "†" * (row["reached"] < SPENT) for row in rows],
         })  # fmt: skip
         wide = shown.pivot(index="method", columns="column", values="text")[list(dict.fromkeys(shown["column"]))]
@@ -120,13 +121,13 @@ class ComparisonReport:
         found = wide.join(at.set_index("method")[extra]).loc[list(at["method"])]
         if {"probe_auc_low", "certified"} <= set(at):
             found.insert(list(found).index("certified") + 1, "AUC of h", [
-                f"{row['probe_auc']:.3f} [{row['probe_auc_low']:.3f}, {row['probe_auc_high']:.3f}]"
+                with_interval(row["probe_auc"], row["probe_auc_low"], row["probe_auc_high"])
                 for row in at.to_dict("records")
             ])  # fmt: skip
         refused = [row["label"] for row in self.refused.to_dict("records")]
         parts = [found, *(pd.DataFrame("refused", [label], list(wide)) for label in refused)]
         for plain in self.unsteered.to_dict("records")[:1]:
-            text = f"{plain['success']:.2f} [{plain['success_low']:.2f}, {plain['success_high']:.2f}]"
+            text = with_interval(plain["success"], plain["success_low"], plain["success_high"], ".2f")
             row = {**dict.fromkeys(wide, text), **({"parses": plain["parses"]} if "parses" in plain else {})}
             parts.insert(0, pd.DataFrame(row, index=["unsteered"]))
         return pd.concat(parts).loc[:, list(found)].rename_axis("method")

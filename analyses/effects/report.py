@@ -12,6 +12,7 @@ import pandas as pd
 
 from analyses.effects import tables
 from analyses.effects.prediction import layer_picks
+from analyses.intervals import with_interval
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -58,7 +59,7 @@ class LayerReport:
 
     @classmethod
     def of(cls, table: pd.DataFrame, concept: str) -> LayerReport:
-        """Summarise a finished study; the level of a budget that stands for it is the middle one.
+        """Summarise a finished study; the level of a budget that stands for it is the middle one (`middle`).
 
         Raises:
             ValueError: nothing was steered.
@@ -122,9 +123,12 @@ class LayerReport:
         """Titles and tables, those for which something was measured."""
         steered = self.layers.query("method != 'unsteered'")
         budget = "kl" if "kl" in set(steered["budget"]) else str(steered["budget"].iloc[0])
-        unit = {"kl": "KL", "angle": "angle", "displacement": "displacement"}[budget]
+        named = {"kl": "KL {} nats", "angle": "angle {} rad", "displacement": "displacement {}"}[budget]
+        levels = [f"{level:g}" for level in sorted(set(steered.loc[steered["budget"] == budget, "level"]))]
+        among = f" (of the levels {', '.join(levels)})" if len(levels) > 1 else ""
+        at = named.format(f"{middle(steered, budget):g}") + among
         parts = {
-            f"Success by layer, at the middle level of {unit}": self._profile(budget),
+            f"Success by layer, at {at}": self._profile(budget),
             "Score by layer, at the same level (mean)": self._means(budget, "score"),
             "Change of the score from unsteered there (mean over prompts)": self._changes(budget),
             "Fluency there: log-likelihood of the text under the unsteered model (nats a token, median)":
@@ -179,19 +183,17 @@ class LayerReport:
         return rows.loc[rows["level"] == middle(rows, budget)]
 
     def _chosen(self) -> pd.DataFrame:
-        rows = self.chosen
+        rows, plain = self.chosen, self.layers.query("method == 'unsteered'")
+        success = "success and parses, on test" if "parses" in self.layers else "success, on test"
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
         chosen = pd.DataFrame({
             "arm": rows["label"], "budget": rows["budget"], "layer": rows["layer"], "level": rows["level"],
-            "success and parses, on test": _intervals(rows, "success", "low", "high"),
+            success: _intervals(rows, "success", "low", "high"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"], "naive layer": rows["naive_layer"], "N": rows["n"],
         }).set_index("arm")  # fmt: skip
-        plain = self.layers.query("method == 'unsteered'")
         shown = _intervals(plain, "success", "success_low", "success_high")
-        first = pd.DataFrame(
-            {"success and parses, on test": shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain)
-        )
+        first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
         return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("arm")
 
     def _areas(self) -> pd.DataFrame:
@@ -221,9 +223,9 @@ def differences(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 def middle(table: pd.DataFrame, budget: str) -> float:
-    """The middle level of a budget (the lower of two)."""
+    """The middle level of a budget; of an even number of levels the upper of the two in the middle."""
     levels = sorted(float(level) for level in set(table.query("budget == @budget")["level"]))
-    return levels[(len(levels) - 1) // 2]
+    return levels[len(levels) // 2]
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -233,7 +235,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    return [f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in zip(rows[value], rows[low], rows[high], strict=True)]
+    return [with_interval(*row) for row in rows[[value, low, high]].itertuples(index=False)]
 
 
 def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def report_study(
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
-    rows, directory = run_announced(keeping(study, Store.of(study, root).directory), root, executor, estimate)
+    rows, directory = run_announced(keeping(study, Store.planned(study, root).directory), root, executor, estimate)
     refused = refusals(study, Store(directory))
     if not (rows["layer"] >= 0).to_numpy().any():
         raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
@@ -112,6 +112,6 @@ def in_words(refused: pd.DataFrame, study: Study) -> str:
 
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
     """What is left to be done and what it would cost, and where it would go."""
-    directory = Store.of(study, root).directory
+    directory = Store.planned(study, root).directory
     cost = expected(keeping(study, directory), root, executor, estimate)
     return str(cost or "nothing is left to be done"), directory

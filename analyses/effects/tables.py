@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from analyses.intervals import with_interval
 from odesteer_tl import stats
 
 CELL = ["layer", "label", "budget", "level"]
@@ -204,7 +205,7 @@ def room(table: pd.DataFrame) -> str:
     if not len(plain):
         return "Unsteered was not measured: what is achieved below may have been there before."
     share = stats.share(plain["success"])
-    said = f"Unsteered succeeds on {share.value:.3f} [{share.low:.3f}, {share.high:.3f}] of {share.n} test prompts"
+    said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
     end = _end(share)
     if end:
         said = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.intervals import with_interval
 from analyses.options import Angle, NewTokens, Seed, Temperature
 from analyses.runs import save_run
 from odesteer_tl._words import require_one_of
@@ -22,7 +23,7 @@ POSITION = "the last token of a text"
 
 def interval_of(estimate: Mapping[str, float]) -> str:
     """`value [low, high]` of an estimate as it is kept."""
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    return with_interval(estimate["value"], estimate["low"], estimate["high"])
 
 
 #: of a layer

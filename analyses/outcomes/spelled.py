@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from analyses.outcomes import judges
@@ -17,7 +20,8 @@ from analyses.outcomes.texts import MEASURES, each
 
 FORMS = (
     "grammar, endings, FILE.json or FILE.jsonl (completions for and against, or multiple choice), vader, profanity, "
-    f"language:CODE, regex:PATTERN, classifier:FOLDER[:LABEL], {', '.join(MEASURES)}, or MODULE:FUNCTION"
+    f"language:CODE, regex:PATTERN, classifier:FOLDER[:LABEL], {', '.join(MEASURES)}, or FILE.py:FUNCTION or "
+    "MODULE:FUNCTION (prompts, texts) → scores"
 )
 
 
@@ -60,6 +64,9 @@ def _open(spelled: Any, contrast: str) -> Outcome:
         return TextOutcome(text, make(), threshold)
     if name in OF_ONE and rest:
         return OF_ONE[name](rest)
+    file, _, function = text.rpartition(":")
+    if Path(file).suffix == ".py":
+        return _of_file(text, Path(file), function)
     if rest and name.replace(".", "").replace("_", "").isalnum():
         return _imported(text, name, rest)
     raise ValueError(f"outcome={text!r} is unknown; use one of {FORMS}")
@@ -88,14 +95,40 @@ def _classifier(rest: str) -> TextOutcome:
 def _imported(text: str, module: str, attribute: str) -> TextOutcome:
     """A function of a module."""
     try:
-        function = getattr(importlib.import_module(module), attribute)
+        found = importlib.import_module(module)
     except ImportError as error:
-        raise ValueError(f"outcome={text!r}: {error}; use one of {FORMS}") from error
-    except AttributeError as error:
-        raise ValueError(f"outcome={text!r}: module {module!r} has no {attribute!r}") from error
+        raise ValueError(
+            f"outcome={text!r}: {error}; name its file, FOLDER/{module.replace('.', '/')}.py:{attribute}, or say where "
+            f"it lies by PYTHONPATH=FOLDER, or use one of {FORMS}"
+        ) from error
+    function = _function(text, found, attribute)
+    return TextOutcome(text, function, digest=source_digest(function))
+
+
+def _of_file(text: str, file: Path, attribute: str) -> TextOutcome:
+    """A function of a file, wherever that lies; its folder is part of no name, as with other files of a study."""
+    if not file.is_file():
+        raise ValueError(f"outcome={text!r}: {str(file)!r} is no file; check the path, seen from {str(Path.cwd())!r}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"outcome={text!r}: {file.name} cannot be run: {type(error).__name__}: {said}") from error
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]  # of whatever in it the function may call
+    return TextOutcome(f"{file.name}:{attribute}", _function(text, module, attribute), digest=digest)
+
+
+def _function(text: str, module: ModuleType, attribute: str) -> Judge:
+    function = getattr(module, attribute, None)
+    if function is None:
+        raise ValueError(f"outcome={text!r}: {module.__name__!r} has no {attribute!r}; name a function that it has")
     if not callable(function):
         raise ValueError(f"outcome={text!r} is a {type(function).__name__}; name a function (prompts, texts) → scores")
-    return TextOutcome(text, function, digest=source_digest(function))
+    return function
 
 
 READY: dict[str, tuple[Callable[[], Judge], float]] = {

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.concepts.axbench import clip
+from analyses.intervals import with_interval
 from analyses.scores import SCORES, Rows, Score, Told
 from odesteer_tl import stats
 from odesteer_tl.plain import AnyModel
@@ -50,7 +51,7 @@ class Detection:
     def table(self) -> pd.DataFrame:
         """The means for reading: a row a score, a column a layer and kind of negative."""
         frame = self.frame()
-        text = [f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in frame[["value", "low", "high"]].itertuples(index=False)]
+        text = [with_interval(*row) for row in frame[["value", "low", "high"]].itertuples(index=False)]
         return frame.assign(text=text).pivot_table("text", "score", ["negatives", "layer"], "first", sort=False)
 
     def __str__(self) -> str:

@@ -72,9 +72,8 @@ class Grid:
         if shares is not None:
             costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
         costs /= whole * parts[0].shape[1]
-        score = (
-            rows[rows["split"] == "test"].pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
-        )
+        test = rows[rows["split"] == "test"]
+        score = test.pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
         return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1], costs,
                    float(costs[0]) * parts[0].shape[1] * is_shift(rows), score.to_numpy(dtype=float))  # fmt: skip
 
@@ -125,7 +124,7 @@ def replay(grid: Grid, rules: Rules, seeds: Sequence[int], looks: ArrayLike | No
     rules, rows = replace(rules, budget=rules.budget - grid.first), list[dict[str, object]]()
     for seed in seeds:
         for how, arm, cost, more in _searches(grid, replace(rules, seed=seed), looks):
-            rows.append({"how": how, "seed": seed, "arm": grid.names[arm], "cost": grid.first + cost,
+            rows.append({"how": how, "seed": seed, "arm": grid.names[arm], "cost": cost,
                          "reward": test[arm], "of_grid": test[arm] / best if best else np.nan,
                          "score": grid.score[arm] - grid.score[means.argmax()], **more})  # fmt: skip
             if "epsilon" in more:
@@ -137,11 +136,14 @@ def _searches(grid: Grid, rules: Rules, looks: ArrayLike | None) -> Iterator[tup
     for how, some in (("race", None), ("race, told of others", looks)):
         if how == "race" or some is not None:
             answer, arm = grid.race(rules, some)
-            yield how, arm, answer.cost, {"verdict": answer.verdict, "epsilon": answer.epsilon}
+            yield how, arm, grid.first + answer.cost, {"verdict": answer.verdict, "epsilon": answer.epsilon}
     given = grid.select, grid.costs, rules.budget, rules.seed
-    yield "random search", *random_search(*given), {}
-    yield "successive halving", *successive_halving(*given), {}
-    yield "tree_parzen", *tree_parzen(*given, grid.arms, rules.block), {}
+    rivals = {"random search": random_search(*given), "successive halving": successive_halving(*given),
+              "tree_parzen": tree_parzen(*given, grid.arms, rules.block)}  # fmt: skip
+    for how, (arm, cost) in rivals.items():
+        yield how, arm, grid.first + cost, {}
+    if looks is not None:
+        yield "best of others, not asked", 1 + int(np.argmax(looks)), 0.0, {}
 
 
 def elsewhere(grid: Grid, others: Sequence[Grid]) -> NDArray[np.float64] | None:
@@ -151,20 +153,23 @@ def elsewhere(grid: Grid, others: Sequence[Grid]) -> NDArray[np.float64] | None:
 
 
 def described(grid: Grid) -> dict[str, float | str | int]:
-    """Of a grid: `arms`, `unsteered` and `best` reward on the test prompts (of the arm chosen on the others, `arm`),
-    what the latter's score is above the unsteered one, and how many arms come within 2 % of it (`near`)."""
+    """Of a grid, on its test prompts: the reward `unsteered`, of the `best` arm (chosen on the others), and were `each`
+    prompt given the arm that is best for it; the best arm's `score` above the unsteered one, and how many arms come
+    within 2 % of its reward (`near`)."""
     best, test = int(grid.select.mean(1).argmax()), grid.test.mean(1)
     return {"arms": len(test), "arm": grid.names[best], "unsteered": float(test[0]), "best": float(test[best]),
-            "score": float(grid.score[best] - grid.score[0]),
+            "each": float(grid.test.max(0).mean()), "score": float(grid.score[best] - grid.score[0]),
             "near": int((test >= 0.98 * test[best]).sum())}  # fmt: skip
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each kind of search, over seeds: mean cost and test reward, and the latter as a share of the grid's."""
+    """Of each kind of search, over seeds: means, the `worst` share of the grid's, how often what it said is `false`."""
     found: list[dict[str, object]] = []
     for how, some in rows.groupby("how", sort=False):
         found.append({
             "how": how, "cost": some["cost"].mean(), "reward": some["reward"].mean(), "of_grid": some["of_grid"].mean(),
-            "worst": some["of_grid"].min(), "score": some["score"].mean(), "seeds": len(some),
+            "worst": some["of_grid"].min(), "score": some["score"].mean(),
+            "epsilon": some["epsilon"].astype(float).mean(), "false": some["false"].astype(float).mean(),
+            "seeds": len(some),
         })  # fmt: skip
     return pd.DataFrame(found)

@@ -22,9 +22,9 @@ Estimator = Callable[[Any, Sequence[Config], int, int], object]
 def expected(study: Study, root: Path, executor: str | Executor, estimate: Estimator) -> object | None:
     """What is left to be done; None if nothing is.
 
-    The study's context is made for it; it is kept where the cells are computed in this process.
+    Nothing is written. The study's context is made for it; it is kept where the cells are computed in this process.
     """
-    done = Store.of(study, root).finished()
+    done = Store.planned(study, root).finished()
     left = [cell.config for cell in study.keyed if cell.key not in done]
     if not left:
         return None
@@ -42,6 +42,7 @@ def run_announced(study: Study, root: Path, executor: str | Executor, estimate: 
     Raises:
         IncompleteStudy, WillRepeat: a cell failed.
     """
+    Store.of(study, root)  # a folder that cannot be written is told before the context is made
     cost = expected(study, root, executor, estimate)
     if cost is not None:
         print(f"{study.name}: {cost}", file=sys.stderr, flush=True)

@@ -57,13 +57,18 @@ class Store:
     @classmethod
     def of(cls, study: Study, root: Path) -> Store:
         """The store of a study under `root`, made if it is not there."""
-        store = cls(root / f"{study.name}-{study.digest}")
+        store = cls.planned(study, root)
         with _explained(store.directory):
             for folder in ("cells", "failed"):
                 (store.directory / folder).mkdir(parents=True, exist_ok=True)
                 _remove_parts(store.directory / folder)
         store.enter(study)
         return store
+
+    @classmethod
+    def planned(cls, study: Study, root: Path) -> Store:
+        """The store of a study under `root`, whether it is there or not."""
+        return cls(root / f"{study.name}-{study.digest}")
 
     def enter(self, study: Study) -> None:
         """Name the study's cells in `study.json`, in its order, before those of earlier studies that are kept here."""
@@ -94,6 +99,8 @@ class Store:
 
     def finished(self) -> set[str]:
         """Keys of the cells that are done."""
+        if not (self.directory / "cells").is_dir():
+            return set()
         return {name.removesuffix(".parquet") for name in os.listdir(self.directory / "cells") if name[0] != "."}
 
     def failed(self) -> set[str]:
