@@ -28,9 +28,9 @@ FLUENCY = "log_likelihood"
 LEAST_RANGE = 0.5
 #: inches of a row of panels, of success and of fluency, and of titles and labels
 TALL, LOW, AROUND = 1.4, 1.0, 0.6
-#: inches left, right, below and above a map, of a level, and of a map at most
-LEFT, RIGHT, BELOW, ABOVE = 0.62, 0.68, 0.45, 0.3
-MAP_LEVEL, MAP_TALL = 0.4, 1.2
+#: inches left, right, below and above a map, of a level, and of a map at least and at most
+LEFT, RIGHT, BELOW, ABOVE = 0.68, 0.68, 0.45, 0.3
+MAP_LEVEL, MAP_LOW, MAP_TALL = 0.4, 0.75, 1.2
 UNITS = {"angle": "rad", "kl": "nats of KL"}
 SHORT = {"angle": "rad", "kl": "nats"}
 #: of a mark that is seen on any shade
@@ -95,7 +95,7 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
     with plt.style.context(STYLE):
         heights = [TALL if row.y == "success" else LOW for row in rows]
         most = max(table.groupby("budget")["level"].nunique().tolist())
-        tall = min(MAP_TALL, MAP_LEVEL * most) + BELOW + ABOVE
+        tall = min(MAP_TALL, max(MAP_LOW, MAP_LEVEL * most)) + BELOW + ABOVE
         figure = plt.figure(figsize=(PAGE, sum(heights) + AROUND + tall))
         maps = _maps(figure, len(budgets), tall)
         for row, axes in zip(rows, draw_multiples(figure, rows, looks, heights), strict=True):
@@ -106,7 +106,7 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
             found, letter = table.loc[table["budget"] == budget], next(letters)
             best = _map(axis, bar, found.loc[found["method"] == chosen], _marks(unsteered, found))
             axis.set_title(f"({letter}) {chosen} by strength")
-            axis.set_ylabel(f"strength ({UNITS[budget]})")
+            axis.set_ylabel(f"strength\n({UNITS[budget]})")
             said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
                                    layer=best["layer"], level=best["level"]))  # fmt: skip
         named = list(dict.fromkeys(name for budget in budgets for name in
