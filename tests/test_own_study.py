@@ -14,7 +14,7 @@ import pytest
 import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
-from analyses.effects.arms import LAYER_ARMS, chosen_arms, compared_arms
+from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LayerReport
 from analyses.effects.tables import room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
@@ -216,6 +216,12 @@ def test_what_is_wrong_is_refused_without_a_model(files, monkeypatch, kind):
 def test_settings_out_of_range_are_refused(changed, says):
     with pytest.raises(ValueError, match=says):
         EffectSettings(**changed)
+
+
+def test_the_documented_ways_to_steer_are_the_studys_own():
+    documented = (Path(__file__).parents[1] / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
+    rows = [row.replace("`", "").strip("| ").split(" | ") for row in documented.splitlines() if row.startswith("| `")]
+    assert [Arm(label, method, solver, int(steps)) for label, method, solver, steps in rows] == list(LAYER_ARMS)
 
 
 def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):

@@ -222,10 +222,10 @@ def differences(contrasts: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
-def middle(table: pd.DataFrame, budget: str) -> float:
-    """The middle level of a budget; of an even number of levels the upper of the two in the middle."""
+def middle(table: pd.DataFrame, budget: str, upper: bool = True) -> float:
+    """The middle level of a budget; of an even number of levels the upper of the two in the middle, or the lower."""
     levels = sorted(float(level) for level in set(table.query("budget == @budget")["level"]))
-    return levels[len(levels) // 2]
+    return levels[(len(levels) - (not upper)) // 2]
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
