@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from analyses.effects.report import middle
 from figures.captions import counts, listed
 from figures.looks import KNOWN, PLACEBO, REST, Look, highlighted, label_ends
 from figures.save import PAGE, STYLE, save
@@ -37,10 +40,15 @@ OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 TICKS = 8
 #: cells, and cells side by side, up to which their numbers are written into a heat map
 WRITTEN, BESIDE = 60, 12
+#: of up to so many layers a heat map has what it needs, in inches: a row, a column, its least height, what is above and
+#: below, what is beside, and the width that the lines' names leave for both panels; of more, nearly half of the page
+FEW, ROW, COLUMN, LEAST, ABOVE, BESIDE_IT, LEFT = 5, 0.35, 0.36, 1.1, 0.7, 1.3, 4.5
+#: where no interval reaches above this, axes and scales end where the highest does
+HALF = 0.5
 CAPTION = """\
-Success of steering by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, {bars_at}.
-In colour:
-{shown}. In grey: {rest}. {plain}{bars}{source}"""
+Success of steering{judged} by the layer steered at. {panels} N = {n} prompts a point; bars: 95 % intervals, {bars_at}.
+{looks} {plain}{bars}{source}"""
+JUDGED = ", the share of prompts on which outcome {outcome} says so,"
 PLAIN = "Black, dotted: the unsteered model, with the interval of its success. "
 BARS = "On the scales of the maps: {marks}. "
 PROFILE = "({letter}) Profile of the methods at {level:g} {unit}."
@@ -51,16 +59,19 @@ MAP = """\
 {level:g} {unit}, best of all on these same prompts and so flattered."""
 
 
-def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, source: str = "") -> list[Path]:
+def draw_layers(
+    table: pd.DataFrame, out: Path, method: str | None = None, source: str = "", outcome: str = ""
+) -> list[Path]:
     """Draw, for each budget in the table, success by layer at the middle level and a heat map of layer × level.
 
-    Below success, where the table has it, stands fluency.
+    Below success, where the table has it, stands fluency. Where neither a method nor the unsteered model comes near one
+    half, axes and scales end where the highest interval does.
 
     Args:
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`;
             `log_likelihood` of the texts if any were written.
         method: of the heat map; by default the one with the most success anywhere, the placebo left out.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. outcome: the name of what judged success.
 
     Raises:
         ValueError: the table has neither budget, or `method` is the placebo or none of its methods. The unsteered
@@ -73,23 +84,28 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         raise ValueError(f"table has no row whose budget is one of {', '.join(UNITS)}; there is nothing to compare at")
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
-    chosen = _chosen(scores, method)
+    chosen, top = _chosen(scores, method), _top(pd.concat([unsteered, table])["success_high"])
     said: list[str] = []
     with plt.style.context(STYLE):
         fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
         heights = (TALL, LOW) if fluent else (TALL,)
         figure = plt.figure(figsize=(PAGE, sum(heights) * len(budgets) + 0.2))
-        grid = figure.add_gridspec(len(heights) * len(budgets), 2, width_ratios=(1.15, 1),
+        few = len(set(table["layer"])) <= FEW
+        wide = BESIDE_IT + COLUMN * len(set(table["layer"]))
+        widths = (LEFT - wide, wide) if few else (1.15, 1)
+        grid = figure.add_gridspec(len(heights) * len(budgets), 2, width_ratios=widths,
                                    height_ratios=heights * len(budgets))  # fmt: skip
         letters = iter("abcdefgh")
         for i, budget in enumerate(budgets):
             block = slice(len(heights) * i, len(heights) * (i + 1))
             rows = table.loc[table["budget"] == budget]
             levels = sorted(set(rows["level"]))
-            level = levels[(len(levels) - 1) // 2]
+            level = middle(rows, budget)
             shown, letter = rows.loc[rows["level"] == level], next(letters)
-            left, right = figure.add_subplot(grid[block.start, 0]), figure.add_subplot(grid[block, 1])
-            _profile(left, shown, looks, unsteered)
+            left = figure.add_subplot(grid[block.start, 0])
+            place, tall = grid[block, 1], ABOVE + max(LEAST, ROW * len(levels))
+            right = figure.add_subplot(_as_tall(place, tall, sum(heights)) if few else place)
+            _profile(left, shown, looks, unsteered, top)
             left.set_title(f"({letter}) methods at {level:g} {UNITS[budget]}")
             said.append(PROFILE.format(letter=letter, level=level, unit=UNITS[budget]))
             if fluent:
@@ -100,8 +116,8 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
                 figure.axes[-1].set_title(f"({letter}) fluency of their texts")
                 said.append(FLUENT.format(letter=letter))
             letter = next(letters)
-            best = _map(figure, right, rows.loc[rows["method"] == chosen], _marks(unsteered, rows))
-            right.set_title(f"({letter}) {chosen} by strength")
+            best = _map(figure, right, rows.loc[rows["method"] == chosen], _marks(unsteered, rows), top)
+            right.set_title(f"({letter}) {chosen}" + ("\n" if few else " ") + "by strength")
             right.set_ylabel(f"strength ({UNITS[budget]})")
             said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
                                    layer=best["layer"], level=best["level"]))  # fmt: skip
@@ -109,8 +125,8 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
                                    _marks(unsteered, table.loc[table["budget"] == budget])))  # fmt: skip
         every = _every(len(set(table["layer"])))
         caption = CAPTION.format(
-            panels=" ".join(said), n=counts(table["n"]), shown=listed(looks), source=source,
-            rest=listed(m for m in scores if m not in looks) or "nothing",
+            panels=" ".join(said), n=counts(table["n"]), looks=_said(scores, looks), source=source,
+            judged=JUDGED.format(outcome=outcome) if outcome else "",
             plain=PLAIN if len(unsteered) else "",
             bars_at="marks of a layer side by side" if every == 1 else f"those of each method at every {every}th layer",
             bars=BARS.format(marks=" and ".join(named)) if named else "",
@@ -118,6 +134,25 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         written = save(figure, out, "layers", caption, table)
         plt.close(figure)
     return written
+
+
+def _as_tall(place: SubplotSpec, wanted: float, there: float) -> SubplotSpec:
+    """The upper part of a place, of the height that is wanted; all of it where little would be left. Inches."""
+    rest = there - wanted
+    return (place.subgridspec(2, 1, height_ratios=(wanted, rest)) if rest > LEAST / 2 else place.subgridspec(1, 1))[0]
+
+
+def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
+    """Which methods are in colour and which in grey, the placebo among them."""
+    placebos = [f"{name} (dotted)" for name, look in looks.items() if look is PLACEBO]
+    grey = listed([*placebos, *(name for name in scores if name not in looks)])
+    return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
+
+
+def _top(highs: pd.Series) -> float:
+    """Where axes and scales of success end."""
+    highest = float(highs.max())
+    return highest if 0 < highest < HALF else 1.0
 
 
 def _chosen(scores: dict[str, float], method: str | None) -> str:
@@ -154,7 +189,7 @@ def _fluency(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: 
     axis.set(xlabel="layer", ylabel="log-likelihood\n(nats a token)", ylim=(low - room, high + room))
 
 
-def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: pd.DataFrame) -> None:
+def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: pd.DataFrame, top: float) -> None:
     """A line a method; those in colour with intervals and, beside the axes, their names. Unsteered goes across."""
     ends: dict[str, tuple[float, float]] = {}
     layers = sorted(set(rows["layer"]))
@@ -173,7 +208,7 @@ def _profile(axis: Axes, rows: pd.DataFrame, looks: dict[str, Look], unsteered: 
         axis.errorbar(x, found["success"], yerr=errors, errorevery=marked, markevery=marked, ms=3, lw=1,
                       elinewidth=0.6, **look)  # fmt: skip
         ends[str(name)] = (float(x.iloc[-1]), float(found["success"].iloc[-1]))
-    axis.set(xlabel="layer", ylabel="success", ylim=(-0.03, 1.03))
+    axis.set(xlabel="layer", ylabel="success", ylim=(-0.03 * top, 1.03 * top))
     axis.set_xticks(layers[::every])
     for row in unsteered.to_dict("records"):
         axis.axhspan(row["success_low"], row["success_high"], color="black", alpha=0.07, lw=0, zorder=0)
@@ -192,14 +227,16 @@ def _every(layers: int) -> int:
     return max(1, math.ceil(layers / TICKS))
 
 
-def _map(figure: Figure, axis: Axes, rows: pd.DataFrame, marks: dict[str, tuple[float, Look]]) -> dict[str, Any]:
+def _map(
+    figure: Figure, axis: Axes, rows: pd.DataFrame, marks: dict[str, tuple[float, Look]], top: float
+) -> dict[str, Any]:
     """Success by layer and level, in a scale that is one of greys in grey, numbers in the cells if they fit.
 
     Args:
-        marks: what is marked on the scale.
+        marks: what is marked on the scale. top: where it ends.
     """
     wide = rows.pivot(index="level", columns="layer", values="success")
-    image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, 1))
+    image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, top))
     every = _every(wide.shape[1])
     axis.set_xticks(range(wide.shape[1])[::every], wide.columns[::every])
     axis.set_yticks(range(wide.shape[0]), [f"{level:g}" for level in wide.index])
@@ -209,7 +246,7 @@ def _map(figure: Figure, axis: Axes, rows: pd.DataFrame, marks: dict[str, tuple[
         for (y, x), value in np.ndenumerate(wide.to_numpy()):
             # black on the bright half of the scale
             axis.text(x, y, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6,
-                      color="black" if value > 0.5 else "white")  # fmt: skip
+                      color="black" if value > top / 2 else "white")  # fmt: skip
     y, x = np.unravel_index(int(np.nanargmax(wide.to_numpy())), wide.shape)
     for color, width in (("white", 3.0), ("black", 1.2)):  # seen on any shade
         axis.add_patch(Rectangle((float(x) - 0.5, float(y) - 0.5), 1, 1, fill=False, ec=color, lw=width))
