@@ -27,6 +27,12 @@ def source(folder: Path) -> str:
     return " ".join(part for part in parts if part)
 
 
+def recorded(folder: Path, setting: str) -> str:
+    """A setting of the run in `folder` as its `run.json` has it; empty where it is not recorded."""
+    file = folder / "run.json"
+    return str(json.loads(file.read_text()).get(setting, "")) if file.exists() else ""
+
+
 def counts(values: Iterable[Any]) -> str:
     """N as the table has it: one number, or the range if rows differ."""
     found = sorted({int(v) for v in values})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from figures.audit import draw_audit
-from figures.captions import source
+from figures.captions import recorded, source
 from figures.certification import draw_certification
 from figures.flow import draw_flow
 from figures.frontier import draw_frontier
@@ -70,7 +70,7 @@ def _frontier(folder: Path, out: Path) -> list[Path]:
 
 
 def _layers(folder: Path, out: Path) -> list[Path]:
-    return draw_layers(_table(folder, "layers"), out, source=source(folder))
+    return draw_layers(_table(folder, "layers"), out, source=source(folder), outcome=recorded(folder, "outcome"))
 
 
 def _race(folder: Path, out: Path) -> list[Path]:

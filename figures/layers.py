@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from analyses.effects.report import middle
 from figures.captions import counts, listed
 from figures.looks import KNOWN, PLACEBO, Look, highlighted
 from figures.multiples import ACROSS, Row, draw_multiples
@@ -33,6 +35,8 @@ LEFT, RIGHT, BELOW, ABOVE = 0.68, 0.68, 0.45, 0.3
 MAP_LEVEL, MAP_LOW, MAP_TALL = 0.4, 0.75, 1.2
 UNITS = {"angle": "rad", "kl": "nats of KL"}
 SHORT = {"angle": "rad", "kl": "nats"}
+#: where no interval reaches above this, axes end where the highest does
+HALF = 0.5
 #: of a mark that is seen on any shade
 OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 #: layers named on an axis
@@ -40,9 +44,10 @@ TICKS = 8
 #: cells, and cells side by side, up to which their numbers are written into a heat map
 WRITTEN, BESIDE = 60, 12
 CAPTION = """\
-Success of steering by the layer steered at; a column has one method in colour, with its 95 % intervals, and the others
-in grey, the placebo with crosses. {panels} N = {n} prompts a point. In colour: {shown}. In grey: {rest}.
+Success of steering{judged} by the layer steered at; a column has one method in colour, with its 95 % intervals, and the
+others in grey. {panels} N = {n} prompts a point. {looks}
 {plain}{bars}{source}"""
+JUDGED = ", the share of prompts on which outcome {outcome} says so,"
 PLAIN = "Black, dotted: the unsteered model, with the interval of its success. "
 BARS = "On the scales of the maps: {marks}. "
 PROFILE = "({letter}) Methods at {level:g} {unit}."
@@ -53,7 +58,9 @@ MAP = """\
 {level:g} {unit}, best of all on these same prompts and so flattered."""
 
 
-def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, source: str = "") -> list[Path]:
+def draw_layers(
+    table: pd.DataFrame, out: Path, method: str | None = None, source: str = "", outcome: str = ""
+) -> list[Path]:
     """Draw, for each budget in the table, success by layer at the middle level and a heat map of layer × level.
 
     Below success, where the table has it, stands fluency. A column a method in colour; a map a budget below.
@@ -62,7 +69,7 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`;
             `log_likelihood` of the texts if any were written.
         method: of the heat map; by default the one with the most success anywhere, the placebo left out.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. outcome: the name of what judged success.
 
     Raises:
         ValueError: the table has neither budget, or `method` is the placebo or none of its methods. The unsteered
@@ -75,14 +82,14 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         raise ValueError(f"table has no row whose budget is one of {', '.join(UNITS)}; there is nothing to compare at")
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
-    chosen = _chosen(scores, method)
+    chosen, top = _chosen(scores, method), _top(pd.concat([unsteered, table])["success_high"])
     fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     letters = iter("abcdefgh")
     said: list[str] = []
     rows: list[Row] = []
     for budget in budgets:
         found = table.loc[table["budget"] == budget]
-        level, letter = _middle(found), next(letters)
+        level, letter = middle(found, budget), next(letters)
         shown = found.loc[found["level"] == level]
         labels = ("" if fluent else "layer", f"success\n({letter}) {level:g} {SHORT[budget]}")
         rows.append(Row(shown, "layer", "success", labels, unsteered))
@@ -101,7 +108,7 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         for row, axes in zip(rows, draw_multiples(figure, rows, looks, heights), strict=True):
             low, high = axes[0].get_ylim()
             least = max(0.0, LEAST_RANGE - (high - low)) / 2
-            axes[0].set_ylim((-0.03, 1.03) if row.y == "success" else (low - least, high + least))
+            axes[0].set_ylim((-0.03 * top, 1.03 * top) if row.y == "success" else (low - least, high + least))
         for (axis, bar), budget in zip(maps, budgets, strict=True):
             found, letter = table.loc[table["budget"] == budget], next(letters)
             best = _map(axis, bar, found.loc[found["method"] == chosen], _marks(unsteered, found))
@@ -112,8 +119,8 @@ def draw_layers(table: pd.DataFrame, out: Path, method: str | None = None, sourc
         named = list(dict.fromkeys(name for budget in budgets for name in
                                    _marks(unsteered, table.loc[table["budget"] == budget])))  # fmt: skip
         caption = CAPTION.format(
-            panels=" ".join(said), n=counts(table["n"]), shown=listed(looks), source=source,
-            rest=listed(m for m in scores if m not in looks) or "nothing",
+            panels=" ".join(said), n=counts(table["n"]), looks=_said(scores, looks), source=source,
+            judged=JUDGED.format(outcome=outcome) if outcome else "",
             plain=PLAIN if len(unsteered) else "",
             bars=BARS.format(marks=" and ".join(named)) if named else "",
         )  # fmt: skip
@@ -143,10 +150,17 @@ def _marks(unsteered: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple[float
     return found
 
 
-def _middle(rows: pd.DataFrame) -> float:
-    """The level whose profiles are drawn."""
-    levels = sorted(set(rows["level"]))
-    return levels[(len(levels) - 1) // 2]
+def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
+    """Which methods are in colour and which in grey, the placebo among them."""
+    placebos = [f"{name} (crosses)" for name, look in looks.items() if look is PLACEBO]
+    grey = listed([*placebos, *(name for name in scores if name not in looks)])
+    return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
+
+
+def _top(highs: pd.Series) -> float:
+    """Where axes of success end: at 1, or at the highest interval where that is below one half."""
+    highest = float(highs.max())
+    return highest if 0 < highest < HALF else 1.0
 
 
 def _every(layers: int) -> int:

@@ -292,7 +292,7 @@ def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one(tm
     draw_audit(audit(), tmp_path)
     for figure, rows in zip(kept, (2, 4, 1), strict=True):
         panels = [axis for axis in figure.axes if len(axis.lines) > 5]
-        colours = [axis.get_title().replace("\n", "") for axis in panels[: len(panels) // rows]]
+        colours = [axis.get_title(loc="left").replace("\n", "") for axis in panels[: len(panels) // rows]]
         assert len(panels) == rows * len(set(colours)) == rows * len(LOOKS)
         for axis in panels:
             assert any(line.get_color() == "black" and line.get_linestyle() == ":" for line in axis.lines)
@@ -338,7 +338,7 @@ def test_one_budget_or_few_methods_draw_too(tmp_path):
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     best = few.query("method == 'caa'").sort_values("success").iloc[-1]
     assert f"best cell, {best['success']:.2f} at layer {best['layer']}, {best['level']:g} nats" in caption
-    assert "In grey: nothing" in caption
+    assert "In colour: caa; method_03. In grey: nothing." in caption
 
 
 def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path):
@@ -354,10 +354,30 @@ def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path)
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "Success of random direction" not in caption
     assert "Black, dotted: the unsteered model" in caption
+    assert "In colour: CAA; flow. In grey: random direction (crosses)." in caption
     with pytest.raises(ValueError, match="the placebo left out: CAA, flow"):
         draw_layers(table, tmp_path, method="random direction")
     with pytest.raises(ValueError, match="has only the placebo"):
         draw_layers(table.query("method == 'random direction'"), tmp_path)
+
+
+def test_axes_end_where_the_numbers_do(tmp_path, monkeypatch):
+    """Three layers at one level, nothing near one half: intervals and unsteered are seen whole, and success is said."""
+    names, kept = ["random direction", "CAA", "flow"], []
+    table = success(1, levels({"method": names, "layer": [8, 16, 24]})).query("budget == 'angle' and level == 0.2")
+    table = table.assign(success=table["success"] / 4)
+    table = table.assign(success_low=table["success"] - 0.01, success_high=table["success"] + 0.05, log_likelihood=-2.5)
+    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", layer=-1, success_high=0.41)
+    monkeypatch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IllegibleWarning)
+        draw_layers(pd.concat([unsteered, table]), tmp_path, outcome="judge.py:shouts")
+    panel = next(axis for axis in kept[0].axes if "0.2 rad" in axis.get_ylabel())
+    low, high = panel.get_ylim()
+    assert 0.41 < high < 0.5
+    assert low < 0
+    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+    assert "the share of prompts on which outcome judge.py:shouts says so" in caption
 
 
 def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_path, monkeypatch):
