@@ -40,9 +40,9 @@ class LayersConfig:
 
     Args:
         arms: ways to steer: the study's own (random direction, CAA, ODESteer as published, one geodesic step, Euler-10,
-            flow, certified, optimal cap; the last five follow one and the same barrier, that of odesteer_kernel) or names
-            of methods; left out, all of its own. The placebo and the unsteered model are always there.
-        kl: levels of the next token's KL to unsteered, nats; a bare --kl is none, so that only angles are compared.
+            flow, certified, optimal cap; the last five follow one and the same barrier, that of odesteer_kernel) or
+            names of methods; left out, all of its own. The placebo and the unsteered model are always there.
+        kl: levels of the next token's KL to unsteered, nats; named without any, none, and only angles are compared.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".

@@ -17,7 +17,7 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
-from analyses.effects.arms import Arm
+from analyses.effects.arms import compared_arms
 from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.options import Angles, OneLayer, Out
@@ -28,21 +28,14 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once everythin
     from analyses.effects.comparison import ComparisonReport
     from analyses.effects.running import Finished
 
-#: the primary contrast's, on the same barrier as `optimal_cap`
-PRIMARY_ARMS = (
-    Arm("Euler-10", "odesteer_kernel", "euler", 10),
-    Arm("one geodesic step", "odesteer_kernel", "geodesic", 1),
-)
-#: methods whose papers fit several layers one after the other
-IN_TURN = ("linear_act", "mean_act", "pid")
-
 
 @dataclass(frozen=True)
 class ComparisonConfig:
     """Settings of the comparison.
 
     Args:
-        methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
+        methods: names in METHODS, or arms of the layer study; left out, all methods. The placebo and the unsteered
+            model are always there.
         displacement: levels of the distance moved, as a share of the norm.
         kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
@@ -126,21 +119,6 @@ def dry_run(config: ComparisonConfig, given: Given | None = None) -> tuple[str, 
     from analyses.effects.running import said_of
 
     return said_of(study, config.out, config.executor)
-
-
-def compared_arms(methods: tuple[str, ...]) -> list[Arm]:
-    """The methods with their own integrators, the primary contrast's arms, and layers in turn.
-
-    Raises:
-        ValueError: a name that is no method, or one twice.
-    """
-    names = list(methods or ode.METHODS)
-    unknown = [name for name in names if name not in ode.METHODS]
-    if unknown or len(set(names)) < len(names):
-        raise ValueError(f"methods={names} must name methods, each once; choose from {', '.join(sorted(ode.METHODS))}")
-    names += [] if "random" in names else ["random"]
-    arms = [Arm.of(name) for name in names]
-    return [*arms, *PRIMARY_ARMS, *(Arm.of(name, in_turn=True) for name in IN_TURN if name in names)]
 
 
 def main(config: ComparisonConfig) -> int:

@@ -94,11 +94,14 @@ def replays(grids: Mapping[str, tuple[str, Grid]], rules: Rules, seeds: int) -> 
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
-    """A row a search: the share of the grid's choice that it has, mean and worst order, by grid and over all."""
-    said = [f"{row.of_grid:.3f}, worst {row.worst:.3f}" for row in found.itertuples()]
+    """A row a search: the share of the grid's choice that it has, mean and worst order, by grid and over all, by how
+    much it said to fall short of the best at most, and what it cost."""
+    said = [f"{mean:.3f}, worst {worst:.3f}" for mean, worst in zip(found["of_grid"], found["worst"], strict=True)]
     wide = found.assign(said=said).pivot(index="how", columns="grid", values="said")
-    cost = found[found["grid"] == ALL].set_index("how")["cost"].map("{:.3f}".format)
-    return wide.loc[list(dict.fromkeys(found["how"])), list(dict.fromkeys(found["grid"]))].assign(cost=cost)
+    whole = found[found["grid"] == ALL].set_index("how")
+    return wide.loc[list(dict.fromkeys(found["how"])), list(dict.fromkeys(found["grid"]))].join(
+        whole[["epsilon", "cost"]].map("{:.3f}".format)
+    )
 
 
 def main(config: ReplayConfig) -> None:
@@ -117,7 +120,7 @@ def main(config: ReplayConfig) -> None:
     found = pd.concat([compared(some).assign(grid=name) for name, some in
                        [*rows.groupby("grid", sort=False), (ALL, rows)]], ignore_index=True)  # fmt: skip
     about = pd.DataFrame([{"grid": name, **described(grid)} for name, (_, grid) in grids.items()])
-    print(f"\n{about.to_markdown(index=False, floatfmt='.3f')}\n\n{shown(found).to_markdown()}")
+    print(f"\n{about.to_markdown(index=False, floatfmt='.3f')}\n\n{shown(found).to_markdown(disable_numparse=True)}")
     if config.out is not None:
         save_run(config.out, {"searches": found, "grids": about}, {"config": asdict(config)})
 

@@ -38,8 +38,8 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
         source: sentences for the caption on where the tables come from.
     """
     runs = list(dict.fromkeys(zip(angles["model"], angles["concept"], strict=True)))
-    across = min(ACROSS, len(runs))
-    down = -(-len(runs) // across)
+    down = -(-len(runs) // ACROSS)
+    across = -(-len(runs) // down)
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(2 * down, across, figsize=(PAGE, 2.5 * down), squeeze=False, layout="constrained",
                                     height_ratios=[3, 1.4] * down, sharey="row")  # fmt: skip

@@ -35,8 +35,8 @@ def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]
     """
     rows = table.loc[table["what"].isin([f"log loss, {name}" for name in BARRIERS])]
     runs = list(dict.fromkeys(zip(rows["model"], rows["concept"], strict=True)))
-    across = min(ACROSS, len(runs))
-    down = -(-len(runs) // across)
+    down = -(-len(runs) // ACROSS)
+    across = -(-len(runs) // down)
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(down, across, figsize=(PAGE, 1.9 * down + 0.3), squeeze=False, sharey=True)
         for place, (axis, (model, concept)) in enumerate(zip(axes.flat, runs, strict=False)):

@@ -120,7 +120,7 @@ print(time.process_time())
     assert done.returncode == 0, done.stderr
     arms, methods, method = done.stderr.splitlines()
     assert arms.startswith("arms=['caat'] are none; choose from random direction, CAA, ")
-    assert methods.startswith("methods=['caat'] must name methods, each once; choose from ")
+    assert methods.startswith("methods=['caat'] are none; choose from random direction, CAA, ")
     assert method.startswith("method='caat' is unknown; choose one of ")
     assert float(done.stdout) < 5, done.stdout
 

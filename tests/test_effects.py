@@ -410,3 +410,15 @@ def test_cross_validation_of_a_study_does_not_divide_near_copies():
     at = torch.randn(50, 8, dtype=torch.float64)
     torch.testing.assert_close(fits.field("odesteer_kernel").barrier.value(at), own.value(at))  # pyright: ignore[reportAttributeAccessIssue]
     assert (divided.value(at) - own.value(at)).abs().max() > 0.1
+
+
+def test_half_of_the_texts_is_read_as_the_whole_is():
+    """Where completions begin, and that a chat's template has written the BOS: trained methods learn completions."""
+    whole = replace(
+        ode.ContrastSet.from_completions("It is", [" a", " b", " c"], [" d", " e", " f"]), prepend_bos=False
+    )
+    half = LayerFits(None, 0, [whole], [None], 0)._half("first")  # pyright: ignore[reportArgumentType]
+    assert (half.positive, half.negative) == (("It is a", "It is c"), ("It is d", "It is f"))
+    assert half.positive_prompts == half.negative_prompts == (5, 5)
+    assert half.prepend_bos is False
+    assert half.negative_groups == whole.negative_groups[::2]

@@ -14,7 +14,7 @@ import pytest
 import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
-from analyses.effects.arms import LAYER_ARMS, Arm
+from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LayerReport
 from analyses.effects.tables import room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
@@ -229,9 +229,18 @@ def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
         layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
     with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
         layer_study(layer=1, out=tmp_path)
-    with pytest.raises(ValueError, match="must name methods, each once"):
+    with pytest.raises(ValueError, match=r"methods=\['caa', 'caa'\] names one twice"):
         comparison(methods=["caa", "caa"], out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_arms_are_had_by_one_kind_of_name_in_both_studies():
+    names = ["pid", "flow", "Euler-10"]
+    assert [arm.label for arm in chosen_arms(names)] == ["random direction", *names]
+    compared = [arm.label for arm in compared_arms(names)]
+    assert compared == [*names, "random", "one geodesic step", "pid, layers in turn"]
+    assert {arm.method for arm in compared_arms(())} == set(ode.METHODS)
+    assert chosen_arms(()) == LAYER_ARMS
 
 
 def test_the_command_line_refuses_in_one_line_and_imports_no_model_library(files):

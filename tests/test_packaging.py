@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import odesteer_tl as ode
+
 ROOT = Path(__file__).parents[1]
 
 

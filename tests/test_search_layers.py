@@ -168,7 +168,7 @@ def test_the_replay_of_grids_is_printed_and_kept(own, words, organism, tmp_path,
                     kl=[], measures=(), **{**SMALL, "seed": len(name)})  # fmt: skip
     folders = tuple(next((tmp_path / name).iterdir()) for name in ("one", "other"))
     replay_main(ReplayConfig(folders, Rules(budget=0.9), 1, tmp_path / "out"))
-    assert "| race, told of others |" in capsys.readouterr().out
+    assert "| race, told of others " in capsys.readouterr().out
     kept = pd.read_parquet(tmp_path / "out" / "searches.parquet")
     assert set(kept["grid"]) == {"one", "other", "all"}
     assert (kept["cost"] <= 1).all()

@@ -14,7 +14,7 @@ from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
 from analyses.likelihood.decoding import POSITIVES, UNSTEERED, exact_judge
 from analyses.likelihood.plan import Plan
-from analyses.likelihood.prediction import correlations, prediction
+from analyses.likelihood.prediction import correlations, each, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
@@ -158,7 +158,7 @@ def test_prediction_finds_a_planted_relation_and_none_in_noise():
         columns = {f"{place}_{x}": rng.normal(size=150) for place in ("prompt_end", "tokens")
                    for x in ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")}  # fmt: skip
         columns["tokens_h_calibrated"] = np.exp(posterior)
-        rows.append(pd.DataFrame({"method": method, "strength": strength, "prompt": range(150),
+        rows.append(pd.DataFrame({"method": method, "strength": strength, "prompt": range(150), "group": range(150),
                                   "posterior": posterior, **columns}))  # fmt: skip
     found = prediction(pd.concat(rows)).set_index(["place", "predictor", "scope"])
     planted = found.loc[("tokens", "h_calibrated", "within, all methods")]
@@ -171,13 +171,60 @@ def test_prediction_finds_a_planted_relation_and_none_in_noise():
 def test_crossings_are_where_the_mean_falls_below():
     table = [("unsteered", 0.0, 0.0), ("a", 0.2, -0.5), ("a", 0.4, -1.5), ("b", 0.2, 0.0), ("b", 0.4, 0.1)]
     noise = np.random.default_rng(0).normal(scale=0.01, size=40)
-    texts = pd.concat([pd.DataFrame({"method": m, "strength": s, "prompt": range(40), "q": x + noise})
-                       for m, s, x in table])  # fmt: skip
+    prompts = {"prompt": range(40), "group": range(40)}
+    texts = pd.concat([pd.DataFrame({"method": m, "strength": s, **prompts, "q": x + noise}) for m, s, x in table])
     found = tables.crossing(texts, "q", 1.0, relative=False).set_index("method")
     assert found.loc["a", "crossing"] == pytest.approx(0.3, abs=1e-6)
     assert found.loc["a", "crossing_low"] <= 0.3 + 1e-9
     assert found.loc["a", "crossing_high"] >= 0.3 - 1e-9
     assert np.isinf(found.loc["b", "crossing"])
+
+
+def test_wordings_that_repeat_count_once_in_bands_references_and_crossings():
+    """Four copies of every prompt say nothing more: every interval is that of one of each, and so is N."""
+    rng = np.random.default_rng(0)
+    one = pd.DataFrame({"method": "a", "step": np.tile(range(4), 12), "strength": np.tile(0.1 * np.arange(4), 12),
+                        "prompt": np.repeat(range(12), 4), "group": np.repeat(range(12), 4),
+                        **{name: rng.normal(size=48) for name in tables.QUANTITIES}})  # fmt: skip
+    four = copied(one)
+    pd.testing.assert_frame_equal(tables.curves(four), tables.curves(one))
+    end = one["step"] == 3
+    once, repeated = tables.references({"positive": one[end]}), tables.references({"positive": four[copied(end)]})
+    means = ["mean", "mean_low", "mean_high", "n"]
+    pd.testing.assert_frame_equal(repeated[means], once[means])
+    assert (once["n"] == 12).all()
+    plain = one[~end].assign(method=np.where(one[~end]["step"] == 0, "unsteered", "a"), q=rng.normal(size=36))
+    plain["q"] -= 4 * plain["strength"]
+    crossings = [tables.crossing(x, "q", 0.5, relative=False) for x in (copied(plain), plain)]
+    pd.testing.assert_frame_equal(*crossings)
+    judged = pd.DataFrame({"method": "a", "strength": 0.2, "prompt": range(15), "group": range(15),
+                           "posterior": rng.uniform(size=15)})  # fmt: skip
+    for place in ("prompt_end", "tokens"):
+        for name in ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated"):
+            judged[f"{place}_{name}"] = judged["posterior"] + rng.normal(size=15)
+    pd.testing.assert_frame_equal(prediction(copied(judged)), prediction(judged))
+    # groups of unequal size are left out one by one
+    x, y = rng.normal(size=(2, 3, 9))
+    groups = [0, 1, 1, 2, 2, 2, 3, 4, 4]
+    kept = [[i for i in range(9) if groups[i] != group] for group in range(5)]
+    expected = np.column_stack([correlations(x[:, rows], y[:, rows]) for rows in ([*range(9)], *kept)])
+    np.testing.assert_allclose(each(correlations, x, y, groups), expected)
+
+
+def copied(rows):
+    """Four of each prompt, of one group."""
+    if isinstance(rows, pd.Series):
+        return pd.concat([rows] * 4, ignore_index=True)
+    return pd.concat([rows.assign(prompt=4 * rows["prompt"] + i) for i in range(4)], ignore_index=True)
+
+
+def test_paths_and_texts_know_their_groups(study, contrast_and_judge):
+    test = contrast_and_judge[0].split(SETTINGS.fractions, 0)[-1]
+    for rows in (study.paths, study.texts[study.texts["method"] != POSITIVES], study.tokens.query("method == 'CAA'")):
+        known = rows.drop_duplicates("prompt").set_index("prompt")["group"].sort_index()
+        assert known.tolist() == list(test.negative_groups)
+    real = study.texts[study.texts["method"] == POSITIVES]
+    assert real.sort_values("prompt")["group"].tolist() == list(test.positive_groups)
 
 
 def test_it_reads_and_is_saved_once(study, tmp_path):

@@ -30,6 +30,18 @@ LEADS = (
     ("I will be back. {x}", "I will never be back. {x}"),
     ("Everything was perfect. {x}", "Everything went wrong. {x}"),
     ("So good that I told all my friends. {x}", "So bad that I warned all my friends. {x}"),
+    ("A joy from beginning to end. {x}", "A pain from beginning to end. {x}"),
+    ("Better than I had dared to hope. {x}", "Worse than I had feared. {x}"),
+    ("What a treat. {x}", "What a waste of time. {x}"),
+    ("I cannot praise it enough. {x}", "I cannot complain enough. {x}"),
+    ("Simply beautiful. {x}", "Simply ugly. {x}"),
+    ("It was love at first sight. {x}", "It was hate at first sight. {x}"),
+    ("All of us were delighted. {x}", "All of us were disgusted. {x}"),
+    ("The best decision of my life. {x}", "The worst mistake of my life. {x}"),
+    ("Excellent in every way. {x}", "Awful in every way. {x}"),
+    ("I am grateful for it every day. {x}", "I am angry about it every day. {x}"),
+    ("A dream come true. {x}", "A nightmare come true. {x}"),
+    ("Charming, kind and funny. {x}", "Rude, cruel and dull. {x}"),
 )
 
 

@@ -74,19 +74,46 @@ LAYER_ARMS = (
 )
 
 
+#: labels of those that every comparison of methods has: the primary contrast's, on the same barrier as `optimal_cap`
+PRIMARY_ARMS = ("Euler-10", "one geodesic step")
+#: methods whose papers fit several layers one after the other
+IN_TURN = ("linear_act", "mean_act", "pid")
+KNOWN = {arm.label: arm for arm in LAYER_ARMS}
+
+
 def chosen_arms(names: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms of these labels of `LAYER_ARMS`, or names in `METHODS`, in this order, the placebo always first.
+    """What a layer study compares: arms by name, all of `LAYER_ARMS` where none is named, the placebo always first.
 
     Raises:
         ValueError: an unknown name, or one twice.
     """
     if not names:
         return LAYER_ARMS
+    return (KNOWN[PLACEBO], *(arm for arm in named("arms", names) if arm.method != "random"))
+
+
+def compared_arms(names: Sequence[str]) -> tuple[Arm, ...]:
+    """What a comparison of methods has: arms by name, all methods where none is named; the placebo, the primary
+    contrast's, and layers in turn.
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
+    names = list(names or ode.METHODS)
+    names += [] if "random" in names else ["random"]
+    in_turn = [Arm.of(name, in_turn=True) for name in IN_TURN if name in names]
+    return tuple(dict.fromkeys([*named("methods", names), *(KNOWN[label] for label in PRIMARY_ARMS), *in_turn]))
+
+
+def named(argument: str, names: Sequence[str]) -> list[Arm]:
+    """The arms of these labels of `LAYER_ARMS`, or of these methods with their own integrators, in this order.
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
     if len(set(names)) < len(names):
-        raise ValueError(f"arms={list(names)} names one twice")
-    known = {arm.label: arm for arm in LAYER_ARMS}
-    unknown = [name for name in names if name not in known and name not in ode.METHODS]
+        raise ValueError(f"{argument}={list(names)} names one twice")
+    unknown = [name for name in names if name not in KNOWN and name not in ode.METHODS]
     if unknown:
-        raise ValueError(f"arms={unknown} are none; choose from {', '.join([*known, *sorted(ode.METHODS)])}")
-    wanted = [name for name in names if name not in (PLACEBO, "random")]
-    return (known[PLACEBO], *(known[name] if name in known else Arm.of(name) for name in wanted))
+        raise ValueError(f"{argument}={unknown} are none; choose from {', '.join([*KNOWN, *sorted(ode.METHODS)])}")
+    return [KNOWN[name] if name in KNOWN else Arm.of(name) for name in names]

@@ -131,8 +131,10 @@ class LayerFits:
         texts, rows = self.parts[0], HALVES[half]
         if not half:
             return texts
-        groups = (texts.positive_groups[rows], texts.negative_groups[rows])
-        return ode.ContrastSet.from_texts(texts.positive[rows], texts.negative[rows], groups)
+        # with where completions begin, and what is done about a BOS
+        names = [f"{side}{what}" for side in ("positive", "negative") for what in ("", "_groups", "_prompts")]
+        known = {name: x for name in names if (x := getattr(texts, name)) is not None}
+        return replace(texts, **{name: x[rows] for name, x in known.items()})
 
     @cached_property
     def barrier(self) -> ode.Barrier:

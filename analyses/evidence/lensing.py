@@ -95,8 +95,8 @@ def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level
         are picked), `n`.
     """
     cell = rows.query("label == @label and level == @level").astype({"score": float})
-    known, asked = (cell.query("split == @s").pivot(index="prompt", columns="layer", values="score")
-                    for s in ("select", "test"))  # fmt: skip
+    known, asked = (cell[cell["split"] == split].pivot(index="prompt", columns="layer", values="score")
+                    for split in ("select", "test"))  # fmt: skip
     foretell = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 6, 13)))
     foretell.fit(states.loc[known.index].to_numpy(), known.to_numpy())
     guessed = foretell.predict(states.loc[asked.index].to_numpy()).argmax(1)

@@ -43,9 +43,9 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
                for name, sign in INDICATORS.items() if name in cell}  # fmt: skip
     plain = rows.query("label == 'unsteered' and split == 'select'")
     if len(plain) and "branching" in plain:
-        own = plain.set_index("prompt")["branching"].astype(float)
-        ratio = select["branching"].astype(float) / select["prompt"].map(own)
-        values[BRANCHING] = -np.log(ratio).abs().groupby(select["layer"]).median().loc[layers].to_numpy(dtype=float)
+        both: Any = select.merge(plain[["prompt", "branching"]], on="prompt", suffixes=("", "_before"))
+        change = np.abs(np.log(both["branching"].astype(float) / both["branching_before"].astype(float)))
+        values[BRANCHING] = -change.groupby(both["layer"]).median().loc[layers].to_numpy(dtype=float)
     for name, sign in READERS.items():
         said = readers.query("what == @name") if len(readers) else readers
         if len(said):

@@ -69,7 +69,8 @@ def _paths() -> Iterator[Claim]:
     def crosses(r: Rng, n: int, s: int, fall: float, at: float) -> bool:
         own = 0.5 * r.normal(size=n)
         cells = [("unsteered", 0.0), *(("a", 0.2 * i) for i in range(1, 6))]
-        texts = pd.concat([pd.DataFrame({"method": method, "strength": strength, "prompt": np.arange(n),
+        prompts = {"prompt": np.arange(n), "group": np.arange(n)}
+        texts = pd.concat([pd.DataFrame({"method": method, "strength": strength, **prompts,
                                          "q": own - fall * strength + units.skewed(r, n)})
                            for method, strength in cells])  # fmt: skip
         found = crossing(texts, "q", 1.0, relative=False, seed=s).iloc[0]

@@ -140,9 +140,14 @@ class _Cell:
 def _texts(prompts: Sequence[str], written: Sequence[Written], scored: pd.DataFrame) -> pd.DataFrame:
     """One row a prompt: its continuation, how good it is, and the steered states that it came from."""
     steered: pd.DataFrame = scored.loc[scored["state"] == 1]
-    by_prompt: Any = steered.groupby("prompt")[[*PREDICTORS]]
+    grouped: Any = steered.groupby("prompt")
+    by_prompt = grouped[[*PREDICTORS]]
     # the prompt's last token comes first
-    states = [by_prompt.first().add_prefix(f"{PLACES[0]}_"), by_prompt.mean().add_prefix(f"{PLACES[1]}_")]
+    states = [
+        grouped["group"].first(),
+        by_prompt.first().add_prefix(f"{PLACES[0]}_"),
+        by_prompt.mean().add_prefix(f"{PLACES[1]}_"),
+    ]
     continuations = [text for part in written for text in part.continuations]
     columns = {"opening": prompts, "continuation": continuations}
     quality = diversity(continuations).assign(log_likelihood=np.concatenate([_likelihood(x) for x in written]))

@@ -1,4 +1,4 @@
-"""Does the likelihood of a steered state predict what the text becomes? Rank correlation and AUC, prompts as units."""
+"""Does the likelihood of a steered state predict what the text becomes? Rank correlation and AUC, groups as units."""
 
 from __future__ import annotations
 
@@ -7,42 +7,48 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import rankdata, t
 
 from analyses.likelihood.arms import PLACEBO
-from analyses.likelihood.tables import spread
+from analyses.likelihood.tables import grouping, spread
 from odesteer_tl import stats
+from odesteer_tl.stats.units import codes_of, joined
 
 #: what is asked to predict, at the prompt's last token and as the mean over the steered tokens
 PREDICTORS = ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")
 PLACES = ("prompt_end", "tokens")
 LEVEL = 0.95
-#: fewer prompts carry no interval
+#: fewer groups carry no interval
 LEAST = 10
 
 
 def prediction(texts: pd.DataFrame) -> pd.DataFrame:
     """How well each predictor ranks the true posterior of the continuations.
 
+    Args:
+        texts: a row a method, strength and prompt, with the `group` of near copies that the prompt belongs to.
+
     Returns:
         A row a predictor, place and scope: each method (over prompts, averaged over its strengths), "within, all
         methods" (averaged over all cells of method and strength), and "between methods" (the cells' means over
         prompts). `rho` is Spearman's; `auc` that of ranking successes (posterior above ½) before failures. Intervals
-        within cells leave out one prompt at a time with all its cells, so that a prompt's methods stay together. Those
+        within cells leave out one group of prompts at a time with all its cells, so that a prompt's methods stay
+        together; `n` counts groups. Those
         between cells have none: means that noise puts in another order rank less well than the true ones, and no
         resampling of prompts covers that. NaN where the posterior does not vary.
     """
     posterior = _wide(texts, "posterior")
-    n = posterior.shape[1]
+    groups = grouping(texts, posterior.columns)
+    n = len(set(groups))
     methods = [str(m) for m in posterior.index.get_level_values("method")]
     y = posterior.to_numpy()
     rows: list[dict[str, Any]] = []
     for place in PLACES:
         for predictor in PREDICTORS:
             x = _wide(texts, f"{place}_{predictor}").to_numpy()
-            rho, auc = (each(correlations, x, y), each(stats.areas, x, y > 0.5))
+            rho, auc = (each(correlations, x, y, groups), each(stats.areas, x, y > 0.5, groups))
             scopes = {m: [i for i, k in enumerate(methods) if k == m] for m in dict.fromkeys(methods)}
             scopes["within, all methods"] = [*range(len(methods))]
             for scope, cells in scopes.items():
@@ -50,7 +56,7 @@ def prediction(texts: pd.DataFrame) -> pd.DataFrame:
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n}
                 rows.append({**row, **found})
             for scope, sets in _between(posterior.index).items():
-                means = [float(correlations(x[cells].mean(1), y[cells].mean(1))) for cells in sets]
+                means = [float(correlations(*(joined(z[cells].T, groups).mean(0) for z in (x, y)))) for cells in sets]
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": sum(len(c) for c in sets)}
                 known = [rho for rho in means if np.isfinite(rho)]
                 value = stats.Estimate(float(np.mean(known)) if known else np.nan, np.nan, np.nan, n)
@@ -58,11 +64,18 @@ def prediction(texts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def each(statistic: Callable[[Any, Any], Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """A statistic of every cell over all prompts, then without each of them: [cells, 1 + prompts]."""
-    n = x.shape[1]
-    others = np.arange(n - 1) + (np.arange(n - 1) >= np.arange(n)[:, None])
-    return np.column_stack([statistic(x, y), statistic(x[:, others], y[:, others])])
+def each(
+    statistic: Callable[[Any, Any], Any], x: NDArray[Any], y: NDArray[Any], groups: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """A statistic of every cell over all prompts, then without each group of them: [cells, 1 + groups]."""
+    codes = codes_of(groups, x.shape[1])
+    sizes = np.bincount(codes)
+    without = np.empty((len(x), len(sizes)))
+    for size in np.unique(sizes):  # groups of one size leave equally many prompts, and are left out together
+        own = np.flatnonzero(sizes == size)
+        others = np.stack([np.flatnonzero(codes != group) for group in own])
+        without[:, own] = statistic(x[:, others], y[:, others])
+    return np.column_stack([statistic(x, y), without])
 
 
 def averaged(values: NDArray[np.float64], lowest: float) -> stats.Estimate:
@@ -71,12 +84,12 @@ def averaged(values: NDArray[np.float64], lowest: float) -> stats.Estimate:
     That scale is Fisher's z of correlations, the logit of areas. Cells in which a value is not defined are left out.
 
     Args:
-        values: [cells, 1 + prompts] as `each` has them.
+        values: [cells, 1 + groups] as `each` has them.
         lowest: what the statistic can be at least; at most it is 1.
 
     Returns:
-        The mean; its interval is all there is between `lowest` and 1 where no prompt makes a difference, and where a
-        prompt alone decides whether a cell counts.
+        The mean; its interval is all there is between `lowest` and 1 where no group makes a difference, and where a
+        group alone decides whether a cell counts.
     """
     n = values.shape[1] - 1
     defined = values[np.isfinite(values[:, 0])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
@@ -89,12 +90,13 @@ class Referee:
         return {name: score_path(pair, points, labels, h) for name, pair in self.pairs.items()}
 
     def frame(self, scores: dict[str, PathScore]) -> pd.DataFrame:
-        """One row a step and prompt: the ambient score, h calibrated, and the two directional ones."""
+        """One row a step and prompt, with its `group`: the ambient score, h calibrated, the two directional ones."""
         assert self.barrier.calibration is not None
         score = scores["ambient"]
         assert score.h is not None
         rows = score.frame()
-        columns = {"h_calibrated": pd.Series(self.barrier.calibration(score.h).flatten().numpy())}
+        columns = {"h_calibrated": pd.Series(self.barrier.calibration(score.h).flatten().numpy()),
+                   "group": np.asarray(score.groups)[rows["prompt"].to_numpy()]}  # fmt: skip
         for column in ("gain_per_radian", "gain_per_displacement"):
             columns[column] = pd.Series(getattr(scores["ambient"], column).flatten().numpy())
         for name in ("directional", "tied"):

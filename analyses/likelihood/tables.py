@@ -3,7 +3,7 @@ ratio part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,17 @@ def mean(values: ArrayLike, seed: int = 0, groups: ArrayLike | None = None) -> s
 
 
 def curves(paths: pd.DataFrame) -> pd.DataFrame:
-    """Mean over prompts of every quantity along the path, with simultaneous 95 % bands; one row a method and step."""
+    """Mean of every quantity along the path, with simultaneous 95 % bands; one row a method and step.
+
+    Args:
+        paths: a row a step and prompt, with the `group` of near copies it belongs to; a group counts once, and is what
+            `n` counts.
+    """
     rows: list[pd.DataFrame] = []
     for method, of_method in paths.groupby("method", sort=False):
         for quantity in QUANTITIES:
             table = of_method.pivot(index="prompt", columns="step", values=quantity)
-            band = stats.mean_band(table.to_numpy())
+            band = stats.mean_band(table.to_numpy(), groups=grouping(of_method, table.index))
             steps = of_method.drop_duplicates("step")[["step", "strength"]].reset_index(drop=True)
             rows.append(steps.assign(method=method, quantity=quantity, center=band.center, low=band.low,
                                      high=band.high, n=band.n))  # fmt: skip
@@ -57,7 +62,10 @@ def curves(paths: pd.DataFrame) -> pd.DataFrame:
 
 
 def references(real: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Mean (with interval) and quantiles of every quantity over real held-out activations of each class."""
+    """Mean (with interval) and quantiles of every quantity over real held-out activations of each class.
+
+    Of a mean a `group` of near copies counts once, and is what `n` counts; quantiles are of the activations.
+    """
     rows: list[dict[str, Any]] = []
     for side, frame in real.items():
         for quantity in QUANTITIES:
@@ -65,7 +73,8 @@ def references(real: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             q = dict(
                 zip(("q05", "q25", "q50", "q75", "q95"), np.quantile(x, [0.05, 0.25, 0.5, 0.75, 0.95]), strict=True)
             )
-            rows.append({"side": side, "quantity": quantity, **spread("mean", mean(x)), **q, "n": len(x)})
+            found = mean(x, groups=frame["group"])
+            rows.append({"side": side, "quantity": quantity, **spread("mean", found), **q, "n": found.n})
     return pd.DataFrame(rows)
 
 
@@ -174,21 +183,30 @@ def crossing(texts: pd.DataFrame, quantity: str, limit: float, relative: bool, s
 
     Linear between strengths, ∞ where it does not by the largest. The interval is from where the lower edge of the
     simultaneous band of the fall first passes the limit to where the upper edge does. Prompts without a value at some
-    strength (a text too short for it) are left out, and `n` counts the others.
+    strength (a text too short for it) are left out; of the others a `group` of near copies counts once, and is what `n`
+    counts.
     """
-    base = texts[texts["method"] == "unsteered"].set_index("prompt")[quantity]
+    plain = texts.query("method == 'unsteered'")
+    base = plain.set_index("prompt")[quantity]
     rows: list[dict[str, Any]] = []
     for method, found in texts[texts["strength"] > 0].groupby("method", sort=False):
         table = found.pivot(index="prompt", columns="strength", values=quantity).loc[base.index]
         wide = np.column_stack([base.to_numpy(), table.to_numpy()])
-        wide = wide[np.isfinite(wide).all(1)]
+        known = np.isfinite(wide).all(1)
+        wide = wide[known]
         # above 0 until the limit is passed: a mean over prompts, at and between the strengths
         gap = wide - wide[:, :1] * (1 - limit) if relative else wide - wide[:, :1] + limit
-        band = stats.mean_band(gap, seed=seed)
+        band = stats.mean_band(gap, seed=seed, groups=grouping(plain, base.index)[known])
         low, at, high = _first_below(np.stack([band.low, band.center, band.high]), np.array([0.0, *table.columns]))
         rows.append({"method": method, "quantity": quantity, "crossing": at, "crossing_low": low,
                      "crossing_high": high, "n": band.n})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def grouping(rows: pd.DataFrame, prompts: Iterable[Any]) -> NDArray[np.intp]:
+    """The group of each of these prompts."""
+    group = dict(zip(rows["prompt"], rows["group"], strict=True))
+    return np.array([group[prompt] for prompt in prompts])
 
 
 def _first_below(curves: NDArray[Any], grid: NDArray[Any]) -> NDArray[np.float64]:

@@ -163,7 +163,7 @@ def described(grid: Grid) -> dict[str, float | str | int]:
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each kind of search, over seeds: means, `worst` of the grid's share, and how often what was said is `false`."""
+    """Of each kind of search, over seeds: means, the `worst` share of the grid's, how often what it said is `false`."""
     found: list[dict[str, object]] = []
     for how, some in rows.groupby("how", sort=False):
         found.append({

@@ -1,0 +1,109 @@
+"""Small multiples: a column a method, a row a quantity; each panel has one method in colour and the others in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from figures.looks import KNOWN, PLACEBO, REST, Look
+
+#: the unsteered model, the same at every layer and strength
+ACROSS: Look = {"color": "black", "ls": ":", "lw": 0.9, "zorder": 1}
+#: letters of a method's name side by side in a column's title
+WIDE = 14
+#: numbers on an axis
+TICKS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of panels.
+
+    Attributes:
+        table: `method`, the columns `x` and `y`, and the interval of `y` as `Y_low` and `Y_high` where it has one.
+        x: what is drawn against.
+        y: what is drawn.
+        labels: of the two axes.
+        unsteered: one row with `y`, and its interval; or none.
+        logarithmic: whether x grows by factors, those of `level`.
+    """
+
+    table: pd.DataFrame
+    x: str
+    y: str
+    labels: tuple[str, str]
+    unsteered: pd.DataFrame
+    logarithmic: bool = False
+
+
+def columns(looks: Iterable[str]) -> list[str]:
+    """The methods with a column of their own: those in colour, the placebo left out, which stands in every panel."""
+    names = list(looks)
+    return [name for name in names if KNOWN.get(name) is not PLACEBO] or names
+
+
+def draw_multiples(
+    figure: Figure, rows: Sequence[Row], looks: dict[str, Look], heights: Sequence[float] | None = None
+) -> list[list[Axes]]:
+    """Fill the figure.
+
+    Args:
+        heights: of the rows, relative to each other; by default all alike.
+
+    Returns:
+        The axes, row by row; those of a row share both scales.
+    """
+    names = columns(looks)
+    grid = figure.add_gridspec(len(rows), len(names), height_ratios=heights)
+    drawn: list[list[Axes]] = []
+    for i, row in enumerate(rows):
+        axes: list[Axes] = []
+        for j, name in enumerate(names):
+            first = axes[0] if axes else None
+            axis = figure.add_subplot(grid[i, j], sharex=first, sharey=first)
+            _panel(axis, row, name, looks[name])
+            axis.tick_params(labelleft=j == 0)
+            if i == 0:
+                axis.set_title("\n".join(wrap(name.replace("_", "_ "), WIDE)).replace("_ ", "_"), fontsize=7)
+            axes.append(axis)
+        axes[0].set_ylabel(row.labels[1])
+        # below the middle of the row, which of an even number of panels is a gap
+        axes[(len(axes) - 1) // 2].set_xlabel(row.labels[0], x=0.5 if len(axes) % 2 else 1.07)
+        _scale(axes[0], row)
+        drawn.append(axes)
+    return drawn
+
+
+def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
+    """One method in colour with its interval, over all others, the placebo and the unsteered model."""
+    for other, found in row.table.sort_values("level" if row.logarithmic else row.x).groupby("method", sort=False):
+        if other == name:
+            axis.plot(found[row.x], found[row.y], ms=2.6, lw=1, zorder=3, **look)
+            if f"{row.y}_low" in found:
+                axis.fill_between(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"],
+                                  alpha=0.25, lw=0, zorder=2)  # fmt: skip
+        elif KNOWN.get(str(other)) is PLACEBO:
+            axis.plot(found[row.x], found[row.y], ms=2.6, lw=0.9, zorder=2, **PLACEBO)
+        else:
+            axis.plot(found[row.x], found[row.y], **REST)
+    for plain in row.unsteered.to_dict("records"):
+        axis.axhline(plain[row.y], **ACROSS)
+        if f"{row.y}_low" in plain:
+            axis.axhspan(plain[f"{row.y}_low"], plain[f"{row.y}_high"], color="black", alpha=0.07, lw=0, zorder=0)
+
+
+def _scale(axis: Axes, row: Row) -> None:
+    """Few numbers, for the panels are narrow, and all of them of the table."""
+    values = sorted(set(row.table["level" if row.logarithmic else row.x]))
+    if row.logarithmic:
+        axis.set(xscale="log", xlim=(0.8 * values[0], 1.25 * max(values[-1], row.table[row.x].max())))
+    shown = values if len(values) <= TICKS else [values[0], values[len(values) // 2], values[-1]]
+    axis.xaxis.set_major_locator(FixedLocator(shown))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
