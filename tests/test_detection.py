@@ -73,9 +73,16 @@ def test_few_tokens_of_each_text_are_fitted_on():
 
 
 def test_what_is_trained_through_the_model_and_what_is_chosen_detect_too(organism, folder):
+    """What is chosen by cross-validation is not as good here as the rest, and this is why.
+
+    Half of the negatives that both concepts share are texts of the first one, since the second is its opposite. What is
+    chosen to tell those labels apart learns them, the more flexible the better: areas are .886 (kernel; γ = 4, C = 10)
+    and .956 (linear), where those of the mean difference, the probe at C = 1, the sketch and a kernel at γ = .1, C = 1
+    are 1. With negatives of the opposite alone both are 1, too.
+    """
     scores = {name: SCORES[name] for name in ("ReFT-r1", "kernel, cross-validated", "probe, C = 1")}
     found = detect(organism, [folder], [2], [0], scores).concepts.set_index("score")
-    assert (found.auroc > 0.8).all()
+    assert (found.auroc > [0.8, 0.85, 0.95]).all()
     assert (found.seconds > 0).all()
     assert (found.positives == 30).all()
 

@@ -100,9 +100,9 @@ def compared_arms(names: Sequence[str]) -> tuple[Arm, ...]:
         ValueError: an unknown name, or one twice.
     """
     names = list(names or ode.METHODS)
-    names += [] if "random" in names else ["random"]
     in_turn = [Arm.of(name, in_turn=True) for name in IN_TURN if name in names]
-    return tuple(dict.fromkeys([*named("methods", names), *(KNOWN[label] for label in PRIMARY_ARMS), *in_turn]))
+    always = [Arm.of("random"), *(KNOWN[label] for label in PRIMARY_ARMS)]
+    return tuple(dict.fromkeys([*named("methods", names), *always, *in_turn]))
 
 
 def named(argument: str, names: Sequence[str]) -> list[Arm]:
