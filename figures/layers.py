@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def draw_layers(
         raise ValueError(f"table has no row whose budget is one of {', '.join(UNITS)}; there is nothing to compare at")
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
-    chosen, top = _chosen(scores, method), _top(pd.concat([unsteered, table])["success_high"])
+    chosen, top = _chosen(scores, method), _top([*unsteered["success_high"], *table["success_high"]])
     fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     letters = iter("abcdefgh")
     said: list[str] = []
@@ -138,9 +138,9 @@ def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
     return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
 
 
-def _top(highs: pd.Series) -> float:
+def _top(highs: Sequence[float]) -> float:
     """Where axes and scales of success end."""
-    highest = float(highs.max())
+    highest = max(highs)
     return highest if 0 < highest < HALF else 1.0
 
 
