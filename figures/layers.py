@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,13 @@ FLUENCY = "log_likelihood"
 LEAST_RANGE = 0.5
 #: inches of a row of panels, of success and of fluency, and of titles and labels
 TALL, LOW, AROUND = 1.4, 1.0, 0.6
-#: inches left, right, below and above a map, of a level, and of a map at least and at most
+#: inches left, right, below and above a map, of a level, and of a map at least and at most; of a layer at most
 LEFT, RIGHT, BELOW, ABOVE = 0.68, 0.68, 0.45, 0.3
-MAP_LEVEL, MAP_LOW, MAP_TALL = 0.4, 0.75, 1.2
+MAP_LEVEL, MAP_LOW, MAP_TALL, MAP_LAYER = 0.4, 0.75, 1.2, 0.7
+#: where no interval reaches above this, axes and scales of success end where the highest does
+HALF = 0.5
 UNITS = {"angle": "rad", "kl": "nats of KL"}
 SHORT = {"angle": "rad", "kl": "nats"}
-#: where no interval reaches above this, axes end where the highest does
-HALF = 0.5
 #: of a mark that is seen on any shade
 OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 #: layers named on an axis
@@ -45,7 +45,7 @@ TICKS = 8
 WRITTEN, BESIDE = 60, 12
 CAPTION = """\
 Success of steering{judged} by the layer steered at; a column has one method in colour, with its 95 % intervals, and the
-others in grey. {panels} N = {n} prompts a point. {looks}
+others in grey, the placebo with crosses. {panels} N = {n} prompts a point. {looks}
 {plain}{bars}{source}"""
 JUDGED = ", the share of prompts on which outcome {outcome} says so,"
 PLAIN = "Black, dotted: the unsteered model, with the interval of its success. "
@@ -64,6 +64,8 @@ def draw_layers(
     """Draw, for each budget in the table, success by layer at the middle level and a heat map of layer × level.
 
     Below success, where the table has it, stands fluency. A column a method in colour; a map a budget below.
+    Where neither a method nor the unsteered model comes near one half, axes and scales end where the highest interval
+    does.
 
     Args:
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`;
@@ -82,7 +84,7 @@ def draw_layers(
         raise ValueError(f"table has no row whose budget is one of {', '.join(UNITS)}; there is nothing to compare at")
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
-    chosen, top = _chosen(scores, method), _top(pd.concat([unsteered, table])["success_high"])
+    chosen, top = _chosen(scores, method), _top([*unsteered["success_high"], *table["success_high"]])
     fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     letters = iter("abcdefgh")
     said: list[str] = []
@@ -104,14 +106,14 @@ def draw_layers(
         most = max(table.groupby("budget")["level"].nunique().tolist())
         tall = min(MAP_TALL, max(MAP_LOW, MAP_LEVEL * most)) + BELOW + ABOVE
         figure = plt.figure(figsize=(PAGE, sum(heights) + AROUND + tall))
-        maps = _maps(figure, len(budgets), tall)
+        maps = _maps(figure, len(budgets), len(set(table["layer"])), tall)
         for row, axes in zip(rows, draw_multiples(figure, rows, looks, heights), strict=True):
             low, high = axes[0].get_ylim()
             least = max(0.0, LEAST_RANGE - (high - low)) / 2
             axes[0].set_ylim((-0.03 * top, 1.03 * top) if row.y == "success" else (low - least, high + least))
         for (axis, bar), budget in zip(maps, budgets, strict=True):
             found, letter = table.loc[table["budget"] == budget], next(letters)
-            best = _map(axis, bar, found.loc[found["method"] == chosen], _marks(unsteered, found))
+            best = _map(axis, bar, found.loc[found["method"] == chosen], _marks(unsteered, found), top)
             axis.set_title(f"({letter}) {chosen} by strength")
             axis.set_ylabel(f"strength\n({UNITS[budget]})")
             said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
@@ -127,6 +129,19 @@ def draw_layers(
         written = save(figure, out, "layers", caption, table)
         plt.close(figure)
     return written
+
+
+def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
+    """Which methods are in colour and which in grey, the placebo among them."""
+    placebos = [f"{name} (crosses)" for name, look in looks.items() if look is PLACEBO]
+    grey = listed([*placebos, *(name for name in scores if name not in looks)])
+    return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
+
+
+def _top(highs: Sequence[float]) -> float:
+    """Where axes and scales of success end."""
+    highest = max(highs)
+    return highest if 0 < highest < HALF else 1.0
 
 
 def _chosen(scores: dict[str, float], method: str | None) -> str:
@@ -150,25 +165,12 @@ def _marks(unsteered: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple[float
     return found
 
 
-def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
-    """Which methods are in colour and which in grey, the placebo among them."""
-    placebos = [f"{name} (crosses)" for name, look in looks.items() if look is PLACEBO]
-    grey = listed([*placebos, *(name for name in scores if name not in looks)])
-    return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
-
-
-def _top(highs: pd.Series) -> float:
-    """Where axes of success end: at 1, or at the highest interval where that is below one half."""
-    highest = float(highs.max())
-    return highest if 0 < highest < HALF else 1.0
-
-
 def _every(layers: int) -> int:
     """Of so many layers every such one is named, eight or fewer in all."""
     return max(1, math.ceil(layers / TICKS))
 
 
-def _maps(figure: Figure, n: int, tall: float) -> list[tuple[Axes, Axes]]:
+def _maps(figure: Figure, n: int, layers: int, tall: float) -> list[tuple[Axes, Axes]]:
     """Axes of maps and of their scales, side by side at the foot; the layout fills what is above them.
 
     Their labels would else push the panels above them apart.
@@ -177,21 +179,24 @@ def _maps(figure: Figure, n: int, tall: float) -> list[tuple[Axes, Axes]]:
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, tall / height, 1, 1 - tall / height))
-    down, wide, high = BELOW / height, (width / n - LEFT - RIGHT) / width, (tall - BELOW - ABOVE) / height
+    wide = min(width / n - LEFT - RIGHT, MAP_LAYER * layers) / width
+    down, high = BELOW / height, (tall - BELOW - ABOVE) / height
     starts = [i / n + LEFT / width for i in range(n)]
     return [
         (figure.add_axes((x, down, wide, high)), figure.add_axes((x + wide + 0.012, down, 0.014, high))) for x in starts
     ]
 
 
-def _map(axis: Axes, scale: Axes, rows: pd.DataFrame, marks: dict[str, tuple[float, Look]]) -> dict[str, Any]:
+def _map(
+    axis: Axes, scale: Axes, rows: pd.DataFrame, marks: dict[str, tuple[float, Look]], top: float
+) -> dict[str, Any]:
     """Success by layer and level, in a scale that is one of greys in grey, numbers in the cells if they fit.
 
     Args:
-        scale: for the colours. marks: what is marked on it.
+        scale: for the colours. marks: what is marked on it. top: where it ends.
     """
     wide = rows.pivot(index="level", columns="layer", values="success")
-    image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, 1))
+    image = axis.imshow(wide, origin="lower", aspect="auto", cmap="cividis", norm=Normalize(0, top))
     every = _every(wide.shape[1])
     axis.set_xticks(range(wide.shape[1])[::every], wide.columns[::every])
     axis.set_yticks(range(wide.shape[0]), [f"{level:g}" for level in wide.index])
@@ -201,7 +206,7 @@ def _map(axis: Axes, scale: Axes, rows: pd.DataFrame, marks: dict[str, tuple[flo
         for (y, x), value in np.ndenumerate(wide.to_numpy()):
             # black on the bright half of the scale
             axis.text(x, y, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6,
-                      color="black" if value > 0.5 else "white")  # fmt: skip
+                      color="black" if value > top / 2 else "white")  # fmt: skip
     y, x = np.unravel_index(int(np.nanargmax(wide.to_numpy())), wide.shape)
     for color, width in (("white", 3.0), ("black", 1.2)):  # seen on any shade
         axis.add_patch(Rectangle((float(x) - 0.5, float(y) - 0.5), 1, 1, fill=False, ec=color, lw=width))

@@ -354,14 +354,14 @@ def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path)
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "Success of random direction" not in caption
     assert "Black, dotted: the unsteered model" in caption
-    assert "In colour: CAA; flow. In grey: random direction (crosses)." in caption
+    assert "In colour: CAA; flow. In grey: random direction (dotted)." in caption
     with pytest.raises(ValueError, match="the placebo left out: CAA, flow"):
         draw_layers(table, tmp_path, method="random direction")
     with pytest.raises(ValueError, match="has only the placebo"):
         draw_layers(table.query("method == 'random direction'"), tmp_path)
 
 
-def test_axes_end_where_the_numbers_do(tmp_path, monkeypatch):
+def test_few_numbers_take_little_and_axes_end_where_the_numbers_do(tmp_path, monkeypatch):
     """Three layers at one level, nothing near one half: intervals and unsteered are seen whole, and success is said."""
     names, kept = ["random direction", "CAA", "flow"], []
     table = success(1, levels({"method": names, "layer": [8, 16, 24]})).query("budget == 'angle' and level == 0.2")
@@ -372,10 +372,13 @@ def test_axes_end_where_the_numbers_do(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", IllegibleWarning)
         draw_layers(pd.concat([unsteered, table]), tmp_path, outcome="judge.py:shouts")
-    panel = next(axis for axis in kept[0].axes if "0.2 rad" in axis.get_ylabel())
-    low, high = panel.get_ylim()
+    low, high = next(axis for axis in kept[0].axes if axis.get_ylabel().startswith("success\n")).get_ylim()
     assert 0.41 < high < 0.5
     assert low < 0
+    (shown,) = (axis for axis in kept[0].axes if axis.images)
+    assert shown.images[0].norm.vmax == pytest.approx(0.41)
+    assert shown.get_position().width < 0.4
+    assert shown.get_position().height < 0.3
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "the share of prompts on which outcome judge.py:shouts says so" in caption
 
