@@ -354,7 +354,7 @@ def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path)
     caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "Success of random direction" not in caption
     assert "Black, dotted: the unsteered model" in caption
-    assert "In colour: CAA; flow. In grey: random direction (dotted)." in caption
+    assert "In colour: CAA; flow. In grey: random direction (crosses)." in caption
     with pytest.raises(ValueError, match="the placebo left out: CAA, flow"):
         draw_layers(table, tmp_path, method="random direction")
     with pytest.raises(ValueError, match="has only the placebo"):
