@@ -28,7 +28,7 @@ def ranks() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     states = [f"{place}_{predictor}" for place in PLACES for predictor in PREDICTORS]
     return prediction(pd.concat(
-        pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS),
+        pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS), "group": range(PROMPTS),
                       "posterior": rng.uniform(size=PROMPTS), **{name: rng.normal(size=PROMPTS) for name in states}})
         for method, strength in [(UNSTEERED, 0.0), *((m, s) for m in METHODS for s in (0.4, 0.8))]
     ))  # fmt: skip
