@@ -67,7 +67,7 @@ def _has_files(concept: str, config: EvidenceConfig) -> bool:
 
 
 def main(config: EvidenceConfig) -> int:
-    """Run what is left; the number of studies that failed, whose commands say why, or 2 if something was refused."""
+    """Run what is left; 1 if a study failed, whose command says why, or 2 if something was refused."""
     wanted, failed = chosen(config), 0
     for run in wanted:
         name = f"{run.model} {run.concept} {run.study}"
