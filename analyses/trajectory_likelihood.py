@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -32,7 +32,6 @@ from analyses.sweep import Study
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from transformer_lens.model_bridge import TransformerBridge
 
-    from analyses.likelihood.decoding import Judge
     from analyses.likelihood.running import Layers
 
 
@@ -41,13 +40,13 @@ def trajectory_likelihood(
     contrast: ode.ContrastSet,
     layer: int,
     settings: Settings | None = None,
-    judge: Judge | None = None,
+    outcome: Any = None,
     prompts: Sequence[str] | None = None,
 ) -> LikelihoodStudy:
     """Run the study at one layer; nothing is written anywhere.
 
     Args:
-        judge: the true posterior of the positive class for each continuation, where there is one.
+        outcome: what judges the texts, as it is spelled on the command line, or a callable `(prompts, texts) → scores`.
         prompts: what is steered; left out, the negative texts of the test split.
 
     Raises:
@@ -56,8 +55,8 @@ def trajectory_likelihood(
     from analyses.likelihood.layer import studied
     from analyses.likelihood.material import Material
 
-    plan = Plan.of(settings or Settings(), contrast, prompts)
-    return studied(Material(model, plan, (layer,), judge=judge), layer)
+    plan = Plan.of(settings or Settings(), contrast, prompts, outcome)
+    return studied(Material(model, plan, (layer,)), layer)
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ class LikelihoodConfig:
     Args:
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
             texts of the test split are steered.
+        outcome: judge of the steered texts: vader, regex:PATTERN, FILE.py:FUNCTION and others, as the layer study
+            takes them; left out, the embedded model's grammar where its own contrasts are steered, and else none.
     """
 
     model: options.Model = "organism"
@@ -75,6 +76,7 @@ class LikelihoodConfig:
     out: options.Out = Path("results/likelihood")
     pairs: options.Pairs = 2500
     prompts: str = ""
+    outcome: str = ""
     executor: options.Executor = "local"
     threads: options.Threads = 1
     dry_run: options.DryRun = False
@@ -92,7 +94,13 @@ def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan,
     prompts = given.prompts
     if prompts is None and config.prompts:
         prompts = read_prompts(config.prompts)
-    judged = config.contrast if given.contrast is None and config.contrast in CONCEPTS else None
+    judged = given.outcome or config.outcome or None
+    if judged is None and given.contrast is None and config.contrast in CONCEPTS:
+        judged = config.contrast
+    if not isinstance(judged, str | None) and config.executor != "local":
+        raise ValueError(
+            f"executor={config.executor!r} cannot send an outcome that is an object; name FILE.py:FUNCTION"
+        )
     return Plan.of(s, contrast, prompts, judged), layers
 
 

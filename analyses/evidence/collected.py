@@ -168,6 +168,15 @@ def likelihood(results: Path) -> pd.DataFrame:
     return _joined(found(results, "likelihood", "summary"))
 
 
+def foretold(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, scope, outcome and score of the steered tokens: how well it ranks the texts."""
+    parts = [rows for rows in found(results, "likelihood", "prediction") if len(rows)]
+    names = [*contrasts.KEY, "layer", "of", "predictor", "scope", "rho", "rho_low", "rho_high",
+             "auc", "auc_low", "auc_high", "cells", "n"]  # fmt: skip
+    known = _joined(parts).reindex(columns=["place", *names])
+    return known.loc[(known["place"] == "tokens") & known["predictor"].isin(["log_positive", "h_calibrated"]), names]
+
+
 def lenses(results: Path) -> pd.DataFrame:
     """A row a model, concept and layer: the AUC of what the unembedding reads there."""
     return _joined(found(results, "lenses", "lenses"))
@@ -202,4 +211,4 @@ def detection(results: Path) -> pd.DataFrame:
 
 
 TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, written,
-                                  declared, cells, predicted, per_prompt, likelihood, detection)}  # fmt: skip
+                                  declared, cells, predicted, per_prompt, likelihood, foretold, detection)}  # fmt: skip

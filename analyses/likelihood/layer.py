@@ -14,7 +14,7 @@ import odesteer_tl as ode
 from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Arm
-from analyses.likelihood.decoding import POSITIVES, decoded
+from analyses.likelihood.decoding import decoded
 from analyses.likelihood.jury import Fields, Jury, Rotation
 from analyses.likelihood.material import Material
 from analyses.likelihood.plan import names as plan_names
@@ -31,7 +31,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     """Everything about one layer; where nothing tells the classes apart, or a class never varies, that alone."""
     plan = material.plan
     s, test = plan.settings, plan.parts[-1]
-    writes = s.writes(material.judge is not None)
+    writes = plan.writes
     declared = s.step(s.declared)
     acts = material.acts(layer)
     rotations = plan.rotated(acts)
@@ -51,7 +51,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     turning = pd.concat([tables.turning(x, s.grid).assign(method=label) for label, x in ambient.items()])
     real = {"positive": _at_rest(jury, acts[-1].positive, test.positive_groups),
             "negative": _at_rest(jury, a, test.negative_groups)}  # fmt: skip
-    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.judge)
+    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.outcome)
     return LikelihoodStudy(
         paths=paths.reset_index(drop=True),
         turning=turning.reset_index(drop=True),
@@ -63,7 +63,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         comparisons=tables.comparisons(scores, PLACEBO, declared, s.seed),
         agreement=tables.agreements(scores, jury.calibration, s.grid),
         degeneration=_degeneration(texts) if writes else pd.DataFrame(),
-        prediction=prediction(texts.loc[texts["method"] != POSITIVES]) if material.judge and writes else pd.DataFrame(),
+        prediction=prediction(texts) if writes and material.outcome else pd.DataFrame(),
         run={**_record(material, layer, s, writes), **_judged_by(jury)},
     )
 
