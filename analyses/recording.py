@@ -50,15 +50,6 @@ class Recording:
         """Prompt and continuation."""
         return [text for part in self.written for text in part.texts]
 
-    @property
-    def continuations(self) -> list[str]:
-        """What was written behind each prompt."""
-        return [text for part in self.written for text in part.continuations]
-
-    def at_prompt_end(self) -> Float[Tensor, "steps_plus_1 prompts d"]:
-        """The path of each prompt's last token, in order."""
-        return self.points[:, self.token == -1]
-
 
 def record(
     model: TransformerBridge,
