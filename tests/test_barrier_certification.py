@@ -12,7 +12,6 @@ import odesteer_tl as ode
 from analyses.barrier_certification import CertificationConfig, CertificationSettings, main
 from analyses.certification.audits import later_layers
 from analyses.certification.findings import of_steps
-from analyses.certification.geometry import Local
 from analyses.certification.tables import direction_table, strength_table
 from analyses.prompted import Prompted
 from analyses.sources import load_contrast, load_prompts
@@ -167,12 +166,13 @@ def test_geometry_in_the_eigenbasis_is_the_barriers_own(n):
     """A dense quadratic and one kept in its span, against the functions that work in the activations themselves."""
     barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(n, 24))
     points = activations(60, 24).reshape(5, 12, 24)
-    q, local = barrier.quadratic, Local.at(barrier.quadratic, points)
+    q = barrier.quadratic
+    local, places = q.diagonal, q.spectrum.enter(points)
     assert q.spectrum.reduced == (2 * n < 24)
     scale = q.curvature_bound
-    torch.testing.assert_close(local.value, barrier.value(points), rtol=0, atol=1e-12 * scale)
-    torch.testing.assert_close(local.curvature, certify.geodesic_curvature(q, points), rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(local.quadratic_share, certify.quadratic_share(q, points), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(local.value(places), barrier.value(points), rtol=0, atol=1e-12 * scale)
+    for measured in (certify.geodesic_curvature, certify.quadratic_share):
+        torch.testing.assert_close(measured(local, places), measured(q, points), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("n", [10, 40])

@@ -133,13 +133,12 @@ def certificates() -> Iterator[Row]:
     """What certifying a path costs beside making it, and how many segments a second that is."""
     barrier = ode.SketchBarrier().fit(*classes(500, 768))
     field, flow = ode.BarrierField(barrier), ode.Flow(angle=0.5, steps=10, solver="euler")
-    spectrum = barrier.quadratic.spectrum
-    diagonal = ode.QuadraticBarrier(torch.diag(spectrum.eigenvalues), spectrum.linear, barrier.quadratic.c)
+    diagonal, spectrum = barrier.quadratic.diagonal, barrier.quadratic.spectrum
     for batch in (1, 16, 256):
         a = 20 * torch.randn(batch, 768, generator=torch.Generator().manual_seed(1))
         points = flow.solve(field, a, record=True).points
         assert points is not None
-        coordinates = points.double() @ spectrum.basis
+        coordinates = spectrum.enter(points.double())
         certify = partial(ode.certify_path, barrier, points)
         for what, call in (
             ("recording its path", lambda: flow.solve(field, a, record=True)),  # noqa: B023
