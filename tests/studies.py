@@ -1,5 +1,7 @@
 """Studies and recordings in memory, as tests look at them."""
 
+import json
+
 import pandas as pd
 
 from analyses.certification.material import Material
@@ -19,3 +21,10 @@ def certified(model, contrast, layers, settings, prompts, concept=None):
 def recording(model, steerer, prompts, size, *drawing):
     """Every path of a generation in batches of `size`."""
     return Recording.joined(recorded(Prompted(model, prompts, size), steerer, Drawing(*drawing), lambda x: x))
+
+
+def write_pairs(contrast, file, encoding="utf-8"):
+    """A contrast's pairs as people bring them, a JSON object a line and a blank last line."""
+    rows = zip(contrast.positive, contrast.negative, strict=True)
+    lines = [json.dumps({"positive": p, "negative": q}) + "\n" for p, q in rows]
+    file.write_text("".join(lines) + "\n", encoding=encoding)

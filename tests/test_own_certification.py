@@ -18,27 +18,22 @@ from analyses.sources import load_contrast
 from analyses.studies import certification, likelihood
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.densities import DensityPair, ShrunkGaussian
-from tests.studies import certified, recording
+from tests.studies import certified, recording, write_pairs
 
 SMALL = {"max_new_tokens": 2, "strengths": (0.3,), "cross_fit": True}
 GRID = {"fractions": (0.2, 0.25, 0.45, 0.1), "angle": 0.8, "steps": 4, "declared": 0.4, "strengths": (0.4,),
         "max_new_tokens": 3}  # fmt: skip
 
 
-def as_rows(contrast, path, encoding="utf-8"):
-    rows = [{"positive": p, "negative": q} for p, q in zip(contrast.positive, contrast.negative, strict=True)]
-    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding=encoding)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """64 and 100 pairs and 9 prompts, as people bring them, and what is wrong with others."""
     folder = tmp_path_factory.mktemp("own")
-    as_rows(ode.organism.contrast("valence", 64, 0), folder / "pairs.jsonl", "utf-8-sig")
-    as_rows(ode.organism.contrast("valence", 100, 0), folder / "more.jsonl")
-    as_rows(ode.organism.contrast("valence", 12, 0), folder / "few.jsonl")
+    write_pairs(ode.organism.contrast("valence", 64, 0), folder / "pairs.jsonl", "utf-8-sig")
+    write_pairs(ode.organism.contrast("valence", 100, 0), folder / "more.jsonl")
+    write_pairs(ode.organism.contrast("valence", 12, 0), folder / "few.jsonl")
     texts = ode.organism.contrast("valence", 64, 0).positive
-    as_rows(ode.ContrastSet.from_texts(texts, texts[::-1]), folder / "same.jsonl")
+    write_pairs(ode.ContrastSet.from_texts(texts, texts[::-1]), folder / "same.jsonl")
     (folder / "broken.jsonl").write_text('{"positive": "a", "negative": \n')
     (folder / "keyless.jsonl").write_text('{"positive": "a"}\n')
     (folder / "prompts.txt").write_text("\n".join(ode.organism.prompts(9, 7)) + "\n")

@@ -21,6 +21,7 @@ from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
 from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of
+from tests.studies import write_pairs
 
 LAYER = 2
 SETTINGS = Settings(
@@ -249,15 +250,9 @@ def test_it_reads_and_is_saved_once(study, tmp_path):
         study_of(LikelihoodConfig(layer=(2, 1), out=tmp_path))
 
 
-def test_a_strength_off_the_grid_is_refused():
-    with pytest.raises(ValueError, match=r"strength=0.33 is not one of the 8 steps"):
-        SETTINGS.step(0.33)
-
-
 def test_command_line_on_a_file_without_a_judge(tmp_path, contrast, capsys):
-    pairs = zip(contrast.positive, contrast.negative, strict=True)
     file = tmp_path / "pairs.jsonl"
-    file.write_text("".join(json.dumps({"positive": p, "negative": n}) + "\n" for p, n in pairs))
+    write_pairs(contrast, file)
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
                  "--max-new-tokens", "4", "--strengths", "0.4",
                  "--fractions", "0.3", "0.3", "0.25", "0.15"]  # fmt: skip
