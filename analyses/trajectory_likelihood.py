@@ -11,52 +11,24 @@ parquet tables, `run.json`, figures.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
-import odesteer_tl as ode
 from analyses import options
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
 from analyses.effects.plan import model_of, read_and_steered
 from analyses.likelihood.plan import Plan
-from analyses.likelihood.study import LikelihoodStudy, Settings
+from analyses.likelihood.study import Settings
 from analyses.runs import cells_of, require_same
 from analyses.sources import CONCEPTS, read_prompts
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
-    from transformer_lens.model_bridge import TransformerBridge
-
     from analyses.likelihood.running import Layers
-
-
-def trajectory_likelihood(
-    model: TransformerBridge,
-    contrast: ode.ContrastSet,
-    layer: int,
-    settings: Settings | None = None,
-    outcome: Any = None,
-    prompts: Sequence[str] | None = None,
-) -> LikelihoodStudy:
-    """Run the study at one layer; nothing is written anywhere.
-
-    Args:
-        outcome: what judges the texts, as it is spelled on the command line, or a callable `(prompts, texts) → scores`.
-        prompts: what is steered; left out, the negative texts of the test split.
-
-    Raises:
-        ValueError: a split lacks a class or is too small to calibrate on, or a strength is not on the grid.
-    """
-    from analyses.likelihood.layer import studied
-    from analyses.likelihood.material import Material
-
-    plan = Plan.of(settings or Settings(), contrast, prompts, outcome)
-    return studied(Material(model, plan, (layer,)), layer)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,7 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
         caption = CAPTION.format(outcome=said, n=counts([texts["prompt"].nunique()]), source=source,
                                  scaled=SCALED if scaled else "")  # fmt: skip
         drawn = cells.set_axis([f"{a}_{b}" for a, b in cells.columns], axis=1).reset_index()
-        written = save(figure, out, "outcome", caption, drawn)
-        plt.close(figure)
-    return written
+        return save(figure, out, "outcome", caption, drawn)
 
 
 def whiskers(rows: Any) -> list[Any]:

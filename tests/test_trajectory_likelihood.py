@@ -14,12 +14,15 @@ import odesteer_tl as ode
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, PLACEBO, POSITIVES, UNSTEERED, fitted_fields
 from analyses.likelihood.decoding import judged
+from analyses.likelihood.layer import studied
+from analyses.likelihood.material import Material
 from analyses.likelihood.plan import Plan, outcome_of
 from analyses.likelihood.prediction import correlations, each, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
-from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of, trajectory_likelihood
+from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of
+from tests.studies import write_pairs
 
 LAYER = 2
 SETTINGS = Settings(
@@ -29,16 +32,16 @@ LABELS = {arm.label for arm in ARMS}
 
 
 @pytest.fixture(scope="module")
-def contrast_and_judge():
-    return load_contrast("valence", 200, 0), "valence"
+def contrast():
+    return load_contrast("valence", 200, 0)
 
 
 @pytest.fixture(scope="module")
-def study(organism, contrast_and_judge):
-    return trajectory_likelihood(organism, contrast_and_judge[0], LAYER, SETTINGS, contrast_and_judge[1])
+def study(organism, contrast):
+    return studied(Material(organism, Plan.of(SETTINGS, contrast, judged="valence"), (LAYER,)), LAYER)
 
 
-def test_splits_are_disjoint_and_recorded_with_their_sizes(study, contrast_and_judge):
+def test_splits_are_disjoint_and_recorded_with_their_sizes(study, contrast):
     splits = {name: set(labels) for name, labels in study.run["splits"].items()}
     assert list(splits) == ["barrier", "density", "calibration", "test"]
     assert sum(len(s) for s in splits.values()) == len(set().union(*splits.values())) == 200
@@ -47,7 +50,7 @@ def test_splits_are_disjoint_and_recorded_with_their_sizes(study, contrast_and_j
         == {name: len(s) for name, s in splits.items()}
         == dict(zip(splits, (50, 70, 50, 30), strict=True))
     )
-    assert json.loads(json.dumps(study.run))["contrast"]["digest"] == contrast_and_judge[0].digest
+    assert json.loads(json.dumps(study.run))["contrast"]["digest"] == contrast.digest
     assert study.run["densities"]["tied"]["fit_positive"]["n"] == 50
 
 
@@ -95,9 +98,9 @@ def test_what_is_not_steered_does_not_move(study):
     assert (moved["displacement"] > 0).all()
 
 
-def test_steps_follow_each_other_at_equal_angles(organism, contrast_and_judge):
+def test_steps_follow_each_other_at_equal_angles(organism, contrast):
     """The path at a smaller strength is a part of the path at a larger one, for flows; for one-shot arms it is not."""
-    acts = ode.collect_activations(organism, contrast_and_judge[0], [LAYER])[LAYER]
+    acts = ode.collect_activations(organism, contrast, [LAYER])[LAYER]
     fields, a = fitted_fields(acts, 0), acts.negative[:10]
     for arm in ARMS:
         path = arm.path(fields[arm.method], a, 0.8, 8)
@@ -225,8 +228,8 @@ def copied(rows):
     return pd.concat([rows.assign(prompt=4 * rows["prompt"] + i) for i in range(4)], ignore_index=True)
 
 
-def test_paths_and_texts_know_their_groups(study, contrast_and_judge):
-    test = contrast_and_judge[0].split(SETTINGS.fractions, 0)[-1]
+def test_paths_and_texts_know_their_groups(study, contrast):
+    test = contrast.split(SETTINGS.fractions, 0)[-1]
     for rows in (study.paths, study.texts[study.texts["method"] != POSITIVES], study.tokens.query("method == 'CAA'")):
         known = rows.drop_duplicates("prompt").set_index("prompt")["group"].sort_index()
         assert known.tolist() == list(test.negative_groups)
@@ -254,11 +257,6 @@ def test_it_reads_and_is_saved_once(study, tmp_path):
         study_of(LikelihoodConfig(layer=(2, 1), out=tmp_path))
 
 
-def test_a_strength_off_the_grid_is_refused():
-    with pytest.raises(ValueError, match=r"strength=0.33 is not one of the 8 steps"):
-        SETTINGS.step(0.33)
-
-
 def test_texts_are_judged_by_an_outcome_of_ones_own():
     texts = pd.DataFrame({"method": [UNSTEERED] * 3 + ["a"] * 2, "opening": "Well",
                           "continuation": [" x", " xx", " xxx", " xx", " xxxx"]})  # fmt: skip
@@ -271,23 +269,22 @@ def test_texts_are_judged_by_an_outcome_of_ones_own():
     assert said["success"].tolist() == [False, False, True, False, True]
 
 
-def test_what_judges_no_text_is_refused_before_a_model_is_loaded(tmp_path, contrast_and_judge):
+def test_what_judges_no_text_is_refused_before_a_model_is_loaded(tmp_path, contrast):
     words = tmp_path / "words.json"
     words.write_text(json.dumps({"positive": [" good"], "negative": [" bad"]}))
     with pytest.raises(ValueError, match="scores completions, and here texts are judged"):
-        Plan.of(SETTINGS, contrast_and_judge[0], judged=str(words))
+        Plan.of(SETTINGS, contrast, judged=str(words))
     for other in ({"cross_fit": True}, {"texts": "unsteered"}):
         with pytest.raises(ValueError, match=r"judges steered texts, and with .* none are written"):
-            Plan.of(replace(SETTINGS, **other), contrast_and_judge[0], judged="regex:xxx")
+            Plan.of(replace(SETTINGS, **other), contrast, judged="regex:xxx")
     with pytest.raises(ValueError, match="outcome='vadr' is unknown"):
         study_of(LikelihoodConfig(outcome="vadr", out=tmp_path / "out"))
 
 
 @pytest.mark.parametrize("outcome", ["", "regex:dry"])
-def test_command_line_on_a_file(tmp_path, contrast_and_judge, capsys, outcome):
-    pairs = zip(contrast_and_judge[0].positive, contrast_and_judge[0].negative, strict=True)
+def test_command_line_on_a_file(tmp_path, contrast, capsys, outcome):
     file = tmp_path / "pairs.jsonl"
-    file.write_text("".join(json.dumps({"positive": p, "negative": n}) + "\n" for p, n in pairs))
+    write_pairs(contrast, file)
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
                  "--max-new-tokens", "4", "--strengths", "0.4",
                  "--fractions", "0.3", "0.3", "0.25", "0.15", "--outcome", outcome]  # fmt: skip

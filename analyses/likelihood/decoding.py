@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -68,7 +67,7 @@ def decoded(
     tokens: list[pd.DataFrame] = []
     texts: list[pd.DataFrame] = []
 
-    def keep(found: _Cell, label: str, strength: float, positive: bool, points: Points | None = None) -> None:
+    def keep(found: Recording, label: str, strength: float, positive: bool, points: Points | None = None) -> None:
         labels = starts.groups[int(positive)]
         here = [labels[i] for i in found.prompt.tolist()]
         scored = jury.frame(jury.score((lambda _: found.points) if points is None else points, here))
@@ -81,14 +80,14 @@ def decoded(
 
     for label, own, positive in ((UNSTEERED, plain[0], False), (POSITIVES, plain[1], True)):
         states = own.states[layer]
-        keep(_Cell(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
+        keep(Recording(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
     cells = [(arm, strength) for arm in ARMS for strength in s.strengths]
     for arm, strength in tqdm(cells, desc="generating", leave=False, disable=not steered):
         flow = arm.flow(strength, s.step(strength))
         if steered:
             (member,) = jury.members
             steerer = ode.Steerer(member[0][arm.method], flow, layer)
-            keep(_Cell.joined(recorded(starts.prompts, steerer, starts.drawing, _Cell.of, compared=True)),
+            keep(Recording.joined(recorded(starts.prompts, steerer, starts.drawing, Recording.ends, compared=True)),
                  arm.label, strength, False)  # fmt: skip
         else:
             states = plain[0].states[layer]
@@ -99,7 +98,7 @@ def decoded(
                 ends = [flow.solve(fields[method], states[rows]).end for rows in plain[0].blocks(BLOCK)]
                 return torch.stack([states, torch.cat(ends)])
 
-            still = _Cell(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
+            still = Recording(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
             keep(still, arm.label, strength, False, moved)
     written = pd.concat(texts, ignore_index=True)
     return pd.concat(tokens, ignore_index=True), written if outcome is None else judged(outcome, written)
@@ -112,28 +111,6 @@ def judged(outcome: TextOutcome, texts: pd.DataFrame) -> pd.DataFrame:
         plain = found.loc[(texts["method"] == UNSTEERED).to_numpy(), "score"]
         found["success"] = found["score"] > (plain.median() if outcome.threshold is None else outcome.threshold)
     return texts.assign(score=found["score"].to_numpy(), success=found["success"].to_numpy())
-
-
-@dataclass(frozen=True, eq=False)
-class _Cell:
-    """Tokens as they arrived and as they were steered, and what was written, if anything was."""
-
-    points: Float[Tensor, "2 n d"]
-    prompt: Int[Tensor, " n"]
-    token: Int[Tensor, " n"]
-    written: tuple[Written, ...]
-
-    @classmethod
-    def of(cls, found: Recording) -> _Cell:
-        """The ends of every path alone."""
-        return cls(found.points[[0, -1]], found.prompt, found.token, found.written)
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Cell]) -> _Cell:
-        """Of all batches."""
-        prompt, token = torch.cat([x.prompt for x in parts]), torch.cat([x.token for x in parts])
-        written = tuple(text for part in parts for text in part.written)
-        return cls(torch.cat([part.points for part in parts], dim=1), prompt, token, written)
 
 
 def _texts(prompts: Sequence[str], written: Sequence[Written], scored: pd.DataFrame) -> pd.DataFrame:

@@ -25,9 +25,7 @@ class Material:
         threads: of torch in this process; left out, as they are.
     """
 
-    def __init__(
-        self, model: Model | str, plan: Plan, layers: tuple[int, ...], threads: int | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Model | str, plan: Plan, layers: tuple[int, ...], threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self.plan, self.layers = plan, layers
