@@ -36,16 +36,5 @@ class AgreementConfig:
     seed: Seed = 0
 
 
-def main(config: AgreementConfig) -> None:
-    """Run the study for every organism, write two tables and print them.
-
-    Raises:
-        ValueError: `out` holds an earlier run.
-    """
-    from analyses.reading.agreement import run  # what needs the models' libraries
-
-    run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(AgreementConfig, main, __doc__))
+    sys.exit(from_command_line(AgreementConfig, "analyses.reading.agreement:run", __doc__))

@@ -11,7 +11,6 @@ organism) the grammar itself say of it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +29,6 @@ from analyses.sources import CONCEPTS, own_or_held_out, require_layers
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
-    from transformer_lens.model_bridge import TransformerBridge
-
     from analyses.certification.result import BarrierCertification
 
 
@@ -127,38 +124,6 @@ def dry_run(config: CertificationConfig, given: Given | None = None) -> tuple[st
 
     cost = expected(study, cells_of(config.out), config.executor, estimate)
     return str(cost or "nothing is left to be done"), config.out
-
-
-def certify_steering(
-    model: TransformerBridge,
-    contrast: ode.ContrastSet,
-    layers: Sequence[int] | None = None,
-    settings: CertificationSettings | None = None,
-    prompts: Sequence[str] | None = None,
-    concept: str | None = None,
-) -> BarrierCertification:
-    """Steer prompts at each layer and certify every step of every token; nothing is written anywhere.
-
-    Args:
-        layers: 0-based; left out, all of them.
-        prompts: what is steered; left out, the negative texts of the test split.
-        concept: of the organism, for the audit by its grammar.
-
-    Raises:
-        ValueError: the contrast is too small to be split in four, or what `ode.fit` and `ode.Flow` refuse.
-    """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
-    from analyses.certification.material import Material
-    from analyses.certification.study import assembled, certify_cell
-
-    plan = Plan.of(settings or CertificationSettings(), contrast, prompts, concept)
-    material, n = Material(model, plan), int(model.cfg.n_layers)
-    wanted = require_layers("all" if layers is None else layers, n, "given")
-    cells = [certify_cell(material, {"layer": layer}).assign(layer=layer)
-             for layer in tqdm(wanted, desc="certifying layers")]  # fmt: skip
-    return assembled(pd.concat(cells, ignore_index=True))
 
 
 def main(config: CertificationConfig) -> int:

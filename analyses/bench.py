@@ -23,12 +23,5 @@ class BenchConfig:
     """run only the groups whose name contains this"""
 
 
-def main(config: BenchConfig) -> None:
-    """Run the groups and print one table."""
-    from analyses.cost.bench import run  # what needs the models' libraries
-
-    run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(BenchConfig, main, __doc__))
+    sys.exit(from_command_line(BenchConfig, "analyses.cost.bench:run", __doc__))

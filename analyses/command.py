@@ -8,6 +8,7 @@ import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from typing import TypeVar
 
 import tyro
@@ -49,11 +50,14 @@ Config = TypeVar("Config")
 
 def from_command_line(
     settings: type[Config],
-    main: Callable[[Config], int | None],
+    main: Callable[[Config], int | None] | str,
     description: str | None,
     args: Sequence[str] | None = None,
 ) -> int:
     """Read the settings from the command line and run; what is refused is said in one line.
+
+    Args:
+        main: a function, or "module:function", which is imported once the settings are read, with what it needs.
 
     Returns:
         The exit status: that of `main`, or 0 where it gives none; 2 if something was refused.
@@ -62,7 +66,8 @@ def from_command_line(
         SystemExit: the command line was asked for help, or is none.
     """
     try:
-        return main(_read(settings, description, args)) or 0
+        config = _read(settings, description, args)
+        return (resolve_name(main) if isinstance(main, str) else main)(config) or 0
     except (ValueError, OSError, ImportError) as error:
         if not _is_refusal(error):
             raise

@@ -33,16 +33,5 @@ class CoverageConfig:
     """where the tables are kept; left out, they are printed alone"""
 
 
-def main(config: CoverageConfig) -> int:
-    """Print the tables, keep them if asked, and say by the exit code whether all hold.
-
-    Raises:
-        ValueError: `out` holds an earlier run.
-    """
-    from analyses.inference.coverage import run  # what needs the models' libraries
-
-    return run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(CoverageConfig, main, __doc__))
+    sys.exit(from_command_line(CoverageConfig, "analyses.inference.coverage:run", __doc__))

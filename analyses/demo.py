@@ -28,12 +28,5 @@ class DemoConfig:
     seed: Seed = 0
 
 
-def main(config: DemoConfig) -> None:
-    """Run, draw, and show where things are."""
-    from analyses.demonstration import demonstrate  # what needs the models' libraries
-
-    demonstrate(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(DemoConfig, main, __doc__))
+    sys.exit(from_command_line(DemoConfig, "analyses.demonstration:demonstrate", __doc__))

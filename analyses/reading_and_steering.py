@@ -42,12 +42,5 @@ class ReadingSteeringConfig:
     threads: Threads = 1
 
 
-def main(config: ReadingSteeringConfig) -> None:
-    """Run the study for every organism, save the tables and print them."""
-    from analyses.reading.parts import run  # what needs the models' libraries
-
-    run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(ReadingSteeringConfig, main, __doc__))
+    sys.exit(from_command_line(ReadingSteeringConfig, "analyses.reading.parts:run", __doc__))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.writing import Written, write_batch
-from analyses.prompted import BATCH, Prompted
+from analyses.prompted import Prompted
 
 T = TypeVar("T")
 
@@ -29,7 +28,7 @@ class Drawing:
     measures: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """Paths of every steered token, prompt by prompt.
 
@@ -50,32 +49,16 @@ class Recording:
         """Prompt and continuation."""
         return [text for part in self.written for text in part.texts]
 
-    @property
-    def continuations(self) -> list[str]:
-        """What was written behind each prompt."""
-        return [text for part in self.written for text in part.continuations]
+    @classmethod
+    def joined(cls, parts: Sequence[Recording]) -> Recording:
+        """Of all batches."""
+        prompt, token = (torch.cat([getattr(part, name) for part in parts]) for name in ("prompt", "token"))
+        written = tuple(text for part in parts for text in part.written)
+        return cls(torch.cat([part.points for part in parts], dim=1), prompt, token, written)
 
-    def at_prompt_end(self) -> Float[Tensor, "steps_plus_1 prompts d"]:
-        """The path of each prompt's last token, in order."""
-        return self.points[:, self.token == -1]
-
-
-def record(
-    model: TransformerBridge,
-    steerer: ode.Steerer,
-    prompts: Sequence[str],
-    *,
-    batch_size: int = BATCH,
-    max_new_tokens: int = 20,
-    temperature: float = 1.0,
-    seed: int = 0,
-) -> Recording:
-    """Generate with `steerer` and keep every path; tokens behind a text's end are left out."""
-    drawing = Drawing(max_new_tokens, temperature, seed)
-    parts = recorded(Prompted(model, prompts, batch_size), steerer, drawing, lambda found: found)
-    points = torch.cat([part.points for part in parts], dim=1)
-    prompt, token = (torch.cat([getattr(part, name) for part in parts]) for name in ("prompt", "token"))
-    return Recording(points, prompt, token, tuple(text for part in parts for text in part.written))
+    def ends(self) -> Recording:
+        """The ends of every path alone."""
+        return replace(self, points=self.points[[0, -1]])
 
 
 def recorded(

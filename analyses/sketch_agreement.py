@@ -36,12 +36,5 @@ class SketchConfig:
     layer: Layer = 2
 
 
-def main(config: SketchConfig) -> None:
-    """Compare, save, and print the means over seeds."""
-    from analyses.geometry.sketches import run  # what needs the models' libraries
-
-    run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(SketchConfig, main, __doc__))
+    sys.exit(from_command_line(SketchConfig, "analyses.geometry.sketches:run", __doc__))

@@ -33,16 +33,5 @@ class SyntheticConfig:
     out: Out = Path("results/synthetic")
 
 
-def main(config: SyntheticConfig) -> None:
-    """Run, write the rows and their means over seeds, and print the means.
-
-    Raises:
-        ValueError: `out` holds an earlier run.
-    """
-    from analyses.geometry.gaussians import run  # what needs the models' libraries
-
-    run(config)
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(SyntheticConfig, main, __doc__))
+    sys.exit(from_command_line(SyntheticConfig, "analyses.geometry.gaussians:run", __doc__))

@@ -11,53 +11,24 @@ parquet tables, `run.json`, figures.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-import odesteer_tl as ode
 from analyses import options
 from analyses.command import command, from_command_line
 from analyses.effects.plan import Given as Given
 from analyses.effects.plan import model_of, read_and_steered
 from analyses.likelihood.plan import Plan
-from analyses.likelihood.study import LikelihoodStudy, Settings
+from analyses.likelihood.study import Settings
 from analyses.runs import cells_of, require_same
 from analyses.sources import CONCEPTS, read_prompts
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from analyses.likelihood.decoding import Judge
     from analyses.likelihood.running import Layers
-
-
-def trajectory_likelihood(
-    model: TransformerBridge,
-    contrast: ode.ContrastSet,
-    layer: int,
-    settings: Settings | None = None,
-    judge: Judge | None = None,
-    prompts: Sequence[str] | None = None,
-) -> LikelihoodStudy:
-    """Run the study at one layer; nothing is written anywhere.
-
-    Args:
-        judge: the true posterior of the positive class for each continuation, where there is one.
-        prompts: what is steered; left out, the negative texts of the test split.
-
-    Raises:
-        ValueError: a split lacks a class or is too small to calibrate on, or a strength is not on the grid.
-    """
-    from analyses.likelihood.layer import studied
-    from analyses.likelihood.material import Material
-
-    plan = Plan.of(settings or Settings(), contrast, prompts)
-    return studied(Material(model, plan, (layer,), judge=judge), layer)
 
 
 @dataclass(frozen=True)
@@ -67,6 +38,8 @@ class LikelihoodConfig:
     Args:
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
             texts of the test split are steered.
+        outcome: judge of the steered texts: vader, regex:PATTERN, FILE.py:FUNCTION and others, as the layer study
+            takes them; left out, the embedded model's grammar where its own contrasts are steered, and else none.
     """
 
     model: options.Model = "organism"
@@ -75,6 +48,7 @@ class LikelihoodConfig:
     out: options.Out = Path("results/likelihood")
     pairs: options.Pairs = 2500
     prompts: str = ""
+    outcome: str = ""
     executor: options.Executor = "local"
     threads: options.Threads = 1
     dry_run: options.DryRun = False
@@ -92,7 +66,13 @@ def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan,
     prompts = given.prompts
     if prompts is None and config.prompts:
         prompts = read_prompts(config.prompts)
-    judged = config.contrast if given.contrast is None and config.contrast in CONCEPTS else None
+    judged = given.outcome or config.outcome or None
+    if judged is None and given.contrast is None and config.contrast in CONCEPTS:
+        judged = config.contrast
+    if not isinstance(judged, str | None) and config.executor != "local":
+        raise ValueError(
+            f"executor={config.executor!r} cannot send an outcome that is an object; name FILE.py:FUNCTION"
+        )
     return Plan.of(s, contrast, prompts, judged), layers
 
 

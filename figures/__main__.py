@@ -45,12 +45,12 @@ def main(config: FiguresConfig) -> None:
     work = [(entry, list(entry.folders(config.results))) for entry in chosen]
     tasks = [(entry, folder) for entry, folders in work for folder in folders]
     for entry, folder in tqdm(tasks, desc="drawing"):
-        entry.draw(folder, config.out / folder.relative_to(config.results))
+        entry.drawn(folder, config.out / folder.relative_to(config.results))
     for entry, folders in work:
         if folders:
             print(f"{entry.name}: {', '.join(str(f.relative_to(config.results)) for f in folders)}")
         else:
-            print(f"{entry.name}: left out, no {' + '.join(entry.tables)} under {config.results}; `{entry.made_by}`")
+            print(f"{entry.name}: left out, no {' + '.join(entry.files)} under {config.results}; `{entry.made_by}`")
     print(f"\n{len(tasks)} figures (PDF, PNG, caption, data): {config.out}")
 
 

@@ -58,9 +58,7 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
             missed=f" Not at equal budget, since some prompts could not spend it: {short}." if short else "",
             plain=" Black, dotted: the unsteered model." if len(plain) else "",
         )  # fmt: skip
-        written = save(figure, out, "audit", caption, table.query("method == @UNSTEERED or budget == 'kl'"))
-        plt.close(figure)
-    return written
+        return save(figure, out, "audit", caption, table.query("method == @UNSTEERED or budget == 'kl'"))
 
 
 def _looks(rows: pd.DataFrame) -> dict[str, Look]:

@@ -52,6 +52,4 @@ def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None,
         figure.legend(*known, loc="outside upper left", ncols=len(LOOKS), handlelength=3)
         caption = CAPTION.format(layer=chosen, n=counts(rows["n"]), source=source)
         shown = [c for c in rows.columns if c in ("integrator", "layer", "angle", "n") or c.startswith(tuple(PANELS))]
-        written = save(figure, out, "certification", caption, rows.loc[:, shown])
-        plt.close(figure)
-    return written
+        return save(figure, out, "certification", caption, rows.loc[:, shown])

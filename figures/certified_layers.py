@@ -61,9 +61,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
         bar.set_label("share of prompts on whose path h falls")
         n = int(angles["n"].to_numpy().min())
         caption = CAPTION.format(n=counts(angles["n"]), bound=1 - 0.025 ** (1 / n), source=source)
-        written = save(figure, out, "certified_layers", caption, angles)
-        plt.close(figure)
-    return written
+        return save(figure, out, "certified_layers", caption, angles)
 
 
 def _heat(axis: Axes, rows: pd.DataFrame) -> AxesImage:

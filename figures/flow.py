@@ -70,9 +70,7 @@ def draw_flow(
             angle=best["angle"].max(),
             refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
         )  # fmt: skip
-        written = save(figure, out, "flow", caption, plane)
-        plt.close(figure)
-    return written
+        return save(figure, out, "flow", caption, plane)
 
 
 def _field(axis: Axes, grid: pd.DataFrame, shown: pd.DataFrame) -> list[float]:

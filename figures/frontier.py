@@ -70,6 +70,4 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
             concept=concepts[0], layers=counts(table["layer"]), panels=" ".join(said), n=counts(table["n"]),
             shown=listed(looks), rest=listed(m for m in scores if m not in looks) or "nothing", source=source,
         )  # fmt: skip
-        written = save(figure, out, "frontier", caption, table)
-        plt.close(figure)
-    return written
+        return save(figure, out, "frontier", caption, table)

@@ -49,9 +49,7 @@ def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list
         few = int((steered["reached"] < SPENT).sum())
         short = "" if not few else f"Hollow: fewer than {SPENT:.0%} of the prompts could spend the KL ({few} points). "
         caption = CAPTION.format(n=counts(steered["n"]), short=short, source=source)
-        written = save(figure, out, "layer_changes", caption, steered)
-        plt.close(figure)
-    return written
+        return save(figure, out, "layer_changes", caption, steered)
 
 
 def _panel(axis: Axes, rows: Any, drawn: dict[str, Any]) -> None:

@@ -126,9 +126,7 @@ def draw_layers(
             plain=PLAIN if len(unsteered) else "",
             bars=BARS.format(marks=" and ".join(named)) if named else "",
         )  # fmt: skip
-        written = save(figure, out, "layers", caption, table)
-        plt.close(figure)
-    return written
+        return save(figure, out, "layers", caption, table)
 
 
 def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:

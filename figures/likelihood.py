@@ -67,9 +67,7 @@ def draw_likelihood(
         caption = CAPTION.format(n=counts(curves["n"]), positives=sides["positive"], negatives=sides["negative"],
                                  peaks=f"T*: {peaks}", scaled=SCALED if scaled else "", source=source)  # fmt: skip
         shown = curves.loc[curves["quantity"].isin([*TITLES, "tied_log_ratio", "h_calibrated"])]
-        written = save(figure, out, "likelihood", caption, shown)
-        plt.close(figure)
-    return written
+        return save(figure, out, "likelihood", caption, shown)
 
 
 def _panel(axis: Axes, shown: pd.DataFrame, banded: bool) -> None:

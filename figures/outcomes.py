@@ -40,6 +40,4 @@ def draw_outcomes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         temperatures = " and ".join(f"{t:g}" for t in sorted(set(table["temperature"])))
         caption = CAPTION.format(temperatures=temperatures, n=counts(table["n"]), source=source)
         shown = ["method", "temperature", *(f"{c}{end}" for c in TITLES for end in ("", "_low", "_high")), "n"]
-        written = save(figure, out, "outcomes", caption, table.loc[:, shown])
-        plt.close(figure)
-    return written
+        return save(figure, out, "outcomes", caption, table.loc[:, shown])

@@ -41,6 +41,4 @@ def draw_paths(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
         axis.set(xlabel="strength asked for (rad)", ylabel="barrier h (kernel)")
         figure.legend(loc="outside upper left", handlelength=3)
         caption = CAPTION.format(n=counts(table["n"]), ceiling=ceiling, source=source)
-        written = save(figure, out, "paths", caption, table)
-        plt.close(figure)
-    return written
+        return save(figure, out, "paths", caption, table)

@@ -43,6 +43,4 @@ def draw_race(race: pd.DataFrame, arms: pd.DataFrame, out: Path, answer: str = "
         right.set(title="(b) still possible", xlabel="share of the grid's cost", ylabel="arms", xlim=(0, None),
                   ylim=(0, len(arms) * 1.05))  # fmt: skip
         caption = CAPTION.format(arms=len(arms), n=len(race), answer=answer and f"{answer} ", source=source)
-        written = save(figure, out, "race", caption, race)
-        plt.close(figure)
-    return written
+        return save(figure, out, "race", caption, race)

@@ -49,9 +49,7 @@ def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]
             axis.set_axis_off()
         figure.legend(handles=handles(BARRIERS), loc="outside upper left", ncols=3, handlelength=3.2)
         caption = CAPTION.format(n=counts(rows["n"]), source=source)
-        written = save(figure, out, "readers", caption, rows)
-        plt.close(figure)
-    return written
+        return save(figure, out, "readers", caption, rows)
 
 
 def _panel(axis: Axes, rows: Any) -> None:

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from textwrap import fill
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,6 +24,8 @@ class IllegibleWarning(UserWarning):
 def save(figure: Figure, out: Path, name: str, caption: str, drawn: pd.DataFrame) -> list[Path]:
     """Write `name.pdf` and `name.png` without dates or software versions, `name_caption.txt` and `name_data.csv`.
 
+    The figure is closed.
+
     Args:
         drawn: the numbers in the figure, one row a mark.
 
@@ -38,6 +41,7 @@ def save(figure: Figure, out: Path, name: str, caption: str, drawn: pd.DataFrame
     pdf, png, text, csv = (out / f"{name}{end}" for end in (".pdf", ".png", "_caption.txt", "_data.csv"))
     figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.savefig(png, metadata={"Software": None})
+    plt.close(figure)
     text.write_text(fill(" ".join(caption.split()).replace(" %", "\u00a0%"), 100) + "\n", encoding="utf-8")
     # more digits than print shows, fewer than the last ones of a table read back from text
     drawn.to_csv(csv, index=False, float_format="%.8g")

@@ -45,9 +45,7 @@ def draw_tokens(
         least = min(MIN_PROMPTS, *means["n"].tolist())
         caption = CAPTION.format(strength=strength, n=shown["prompt"].nunique(), least=least, source=source,
                                  scaled=SCALED if scaled else "")  # fmt: skip
-        written = save(figure, out, "tokens", caption, means)
-        plt.close(figure)
-    return written
+        return save(figure, out, "tokens", caption, means)
 
 
 def _means(shown: pd.DataFrame) -> pd.DataFrame:

@@ -93,20 +93,6 @@ def as_integer(name: str, value: SupportsIndex) -> int:
         raise ValueError(f"{name}={value!r} is not an integer; pass an int, such as int({name})") from error
 
 
-def as_integers(name: str, values: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
-    """Python integers from a sequence of integers, an array of them, or one.
-
-    Raises:
-        ValueError: there are none, or one of them is no integer.
-    """
-    if isinstance(values, str) or not (isinstance(values, Iterable) and getattr(values, "ndim", 1)):
-        return [as_integer(name, values)]  # pyright: ignore[reportArgumentType]
-    found = [as_integer(f"{name}[{i}]", value) for i, value in enumerate(values)]
-    if not found:
-        raise ValueError(f"{name}={values!r} is empty; name at least one")
-    return found
-
-
 def as_strength(name: str, value: SupportsFloat | ArrayLike) -> float | Tensor:
     """A Python number, or a tensor of several, from a number of any library, an array or a list.
 

@@ -18,8 +18,6 @@ from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.models import ModelIdentity
 from odesteer_tl.plain import Model, attention_of
 
-#: modules whose hooks change no activation
-HARMLESS = ("transformer_lens", "transformers", "accelerate", "odesteer_tl.passes")
 #: what is written into a configuration and changes no number
 NAMES = ("_name_or_path", "name_or_path", "transformers_version")
 

@@ -168,11 +168,6 @@ def site_hook(model: Model, layer: Layer, site: str) -> str:
     return place(layer, site, model=model).hook_name
 
 
-def canonical_hook(model: Model, layer: Layer, site: str) -> str:
-    """The hook point's own name on this model, such as `blocks.3.ln2.hook_in` for `hook_resid_mid`."""
-    return str(model.hook_dict[site_hook(model, layer, site)].name)
-
-
 def site_shape(model: Model, site: str) -> tuple[int, ...]:
     """Axes of a site's activations behind [batch, pos]: (d_model,), or (n_heads, d_head) at the heads."""
     from odesteer_tl.plain import head_shape

@@ -63,14 +63,6 @@ def broken(context: Any, config: Any) -> pd.DataFrame:
     return require_numbers(rows.assign(value=np.nan) if config["strength"] == 0.75 else rows, config)
 
 
-def computing(context: Any, config: Any) -> pd.DataFrame:
-    """Keeps one core busy for a given number of turns of a pure Python loop."""
-    total = 0
-    for i in range(config["turns"]):
-        total += i * i % 7
-    return pd.DataFrame({"total": [total]})
-
-
 def grid(layers: int = 3, strengths: int = 4, **more: Any) -> tuple[dict[str, Any], ...]:
     """Configs in an order that no sorting gives."""
     return tuple({"layer": i, "strength": j / strengths, **more} for i in reversed(range(layers))

@@ -23,6 +23,7 @@ from analyses.sweep import StoreError
 from odesteer_tl.certify import geodesic_curvature
 from odesteer_tl.methods.learned_flow import learned_flow
 from odesteer_tl.methods.registry import Method
+from tests.studies import write_pairs
 
 FEW = ode.organism.contrast("valence", 12)
 QUICK = ode.Training(steps=4, batch_size=4, every=2, looked_at=4)
@@ -260,9 +261,7 @@ def concept(tmp_path_factory):
     """A concept of the embedded model, as the concepts' command writes them."""
     folder = tmp_path_factory.mktemp("concepts") / "valence"
     folder.mkdir()
-    texts = ode.organism.contrast("valence", n=110)
-    rows = [{"positive": p, "negative": n} for p, n in zip(texts.positive, texts.negative, strict=True)]
-    (folder / "pairs.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    write_pairs(ode.organism.contrast("valence", n=110), folder / "pairs.jsonl")
     (folder / "prompts.json").write_text(json.dumps(ode.organism.prompts(6, 0)))
     words = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
     (folder / "words.json").write_text(json.dumps(words))

@@ -9,16 +9,15 @@ import torch
 import tyro
 
 import odesteer_tl as ode
-from analyses.barrier_certification import CertificationConfig, CertificationSettings, certify_steering, main
+from analyses.barrier_certification import CertificationConfig, CertificationSettings, main
 from analyses.certification.audits import later_layers
 from analyses.certification.findings import of_steps
-from analyses.certification.geometry import Local
 from analyses.certification.tables import direction_table, strength_table
 from analyses.prompted import Prompted
-from analyses.recording import record
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import certify
 from tests.problems import activations, gaussian_classes, random_quadratic
+from tests.studies import certified, recording
 
 TINY = CertificationSettings(max_new_tokens=3, strengths=(0.3, 5.0))
 
@@ -26,7 +25,7 @@ TINY = CertificationSettings(max_new_tokens=3, strengths=(0.3, 5.0))
 @pytest.fixture(scope="module")
 def result(organism):
     contrast = ode.organism.contrast("valence", n=120)
-    return certify_steering(organism, contrast, [2], TINY, ode.organism.prompts(20, seed=5), concept="valence")
+    return certified(organism, contrast, [2], TINY, ode.organism.prompts(20, seed=5), concept="valence")
 
 
 def finding(result, what):
@@ -115,7 +114,7 @@ def test_recorded_paths_are_those_of_the_generated_text(organism):
     steerer = ode.fit("odesteer_kernel", organism, ode.organism.contrast("valence", n=40), layer=2, angle=0.4)
     prompts = ode.organism.prompts(9, seed=3)
     settings = {"max_new_tokens": 6, "temperature": 0.7, "seed": 4}
-    found = record(organism, steerer, prompts, batch_size=4, **settings)
+    found = recording(organism, steerer, prompts, 4, *settings.values())
     assert found.texts == steerer.generate(organism, prompts, batch_size=4, **settings)
     # a second, uncached pass over the finished text sees the same states at the same places
     tokens = organism.to_tokens(found.texts[0])
@@ -130,8 +129,7 @@ def test_recorded_paths_are_those_of_the_generated_text(organism):
 @pytest.mark.parametrize("method", ["odesteer_rff", "caa", "odesteer_certified"])
 def test_any_method_is_certified(organism, method):
     settings = CertificationSettings(method=method, max_new_tokens=1, strengths=(0.3,))
-    found = certify_steering(organism, ode.organism.contrast("valence", n=60), [3], settings,
-                             ode.organism.prompts(6, seed=2))  # fmt: skip
+    found = certified(organism, ode.organism.contrast("valence", n=60), [3], settings, ode.organism.prompts(6, seed=2))
     assert found.steps["certified"].mean() > 0.5
 
 
@@ -168,12 +166,13 @@ def test_geometry_in_the_eigenbasis_is_the_barriers_own(n):
     """A dense quadratic and one kept in its span, against the functions that work in the activations themselves."""
     barrier = ode.KernelBarrier(C=10.0).fit(*gaussian_classes(n, 24))
     points = activations(60, 24).reshape(5, 12, 24)
-    q, local = barrier.quadratic, Local.at(barrier.quadratic, points)
+    q = barrier.quadratic
+    local, places = q.diagonal, q.spectrum.enter(points)
     assert q.spectrum.reduced == (2 * n < 24)
     scale = q.curvature_bound
-    torch.testing.assert_close(local.value, barrier.value(points), rtol=0, atol=1e-12 * scale)
-    torch.testing.assert_close(local.curvature, certify.geodesic_curvature(q, points), rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(local.quadratic_share, certify.quadratic_share(q, points), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(local.value(places), barrier.value(points), rtol=0, atol=1e-12 * scale)
+    for measured in (certify.geodesic_curvature, certify.quadratic_share):
+        torch.testing.assert_close(measured(local, places), measured(q, points), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("n", [10, 40])

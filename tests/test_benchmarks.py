@@ -191,14 +191,6 @@ def test_permuted_labels_give_the_expectation_whatever_the_scores():
     assert width == pytest.approx(2 * 1.96 * np.sqrt((p * (1 - p)).sum()) / 60, rel=0.15)
 
 
-def test_the_hub_layout_of_truthfulqa_is_read_too(tmp_path):
-    targets = {"choices": ["yes", "no", "maybe"], "labels": [1, 0, 0]}
-    path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"question": "is it ?", "mc1_targets": targets, "mc2_targets": targets}))
-    found = load_questions(path)[0]
-    assert (found.options, found.correct, found.mc1) == (("yes", "no", "maybe"), (True, False, False), (0, 1, 2))
-
-
 def test_letters_that_match(organism, ab_files):
     task = CAABehaviour(*ab_files)
     (fold,) = task.folds(2, 0.25, 0)

@@ -100,7 +100,7 @@ def test_a_fault_keeps_its_traceback():
         from_command_line(Settings, lambda config: json.loads("["), None, [])
 
 
-def test_an_unknown_method_or_arm_is_refused_at_once():
+def test_an_unknown_method_or_arm_or_too_few_pairs_are_refused_at_once():
     """By all three studies that take one, in a process of their own: one line each, before a model's library is there.
 
     The bound is one of processor time, torch and scikit-learn included.
@@ -113,15 +113,17 @@ for study, config, option in ((layer_effectiveness, layer_effectiveness.LayersCo
                               (method_comparison, method_comparison.ComparisonConfig, "--methods"),
                               (barrier_certification, barrier_certification.CertificationConfig, "--method")):
     assert from_command_line(config, study.main, None, [option, "caat"]) == 2
+assert from_command_line(layer_effectiveness.LayersConfig, layer_effectiveness.main, None, ["--pairs", "60"]) == 2
 assert "transformer_lens" not in sys.modules
 print(time.process_time())
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    arms, methods, method = done.stderr.splitlines()
+    arms, methods, method, pairs = done.stderr.splitlines()
     assert arms.startswith("arms=['caat'] are none; choose from random direction, CAA, ")
     assert methods.startswith("methods=['caat'] are none; choose from random direction, CAA, ")
     assert method.startswith("method='caat' is unknown; choose one of ")
+    assert "cross-fit" in pairs
     assert float(done.stdout) < 5, done.stdout
 
 

@@ -15,7 +15,7 @@ from figures.paths import draw_paths
 def config(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
     small = demo.DemoConfig(out=out, pairs=60, select=20, test=40, layers=(3,), angles=(0.3,))
-    demo.main(small)
+    demonstration.demonstrate(small)
     return small
 
 

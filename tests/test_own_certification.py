@@ -10,34 +10,30 @@ import torch
 
 import odesteer_tl as ode
 from analyses import barrier_certification, trajectory_likelihood
-from analyses.barrier_certification import CertificationConfig, CertificationSettings, certify_steering
+from analyses.barrier_certification import CertificationConfig, CertificationSettings
 from analyses.likelihood.study import Settings
 from analyses.prompted import Prompted
-from analyses.recording import Drawing, Unsteered, record
+from analyses.recording import Drawing, Unsteered
 from analyses.sources import load_contrast
 from analyses.studies import certification, likelihood
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.densities import DensityPair, ShrunkGaussian
+from tests.studies import certified, recording, write_pairs
 
 SMALL = {"max_new_tokens": 2, "strengths": (0.3,), "cross_fit": True}
 GRID = {"fractions": (0.2, 0.25, 0.45, 0.1), "angle": 0.8, "steps": 4, "declared": 0.4, "strengths": (0.4,),
         "max_new_tokens": 3}  # fmt: skip
 
 
-def as_rows(contrast, path, encoding="utf-8"):
-    rows = [{"positive": p, "negative": q} for p, q in zip(contrast.positive, contrast.negative, strict=True)]
-    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding=encoding)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """64 and 100 pairs and 9 prompts, as people bring them, and what is wrong with others."""
     folder = tmp_path_factory.mktemp("own")
-    as_rows(ode.organism.contrast("valence", 64, 0), folder / "pairs.jsonl", "utf-8-sig")
-    as_rows(ode.organism.contrast("valence", 100, 0), folder / "more.jsonl")
-    as_rows(ode.organism.contrast("valence", 12, 0), folder / "few.jsonl")
+    write_pairs(ode.organism.contrast("valence", 64, 0), folder / "pairs.jsonl", "utf-8-sig")
+    write_pairs(ode.organism.contrast("valence", 100, 0), folder / "more.jsonl")
+    write_pairs(ode.organism.contrast("valence", 12, 0), folder / "few.jsonl")
     texts = ode.organism.contrast("valence", 64, 0).positive
-    as_rows(ode.ContrastSet.from_texts(texts, texts[::-1]), folder / "same.jsonl")
+    write_pairs(ode.ContrastSet.from_texts(texts, texts[::-1]), folder / "same.jsonl")
     (folder / "broken.jsonl").write_text('{"positive": "a", "negative": \n')
     (folder / "keyless.jsonl").write_text('{"positive": "a"}\n')
     (folder / "prompts.txt").write_text("\n".join(ode.organism.prompts(9, 7)) + "\n")
@@ -160,7 +156,7 @@ def test_what_is_certified_of_random_labels_says_that_it_is_about_nothing(organi
     texts = ode.organism.contrast("valence", 64, 0)
     mixed = np.random.default_rng(3).permutation([*texts.positive, *texts.negative])
     contrast = ode.ContrastSet.from_texts(mixed[:64].tolist(), mixed[64:].tolist())
-    found = certify_steering(organism, contrast, [4], CertificationSettings(**SMALL), ode.organism.prompts(6, 7))
+    found = certified(organism, contrast, [4], CertificationSettings(**SMALL), ode.organism.prompts(6, 7))
     values = found.findings.set_index("what")
     assert values.loc["prompts with every step certified", "value"] > 0.8
     assert values.loc["held-out AUC of h (texts)", "low"] < 0.5
@@ -194,7 +190,7 @@ def test_the_unsteered_texts_tokens_are_those_of_a_generation_that_does_not_stee
     """Two ways to one state: recorded in the hook while writing, and read off one pass over what was written."""
     prompts = ode.organism.prompts(7, 3)
     steerer = ode.Steerer(ode.ConstantField(torch.ones(organism.cfg.d_model)), ode.Flow(angle=0.0), 2)
-    seen = record(organism, steerer, prompts, batch_size=3, max_new_tokens=5, temperature=0.7, seed=4)
+    seen = recording(organism, steerer, prompts, 3, 5, 0.7, 4)
     plain = Unsteered.of(Prompted(organism, prompts, 3), [1, 2], Drawing(5, 0.7, 4))
     assert plain.texts == seen.texts
     assert plain.prompt.tolist() == seen.prompt.tolist()
@@ -221,7 +217,7 @@ def test_no_step_holds_logits_of_more_than_one_position_a_prompt(organism, monke
         prompted = Prompted(organism, prompts, 8)
         Unsteered.of(prompted, [1], Drawing(3, 0.7, 0))
         steerer = ode.Steerer(ode.ConstantField(torch.ones(organism.cfg.d_model)), ode.Flow(angle=0.1), 2)
-        record(organism, steerer, prompts, batch_size=8, max_new_tokens=3)
+        recording(organism, steerer, prompts, 8, 3)
     finally:
         handle.remove()
     assert rows

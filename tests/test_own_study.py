@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from analyses.sources import layers_of, load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
+from tests.studies import write_pairs
 
 WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
 
@@ -32,9 +32,7 @@ WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad 
 def files(tmp_path_factory):
     """64 pairs, 9 prompts and completions, as people bring them; with a byte order mark and a blank last line."""
     folder = tmp_path_factory.mktemp("own")
-    pairs = ode.organism.contrast("valence", 64, 0)
-    rows = [{"positive": p, "negative": q} for p, q in zip(pairs.positive, pairs.negative, strict=True)]
-    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8-sig")
+    write_pairs(ode.organism.contrast("valence", 64, 0), folder / "pairs.jsonl", "utf-8-sig")
     (folder / "prompts.txt").write_text("\n".join(ode.organism.prompts(9)) + "\n", encoding="utf-8")
     (folder / "words.json").write_text(json.dumps(WORDS))
     return folder
@@ -241,20 +239,6 @@ def test_arms_are_had_by_one_kind_of_name_in_both_studies():
     assert compared == [*names, "random", "one geodesic step", "pid, layers in turn"]
     assert {arm.method for arm in compared_arms(())} == set(ode.METHODS)
     assert chosen_arms(()) == LAYER_ARMS
-
-
-def test_the_command_line_refuses_in_one_line_and_imports_no_model_library(files):
-    """As a user sees it: one line, exit status 2, and TransformerLens not even imported."""
-    code = ("import sys; from analyses.command import from_command_line; import analyses.layer_effectiveness as a; "
-            "status = from_command_line(a.LayersConfig, a.main, None); "
-            "assert from_command_line(a.LayersConfig, a.main, None, ['--arms', 'foo', '--dry-run']) == 2; "
-            "assert 'transformer_lens' not in sys.modules; sys.exit(status)")  # fmt: skip
-    call = [sys.executable, "-c", code, "--contrast", str(files / "pairs.jsonl"), "--outcome", "nothing.json"]
-    done = subprocess.run(call, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
-    assert done.returncode == 2, done.stderr
-    first, second = done.stderr.strip().split("\n")
-    assert "cross-fit" in first
-    assert "arms=['foo'] are none; choose from random direction, CAA, ODESteer as published" in second
 
 
 def test_numbers_of_prompts_of_ones_own_are_a_third_and_the_rest(files):

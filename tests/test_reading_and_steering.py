@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 import odesteer_tl as ode
-from analyses import reading_and_steering
 from analyses.reading import latents, parts
 from analyses.reading_and_steering import ReadingSteeringConfig
 from odesteer_tl import organism
@@ -96,7 +95,7 @@ def test_a_rest_field_does_nothing_to_the_next_token_or_to_what_is_read(states):
 def test_the_study_runs_and_is_not_overwritten(tmp_path, capsys):
     config = ReadingSteeringConfig(pairs=30, test_pairs=20, causal_pairs=12, prompts=4, max_new_tokens=4,
                                    out=tmp_path / "run")  # fmt: skip
-    reading_and_steering.main(config)
+    parts.run(config)
     shown = capsys.readouterr().out
     tables = {
         study: pd.read_parquet(tmp_path / "run" / f"{study}.parquet") for study in ("steering", "steps", "ablation")
@@ -105,4 +104,4 @@ def test_the_study_runs_and_is_not_overwritten(tmp_path, capsys):
     assert (tables["ablation"]["n"] == 24).all()
     assert tables["ablation"]["change"].between(tables["ablation"]["low"], tables["ablation"]["high"]).all()
     with pytest.raises(ValueError, match="out="):
-        reading_and_steering.main(config)
+        parts.run(config)

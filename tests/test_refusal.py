@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import odesteer_tl as ode
-from analyses.barrier_certification import CertificationSettings, certify_steering
+from analyses.barrier_certification import CertificationSettings
 from analyses.certification.result import READING
 from analyses.effects.prediction import layer_picks
 from analyses.likelihood.material import Material
@@ -24,6 +24,7 @@ from analyses.sweep import IncompleteStudy, Refused
 from odesteer_tl._difference import NoDifference
 from odesteer_tl.barriers.calibration import Calibration, ScoresAlike
 from odesteer_tl.methods.registry import Method
+from tests.studies import certified
 
 SMALL = {"max_new_tokens": 1, "strengths": (0.3,), "cross_fit": True}
 GRID = {"fractions": (0.2, 0.25, 0.45, 0.1), "angle": 0.8, "steps": 2, "declared": 0.4, "strengths": (0.4,),
@@ -71,7 +72,7 @@ def test_scores_that_are_one_number_are_refused_as_a_kind_of_their_own():
 
 def test_a_layer_whose_h_is_one_number_stands_in_the_certification(short_sighted, tmp_path):
     settings = CertificationSettings(**SMALL)
-    found = certify_steering(short_sighted, ending(24, ".", "."), [0, 4], settings, PROMPTS)
+    found = certified(short_sighted, ending(24, ".", "."), [0, 4], settings, PROMPTS)
     assert str(found).startswith("At layer 0 nothing is certified: positive and negative held-out scores are all 0")
     assert "WARNING" not in found.warning()  # which is about layers whose h was certified
     row = found.frame().set_index(["layer", "what"]).loc[0]
@@ -214,7 +215,7 @@ def test_what_a_method_did_not_say_is_no_refusal(own, organism, organism_texts, 
 
 def test_a_certification_says_where_its_method_refuses(organism, organism_texts):
     settings = CertificationSettings(**SMALL, method="selective_rotation")
-    found = certify_steering(organism, organism_texts, [4], settings, PROMPTS)
+    found = certified(organism, organism_texts, [4], settings, PROMPTS)
     assert str(found).startswith(f"At layer 4 nothing is certified: {ONE_SIGN}")
     assert found.findings["what"].tolist() == [READING]
 

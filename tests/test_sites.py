@@ -11,7 +11,7 @@ from transformer_lens.utilities import get_act_name
 
 import odesteer_tl as ode
 from odesteer_tl.organism import PATH
-from odesteer_tl.sites import SITES, Place, canonical_hook, place, site_of
+from odesteer_tl.sites import SITES, Place, place, site_of
 
 TOKENS = torch.arange(7, 14)[None]
 FEW = ode.organism.contrast("valence", n=4)
@@ -102,7 +102,7 @@ def test_every_name_of_a_place_means_that_place(family):
         expected = place(last, short, model=model)
         full = get_act_name(short, last)
         ways = [(last, short), (-1, short), (np.int64(last), long), (torch.tensor(last), full), (full, None),
-                (full, short), (canonical_hook(model, last, short), None)]  # fmt: skip
+                (full, short), (model.hook_dict[full].name, None)]  # fmt: skip
         assert {place(layer, site, model=model) for layer, site in ways} == {expected}
         assert model.hook_dict[full] is model.hook_dict[expected.hook_name]
 

@@ -5,8 +5,8 @@ import pytest
 
 from analyses.effects import Arm
 from analyses.effects.steer import angle_between
-from analyses.geometry.gaussians import barrier_rows, outcome, turned
-from analyses.synthetic_comparison import SyntheticConfig, main
+from analyses.geometry.gaussians import barrier_rows, outcome, run, turned
+from analyses.synthetic_comparison import SyntheticConfig
 from odesteer_tl import METHODS
 from odesteer_tl.organism import SyntheticPair
 
@@ -39,7 +39,7 @@ def test_barriers_are_read_and_followed_on_other_activations():
 def test_what_is_printed_is_the_range_over_seeds_that_is_saved(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("odesteer_tl.METHODS", {name: METHODS[name] for name in ("caa", "odesteer_kernel")})
     config = SyntheticConfig(d=8, fit=60, test=20, seeds=2, out=tmp_path / "out")
-    main(config)
+    run(config)
     printed = capsys.readouterr().out
     rows, means = (pd.read_parquet(config.out / f"{name}.parquet") for name in ("methods", "methods_over_seeds"))
     gains = rows.query("pair == 'no linear part' and method == 'caa'")["gain"]
@@ -50,4 +50,4 @@ def test_what_is_printed_is_the_range_over_seeds_that_is_saved(tmp_path, capsys,
     assert len(means) == 4
     assert len(pd.read_parquet(config.out / "barriers_over_seeds.parquet")) == 18
     with pytest.raises(ValueError, match="is not overwritten"):
-        main(config)
+        run(config)

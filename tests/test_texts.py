@@ -136,14 +136,15 @@ def test_texts_of_other_libraries_are_texts(organism):
 
 
 def test_analyses_refuse_a_string_for_prompts(organism, unchecked):
-    from analyses.barrier_certification import certify_steering
     from analyses.benchmarks.scoring import option_scores
+    from analyses.certification.plan import Plan
+    from analyses.certification.settings import CertificationSettings
     from analyses.effects.writing import left_padded
     from analyses.text_quality import sequence_log_likelihood
 
     contrast = ode.organism.contrast("valence", n=40)
     for act in (
-        lambda: certify_steering(organism, contrast, prompts="anna was"),
+        lambda: Plan.of(CertificationSettings(), contrast, "anna was"),
         lambda: option_scores(organism, "ab", [["x"], ["y"]]),
         lambda: option_scores(organism, ["anna was"], ["yes"]),
         lambda: left_padded(organism, "anna was"),

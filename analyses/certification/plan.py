@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import odesteer_tl as ode
@@ -86,8 +85,3 @@ class Plan:
             "contrast_digest": self.contrast.digest,
             "prompts_digest": hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()[:16],
         }
-
-
-def name_of(contrast: str) -> str:
-    """Of a contrast, for people: a file's without its folder."""
-    return Path(contrast).stem

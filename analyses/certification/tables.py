@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import odesteer_tl as ode
-from analyses.certification.geometry import Local, diagonal
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
 
@@ -30,8 +29,10 @@ def path_tables(
     points = points.double()
     whole = certify.certify_whole(barrier, points) if barrier.polynomial_degree is not None else None
     found = ode.certify_path(barrier, points) if whole is None else whole.steps
-    local = Local.at(barrier.quadratic, points) if barrier.is_quadratic else None
-    h = barrier.value(points) if local is None else local.value
+    quadratic = barrier.quadratic if barrier.is_quadratic else None
+    # one rotation into the eigenbasis, of which all that is measured is made
+    local, places = (barrier, points) if quadratic is None else (quadratic.diagonal, quadratic.spectrum.enter(points))
+    h = local.value(places)
     norms = points.norm(dim=-1)
     steps, n = found.certified.shape
     columns: dict[str, Tensor] = {
@@ -49,12 +50,12 @@ def path_tables(
         "slack": found.slack,
         "norm_ratio": norms[1:] / norms[0],
     }
-    if local is not None:
-        top = ode.ceiling(local.quadratic)
+    if quadratic is not None:
+        top = ode.ceiling(quadratic)
         columns |= {
             "saturation": (h[1:] - h[0]) / (top.bound - h[0]),
-            "curvature": local.curvature[:-1],
-            "quadratic_share": local.quadratic_share[:-1],
+            "curvature": certify.geodesic_curvature(local.quadratic, places[:-1]),
+            "quadratic_share": certify.quadratic_share(local.quadratic, places[:-1]),
             "to_maximum": (points[1:] @ (top.point / top.point.norm()) / norms[1:]).clamp(-1, 1).arccos(),
         }
     tokens = _tokens(barrier, points, h, whole, columns.get("curvature"))
@@ -154,7 +155,7 @@ def strength_table(barrier: ode.Barrier, a: Float[Tensor, "n d"], angles: Sequen
     if quadratic:
         # nothing here but h, angles and norms is asked for, and a rotation changes none of them
         a = barrier.quadratic.spectrum.enter(a.double())
-        barrier = diagonal(barrier.quadratic)
+        barrier = barrier.quadratic.diagonal
     field, rows = ode.BarrierField(barrier), []
     top = ode.ceiling(barrier.quadratic).bound if quadratic else float("nan")
     for method in ("euler", "geodesic", "certified") if quadratic else ("euler", "geodesic"):

@@ -22,8 +22,8 @@ from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, r
 from analyses.cost.methods import method_rows
 from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.real_model import real_model_rows
-from analyses.cost.suffix import SuffixCostConfig, suffix_rows
-from analyses.cost.sweep import SweepCostConfig, sweep_rows
+from analyses.cost.suffix import half_rows, suffix_rows
+from analyses.cost.sweep import sweep_rows
 from analyses.cost.timing import interleaved, peak_memory
 from analyses.runs import code
 
@@ -133,13 +133,12 @@ def certificates() -> Iterator[Row]:
     """What certifying a path costs beside making it, and how many segments a second that is."""
     barrier = ode.SketchBarrier().fit(*classes(500, 768))
     field, flow = ode.BarrierField(barrier), ode.Flow(angle=0.5, steps=10, solver="euler")
-    spectrum = barrier.quadratic.spectrum
-    diagonal = ode.QuadraticBarrier(torch.diag(spectrum.eigenvalues), spectrum.linear, barrier.quadratic.c)
+    diagonal, spectrum = barrier.quadratic.diagonal, barrier.quadratic.spectrum
     for batch in (1, 16, 256):
         a = 20 * torch.randn(batch, 768, generator=torch.Generator().manual_seed(1))
         points = flow.solve(field, a, record=True).points
         assert points is not None
-        coordinates = points.double() @ spectrum.basis
+        coordinates = spectrum.enter(points.double())
         certify = partial(ode.certify_path, barrier, points)
         for what, call in (
             ("recording its path", lambda: flow.solve(field, a, record=True)),  # noqa: B023
@@ -154,30 +153,18 @@ def certificates() -> Iterator[Row]:
                    "ours": rate, "ratio": rate, "unit": "1/s"}  # fmt: skip
 
 
-def methods() -> Iterator[Row]:
-    """What each method adds to a token."""
-    yield from method_rows(gpt2_small())
-
-
-def real_model() -> Iterator[Row]:
-    """SmolLM2 here and in transformers; needs its package (see `make test`)."""
-    yield from real_model_rows()
-
-
-def studies() -> Iterator[Row]:
-    """Cells of the layer study on SmolLM2, beside what they cannot do without; needs its package."""
-    yield from layer_study_rows()
-
-
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
-    yield from suffix_rows(gpt2_small(), SuffixCostConfig())
-    yield from sweep_rows(SweepCostConfig())
+    yield from suffix_rows(gpt2_small())
+    yield from half_rows(gpt2_small)
+    yield from sweep_rows()
 
 
+#: the last two need SmolLM2's package (see `make test`)
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
-    "methods": methods, "sweeps": sweeps, "real": real_model, "studies": studies,
+    "methods": lambda: method_rows(gpt2_small()), "sweeps": sweeps, "real": real_model_rows,
+    "studies": layer_study_rows,
 }  # fmt: skip
 
 

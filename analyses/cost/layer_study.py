@@ -11,7 +11,7 @@ from torch import Tensor
 import odesteer_tl as ode
 from analyses import concepts
 from analyses.cost.material import Row, row
-from analyses.cost.timing import processor_seconds
+from analyses.cost.timing import spent
 from analyses.effects import Arm, EffectSettings, Given, Material, measure
 from analyses.effects.steer import Steer
 from analyses.outcomes import Completions
@@ -33,9 +33,9 @@ def layer_study_rows() -> Iterator[Row]:
         steer = Steer(material.layer(LAYER), ARM, torch.full((PROMPTS,), 0.2, dtype=torch.float64))
         material.layer(LAYER).field(ARM.method)
         measure(material, _cell("angle", 0.1))  # what all cells of a layer share
-        ours = processor_seconds(lambda: [measure(material, _cell("kl", level)) for level in KL])  # noqa: B023
+        ours = spent(lambda: [measure(material, _cell("kl", level)) for level in KL])  # noqa: B023
         if kind == "text":
-            texts = processor_seconds(lambda: _generate(material, steer))  # noqa: B023
+            texts = spent(lambda: _generate(material, steer))  # noqa: B023
             what = f"a text cell at equal KL against generating its {PROMPTS} × {NEW} tokens, SmolLM2"
             yield _ratio(what, "≤ 1.4×", ours / len(KL), texts)
             continue
@@ -47,7 +47,7 @@ def layer_study_rows() -> Iterator[Row]:
         }
         for which, (target, call) in passes.items():
             what = f"a log-odds cell at equal KL against one pass of the later blocks over its completions{which}"
-            yield _ratio(f"{what}, SmolLM2", target, ours / len(KL), processor_seconds(call))
+            yield _ratio(f"{what}, SmolLM2", target, ours / len(KL), spent(call))
 
 
 def _cell(budget: str, level: float) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
+from time import process_time
 from typing import Any
 
 import torch
@@ -12,13 +13,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import odesteer_tl as ode
 from analyses.cost.material import Row, row
-from analyses.cost.timing import processor_seconds
+from analyses.cost.timing import interleaved
 from odesteer_tl.checkpoints import checkpoint
 
 LAYER, NEW, PUSH = 15, 64, 2.0
 OPENINGS = ("The weather in the north of the country", "My grandmother used to tell a story about", "In the year 1900",
             "The most important thing to know about bread is")  # fmt: skip
 PROMPTS = [f"{opening}{end}" for opening in OPENINGS for end in (",", " and", " when", ":")]
+seconds = partial(interleaved, rounds=5, clock=process_time)
 
 
 def real_model_rows() -> Iterator[Row]:
@@ -65,26 +67,15 @@ def real_model_rows() -> Iterator[Row]:
     for layers, target in (([LAYER], "≤ 0.6×"), ("all", "≤ 1.1×")):
         ours = lambda layers=layers: ode.collect_activations(model, contrast, layers, prepend_bos=False)  # noqa: E731
         what = "collecting one layer" if layers != "all" else "collecting all layers"
-        yield row(f"{what} of SmolLM2 against output_hidden_states, 16 texts", target, *_seconds(ours, states))
+        yield row(f"{what} of SmolLM2 against output_hidden_states, 16 texts", target, *seconds(ours, states))
 
     def loaded() -> Any:
         return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
 
     for what, call in (("load_model", lambda: ode.load_model("smollm2")),
                        ("PlainModel.from_pretrained", lambda: ode.PlainModel.from_pretrained("smollm2"))):  # fmt: skip
-        yield row(f"{what}('smollm2') against from_pretrained", "≤ 1.2×", *_seconds(call, loaded))
+        yield row(f"{what}('smollm2') against from_pretrained", "≤ 1.2×", *seconds(call, loaded))
 
 
 def _row(what: str, target: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> Row:
-    return row(f"generating 16 × 64 tokens with SmolLM2, {what}, against transformers", target, *_seconds(ours, theirs))
-
-
-def _seconds(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 5) -> tuple[float, float]:
-    """Median processor seconds of two calls run in turn, after one warm-up of each."""
-    spent: tuple[list[float], list[float]] = ([], [])
-    for i in range(rounds + 1):
-        for call, found in zip((first, second), spent, strict=True):
-            seconds = processor_seconds(call)
-            if i:
-                found.append(seconds)
-    return statistics.median(spent[0]), statistics.median(spent[1])
+    return row(f"generating 16 × 64 tokens with SmolLM2, {what}, against transformers", target, *seconds(ours, theirs))

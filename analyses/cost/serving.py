@@ -25,13 +25,5 @@ class ServingCostConfig:
     out: Out = Path("results/serving")
 
 
-def main(config: ServingCostConfig) -> int:
-    """Run all four in turn and print their table."""
-    from analyses.cost.engines import run  # what needs the models' libraries
-
-    run(config)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(from_command_line(ServingCostConfig, main, __doc__))
+    sys.exit(from_command_line(ServingCostConfig, "analyses.cost.engines:run", __doc__))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,29 +17,22 @@ from analyses.cost.material import Row, row
 from analyses.cost.timing import peak_memory
 from odesteer_tl.suffix import Prefix, collect_prefix
 
-
-@dataclass(frozen=True)
-class SuffixCostConfig:
-    """A layer sweep: every layer × `strengths` × `prompts`, scored by the logits at the last position."""
-
-    prompts: int = 64
-    length: int = 32
-    strengths: int = 8
-    threads: int = 2
+#: a layer sweep: every layer × strengths × prompts of so many tokens, scored by the logits at the last position
+PROMPTS, LENGTH, STRENGTHS = 64, 32, 8
 
 
-def suffix_rows(model: TransformerBridge, config: SuffixCostConfig) -> Iterator[Row]:
+def suffix_rows(model: TransformerBridge) -> Iterator[Row]:
     """Rows for edits of the last position and of all, against full passes that unembed all positions or the last.
 
-    Every layer is timed at one strength, naive and suffix in turn, and counted `strengths` times: a cell's cost does
+    Every layer is timed at one strength, naive and suffix in turn, and counted `STRENGTHS` times: a cell's cost does
     not depend on the strength. Collecting the prefix is counted once. Both ways give the same logits (asserted).
     """
-    tokens = torch.randint(5, 180, (config.prompts, config.length), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(5, 180, (PROMPTS, LENGTH), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(tokens)
-    mask[1::2, : config.length // 4] = 0
+    mask[1::2, : LENGTH // 4] = 0
     field = ode.ConstantField(torch.randn(int(model.cfg.d_model), generator=torch.Generator().manual_seed(1)))
     flow = ode.Flow(angle=0.3, steps=1)
-    starts = {"last position": config.length - 1, "all positions": 0}
+    starts = {"last position": LENGTH - 1, "all positions": 0}
     seconds: defaultdict[str, float] = defaultdict(float)
     with torch.no_grad():
         model(tokens[:1], attention_mask=mask[:1])  # warm-up
@@ -64,12 +56,12 @@ def suffix_rows(model: TransformerBridge, config: SuffixCostConfig) -> Iterator[
             def ours(layer: int = layer, prefix: Prefix = prefix) -> Tensor:
                 return prefix.logits(layer, flow.solve(field, prefix.residuals[layer]).end)[:, 0]
 
-            expected = timed(seconds, f"{name} all logits", config.strengths, lambda: full(0))
-            timed(seconds, f"{name} last logits", config.strengths, lambda: full(1))
-            found = timed(seconds, name, config.strengths, ours)
+            expected = timed(seconds, f"{name} all logits", STRENGTHS, lambda: full(0))
+            timed(seconds, f"{name} last logits", STRENGTHS, lambda: full(1))
+            found = timed(seconds, name, STRENGTHS, ours)
             error = float((found - expected).abs().max())
             assert error <= 1e-3, f"layer {layer}, {name}: logits differ by {error:.1e}"
-    sizes = f"{model.cfg.n_layers} layers × {config.strengths} strengths × {config.prompts} prompts of {config.length}"
+    sizes = f"{model.cfg.n_layers} layers × {STRENGTHS} strengths × {PROMPTS} prompts of {LENGTH}"
     for name in starts:
         for kept in ("all logits", "last logits"):
             what = f"suffix evaluation, {name} edited, against full passes with {kept}; {sizes}"
@@ -80,8 +72,29 @@ def suffix_rows(model: TransformerBridge, config: SuffixCostConfig) -> Iterator[
         for i in range(strengths):
             prefix.logits(layer, ode.Flow(angle=0.1 * (i + 1), steps=1).solve(field, prefix.residuals[layer]).end)
 
-    peaks = [peak_memory(lambda n=n: sweep(n)) / 2**20 for n in (config.strengths, 1)]
-    yield row(f"peak extra memory, {config.strengths} strengths against one", "1×", *peaks, unit="MiB")
+    peaks = [peak_memory(lambda n=n: sweep(n)) / 2**20 for n in (STRENGTHS, 1)]
+    yield row(f"peak extra memory, {STRENGTHS} strengths against one", "1×", *peaks, unit="MiB")
+
+
+def half_rows(make: Callable[[], TransformerBridge]) -> Iterator[Row]:
+    """A row for the grid of edits at all positions in bfloat16 against float32, layer by layer in turn.
+
+    The answers differ by rounding: by a tenth of the logits' spread at most, here (asserted).
+    """
+    tokens = torch.randint(5, 180, (PROMPTS, LENGTH), generator=torch.Generator().manual_seed(0))
+    kinds = {dtype: make().to(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    field = ode.ConstantField(torch.randn(int(make().cfg.d_model), generator=torch.Generator().manual_seed(1)))
+    flow, seconds = ode.Flow(angle=0.3, steps=1), defaultdict[str, float](float)
+    prefixes = {dtype: timed(seconds, str(dtype), 1, lambda model=model: collect_prefix(model, tokens, start=0))
+                for dtype, model in kinds.items()}  # fmt: skip
+    for layer in tqdm(range(len(prefixes[torch.float32].residuals)), desc="suffix cost", leave=False):
+        found: list[Tensor] = []
+        for dtype, prefix in prefixes.items():
+            edited = flow.solve(field, prefix.residuals[layer]).end
+            found.append(timed(seconds, str(dtype), STRENGTHS, lambda p=prefix, x=edited: p.logits(layer, x)))  # noqa: B023
+        assert float((found[0] - found[1]).abs().max()) <= 0.1 * float(found[0].std())
+    what = f"suffix evaluation, all positions edited, in bfloat16 against float32; {STRENGTHS} strengths"
+    yield row(what, "≥ 2.5×", seconds[str(torch.float32)], seconds[str(torch.bfloat16)])
 
 
 def timed(seconds: defaultdict[str, float], name: str, times: int, call: Callable[[], Any]) -> Any:

@@ -16,33 +16,37 @@ from torch.utils._pytree import tree_leaves
 TURN_SECONDS = 0.05
 
 
-def interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 15) -> tuple[float, float]:
+def interleaved(
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    rounds: int = 15,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float]:
     """Median seconds of two calls run in turn (A B A B …), after one warm-up each.
 
     A turn of a short call is as many calls as fill `TURN_SECONDS`, timed together, so that neither is charged for the
     other's evicted caches.
+
+    Args:
+        clock: `time.process_time` for those of this process alone.
     """
     times: tuple[list[float], list[float]] = ([], [])
     repeats: list[int] = []
     for call in (first, second):
         call()
-        start = time.perf_counter()
-        call()
-        repeats.append(max(1, round(TURN_SECONDS / (time.perf_counter() - start))))
+        repeats.append(max(1, round(TURN_SECONDS / spent(call, clock=clock))))
     for _ in range(rounds):
         for call, n, found in zip((first, second), repeats, times, strict=True):
-            start = time.perf_counter()
-            for _ in range(n):
-                call()
-            found.append((time.perf_counter() - start) / n)
+            found.append(spent(call, n, clock))
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def processor_seconds(call: Callable[[], Any]) -> float:
-    """Of this process: other programs do not count."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+def spent(call: Callable[[], Any], times: int = 1, clock: Callable[[], float] = time.process_time) -> float:
+    """Seconds a call takes, by default of this process: other programs do not count."""
+    start = clock()
+    for _ in range(times):
+        call()
+    return (clock() - start) / times
 
 
 class PeakMemory(TorchDispatchMode):

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from analyses.effects import tables
+from analyses.effects.tables import UNSTEERED
 from analyses.evidence.plan import NATS
 from odesteer_tl import stats
 
-UNSTEERED = "unsteered"
 #: first against second: the primary comparison, and the secondary ones
 PAIRS = (
     ("flow", "one geodesic step"),
@@ -22,6 +23,7 @@ PAIRS = (
 )
 CELL = ["layer", "label", "level"]
 KEY = ["model", "concept"]
+PROFILE = ("score", "change", "low", "high", "success", "success_low", "success_high", "angle", "reached", "n")
 DRAWS = 4000
 
 
@@ -32,25 +34,11 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
         `model`, `concept`, `CELL`, `change` with `low` and `high`, `success` with `success_low` and `success_high`,
         `angle` (median, radians), `reached` (share that spent the KL), `n`; unsteered first, with a change of 0.
     """
-    test = rows.query("split == 'test'")
-    plain: Any = test.query("label == @UNSTEERED").set_index("prompt")["score"].astype(float)
-    found: list[dict[str, Any]] = []
-    groups: Any = test.groupby(CELL, sort=False, dropna=False)
-    for (layer, label, level), cell in groups:
-        score = cell.set_index("prompt")["score"].astype(float)
-        # of the unsteered model itself, of which this is the change, it is 0 by definition
-        change = (stats.Estimate(0.0, np.nan, np.nan, len(score)) if label == UNSTEERED
-                  else stats.paired_difference(score, plain.loc[score.index]))  # fmt: skip
-        success = stats.share(cell["success"])
-        found.append({
-            **{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "label": label, "level": level,
-            "score": score.mean(), "change": change.value, "low": change.low, "high": change.high,
-            "success": success.value, "success_low": success.low, "success_high": success.high,
-            "angle": cell["angle"].astype(float).median() if "angle" in cell else np.nan,
-            "reached": cell["reached"].astype(float).mean(),
-            "n": change.n,
-        })  # fmt: skip
-    return pd.DataFrame(found)
+    found = tables.profile(rows).merge(tables.changes(rows).drop(columns="n"), on=tables.CELL, how="left")
+    # of the unsteered model itself, of which this is the change, it is 0 by definition
+    found.loc[found["label"] == UNSTEERED, "change"] = 0.0
+    own = {name: rows[name].iloc[0] for name in KEY}
+    return found.assign(**own).reindex(columns=[*KEY, *CELL, *PROFILE])
 
 
 def by_cell(rows: pd.DataFrame) -> pd.DataFrame:

@@ -23,13 +23,15 @@ calibration and 15 % to report on. What is steered are negative texts of the las
 densities were fitted: the prompts of the layer study end elsewhere, and start off the data of both classes (at layer 16
 of SmolLM2 their log p₊ is −10,587 nats on average, that of held-out positives −1,091). Asked: where log p₊ peaks along
 a path (T*), how far off real positives it is there, and whether log p₊ of the steered state goes with the score once
-the angle is partialled out.
+the angle is partialled out: with the judge's score and the fluency of the texts written behind them, within every
+method and strength.
 
 Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
 them is in a prompt.
 
 Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
-KL: 20 tokens are written behind every prompt. On sentiment, whose contrast is of completions, this is asked once more
+KL: 20 tokens are written behind every prompt. On questions, at all ten layers, as a study of that size was run to learn
+what it costs. On sentiment, whose contrast is of completions, this is asked once more
 with a contrast of the model's own texts and one of labelled sentences of a corpus, on the same prompts.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
@@ -50,6 +52,8 @@ from dataclasses import dataclass
 ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 #: nats, of the next token
 KL = (0.03, 0.1, 0.3)
+#: radians, at which the likelihood study writes
+STRENGTHS = (0.2, 0.4, 0.8)
 #: prompts to choose on, and to report on
 SELECT, TEST = 50, 100
 #: of wordings, for the likelihood's barrier, densities, calibration and report

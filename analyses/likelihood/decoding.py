@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -17,29 +16,19 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.writing import Written
-from analyses.likelihood.arms import ARMS
+from analyses.likelihood.arms import ARMS, POSITIVES, UNSTEERED
 from analyses.likelihood.jury import Fields, Jury
 from analyses.likelihood.prediction import PLACES, PREDICTORS
 from analyses.likelihood.study import Settings
+from analyses.outcomes import TextOutcome
 from analyses.prompted import Prompted
 from analyses.recording import Drawing, Recording, Unsteered, recorded
 from analyses.text_quality import diversity
-from odesteer_tl import organism
 
-#: the true posterior of the concept for each continuation
-Judge = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
 #: where tokens stand before and after a rotation's fields have moved them
 Points = Callable[[Fields], Tensor]
-UNSTEERED, POSITIVES = "unsteered", "real positives"
 #: prompts a pass, and tokens steered together
 BATCH, BLOCK = 250, 1024
-
-
-def exact_judge(contrast: str) -> Judge | None:
-    """The organism's grammar for one of its concepts; of other texts nothing is known exactly."""
-    if contrast not in get_args(organism.Concept):
-        return None
-    return lambda texts: organism.judge(texts)[contrast].to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +54,7 @@ class Starts:
 
 def decoded(
     starts: Starts, plain: tuple[Unsteered, Unsteered], layer: int, jury: Jury, s: Settings, steered: bool,
-    judge: Judge | None,
+    outcome: TextOutcome | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Every steered token under the densities, and the texts it came from.
 
@@ -73,11 +62,12 @@ def decoded(
         plain: what the unsteered model wrote behind the prompts and behind the real positives.
         steered: whether every arm writes at every strength; otherwise the unsteered texts' tokens are what is steered.
             A jury of several members has no text of its own.
+        outcome: what judges the texts.
     """
     tokens: list[pd.DataFrame] = []
     texts: list[pd.DataFrame] = []
 
-    def keep(found: _Cell, label: str, strength: float, positive: bool, points: Points | None = None) -> None:
+    def keep(found: Recording, label: str, strength: float, positive: bool, points: Points | None = None) -> None:
         labels = starts.groups[int(positive)]
         here = [labels[i] for i in found.prompt.tolist()]
         scored = jury.frame(jury.score((lambda _: found.points) if points is None else points, here))
@@ -90,14 +80,14 @@ def decoded(
 
     for label, own, positive in ((UNSTEERED, plain[0], False), (POSITIVES, plain[1], True)):
         states = own.states[layer]
-        keep(_Cell(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
+        keep(Recording(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
     cells = [(arm, strength) for arm in ARMS for strength in s.strengths]
     for arm, strength in tqdm(cells, desc="generating", leave=False, disable=not steered):
         flow = arm.flow(strength, s.step(strength))
         if steered:
             (member,) = jury.members
             steerer = ode.Steerer(member[0][arm.method], flow, layer)
-            keep(_Cell.joined(recorded(starts.prompts, steerer, starts.drawing, _Cell.of, compared=True)),
+            keep(Recording.joined(recorded(starts.prompts, steerer, starts.drawing, Recording.ends, compared=True)),
                  arm.label, strength, False)  # fmt: skip
         else:
             states = plain[0].states[layer]
@@ -108,33 +98,19 @@ def decoded(
                 ends = [flow.solve(fields[method], states[rows]).end for rows in plain[0].blocks(BLOCK)]
                 return torch.stack([states, torch.cat(ends)])
 
-            still = _Cell(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
+            still = Recording(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
             keep(still, arm.label, strength, False, moved)
     written = pd.concat(texts, ignore_index=True)
-    verdict = {} if judge is None else {"posterior": judge(written["continuation"].tolist())}
-    return pd.concat(tokens, ignore_index=True), written.assign(**verdict)
+    return pd.concat(tokens, ignore_index=True), written if outcome is None else judged(outcome, written)
 
 
-@dataclass(frozen=True, eq=False)
-class _Cell:
-    """Tokens as they arrived and as they were steered, and what was written, if anything was."""
-
-    points: Float[Tensor, "2 n d"]
-    prompt: Int[Tensor, " n"]
-    token: Int[Tensor, " n"]
-    written: tuple[Written, ...]
-
-    @classmethod
-    def of(cls, found: Recording) -> _Cell:
-        """The ends of every path alone."""
-        return cls(found.points[[0, -1]], found.prompt, found.token, found.written)
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Cell]) -> _Cell:
-        """Of all batches."""
-        prompt, token = torch.cat([x.prompt for x in parts]), torch.cat([x.token for x in parts])
-        written = tuple(text for part in parts for text in part.written)
-        return cls(torch.cat([part.points for part in parts], dim=1), prompt, token, written)
+def judged(outcome: TextOutcome, texts: pd.DataFrame) -> pd.DataFrame:
+    """The texts with `score` and `success`; a score without a threshold is held against the unsteered texts' median."""
+    found = outcome.scores(texts["opening"].tolist(), texts["continuation"].tolist())
+    if "success" not in found:
+        plain = found.loc[(texts["method"] == UNSTEERED).to_numpy(), "score"]
+        found["success"] = found["score"] > (plain.median() if outcome.threshold is None else outcome.threshold)
+    return texts.assign(score=found["score"].to_numpy(), success=found["success"].to_numpy())
 
 
 def _texts(prompts: Sequence[str], written: Sequence[Written], scored: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import odesteer_tl as ode
 from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Arm
-from analyses.likelihood.decoding import POSITIVES, decoded
+from analyses.likelihood.decoding import decoded
 from analyses.likelihood.jury import Fields, Jury, Rotation
 from analyses.likelihood.material import Material
 from analyses.likelihood.plan import names as plan_names
@@ -30,14 +30,13 @@ from odesteer_tl.densities import PathScore
 def studied(material: Material, layer: int) -> LikelihoodStudy:
     """Everything about one layer; where nothing tells the classes apart, or a class never varies, that alone."""
     plan = material.plan
-    s, test = plan.settings, plan.parts[-1]
-    writes = s.writes(material.judge is not None)
+    s, test, writes = plan.settings, plan.parts[-1], plan.writes
     declared = s.step(s.declared)
     acts = material.acts(layer)
     rotations = plan.rotated(acts)
     jury = unless_refused(lambda: Jury.fit(rotations, s.seed))
     if isinstance(jury, Refused):
-        run = {**_record(material, layer, s, writes), "nothing": jury.why,
+        run = {**_record(material, layer), "nothing": jury.why,
                "barrier": {"auc": asdict(_reads(rotations[0], s.seed))}}  # fmt: skip
         return LikelihoodStudy(**dict.fromkeys(TABLES, pd.DataFrame()), run=run)
     a = acts[-1].negative
@@ -51,7 +50,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     turning = pd.concat([tables.turning(x, s.grid).assign(method=label) for label, x in ambient.items()])
     real = {"positive": _at_rest(jury, acts[-1].positive, test.positive_groups),
             "negative": _at_rest(jury, a, test.negative_groups)}  # fmt: skip
-    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.judge)
+    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.outcome)
     return LikelihoodStudy(
         paths=paths.reset_index(drop=True),
         turning=turning.reset_index(drop=True),
@@ -63,8 +62,8 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         comparisons=tables.comparisons(scores, PLACEBO, declared, s.seed),
         agreement=tables.agreements(scores, jury.calibration, s.grid),
         degeneration=_degeneration(texts) if writes else pd.DataFrame(),
-        prediction=prediction(texts.loc[texts["method"] != POSITIVES]) if material.judge and writes else pd.DataFrame(),
-        run={**_record(material, layer, s, writes), **_judged_by(jury)},
+        prediction=prediction(texts) if writes and material.outcome else pd.DataFrame(),
+        run={**_record(material, layer), **_judged_by(jury)},
     )
 
 
@@ -111,9 +110,10 @@ def _densities(referee: Referee) -> dict[str, Any]:
     return pairs
 
 
-def _record(material: Material, layer: int, s: Settings, writes: bool) -> dict[str, Any]:
+def _record(material: Material, layer: int) -> dict[str, Any]:
     """What another run needs to be the same."""
-    contrast, parts = material.plan.contrast, material.plan.parts
+    plan, s = material.plan, material.plan.settings
+    contrast, parts = plan.contrast, plan.parts
     names, steered = plan_names(s), {*parts[-1].negative_groups}
     splits = {name: sorted({*part.positive_groups, *part.negative_groups})
               for name, part in zip(names, parts, strict=True)}  # fmt: skip
@@ -123,7 +123,7 @@ def _record(material: Material, layer: int, s: Settings, writes: bool) -> dict[s
         "position": POSITION,
         "contrast": {**contrast.provenance, "digest": contrast.digest},
         "settings": asdict(s),
-        "tokens_of": "steered texts" if writes else "unsteered texts",
+        "tokens_of": "steered texts" if plan.writes else "unsteered texts",
         # prompts of one's own are steered in the place of the test part's negatives
         "prompts": {name: len(labels) for name, labels in splits.items()}
         | ({} if set(splits["test"]) == steered else {"test": len(steered)}),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import odesteer_tl as ode
-from analyses.likelihood.decoding import Judge, Starts, exact_judge
+from analyses.likelihood.decoding import Starts
 from analyses.likelihood.plan import Plan
 from analyses.recording import Unsteered
 from odesteer_tl.plain import Model
@@ -22,20 +22,16 @@ class Material:
 
     Args:
         layers: whose activations are collected together; others are when they are asked for.
-        judge: of the texts, in the place of the plan's.
         threads: of torch in this process; left out, as they are.
     """
 
-    def __init__(
-        self, model: Model | str, plan: Plan, layers: tuple[int, ...], threads: int | None = None,
-        judge: Judge | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Model | str, plan: Plan, layers: tuple[int, ...], threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self.plan, self.layers = plan, layers
         self._acts: dict[int, list[ode.LayerActivations]] = {}
         self.model: Any = ode.load_model(model) if isinstance(model, str) else model
-        self.judge = judge or (None if plan.judged is None else exact_judge(plan.judged))
+        self.outcome = plan.outcome
 
     def acts(self, layer: int) -> list[ode.LayerActivations]:
         """Of every part at a layer; the study's layers come of one pass."""

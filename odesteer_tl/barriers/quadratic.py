@@ -113,6 +113,11 @@ class QuadraticBarrier(Barrier):
         return Spectrum.of_factors(self.state["X"], self.state["weights"], self.b)
 
     @cached_property
+    def diagonal(self) -> QuadraticBarrier:
+        """The same h on `spectrum.enter` of an activation: with a diagonal A, everything in it costs O(d) a point."""
+        return QuadraticBarrier(torch.diag(self.spectrum.values), self.spectrum.loads, self.c)
+
+    @cached_property
     def curvature_bound(self) -> float:
         """`L = 2(λmax − λmin) + ‖b‖` ≥ |h″| along every unit-speed great circle."""
         values = self.spectrum.values

@@ -52,10 +52,6 @@ class CurvedField(StoredField):
         centred = k - self.on("rows", a) - k.mean(-1, keepdim=True) + self.on("total", a)
         return centred @ self.on("directions", a)
 
-    def pre_image(self, z: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch d"]:
-        """x̂(z), in activation units."""
-        return monomials(z, self.settings["degree"]) @ self.on("weights", z) / self.settings["scale"]
-
     def __call__(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The displacement."""
         z, degree = self.coordinates(a), self.settings["degree"]

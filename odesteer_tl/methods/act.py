@@ -31,13 +31,6 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     layers; `positions="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles; the
     ends of the range belong to it, as in the paper and not in the code. In one dimension optimal transport is
     sorting, so no package is asked for it.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     weight, bias = _affine_maps(positive, negative)
     source = negative.double()
@@ -55,15 +48,7 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
 def linear_act_extrapolated(
     positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: int = 0
 ) -> VectorField:
-    """Linear-AcT's map applied to every value, outside the range it was learned on too. No randomness.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-    """
+    """Linear-AcT's map applied to every value, outside the range it was learned on too. No randomness."""
     return AffineField(*_affine_maps(positive, negative), median_norm(positive, negative))
 
 
@@ -79,13 +64,6 @@ def mean_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], see
 
     Its authors leave a neuron outside the source's range alone, as in "linear_act"; here the shift is everywhere the
     same, so that it stays an additive method, which PID and the heads of several layers need.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     shift = positive.double().mean(0) - negative.double().mean(0)
     return AffineField(torch.ones_like(shift), shift, median_norm(positive, negative))

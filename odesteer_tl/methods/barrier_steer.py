@@ -44,14 +44,10 @@ def barrier_steer(
     on labelled kinds.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the clusters.
         barriers: K.
         gain, constraints, top, kappa: see `FilterField`.
         C: the regressions' inverse regularisation strength, scikit-learn's.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: a setting out of range, or fewer negative rows than barriers.

@@ -25,13 +25,6 @@ def cast(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: i
     Reconstructed: with one contrast set the condition is the negative class itself, and it is asked at every token, at
     the steered layer. For a condition of its own, or around another field, use `gate`. What the authors do, one
     decision a prompt at a layer of its own, is `ode.fit("caa", …, condition=ode.fit_condition(…))`.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return gate(caa(positive, negative, seed), negative, positive)
 

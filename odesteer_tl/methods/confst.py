@@ -32,9 +32,6 @@ def confst(
     Args:
         confidence: β, the least posterior that counts.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: β is not in [0, 1), or no positive activation reaches it.
     """

@@ -39,15 +39,10 @@ def curveball(
     units of their median norm, and T goes a share of the way that α has bent. No randomness.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         alpha: how many times the difference of the means the coordinates are moved.
         components: coordinates retained (fewer where the kernel has fewer).
         degree: of the kernel.
         ridge: of the pre-image, scikit-learn's `alpha`.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: a setting out of range.

@@ -24,13 +24,6 @@ def directional_ablation(positive: Float[Tensor, "n d"], negative: Float[Tensor,
     it stood on the other side of 0. Reconstructed: the original ablates at every layer and token, which is
     `layer=range(n)` with `positions="all_and_bos"` here, each layer with a direction of its own.
 
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the classes have the same mean.
     """

@@ -48,13 +48,9 @@ def flas(course: Course, seed: int = 0, *, concept: str | None = None, blocks: i
     (`positions="all_and_bos"`).
 
     Args:
-        course: the model, the texts, the place and the settings of the training.
         seed: of the start, minibatches and strengths.
         concept: what the concept is called in words; without, the first positive text stands for it.
         blocks: B.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: blocks < 1, or another place than a block's output.

@@ -24,10 +24,6 @@ def gradient_ascent(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d
     It differs from it in speed alone, so at a given angle the two coincide, and at a given T they do not.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the sketch.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return GradientField(SketchBarrier(seed=seed).fit(positive, negative))

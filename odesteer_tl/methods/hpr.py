@@ -42,9 +42,6 @@ def hpr(
         steps: minibatches of its training.
         groups: which rows come from one text; those of a pair share a group.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the classes are not paired (unequal lengths, or groups that differ).
     """

@@ -40,12 +40,7 @@ def iti(
     regularises depends on the activations' scale; "iti_rescaled" takes that out.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         C: inverse regularisation strength, scikit-learn's.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     direction, _ = fit_logistic(positive.double(), negative.double(), C=C)
     return ConstantField(direction, median_norm(positive, negative))
@@ -63,12 +58,7 @@ def iti_rescaled(
     """The weight of a logistic probe on the activations over their median norm, added. No randomness.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         C: inverse regularisation strength; it means the same on every model and layer.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     norm = median_norm(positive, negative)
     direction, _ = fit_logistic(positive.double() / norm, negative.double() / norm, C=C)
@@ -111,9 +101,6 @@ def iti_heads(
         groups: which rows come from one text, as in `KernelBarrier.fit`; a group is held out as a whole.
         C: the probes' inverse regularisation strength, scikit-learn's.
         seed: of the split, the only thing random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: heads, direction or validation is out of range, there are too few rows to hold any out, or the

@@ -33,12 +33,8 @@ def learned_flow(course: Course, seed: int = 0, *, hidden: int = 64) -> VectorFi
     concept text. v starts at 0. The limit on the divergence is ours.
 
     Args:
-        course: the model, the texts, the place and the settings of the training.
         seed: of the network's start, minibatches and strengths.
         hidden: width of the hidden layer.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: hidden < 1.

@@ -36,9 +36,6 @@ def lf_steering(
         autoencoder: of this layer, e.g. from `read_saelens`; None trains a small one on the activations given.
         latents: how many are shifted.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: latents < 1.
     """

@@ -28,13 +28,9 @@ def logistic(
     With scikit-learn's own defaults; "iti" is the same with another unit of length. The aggregator was read.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: `random_state`, for the solvers that draw.
         sklearn_kwargs: of `sklearn.linear_model.LogisticRegression`, through
             `ode.fit("logistic", …, settings={"C": 0.1, "fit_intercept": False})`.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: scikit-learn does not know an argument, or the weight is 0.

@@ -34,9 +34,6 @@ def mimic(
     Args:
         shrinkage: weight of the scaled identity in both covariances, or None: Ledoit and Wolf's for each.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: shrinkage outside [0, 1], or 0 with too few rows for a covariance of full rank.
     """

@@ -39,9 +39,6 @@ def minimal_intervention(
         rate: α.
         groups: which rows come from one text, as in `KernelBarrier.fit`.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the quantile is not in [0, 1], or the rate is not positive.
     """

@@ -33,11 +33,7 @@ def odesteer(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], see
     """The published barrier: γ = 0.1, c₀ = 1, degree 2, 8000 sketch features, C = 1.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the sketch.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return BarrierField(SketchBarrier(seed=seed).fit(positive, negative))
 
@@ -54,11 +50,7 @@ def odesteer_rff(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"],
     """Random Fourier features, bandwidth σ = m/√2 with m the median distance, as its authors' (see `FourierBarrier`).
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the random features.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return BarrierField(FourierBarrier(seed=seed).fit(positive, negative))
 
@@ -92,11 +84,7 @@ def odesteer_kernel(
     """The exact degree-2 kernel barrier, γ and C by cross-validation.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the cross-validation's shuffle.
         groups: which rows come from one text, as in `KernelBarrier.fit`.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return BarrierField(KernelBarrier(gamma="cv", C="cv", seed=seed).fit(positive, negative, groups))

@@ -42,9 +42,6 @@ def on_manifold(
         density: unfitted; None chooses one by held-out likelihood.
         groups: which rows come from one text, as in `KernelBarrier.fit`; held out together in both choices.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the quantile is not in [0, 1], the rate is not positive, or too few positives for a density.
     """

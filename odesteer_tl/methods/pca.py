@@ -30,12 +30,7 @@ def pca(
     Both libraries' aggregators were read; the sign is that of the mean difference. No randomness.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         groups: which rows come from one text; those of a pair share a group.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the classes are not paired (unequal lengths, or groups that differ).
@@ -61,12 +56,7 @@ def pca_centered(
     the majority's of the pairs that project higher where positive; with equally many, ours is the mean difference's.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         groups: which rows come from one text; those of a pair share a group.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the classes are not paired, or fewer than two pairs.

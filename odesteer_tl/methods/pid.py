@@ -64,12 +64,5 @@ def pid(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], seed: in
     r(k) is measured (the negative ones, the positive ones being the set point), K_i = K_d = 0.1, which the paper tunes,
     and no history before the first layer. For other gains or around another method register it:
     `register("mine", solver="euler", source="…", layers=InTurn(PID(1, 0.2, 0)))(caa)`.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return mean_act(positive, negative, seed)

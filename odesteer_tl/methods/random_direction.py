@@ -15,11 +15,7 @@ def random_direction(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m 
     """A uniformly random unit direction from `seed`; the data give only the width and the norm's unit.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
         seed: of the direction.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(positive.shape[1], generator=generator, dtype=torch.float64)

@@ -36,9 +36,6 @@ def re_control(
     Args:
         hidden: width of V's hidden layer.
         steps: minibatches of its training.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     norm, d = median_norm(positive, negative), positive.shape[1]
     states = torch.cat([positive, negative]).float() * (d**0.5 / norm)

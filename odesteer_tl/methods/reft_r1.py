@@ -37,13 +37,9 @@ def reft_r1(course: Course, seed: int = 0, *, k: int = 4, sparsity: float = 0.1)
     one, and the limit on the divergence and the drawn strengths are ours.
 
     Args:
-        course: the model, the texts, the place and the settings of the training.
         seed: of minibatches and strengths.
         k: how many detections a text's magnitude is the mean of.
         sparsity: the weight of the rest.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: k < 1, or no detection is above 0 in the end.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -24,9 +26,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IN_TURN = InTurn()
+#: what every method takes and gives; docstrings of methods say what is their own
+TAKES = {
+    "positive": "positive, negative: activations of the two classes, [n, d] and [m, d].",
+    "course": "course: the model, the texts, the place and the settings of the training.",
+    "seed": "seed: of whatever is random in the fit.",
+}
+GIVES = "Returns:\n    The field of this method at this layer; steer with it through `Steerer`."
 # a method keeps its own signature, with its hyper-parameters
 FitT = TypeVar("FitT", bound=FitFn)
 TrainT = TypeVar("TrainT", bound=TrainFn)
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +148,7 @@ def register(
         trained, climbs: whether a network is trained, and whether the field is a barrier's.
 
     Returns:
-        A decorator that returns the function as it was.
+        A decorator that returns the function, its docstring completed by what all methods take and give.
 
     Raises:
         ValueError: another function has the name.
@@ -160,7 +170,7 @@ def register(
             climbs,
             multiplier,
         )
-        return fit
+        return completed(fit)
 
     return enter
 
@@ -181,7 +191,7 @@ def register_trained(
         name, solver, steps, source, T, multiplier, idea: as in `register`.
 
     Returns:
-        A decorator that returns the function as it was.
+        A decorator, as that of `register`.
 
     Raises:
         ValueError: another function has the name.
@@ -202,9 +212,23 @@ def register_trained(
         METHODS[name] = Method(
             fit, solver, steps, source, T, idea=idea, trained=True, multiplier=multiplier, train=train
         )
-        return train
+        return completed(train)
 
     return enter
+
+
+def completed(method: MethodT) -> MethodT:
+    """The method, whose docstring also has what all methods take and give, where it does not say that itself."""
+    said, *sections = re.split(r"\n\n(?=(?:Args|Returns|Raises):\n)", inspect.getdoc(method) or "")
+    named = {section.partition(":")[0]: section for section in sections}
+    own = named.pop("Args", "Args:").split("\n")[1:]
+    # of heads a method says itself what it takes
+    known = {name for name, x in inspect.signature(method).parameters.items() if "heads" not in str(x.annotation)}
+    known -= {name for name in known if any(x.startswith(f"    {name}") for x in own)}
+    takes = [f"    {text}" for name, text in TAKES.items() if name in known]
+    parts = [said, "\n".join(["Args:", *takes, *own]), named.pop("Returns", GIVES), *named.values()]
+    method.__doc__ = "\n\n".join(parts) if said else method.__doc__
+    return method
 
 
 def _of_different_classes(fit: FitFn) -> FitFn:

@@ -22,12 +22,7 @@ def repe(
     Centring would remove the mean difference and leave the sign free. No randomness.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         groups: which rows come from one text; those of a pair share a group.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the classes are not paired (unequal lengths, or groups that differ).

@@ -38,9 +38,6 @@ def rfm(
             for a negative one. Only differences of labels matter, and not their unit. `attended_rfm` gives the
             attention that a token pays to the concept.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the labels are not one finite number a row, or all the same.
     """

@@ -66,9 +66,6 @@ def riser(
         steps: minibatches of its training.
         groups: which rows come from one text, as in `KernelBarrier.fit`; no group gives pairs to both halves.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the classes are not paired, clusters < 1, or there are fewer than 2K pairs.
     """

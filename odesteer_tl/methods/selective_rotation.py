@@ -53,12 +53,7 @@ def selective_rotation(
     it, and the way is followed as a flow, so that every angle between can be asked for.
 
     Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
         rate: how much of the way by time 1.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the class means project with one sign, there is one dimension, or the rate is not positive.

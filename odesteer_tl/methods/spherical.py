@@ -19,13 +19,6 @@ def rotation(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], see
     """Rotate in span(x̂, v̂) by `φ = α·arccos(x̂·v̂)`, α the time T; the norm is kept. No randomness.
 
     Reconstructed: v̂ is the direction of the difference of the classes' mean unit activations.
-
-    Args:
-        positive, negative: activations of the two classes, [n, d] and [m, d].
-        seed: taken for the signature; nothing here is random.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     directions = [(x.double() / x.double().norm(dim=-1, keepdim=True)).mean(0) for x in (positive, negative)]
     return RotationField(directions[0] - directions[1], median_norm(positive, negative))

@@ -24,12 +24,8 @@ def trained_vector(course: Course, seed: int = 0, *, objective: Objective | None
     limit on the divergence, and that α is drawn uniformly in training so that one v serves every strength.
 
     Args:
-        course: the model, the texts, the place and the settings of the training.
         seed: of minibatches and strengths.
         objective: another one than the positive completions' likelihood, or a function of logits.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
     """
     return course.train(vector_learner(course), seed, objective=objective or Likelihood())
 
@@ -50,9 +46,6 @@ def bipo(course: Course, seed: int = 0, *, beta: float = 0.1) -> VectorField:
         course: the model, paired texts, the place and the settings of the training.
         seed: of minibatches, strengths and directions.
         beta: β, how far the preference is pushed.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the contrast is not paired.
@@ -76,9 +69,6 @@ def reps(course: Course, seed: int = 0) -> VectorField:
     Args:
         course: the model, paired texts, the place and the settings of the training.
         seed: of minibatches, strengths and directions.
-
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
 
     Raises:
         ValueError: the contrast is not paired.

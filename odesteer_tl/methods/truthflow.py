@@ -43,9 +43,6 @@ def truthflow(
         steps: minibatches of the training.
         groups: which rows come from one text; those of a pair share a group.
 
-    Returns:
-        The field of this method at this layer; steer with it through `Steerer`.
-
     Raises:
         ValueError: the classes are not paired (unequal lengths, or groups that differ), or directions < 1.
     """

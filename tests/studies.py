@@ -1,0 +1,30 @@
+"""Studies and recordings in memory, as tests look at them."""
+
+import json
+
+import pandas as pd
+
+from analyses.certification.material import Material
+from analyses.certification.plan import Plan
+from analyses.certification.study import assembled, certify_cell
+from analyses.prompted import Prompted
+from analyses.recording import Drawing, Recording, recorded
+
+
+def certified(model, contrast, layers, settings, prompts, concept=None):
+    """A certification that is written nowhere."""
+    material = Material(model, Plan.of(settings, contrast, prompts, concept))
+    cells = [certify_cell(material, {"layer": layer}).assign(layer=layer) for layer in layers]
+    return assembled(pd.concat(cells, ignore_index=True))
+
+
+def recording(model, steerer, prompts, size, *drawing):
+    """Every path of a generation in batches of `size`."""
+    return Recording.joined(recorded(Prompted(model, prompts, size), steerer, Drawing(*drawing), lambda x: x))
+
+
+def write_pairs(contrast, file, encoding="utf-8"):
+    """A contrast's pairs as people bring them, a JSON object a line and a blank last line."""
+    rows = zip(contrast.positive, contrast.negative, strict=True)
+    lines = [json.dumps({"positive": p, "negative": q}) + "\n" for p, q in rows]
+    file.write_text("".join(lines) + "\n", encoding=encoding)
