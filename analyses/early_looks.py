@@ -20,10 +20,17 @@ import numpy as np
 import pandas as pd
 import tyro
 from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression
 
 import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.outcomes import TextOutcome, open_outcome
+from analyses.runs import refuse_existing, save_run
+from analyses.search_replay import named
+from analyses.sources import read_prompts
+from odesteer_tl import stats
+from odesteer_tl.stats.ranking import areas
 
 #: what is known of a candidate before it is asked, and what the first tokens of a text say
 PLACE, SEEN = ["level", "depth", "depth²"], ["judged", "repeated", "apart"]
@@ -75,32 +82,24 @@ def looked(
     fluent = rows["log_likelihood"] >= rows.loc[~steered, "log_likelihood"].quantile(BROKEN)
     said = rows[["prompt", "split"]].assign(success=rows["success"].astype(bool), fluent=fluent)[steered]
     arm = rows[steered].groupby(["layer", "label", "budget", "level"]).ngroup()
-    return said.assign(arm=arm, **(seen - seen.mean()) / seen.std().replace(0, 1)).reset_index(drop=True)
+    scaled = (seen - seen.mean()) / seen.std().replace(0, 1)
+    return pd.concat([said.assign(arm=arm), scaled], axis=1).reset_index(drop=True)
 
 
 def foretold(train: pd.DataFrame, test: pd.DataFrame, columns: list[str], target: str) -> NDArray[np.float64]:
     """The probability that a text succeeds, or is fluent, by what was learned elsewhere."""
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(max_iter=1000).fit(train[columns], train[target]).predict_proba(test[columns])[:, 1]
+    fitted = LogisticRegression(max_iter=1000).fit(train[columns], train[target])
+    return np.asarray(fitted.predict_proba(test[columns]), dtype=float)[:, 1]
 
 
 def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame:
-    """A row a target ("success" or "fluent") and predictor, of a study from which nothing was learned.
-
-    Args:
-        share: of a text's tokens that are looked at.
+    """What a `share` of a text's tokens is worth: a row a target and predictor, of a study that nothing was learned from.
 
     Returns:
         `auc` of the texts behind the test prompts, `low` and `high` (over prompts). Of candidates, by what is foretold
         on the select prompts: `rank`, the correlation with what they reach on the test prompts, and `right` with its
         interval: how often the one that does better at a test prompt is foretold to, a mean over prompts.
     """
-    from scipy.stats import rankdata
-
-    from odesteer_tl import stats
-    from odesteer_tl.stats.ranking import areas
-
     found: list[dict[str, Any]] = []
     asked = sorted({*test.loc[test["split"] == "select", "prompt"]})
     for target in ("success", "fluent"):
@@ -128,10 +127,6 @@ def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame
 
 def main(config: EarlyConfig) -> None:
     """Print what each predictor is worth on each study."""
-    from analyses.runs import refuse_existing, save_run
-    from analyses.search_replay import named
-    from analyses.sources import read_prompts
-
     if config.out is not None:
         refuse_existing(config.out)
     own = [json.loads((folder / "study.json").read_text())["settings"] for folder in config.studies]

@@ -101,7 +101,7 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
         _require_together(config.together, len(layers))
         from analyses.effects.looks import ranked
 
-        model = model or ode.load_model(config.effect.model)
+        model = ode.load_model(config.effect.model) if model is None else model
         order = ranked(model, Plan.of(config.effect, given).parts[0], layers)
         together = [order[:count] for count in config.together]
     return effect_study(name, config.effect, layers, arms, budgets, given=given, together=together), layers
