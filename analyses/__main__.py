@@ -87,6 +87,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command(A + "search_replay", "ReplayConfig",
                 "what would a search have found in the place of grids that were run?", "1 min a grid",
                 "prints tables; with --out searches.parquet and grids.parquet"),
+        Command(A + "early_looks", "EarlyConfig", "what do the first tokens of texts foretell of all of them?", "1 min",
+                "prints a table; with --out early.parquet"),
         Command(A + "likelihood.report", "", "the likelihood study's tables, from its folders", "seconds",
                 "results/likelihood/report"),
         Command("figures", "FiguresConfig", "every figure whose tables are there (`make figures`)", "1 min",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -169,12 +169,8 @@ def described(grid: Grid) -> dict[str, float | str | int]:
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
     """Of each kind of search, over seeds: means, the `worst` share of the grid's, how often what it said is `false`."""
-    found: list[dict[str, object]] = []
-    for how, some in rows.groupby("how", sort=False):
-        found.append({
-            "how": how, "cost": some["cost"].mean(), "reward": some["reward"].mean(), "of_grid": some["of_grid"].mean(),
-            "worst": some["of_grid"].min(), "score": some["score"].mean(),
-            "epsilon": some["epsilon"].astype(float).mean(), "false": some["false"].astype(float).mean(),
-            "seeds": len(some),
-        })  # fmt: skip
-    return pd.DataFrame(found)
+    some: Any = rows.astype({"epsilon": float, "false": float}).groupby("how", sort=False)
+    return some.agg(
+        cost=("cost", "mean"), reward=("reward", "mean"), of_grid=("of_grid", "mean"), worst=("of_grid", "min"),
+        score=("score", "mean"), epsilon=("epsilon", "mean"), false=("false", "mean"), seeds=("seed", "size"),
+    ).reset_index()  # fmt: skip
