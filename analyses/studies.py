@@ -188,6 +188,7 @@ def likelihood(
     model: str | Path | TransformerBridge = "organism",
     contrast: str | Path | ode.ContrastSet = "valence",
     prompts: str | Path | Sequence[str] | None = None,
+    outcome: OutcomeLike | None = None,
     *,
     layers: Sequence[int] = (2,),
     out: str | Path = trajectory_likelihood.LikelihoodConfig.out,
@@ -201,6 +202,8 @@ def likelihood(
     Args:
         model, contrast, prompts: names and files as on the command line, or objects; without prompts the negative texts
             of the test split are steered.
+        outcome: a judge of texts, named as on the command line or a callable `(prompts, texts) → scores`; then every
+            method writes, and it is asked what a state's likelihood foretells of the text.
         layers: 0-based, negative ones from the end.
         out: the folder of results, with one of each layer's; the same call goes on from there.
         settings: of `likelihood.study.Settings`, such as `fractions`, `strengths`, `texts`.
@@ -210,7 +213,7 @@ def likelihood(
         IncompleteStudy: a layer failed.
     """
     study = trajectory_likelihood
-    named, given = _named(model=model, contrast=contrast, prompts=prompts)
+    named, given = _named(model=model, contrast=contrast, prompts=prompts, outcome=outcome)
     config = study.LikelihoodConfig(
         **named, layer=tuple(layers), out=Path(out), executor=executor, pairs=pairs, threads=threads,
         settings=LikelihoodSettings(**_known(LikelihoodSettings, settings)),

@@ -38,6 +38,8 @@ class LikelihoodConfig:
     Args:
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
             texts of the test split are steered.
+        outcome: judge of the steered texts: vader, regex:PATTERN, FILE.py:FUNCTION and others, as the layer study
+            takes them; left out, the embedded model's grammar where its own contrasts are steered, and else none.
     """
 
     model: options.Model = "organism"
@@ -46,6 +48,7 @@ class LikelihoodConfig:
     out: options.Out = Path("results/likelihood")
     pairs: options.Pairs = 2500
     prompts: str = ""
+    outcome: str = ""
     executor: options.Executor = "local"
     threads: options.Threads = 1
     dry_run: options.DryRun = False
@@ -63,7 +66,13 @@ def planned(config: LikelihoodConfig, given: Given | None = None) -> tuple[Plan,
     prompts = given.prompts
     if prompts is None and config.prompts:
         prompts = read_prompts(config.prompts)
-    judged = config.contrast if given.contrast is None and config.contrast in CONCEPTS else None
+    judged = given.outcome or config.outcome or None
+    if judged is None and given.contrast is None and config.contrast in CONCEPTS:
+        judged = config.contrast
+    if not isinstance(judged, str | None) and config.executor != "local":
+        raise ValueError(
+            f"executor={config.executor!r} cannot send an outcome that is an object; name FILE.py:FUNCTION"
+        )
     return Plan.of(s, contrast, prompts, judged), layers
 
 

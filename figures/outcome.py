@@ -24,13 +24,13 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
     """Draw what becomes of the text against what the steered states are worth; a mark a method and strength.
 
     Args:
-        texts: by `method`, `strength` and `prompt`: `posterior` (or, without a judge, `log_likelihood`, nats a token),
+        texts: by `method`, `strength` and `prompt`: `score` (or, without a judge, `log_likelihood`, nats a token),
             and the mean over steered tokens of log p₊ and of calibrated h.
         source: sentences for the caption on where the table comes from.
     """
     outcome, vertical, said = (
-        ("posterior", "mean posterior of the text", "Posterior of the text by the exact judge")
-        if "posterior" in texts
+        ("score", "mean score of the text", "The judge's score of the text")
+        if "score" in texts
         else ("log_likelihood", "mean log-likelihood\nof the text (nats/token)", "Log-likelihood of the text")
     )
     by_cell = texts.groupby(["method", "strength"], sort=False)

@@ -10,6 +10,8 @@ MARK = re.compile(r"<!-- measured: (\S+) -->\n\n?((?:\|.*\n)+)")
 NUMBER = re.compile(r"(?<![\w.])(?<!\w-)[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?![\w.]*\w)(?! ?%)")
 INTERVAL = re.compile(rf"({NUMBER.pattern}) ?\[({NUMBER.pattern}), ({NUMBER.pattern})\]")
 
+QUOTED = re.compile("\N{LEFT DOUBLE QUOTATION MARK}.*\N{RIGHT DOUBLE QUOTATION MARK}")
+
 
 def plain(text: str) -> str:
     """Minus signs as programs write them, and no emphasis."""
@@ -32,10 +34,17 @@ def near(written: str, values: np.ndarray) -> np.ndarray:
 
 
 def unmeasured(cells: list[str], rows: pd.DataFrame) -> list[str]:
-    """What is written and not among the rows; the three numbers of an interval are to stand in one row."""
+    """What is written and not among the rows; the three numbers of an interval are to stand in one row.
+
+    What is quoted is to be a text of the rows, word for word.
+    """
     values = rows.select_dtypes("number").to_numpy(dtype=float)
+    texts = {plain(str(text)) for name in rows.select_dtypes(["object", "string"]) for text in rows[name]}
     missing = []
     for cell in cells:
+        if QUOTED.fullmatch(cell):
+            missing += [cell] if cell[1:-1] not in texts else []
+            continue
         for interval in INTERVAL.findall(cell):
             if not np.all([near(x, values).any(axis=1) for x in interval], axis=0).any():
                 missing.append(f"{interval[0]} [{interval[1]}, {interval[2]}]")

@@ -1,5 +1,6 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
-from analyses.evidence.collected import FINDINGS, certified
+from analyses.evidence.collected import FINDINGS, certified, written
 from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt, prompt_states
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
@@ -166,6 +167,26 @@ def test_what_is_no_run_is_refused(tmp_path):
         chosen(EvidenceConfig(studies=("layer",)))
     with pytest.raises(ValueError, match="holds no finished run"):
         write(TablesConfig(tmp_path, tmp_path / "tables"))
+
+
+def test_texts_are_shown_of_the_first_prompts_that_are_reported_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("analyses.evidence.collected.CONCEPTS", tmp_path / "concepts")
+    (tmp_path / "concepts" / "questions").mkdir(parents=True)
+    begins = [f"# {i}, and" for i in range(30)]
+    (tmp_path / "concepts" / "questions" / "prompts.json").write_text(json.dumps(begins))
+    folder = tmp_path / "smollm2" / "questions" / "texts"
+    folder.mkdir(parents=True)
+    (folder / "run.json").touch()
+    cells = pd.concat([
+        pd.DataFrame({"layer": 3, "label": label, "level": level, "prompt": range(30), "score": 0.0, "success": True,
+                      "split": ["select"] * 5 + ["test"] * 25, "text": [f"{x}\n on,\n\n{label}" for x in begins]})
+        for label, level in (("flow", 0.1), ("flow", 0.3), ("unsteered", 0.0))
+    ])  # fmt: skip
+    cells.to_parquet(folder / "table.parquet")
+    shown = written(tmp_path)
+    assert shown["begins"].tolist() == begins[5:15] * 2
+    assert set(shown["goes_on"]) == {"on, flow", "on, unsteered"}
+    assert shown.groupby("label")["level"].first().to_dict() == {"flow": 0.1, "unsteered": 0.0}
 
 
 def test_how_far_a_path_climbs_ends_where_any_falls(tmp_path):

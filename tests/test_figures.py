@@ -68,7 +68,7 @@ def likelihood() -> dict[str, pd.DataFrame]:
     tokens = cells.assign(state=1, **{q: rng.normal(size=len(cells)) for q in quantities})
     texts = cells.query("token == 0").drop(columns="token")
     states = ("tokens_log_positive", "tokens_h_calibrated")
-    texts = texts.assign(posterior=rng.uniform(size=len(texts)), **{q: rng.normal(size=len(texts)) for q in states})
+    texts = texts.assign(score=rng.uniform(size=len(texts)), **{q: rng.normal(size=len(texts)) for q in states})
     return {"curves": pd.concat(curves), "references": pd.DataFrame(sides), "summary": summary, "tokens": tokens,
             "texts": texts}  # fmt: skip
 

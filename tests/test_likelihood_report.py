@@ -29,7 +29,8 @@ def ranks() -> pd.DataFrame:
     states = [f"{place}_{predictor}" for place in PLACES for predictor in PREDICTORS]
     return prediction(pd.concat(
         pd.DataFrame({"method": method, "strength": strength, "prompt": range(PROMPTS), "group": range(PROMPTS),
-                      "posterior": rng.uniform(size=PROMPTS), **{name: rng.normal(size=PROMPTS) for name in states}})
+                      "log_likelihood": 0.0, "success": rng.uniform(size=PROMPTS) > 0.5,
+                      "score": rng.uniform(size=PROMPTS), **{name: rng.normal(size=PROMPTS) for name in states}})
         for method, strength in [(UNSTEERED, 0.0), *((m, s) for m in METHODS for s in (0.4, 0.8))]
     ))  # fmt: skip
 

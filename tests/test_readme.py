@@ -165,6 +165,9 @@ def test_a_number_that_was_not_measured_is_found():
     # 0.5125 is 0.512 and 0.513 to three digits; an interval's three numbers stand in one row
     assert unmeasured([plain(cell) for cell in cells], rows) == ["-0.7", "0.512 [0.48, 0.80]", "0.9"]
     assert unmeasured(["0.513"], rows) == []
+    rows["text"] = ["it cost 12 dollars", "so - so"]
+    said = ["“it cost 12 dollars”", "“so \N{MINUS SIGN} so”", "“it cost 13 dollars”", "“so”"]
+    assert unmeasured([plain(cell) for cell in said], rows) == said[2:]
 
 
 def test_a_table_is_kept_with_its_commit(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The likelihood study, small, on the organism: splits, references, tables against what they are made of, figures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,11 @@ from scipy.stats import spearmanr
 
 import odesteer_tl as ode
 from analyses.likelihood import tables
-from analyses.likelihood.arms import ARMS, PLACEBO, fitted_fields
-from analyses.likelihood.decoding import POSITIVES, UNSTEERED
+from analyses.likelihood.arms import ARMS, PLACEBO, POSITIVES, UNSTEERED, fitted_fields
+from analyses.likelihood.decoding import judged
 from analyses.likelihood.layer import studied
 from analyses.likelihood.material import Material
-from analyses.likelihood.plan import Plan
+from analyses.likelihood.plan import Plan, outcome_of
 from analyses.likelihood.prediction import correlations, each, prediction
 from analyses.likelihood.study import Settings
 from analyses.sources import load_contrast
@@ -130,7 +131,7 @@ def test_strength_moves_the_barrier_and_the_text(study):
     h = study.paths.groupby(["method", "step"])["h"].mean()
     assert h["kernel flow", 8] > h["kernel flow", 0]
     assert h["optimal cap", 4] >= h["kernel flow", 4] - 1e-6
-    posterior = study.texts.groupby("method")["posterior"].mean()
+    posterior = study.texts.groupby("method")["score"].mean()
     assert posterior[POSITIVES] > posterior[UNSTEERED]
 
 
@@ -162,8 +163,13 @@ def test_prediction_finds_a_planted_relation_and_none_in_noise():
                    for x in ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")}  # fmt: skip
         columns["tokens_h_calibrated"] = np.exp(posterior)
         rows.append(pd.DataFrame({"method": method, "strength": strength, "prompt": range(150), "group": range(150),
-                                  "posterior": posterior, **columns}))  # fmt: skip
-    found = prediction(pd.concat(rows)).set_index(["place", "predictor", "scope"])
+                                  "score": posterior, "success": posterior > 0.5,
+                                  "log_likelihood": -columns["tokens_log_ratio"], **columns}))  # fmt: skip
+    every = prediction(pd.concat(rows))
+    fluent = every.query("of == 'log_likelihood'").set_index(["place", "predictor", "scope"])
+    assert fluent.loc[("tokens", "log_ratio", "within, all methods"), "rho"] == pytest.approx(-1)
+    assert fluent["auc"].isna().all()
+    found = every.query("of == 'score'").set_index(["place", "predictor", "scope"])
     planted = found.loc[("tokens", "h_calibrated", "within, all methods")]
     assert (planted["rho"], planted["auc"]) == pytest.approx((1, 1))
     noise = found.loc[("tokens", "log_positive", "within, all methods")]
@@ -200,12 +206,13 @@ def test_wordings_that_repeat_count_once_in_bands_references_and_crossings():
     plain["q"] -= 4 * plain["strength"]
     crossings = [tables.crossing(x, "q", 0.5, relative=False) for x in (copied(plain), plain)]
     pd.testing.assert_frame_equal(*crossings)
-    judged = pd.DataFrame({"method": "a", "strength": 0.2, "prompt": range(15), "group": range(15),
-                           "posterior": rng.uniform(size=15)})  # fmt: skip
+    texts = pd.DataFrame({"method": "a", "strength": 0.2, "prompt": range(15), "group": range(15),
+                          "score": rng.uniform(size=15), "log_likelihood": rng.normal(size=15)})  # fmt: skip
+    texts["success"] = texts["score"] > 0.5
     for place in ("prompt_end", "tokens"):
         for name in ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated"):
-            judged[f"{place}_{name}"] = judged["posterior"] + rng.normal(size=15)
-    pd.testing.assert_frame_equal(prediction(copied(judged)), prediction(judged))
+            texts[f"{place}_{name}"] = texts["score"] + rng.normal(size=15)
+    pd.testing.assert_frame_equal(prediction(copied(texts)), prediction(texts))
     # groups of unequal size are left out one by one
     x, y = rng.normal(size=(2, 3, 9))
     groups = [0, 1, 1, 2, 2, 2, 3, 4, 4]
@@ -250,15 +257,43 @@ def test_it_reads_and_is_saved_once(study, tmp_path):
         study_of(LikelihoodConfig(layer=(2, 1), out=tmp_path))
 
 
-def test_command_line_on_a_file_without_a_judge(tmp_path, contrast, capsys):
+def test_texts_are_judged_by_an_outcome_of_ones_own():
+    texts = pd.DataFrame({"method": [UNSTEERED] * 3 + ["a"] * 2, "opening": "Well",
+                          "continuation": [" x", " xx", " xxx", " xx", " xxxx"]})  # fmt: skip
+    length = outcome_of(lambda prompts, texts: [len(p + t) for p, t in zip(prompts, texts, strict=True)])
+    longer = judged(length, texts)
+    assert longer["score"].tolist() == [6, 7, 8, 7, 9]
+    # above the median of the unsteered texts, as it has no threshold of its own
+    assert longer["success"].tolist() == [False, False, True, False, True]
+    said = judged(outcome_of("regex:xxx"), texts)
+    assert said["success"].tolist() == [False, False, True, False, True]
+
+
+def test_what_judges_no_text_is_refused_before_a_model_is_loaded(tmp_path, contrast):
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"positive": [" good"], "negative": [" bad"]}))
+    with pytest.raises(ValueError, match="scores completions, and here texts are judged"):
+        Plan.of(SETTINGS, contrast, judged=str(words))
+    for other in ({"cross_fit": True}, {"texts": "unsteered"}):
+        with pytest.raises(ValueError, match=r"judges steered texts, and with .* none are written"):
+            Plan.of(replace(SETTINGS, **other), contrast, judged="regex:xxx")
+    with pytest.raises(ValueError, match="outcome='vadr' is unknown"):
+        study_of(LikelihoodConfig(outcome="vadr", out=tmp_path / "out"))
+
+
+@pytest.mark.parametrize("outcome", ["", "regex:dry"])
+def test_command_line_on_a_file(tmp_path, contrast, capsys, outcome):
     file = tmp_path / "pairs.jsonl"
     write_pairs(contrast, file)
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
                  "--max-new-tokens", "4", "--strengths", "0.4",
-                 "--fractions", "0.3", "0.3", "0.25", "0.15"]  # fmt: skip
+                 "--fractions", "0.3", "0.3", "0.25", "0.15", "--outcome", outcome]  # fmt: skip
     assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
-    assert len(pd.read_parquet(tmp_path / "out" / "layer-1" / "prediction.parquet")) == 0
+    texts, ranks = (pd.read_parquet(tmp_path / "out" / "layer-1" / f"{x}.parquet") for x in ("texts", "prediction"))
+    assert ("score" in texts) == bool(outcome) == (len(ranks) > 0)
+    if outcome:
+        assert (texts["success"] == texts["continuation"].str.contains("dry")).all()
 
 
 def test_prompts_stand_in_for_negatives_of_completions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from analyses.evidence import contrasts, plan
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import predictors
+from analyses.evidence.run import CONCEPTS
 
 #: findings of a certification, and the columns they become
 FINDINGS = {
@@ -27,6 +29,8 @@ FINDINGS = {
 PUBLISHED = "euler"
 #: whose best layer is to be predicted
 ARM, LEVEL = "flow", plan.KL[1]
+#: prompts whose texts are shown: the first of those that are reported on, whatever is written behind them
+SHOWN = 10
 
 
 def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
@@ -120,6 +124,21 @@ def texts(results: Path) -> pd.DataFrame:
     return _joined(parts)
 
 
+def written(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, arm and prompt: what is written behind the first test prompts, and its score."""
+    parts = []
+    for rows in found(results, "texts", "table"):
+        prompts = json.loads((CONCEPTS / str(rows["concept"].iloc[0]) / "prompts.json").read_text())
+        test = rows.query("split == 'test' and level in [0, @LEVEL]")
+        shown = test.loc[test["prompt"].isin(sorted(test["prompt"].unique())[:SHOWN])].copy()
+        shown["begins"] = [prompts[i] for i in shown["prompt"]]
+        # in one line each, so that a table can show them
+        pairs = zip(shown["text"], shown["begins"], strict=True)
+        shown["goes_on"] = [" ".join(text.removeprefix(begins).split()) for text, begins in pairs]
+        parts.append(shown[[*contrasts.KEY, *contrasts.CELL, "begins", "goes_on", "score", "success"]])
+    return _joined(parts)
+
+
 def readers(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and what: AUC and log loss of each barrier, and their differences."""
     parts = list(found(results, "readers", "readers"))
@@ -147,6 +166,15 @@ def cells(results: Path) -> pd.DataFrame:
 def likelihood(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and arm: T*, changes of log p₊ and log p₋, and the share off the data."""
     return _joined(found(results, "likelihood", "summary"))
+
+
+def foretold(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, scope, outcome and score of the steered tokens: how well it ranks the texts."""
+    parts = [rows for rows in found(results, "likelihood", "prediction") if len(rows)]
+    names = [*contrasts.KEY, "layer", "of", "predictor", "scope", "rho", "rho_low", "rho_high",
+             "auc", "auc_low", "auc_high", "cells", "n"]  # fmt: skip
+    known = _joined(parts).reindex(columns=["place", *names])
+    return known.loc[(known["place"] == "tokens") & known["predictor"].isin(["log_positive", "h_calibrated"]), names]
 
 
 def lenses(results: Path) -> pd.DataFrame:
@@ -182,5 +210,5 @@ def detection(results: Path) -> pd.DataFrame:
     return _joined(found(results, "detection", "table"))
 
 
-TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, declared,
-                                  cells, predicted, per_prompt, likelihood, detection)}  # fmt: skip
+TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, written,
+                                  declared, cells, predicted, per_prompt, likelihood, foretold, detection)}  # fmt: skip

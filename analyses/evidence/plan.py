@@ -23,7 +23,8 @@ calibration and 15 % to report on. What is steered are negative texts of the las
 densities were fitted: the prompts of the layer study end elsewhere, and start off the data of both classes (at layer 16
 of SmolLM2 their log p₊ is −10,587 nats on average, that of held-out positives −1,091). Asked: where log p₊ peaks along
 a path (T*), how far off real positives it is there, and whether log p₊ of the steered state goes with the score once
-the angle is partialled out.
+the angle is partialled out: with the judge's score and the fluency of the texts written behind them, within every
+method and strength.
 
 Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
 them is in a prompt.
@@ -50,6 +51,8 @@ from dataclasses import dataclass
 ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 #: nats, of the next token
 KL = (0.03, 0.1, 0.3)
+#: radians, at which the likelihood study writes
+STRENGTHS = (0.2, 0.4, 0.8)
 #: prompts to choose on, and to report on
 SELECT, TEST = 50, 100
 #: of wordings, for the likelihood's barrier, densities, calibration and report

@@ -81,7 +81,7 @@ class Run:
         judged: tuple[str, ...] = ()
         if self.study in ("layers", "lenses"):
             judged = ("--outcome", str(files / "words.json"))
-        elif self.study == "texts":
+        elif self.study in ("texts", "likelihood"):
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
         cells = ("--executor", self.executor) if self.executor else ()
         given = ("--contrast", str(files / "pairs.jsonl"), *prompts, *judged, *self.options, *cells)
@@ -125,7 +125,8 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     if study == "certification":
         own = ("--strengths", *map(str, plan.ANGLES))
     elif study == "likelihood":
-        own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS))
+        own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS),
+               "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
     else:
         written = study == "texts"
         layers, levels = (model.texts, plan.KL[1:2]) if written else (model.layers, plan.KL)

@@ -52,6 +52,8 @@ ARMS = (
     Arm("optimal cap", "odesteer_kernel", "optimal", one_shot=True),
 )
 PLACEBO, BARRIER_ARM = "random direction", "odesteer_kernel"
+#: labels of texts that no arm steered: behind the starts, and behind real positives
+UNSTEERED, POSITIVES = "unsteered", "real positives"
 
 
 def fitted_fields(acts: ode.LayerActivations, seed: int) -> dict[str, ode.VectorField]:

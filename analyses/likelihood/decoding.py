@@ -16,27 +16,19 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.writing import Written
-from analyses.likelihood.arms import ARMS
+from analyses.likelihood.arms import ARMS, POSITIVES, UNSTEERED
 from analyses.likelihood.jury import Fields, Jury
 from analyses.likelihood.prediction import PLACES, PREDICTORS
 from analyses.likelihood.study import Settings
+from analyses.outcomes import TextOutcome
 from analyses.prompted import Prompted
 from analyses.recording import Drawing, Recording, Unsteered, recorded
 from analyses.text_quality import diversity
-from odesteer_tl import organism
 
-#: the true posterior of the concept for each continuation
-Judge = Callable[[Sequence[str]], "np.ndarray[Any, Any]"]
 #: where tokens stand before and after a rotation's fields have moved them
 Points = Callable[[Fields], Tensor]
-UNSTEERED, POSITIVES = "unsteered", "real positives"
 #: prompts a pass, and tokens steered together
 BATCH, BLOCK = 250, 1024
-
-
-def exact_judge(concept: str) -> Judge:
-    """The organism's grammar for one of its concepts."""
-    return lambda texts: organism.judge(texts)[concept].to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +54,7 @@ class Starts:
 
 def decoded(
     starts: Starts, plain: tuple[Unsteered, Unsteered], layer: int, jury: Jury, s: Settings, steered: bool,
-    judge: Judge | None,
+    outcome: TextOutcome | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Every steered token under the densities, and the texts it came from.
 
@@ -70,6 +62,7 @@ def decoded(
         plain: what the unsteered model wrote behind the prompts and behind the real positives.
         steered: whether every arm writes at every strength; otherwise the unsteered texts' tokens are what is steered.
             A jury of several members has no text of its own.
+        outcome: what judges the texts.
     """
     tokens: list[pd.DataFrame] = []
     texts: list[pd.DataFrame] = []
@@ -108,8 +101,16 @@ def decoded(
             still = Recording(torch.stack([states, states]), plain[0].prompt, plain[0].token, ())
             keep(still, arm.label, strength, False, moved)
     written = pd.concat(texts, ignore_index=True)
-    verdict = {} if judge is None else {"posterior": judge(written["continuation"].tolist())}
-    return pd.concat(tokens, ignore_index=True), written.assign(**verdict)
+    return pd.concat(tokens, ignore_index=True), written if outcome is None else judged(outcome, written)
+
+
+def judged(outcome: TextOutcome, texts: pd.DataFrame) -> pd.DataFrame:
+    """The texts with `score` and `success`; a score without a threshold is held against the unsteered texts' median."""
+    found = outcome.scores(texts["opening"].tolist(), texts["continuation"].tolist())
+    if "success" not in found:
+        plain = found.loc[(texts["method"] == UNSTEERED).to_numpy(), "score"]
+        found["success"] = found["score"] > (plain.median() if outcome.threshold is None else outcome.threshold)
+    return texts.assign(score=found["score"].to_numpy(), success=found["success"].to_numpy())
 
 
 def _texts(prompts: Sequence[str], written: Sequence[Written], scored: pd.DataFrame) -> pd.DataFrame:

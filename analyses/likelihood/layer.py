@@ -14,7 +14,7 @@ import odesteer_tl as ode
 from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
 from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Arm
-from analyses.likelihood.decoding import POSITIVES, decoded
+from analyses.likelihood.decoding import decoded
 from analyses.likelihood.jury import Fields, Jury, Rotation
 from analyses.likelihood.material import Material
 from analyses.likelihood.plan import names as plan_names
@@ -50,7 +50,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
     turning = pd.concat([tables.turning(x, s.grid).assign(method=label) for label, x in ambient.items()])
     real = {"positive": _at_rest(jury, acts[-1].positive, test.positive_groups),
             "negative": _at_rest(jury, a, test.negative_groups)}  # fmt: skip
-    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.judge)
+    tokens, texts = decoded(material.starts, material.unsteered, layer, jury, s, writes, material.outcome)
     return LikelihoodStudy(
         paths=paths.reset_index(drop=True),
         turning=turning.reset_index(drop=True),
@@ -62,7 +62,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         comparisons=tables.comparisons(scores, PLACEBO, declared, s.seed),
         agreement=tables.agreements(scores, jury.calibration, s.grid),
         degeneration=_degeneration(texts) if writes else pd.DataFrame(),
-        prediction=prediction(texts.loc[texts["method"] != POSITIVES]) if material.judge and writes else pd.DataFrame(),
+        prediction=prediction(texts) if writes and material.outcome else pd.DataFrame(),
         run={**_record(material, layer), **_judged_by(jury)},
     )
 

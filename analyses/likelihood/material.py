@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import odesteer_tl as ode
-from analyses.likelihood.decoding import Starts, exact_judge
+from analyses.likelihood.decoding import Starts
 from analyses.likelihood.plan import Plan
 from analyses.recording import Unsteered
 from odesteer_tl.plain import Model
@@ -31,7 +31,7 @@ class Material:
         self.plan, self.layers = plan, layers
         self._acts: dict[int, list[ode.LayerActivations]] = {}
         self.model: Any = ode.load_model(model) if isinstance(model, str) else model
-        self.judge = None if plan.judged is None else exact_judge(plan.judged)
+        self.outcome = plan.outcome
 
     def acts(self, layer: int) -> list[ode.LayerActivations]:
         """Of every part at a layer; the study's layers come of one pass."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import odesteer_tl as ode
 from analyses.likelihood.study import Settings
+from analyses.outcomes import TextOutcome, open_outcome
 from analyses.sources import require_different_texts
 from odesteer_tl._words import require_texts
 
@@ -29,13 +30,13 @@ class Plan:
 
     Attributes:
         parts: of the contrast, in the order of `names`; the test part's negatives are what is steered.
-        judged: the concept of the organism whose grammar judges the texts; None where nothing does.
+        judged: what judges the texts, as `outcome_of` takes it; None where nothing does.
     """
 
     settings: Settings
     contrast: ode.ContrastSet
     parts: tuple[ode.ContrastSet, ...]
-    judged: str | None
+    judged: Any
 
     @classmethod
     def of(
@@ -43,7 +44,7 @@ class Plan:
         settings: Settings,
         contrast: ode.ContrastSet,
         prompts: Sequence[str] | None = None,
-        judged: str | None = None,
+        judged: Any = None,
     ) -> Plan:
         """Split and count.
 
@@ -51,8 +52,16 @@ class Plan:
             prompts: what is steered; left out, the negative texts of the test split.
 
         Raises:
-            ValueError: too few pairs, classes of the same texts, or a prompt that is none or stands in the contrast.
+            ValueError: too few pairs, classes of the same texts, a prompt that is none or stands in the contrast, or a
+                judge that fails on a text, or would have none to judge.
         """
+        if (outcome := outcome_of(judged)) is not None:
+            outcome.check()
+            if not settings.writes(True) and judged not in get_args(ode.organism.Concept):
+                raise ValueError(
+                    f"outcome={outcome.name!r} judges steered texts, and with texts={settings.texts!r}, "
+                    f"cross_fit={settings.cross_fit} none are written; leave it out, or ask for texts without cross_fit"
+                )
         require_different_texts(contrast)
         if prompts is not None and not len(prompts):
             raise ValueError("prompts is empty; give at least one")
@@ -82,6 +91,11 @@ class Plan:
         return cls(settings, contrast, (*parts[:3], _starting(parts[3], parts[:3], prompts)), judged)
 
     @property
+    def outcome(self) -> TextOutcome | None:
+        """What judges the texts; made anew, since it may be nothing that can be sent to another process."""
+        return outcome_of(self.judged)
+
+    @property
     def writes(self) -> bool:
         """Whether every arm writes texts of its own."""
         return self.settings.writes(self.judged is not None)
@@ -101,16 +115,38 @@ class Plan:
 
     def described(self) -> dict[str, Any]:
         """Everything that determines a layer's numbers but the model and the layer, JSON-able."""
-        settings = asdict(self.settings)
+        settings, outcome = asdict(self.settings), self.outcome
         if not self.settings.cross_fit:  # as it was before there was one
             del settings["cross_fit"]
         return {
             **{name: list(x) if isinstance(x, tuple) else x for name, x in settings.items()},
             "texts": "steered" if self.writes else "unsteered",
-            "judged": self.judged,
+            "judged": None if outcome is None else outcome.name,
+            **({"outcome_digest": outcome.digest} if outcome and outcome.digest else {}),
             "contrast_digest": self.contrast.digest,
             "test_digest": self.parts[-1].digest,
         }
+
+
+def outcome_of(judged: Any) -> TextOutcome | None:
+    """A judge of what is written behind a prompt: `open_outcome`, but for the embedded model's own concepts.
+
+    Args:
+        judged: "valence" or "agreement", of which the grammar tells the continuation's true posterior; or an outcome as
+            it is spelled on a command line, or as an object.
+
+    Raises:
+        ValueError: an unknown spelling, or completions, which are scored without a text being written.
+    """
+    if judged is None:
+        return None
+    if isinstance(judged, str) and judged in get_args(ode.organism.Concept):
+        return TextOutcome(judged, lambda _, texts: ode.organism.judge(texts)[judged].to_numpy(), 0.5)
+    found = open_outcome(judged)
+    if not isinstance(found, TextOutcome):
+        raise ValueError(f"outcome={found.name!r} scores completions, and here texts are judged; name a judge of "
+                         "texts, such as vader, regex:PATTERN or FILE.py:FUNCTION")  # fmt: skip
+    return found
 
 
 def names(settings: Settings) -> tuple[str, ...]:

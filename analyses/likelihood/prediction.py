@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import rankdata, t
 
-from analyses.likelihood.arms import PLACEBO
+from analyses.likelihood.arms import PLACEBO, POSITIVES
 from analyses.likelihood.tables import grouping, spread
 from odesteer_tl import stats
 from odesteer_tl.stats.units import codes_of, joined
@@ -19,43 +19,55 @@ from odesteer_tl.stats.units import codes_of, joined
 #: what is asked to predict, at the prompt's last token and as the mean over the steered tokens
 PREDICTORS = ("log_positive", "log_ratio", "directional_log_ratio", "h_calibrated")
 PLACES = ("prompt_end", "tokens")
+#: what it is to predict: the judge's score, and how likely the unsteered model finds the text
+OUTCOMES = ("score", "log_likelihood")
 LEVEL = 0.95
 #: fewer groups carry no interval
 LEAST = 10
 
 
 def prediction(texts: pd.DataFrame) -> pd.DataFrame:
-    """How well each predictor ranks the true posterior of the continuations.
+    """How well each predictor ranks the texts by each of `OUTCOMES`.
 
     Args:
         texts: a row a method, strength and prompt, with the `group` of near copies that the prompt belongs to.
 
     Returns:
-        A row a predictor, place and scope: each method (over prompts, averaged over its strengths), "within, all
-        methods" (averaged over all cells of method and strength), and "between methods" (the cells' means over
-        prompts). `rho` is Spearman's; `auc` that of ranking successes (posterior above ½) before failures. Intervals
+        A row an outcome (`of`), predictor, place and scope: each method (over prompts, averaged over its strengths),
+        "within, all methods" (averaged over all cells of method and strength, so that strength itself predicts
+        nothing), and "between methods" (the cells' means over prompts). `rho` is Spearman's; `auc`, of the score, that
+        of ranking successes before failures. Intervals
         within cells leave out one group of prompts at a time with all its cells, so that a prompt's methods stay
         together; `n` counts groups. Those
         between cells have none: means that noise puts in another order rank less well than the true ones, and no
-        resampling of prompts covers that. NaN where the posterior does not vary.
+        resampling of prompts covers that. NaN where the outcome does not vary; a text that is empty is as unlikely as
+        the least likely one.
     """
-    posterior = _wide(texts, "posterior")
-    groups = grouping(texts, posterior.columns)
+    steered = texts.loc[texts["method"] != POSITIVES]
+    return pd.concat([_of(steered, name).assign(of=name) for name in OUTCOMES], ignore_index=True)
+
+
+def _of(texts: pd.DataFrame, outcome: str) -> pd.DataFrame:
+    """`prediction` of one outcome."""
+    wide = _wide(texts, outcome)
+    groups = grouping(texts, wide.columns)
     n = len(set(groups))
-    methods = [str(m) for m in posterior.index.get_level_values("method")]
-    y = posterior.to_numpy()
+    methods = [str(m) for m in wide.index.get_level_values("method")]
+    y = wide.fillna(wide.min(axis=None)).to_numpy()
+    succeeds = _wide(texts, "success").to_numpy(dtype=bool) if outcome == OUTCOMES[0] else None
     rows: list[dict[str, Any]] = []
     for place in PLACES:
         for predictor in PREDICTORS:
             x = _wide(texts, f"{place}_{predictor}").to_numpy()
-            rho, auc = (each(correlations, x, y, groups), each(stats.areas, x, y > 0.5, groups))
+            rho = each(correlations, x, y, groups)
+            auc = np.full_like(rho, np.nan) if succeeds is None else each(stats.areas, x, succeeds, groups)
             scopes = {m: [i for i, k in enumerate(methods) if k == m] for m in dict.fromkeys(methods)}
             scopes["within, all methods"] = [*range(len(methods))]
             for scope, cells in scopes.items():
                 found = {**spread("rho", averaged(rho[cells], -1.0)), **spread("auc", averaged(auc[cells], 0.0))}
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": len(cells), "n": n}
                 rows.append({**row, **found})
-            for scope, sets in _between(posterior.index).items():
+            for scope, sets in _between(wide.index).items():
                 means = [float(correlations(*(joined(z[cells].T, groups).mean(0) for z in (x, y)))) for cells in sets]
                 row = {"place": place, "predictor": predictor, "scope": scope, "cells": sum(len(c) for c in sets)}
                 known = [rho for rho in means if np.isfinite(rho)]

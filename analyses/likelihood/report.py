@@ -65,7 +65,8 @@ def prediction(result: Path) -> pd.DataFrame:
     return pd.DataFrame([{"predictor": c["predictor"], "column": column,
                           **dict(zip(columns("value"), (c[x] for x in columns(statistic)), strict=True))}
                          for column, (place, scope, statistic) in RANKS.items() for c in cells
-                         if c["predictor"] in PREDICTORS and (c["place"], c["scope"]) == (place, scope)])  # fmt: skip
+                         if c["predictor"] in PREDICTORS
+                         and (c["of"], c["place"], c["scope"]) == ("score", place, scope)])  # fmt: skip
 
 
 def find(folder: Path) -> list[Path]:

@@ -6,9 +6,11 @@ table in the document: a test compares each of its numbers with the rows kept.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import pandas as pd
@@ -42,7 +44,8 @@ def read(file: Path) -> pd.DataFrame:
 
 def kept(name: str) -> pd.DataFrame:
     """The rows kept under a name."""
-    return pd.read_csv(FOLDER / f"{name}.csv", comment="#")
+    lines = (FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    return pd.read_csv(io.StringIO("".join(dropwhile(lambda line: line.startswith("#"), lines))))
 
 
 def origin(file: Path) -> str:
