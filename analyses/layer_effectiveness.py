@@ -20,8 +20,8 @@ import tyro
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
-from analyses.effects.arms import PLACEBO, chosen_arms
-from analyses.effects.plan import Given, layers_meant, require_study
+from analyses.effects.arms import chosen_arms
+from analyses.effects.plan import Given, Plan, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.options import Angles, Layers, Out
 from analyses.search.rules import Rules
@@ -48,6 +48,8 @@ class LayersConfig:
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
+        together: numbers of layers that each arm also acts on at once, all as strong: those of `layers` that
+            LayerNavigator's score of the contrast ranks highest. The label says which; they stand at the last of them.
         dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
@@ -63,6 +65,7 @@ class LayersConfig:
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
     constraint: str = "repetition"
     looked: int | None = None
+    together: tuple[int, ...] = ()
 
 
 def check(config: LayersConfig, given: Given | None = None) -> None:
@@ -73,6 +76,7 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
     """
     chosen_arms(config.arms)
     budgets = {"angle": config.angle, "kl": config.kl}
+    _require_together(config.together, len(config.layers))
     require_study(config.effect, config.executor, config.layers, budgets, given)
 
 
@@ -92,8 +96,22 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
     n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
     layers = layers_meant(config.effect, config.layers or range(n or 0), given)
     name = Path(config.effect.contrast).stem
-    budgets = {"angle": config.angle, "kl": config.kl}
-    return effect_study(name, config.effect, layers, arms, budgets, given=given), layers
+    budgets, together = {"angle": config.angle, "kl": config.kl}, list[list[int]]()
+    if config.together:
+        _require_together(config.together, len(layers))
+        from analyses.effects.looks import ranked
+
+        model = model or ode.load_model(config.effect.model)
+        order = ranked(model, Plan.of(config.effect, given).parts[0], layers)
+        together = [order[:count] for count in config.together]
+    return effect_study(name, config.effect, layers, arms, budgets, given=given, together=together), layers
+
+
+def _require_together(together: tuple[int, ...], layers: int) -> None:
+    """Raise `ValueError` for what is no number of several layers; `layers` is 0 where it is not known yet."""
+    if len({*together}) < len(together) or any(count < 2 or 0 < layers < count for count in together):
+        raise ValueError(f"together={list(together)} must be numbers of layers, each once, of at least 2"
+                         + (f" and at most the {layers} of layers" if layers else ""))  # fmt: skip
 
 
 def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
@@ -126,7 +144,7 @@ def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
     study, _ = layers_study(config, given)
     from analyses.effects.searching import Search
 
-    cells = tuple(cell for cell in study.cells if cell["label"] != PLACEBO)
+    cells = tuple(cell for cell in study.cells if cell["method"] != "random")
     search = Search(replace(study, cells=cells), config.rules, config.constraint, config.looked)
     found = search.run(config.out, config.executor)
     settings = {**study.settings, "rules": asdict(config.rules), "constraint": config.constraint,

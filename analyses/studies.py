@@ -50,6 +50,7 @@ def layer_study(
     arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
+    together: Sequence[int] = (),
     out: str | Path = LayersConfig.out,
     executor: str = "local",
     **settings: Any,
@@ -60,6 +61,7 @@ def layer_study(
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layers: 0-based; left out, all. arms: left out, all of the study's own.
         angle, kl: levels of the two budgets, radians and nats.
+        together: numbers of layers that each arm also acts on at once (`LayersConfig`).
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`, such as `select`, `test`, `max_new_tokens`, `measures`, `cross_fit`.
 
@@ -68,7 +70,8 @@ def layer_study(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     effect, given = _split(settings, model=model, contrast=contrast, prompts=prompts, outcome=outcome)
-    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out))
+    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
+                          together=tuple(together))  # fmt: skip
     return run_layers(config, given)
 
 
@@ -82,6 +85,7 @@ def search_layer(
     arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
+    together: Sequence[int] = (),
     rules: Rules | None = None,
     constraint: str = LayersConfig.constraint,
     looked: int | None = LayersConfig.looked,
@@ -93,7 +97,7 @@ def search_layer(
 
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
-        layers, arms, angle, kl: the grid that is searched, as of `layer_study`.
+        layers, arms, angle, kl, together: the grid that is searched, as of `layer_study`.
         rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
         constraint: what `rules.limit` bounds, "repetition" or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
@@ -112,7 +116,8 @@ def search_layer(
         {**settings, "measures": ()}, model=model, contrast=contrast, prompts=prompts, outcome=outcome
     )
     config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
-                          rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked)  # fmt: skip
+                          rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked,
+                          together=tuple(together))  # fmt: skip
     return search_layers(config, given)
 
 

@@ -11,8 +11,8 @@ from figures.save import PAGE, STYLE, save
 
 CAPTION = """\
 A race of {arms} arms for the best layer and strength, N = {n} blocks of prompts asked. (a) A dot is an arm asked on a
-block: its layer against the share of the whole grid's cost that had been spent by then, the darker the stronger;
-crosses: the arm that led. (b) Arms that could still be the best. {answer}{source}"""
+block: its layer (of several together the last) against the share of the whole grid's cost that had been spent by then,
+the darker the stronger; crosses: the arm that led. (b) Arms that could still be the best. {answer}{source}"""
 
 
 def draw_race(race: pd.DataFrame, arms: pd.DataFrame, out: Path, answer: str = "", source: str = "") -> list[Path]:

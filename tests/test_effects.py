@@ -37,8 +37,7 @@ def material():
 
 
 def cell(arm, layer, budget, level):
-    return {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
-            "in_turn": arm.in_turn, "budget": budget, "level": level}  # fmt: skip
+    return arm.cell(layer, budget, level)
 
 
 def scan_of(measure, n):
@@ -96,9 +95,10 @@ def test_a_prompt_on_which_a_method_never_acts_gets_the_usual_strength():
 
 #: acting on a block's output, inside the block, and on several blocks
 KINDS = [FLOW, Arm.of("iti_heads"), Arm.of("pid", in_turn=True)]
+TOGETHER = FLOW.together([2, 0])
 
 
-@pytest.mark.parametrize("arm", [*LAYER_ARMS, *KINDS[1:]], ids=lambda arm: arm.label)
+@pytest.mark.parametrize("arm", [*LAYER_ARMS, *KINDS[1:], TOGETHER], ids=lambda arm: arm.label)
 @pytest.mark.parametrize(("budget", "level"), [("angle", 0.2), ("displacement", 0.2), ("kl", 0.02)])
 def test_every_arm_spends_the_budget(material, arm, budget, level):
     matched = material.scan(2, arm).match(budget, level)
@@ -120,7 +120,7 @@ def test_every_arm_spends_the_budget(material, arm, budget, level):
     torch.testing.assert_close(spent, torch.full_like(spent, level), rtol=5e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("arm", KINDS, ids=lambda arm: arm.label)
+@pytest.mark.parametrize("arm", [*KINDS, FLOW.together([0, 1])], ids=lambda arm: arm.label)
 def test_a_cell_says_what_full_passes_say(material, arm):
     rows = measure(material, cell(arm, 1, "kl", 0.03))
     assert len(rows) == 14
@@ -141,7 +141,9 @@ def test_a_cell_says_what_full_passes_say(material, arm):
     last = [cache["blocks.4.hook_out"][:, -1].double() for cache in (moved, found)]
     gain = barrier.log_ratio(last[0]) - barrier.log_ratio(last[1])
     np.testing.assert_allclose(rows["gain_all_positions"], gain, rtol=1e-3, atol=1e-3)
-    assert (rows["gain_at_0"] == 0).all()
+    assert ("gain_at_0" in rows) == (arm.first(1) > 0)
+    if arm.first(1):
+        assert (rows["gain_at_0"] == 0).all()
     judged = ode.organism.judge(rows["text"].tolist())
     assert rows["success"].tolist() == (judged["valence"] > 0.5).tolist()
 
@@ -168,8 +170,9 @@ def test_texts_are_those_of_each_prompt_steered_alone(material):
 def test_a_prompts_own_batch_writes_what_generation_writes(material):
     """Draw for draw, from the prompts' keys and values; distributions as full passes over the texts have them."""
     sampling, prompts = EffectSettings(max_new_tokens=4, seed=3), list(material.plan.prompts)
-    steer = Steer(material.layer(1), Arm.of("iti_heads"), torch.full((14,), 2.0, dtype=torch.float64))
-    for steering in (None, steer):
+    heads = Steer(material.layer(1), Arm.of("iti_heads"), torch.full((14,), 2.0, dtype=torch.float64))
+    several = Steer(material.layer(2), TOGETHER, torch.full((14,), 0.4, dtype=torch.float64))
+    for steering in (None, heads, several):
         hooks = None if steering is None else steering.steerer_for(slice(None)).hooks
         written = write(material.states.prompt, steering, sampling)
         assert written.texts == ode.generate(
@@ -360,7 +363,7 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
     assert found.loc[3, 2] == 0
 
 
-@pytest.mark.parametrize("arm", [None, FLOW, KINDS[1], KINDS[2]], ids=str)
+@pytest.mark.parametrize("arm", [None, FLOW, KINDS[1], KINDS[2], TOGETHER], ids=str)
 def test_what_completions_share_is_run_once(material, arm):
     """Against whole sequences by themselves (`option_scores`), of several lengths, one the beginning of another."""
     prompts = [*material.plan.prompts[:3], "The"]
@@ -373,6 +376,21 @@ def test_what_completions_share_is_run_once(material, arm):
     expected = option_scores(material.model, prompts, rows, None if steer is None else steer.steerer_for)
     found = np.concatenate(options.log_likelihoods(steer))
     np.testing.assert_allclose(found, expected["log_likelihood"], rtol=1e-4, atol=1e-3)
+
+
+def test_several_layers_together_are_each_turned_alike_by_their_own_fields(material):
+    """The steerer is the composition of the layers' own, and its cell says which they are and reads them back."""
+    config = TOGETHER.cell(2, "angle", 0.3)
+    assert (config["label"], config["layers"], Arm.in_cell(config)) == ("flow, layers 0+2", "0+2", TOGETHER)
+    strength = torch.linspace(0.1, 0.9, 14, dtype=torch.float64)
+    found = Steer(material.layer(2), TOGETHER, strength).steerer_for([0, 3])
+    assert isinstance(found, ode.Composition)
+    assert [one.layer for one in found.steerers] == [0, 2]
+    for one in found.steerers:
+        assert one.field is material.layer(one.layer).field(FLOW.method)
+        torch.testing.assert_close(one.flow.angle, strength[[0, 3], None])
+    spent, alone = (material.layer(2).expense(arm) for arm in (TOGETHER, FLOW))
+    assert (spent.data_tokens, spent.read_tokens) == (alone.data_tokens, alone.read_tokens)
 
 
 @pytest.mark.parametrize(("arm", "strength"), [(FLOW, 1.0), (KINDS[1], 10.0), (KINDS[2], 2.5)], ids=str)

@@ -8,18 +8,19 @@ import pytest
 
 import odesteer_tl as ode
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
+from analyses.effects.looks import layer_navigator, ranked
 from analyses.effects.settings import EffectSettings
 from analyses.effects.words import class_words
 from analyses.layer_effectiveness import LayersConfig
 from analyses.search import Rules
-from analyses.search.replay import Grid, compared, elsewhere, replay
+from analyses.search.replay import Grid, arm_names, compared, elsewhere, replay
 from analyses.search.reward import SHIFT, reward
 from analyses.search_replay import ReplayConfig
 from analyses.search_replay import main as replay_main
 from analyses.studies import layer_study, search_layer
 
 SMALL = {"cross_fit": True, "select": 12, "test": 8, "max_new_tokens": 3}
-GRID = {"layers": [1, 3], "arms": ["CAA"], "angle": [0.1, 0.4], "kl": [0.03]}
+GRID = {"layers": [1, 3], "arms": ["CAA"], "angle": [0.1, 0.4], "kl": [0.03], "together": [2]}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
     contrast, prompts = own
     rules = Rules(budget=1.0, epsilon=0.01, block=6)
     found = search_layer(organism, contrast, prompts, words, out=tmp_path, **GRID, **SMALL, rules=rules, looked=10)
-    rows = grid[grid["label"] != "random direction"]
+    rows = grid[grid["method"] != "random"]
     # each pull is the cell of the grid, on its prompts
     kept = [pd.read_parquet(path) for path in (found.directory / "cells").iterdir()]
     pulled = pd.concat([cell for cell in kept if "success" in cell])
@@ -59,7 +60,14 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
     assert len(both) == len(pulled) >= 40
     np.testing.assert_allclose(both["score"], both["score_grid"], atol=2e-3)
     assert (both["split"] == both["split_grid"]).all()
+    # layers together are one more arm, which stands at the last of them
+    several = rows[rows["layers"].notna()]
+    assert {*several["label"], *several["layers"], *several["layer"]} == {"CAA, layers 1+3", "1+3", 3}
+    assert {*found.frame()["arm"]} >= {"CAA, layers 1+3, angle 0.4", "CAA, layer 3, angle 0.4"}
     whole = Grid.of(rows)
+    assert whole.names[1:] == arm_names(whole.arms)
+    assert {*whole.names[1:]} == {*found.frame()["arm"]}
+    assert found.layers == ((1, 3) if "1+3" in found.answer.arm else (found.layer,))
     assert found.reward == SHIFT
     assert (found.unsteered.value, whole.test[0].max()) == (0.5, 0.5)
     arm = whole.names.index(found.answer.arm)
@@ -129,7 +137,17 @@ def test_a_search_refuses_what_it_cannot_use(own, organism, words, tmp_path):
         search_layer(*given, out=tmp_path, layers=[1], arms=["CAA"], rules=Rules(limit=0.1), looked=0, **SMALL)
     with pytest.raises(ValueError, match="looked=10 prompts cost more than the budget"):
         search_layer(*given, out=tmp_path, layers=[1], arms=["CAA"], rules=Rules(budget=0.05), looked=10, **SMALL)
+    for together in ([1], [3], [2, 2]):
+        with pytest.raises(ValueError, match=r"together=.* must be numbers of layers, each once, of at least 2"):
+            search_layer(*given, out=tmp_path, layers=[1, 3], arms=["CAA"], together=together, **SMALL)
     assert LayersConfig().rules.budget == 0.1
+
+
+def test_layers_are_ranked_by_what_tells_the_classes_apart(organism):
+    contrast = ode.organism.contrast("valence", 24, 0)
+    acts = ode.collect_activations(organism, contrast, "all")
+    score = [layer_navigator(acts[layer]) for layer in range(5)]
+    assert ranked(organism, contrast, [0, 1, 3, 4]) == sorted([0, 1, 3, 4], key=lambda layer: -score[layer])
 
 
 def test_the_reward_is_success_or_the_shift_of_the_odds():
@@ -143,7 +161,8 @@ def test_the_reward_is_success_or_the_shift_of_the_odds():
 
 
 def test_a_grid_costs_what_it_says(organism, grid):
-    """Of a model of five layers: what lies behind each, the unsteered prompt in full, and a scan for both levels."""
+    """Of a model of five layers: what lies behind each, the unsteered prompt and what acts on several layers in full,
+    and a scan for both levels."""
     two = pd.concat([grid, grid[grid["budget"] == "kl"].assign(level=0.1)])
     shares = Shares.of_rows(EffectSettings(), organism, two)
     found = Grid.of(two, shares)
@@ -153,7 +172,8 @@ def test_a_grid_costs_what_it_says(organism, grid):
         / np.mean([sum(p.numel() for p in block.parameters()) for block in organism.blocks])
     )
     behind = {layer: (4 - layer + head) / (5 + head) for layer in (1, 3)}
-    arms = [(1.0, 0.0), *((behind[a["layer"]], float(a["budget"] == "kl")) for a in found.arms.to_dict("records"))]
+    arms = [(1.0, 0.0), *((behind[a["layer"]] if pd.isna(a["layers"]) else 1.0, float(a["budget"] == "kl"))
+                          for a in found.arms.to_dict("records"))]  # fmt: skip
     alone = np.array([share * (1 + kl * (SOUGHT + SCANNED)) for share, kl in arms])
     whole = alone.sum() - sum(share * SCANNED * kl / 2 for share, kl in arms)
     np.testing.assert_allclose(found.costs, alone / whole / 12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
@@ -20,6 +20,7 @@ class Arm:
         method: in `METHODS`; arms of one method share its fitted field.
         solver, steps: of `Flow`.
         in_turn: fitted on this layer and all before it, each with the earlier ones already steered, and acting on all.
+        layers: that it acts on together, if several: on each with the field fitted there by itself, all as strong.
     """
 
     label: str
@@ -27,6 +28,7 @@ class Arm:
     solver: str
     steps: int
     in_turn: bool = False
+    layers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, method: str, in_turn: bool = False) -> Arm:
@@ -38,7 +40,29 @@ class Arm:
     def in_cell(cls, config: Mapping[str, Any]) -> Arm:
         """The arm of a cell, whose config says it attribute by attribute."""
         in_turn = config.get("in_turn", False)
-        return cls(config["label"], config["method"], config["solver"], config["steps"], in_turn)
+        return cls(config["label"], config["method"], config["solver"], config["steps"], in_turn, several(config))
+
+    def cell(self, layer: int, budget: str, level: float) -> dict[str, Any]:
+        """The config of a cell, of which `in_cell` is the inverse; several layers are written `12+16`."""
+        more = {"in_turn": True} if self.in_turn else {"layers": _joined(self.layers)} if self.layers else {}
+        return {"layer": layer, "label": self.label, "method": self.method, "solver": self.solver, "steps": self.steps,
+                "budget": budget, "level": float(level), **more}  # fmt: skip
+
+    def together(self, layers: Sequence[int]) -> Arm:
+        """The same on several layers at once; where a single layer is named, it is the last of them."""
+        layers = tuple(sorted(layers))
+        return replace(self, label=f"{self.label}, layers {_joined(layers)}", layers=layers)
+
+    def first(self, layer: int) -> int:
+        """The first layer that it acts on, where `layer` is the last."""
+        return 0 if self.in_turn else min(self.layers, default=layer)
+
+    @property
+    def inside(self) -> bool:
+        """Whether it acts on more than a single block's output, so that what it does takes whole passes to be seen."""
+        from odesteer_tl.sites import BLOCK_OUTPUT
+
+        return self.in_turn or bool(self.layers) or ode.METHODS[self.method].site != BLOCK_OUTPUT
 
     def flow(self, strength: Strength) -> ode.Flow:
         """The flow of a strength.
@@ -58,6 +82,15 @@ class Arm:
         from odesteer_tl.sites import BLOCK_OUTPUT
 
         return 10.0 if ode.METHODS[self.method].site != BLOCK_OUTPUT else 2.5 if self.in_turn else 1.0
+
+
+def several(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers of a cell that acts on several of them at once, which are written `12+16`; else none."""
+    return tuple(int(layer) for layer in config.get("layers", "").split("+") if layer)
+
+
+def _joined(layers: Sequence[int]) -> str:
+    return "+".join(map(str, layers))
 
 
 PLACEBO = "random direction"

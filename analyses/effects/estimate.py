@@ -10,6 +10,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.costing import Cost, pass_rate, text_tokens
+from analyses.effects.arms import Arm
 from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
@@ -37,8 +38,9 @@ def estimate(material: Any, cells: Iterable[Mapping[str, Any]], of: int, workers
     shares = Shares.of(material)
     tokens = shares.fixed + shares.n * shares.grid(left)
     through = {
-        (c["layer"], c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
-    }
+        (layer, c["method"]) for c in left if c["layer"] >= 0 and ode.METHODS[c["method"]].train is not None
+        for layer in Arm.in_cell(c).layers or (c["layer"],)
+    }  # fmt: skip
     texts, seed = material.plan.parts[0], material.plan.settings.seed
     tokens += sum(shares.training(n) for n, name in through if not material.trained.has(name, n, texts, seed))
     rate = pass_rate(material.states.prompt, ROWS)
@@ -87,6 +89,11 @@ class Shares:
         """Share of a token's pass that lies behind a layer."""
         return (self.layers - 1 - layer + self.head) / (self.layers + self.head)
 
+    def looked(self, config: Mapping[str, Any]) -> float:
+        """Share of a token's pass that it takes to see what a steer does: all of it if it acts on several layers, or
+        inside a block."""
+        return 1.0 if Arm.in_cell(config).inside else self.behind(config["layer"])
+
     @property
     def passage(self) -> float:
         """Tokens of all passages."""
@@ -96,21 +103,22 @@ class Shares:
         written = self.n * self.settings.max_new_tokens if self.writes else 0
         if config["layer"] < 0:
             return written + self.options
-        behind = self.behind(config["layer"])
+        arm = Arm.in_cell(config)
+        asked = self.behind(arm.first(config["layer"]) - arm.inside)  # for what the unsteered model says of it
         seen = {"survival", "cost"} & set(self.settings.measures)
         more = (self.passage + self.n * self.prompt) if seen else 0
         sought = SOUGHT * self.passage if config["budget"] == "kl" else 0
-        return written * (1 + behind) + (self.options + more + sought) * behind
+        return written * (1 + asked) + (self.options + more + sought) * self.looked(config)
 
     def alone(self, config: Mapping[str, Any]) -> float:
         """Of an arm on one prompt, where its other levels are not asked for: all of a scan is its own."""
-        scan = self.scan(config["layer"]) if config["budget"] == "kl" else 0.0
+        scan = self.scan(config) if config["budget"] == "kl" else 0.0
         return (self.cell(config) + scan) / self.n
 
     def grid(self, configs: Sequence[Mapping[str, Any]]) -> float:
         """Of all arms on one prompt: the levels of an arm at a layer share a scan."""
-        scans = {(c["layer"], c["label"]) for c in configs if c["budget"] == "kl"}
-        return (sum(map(self.cell, configs)) + sum(self.scan(layer) for layer, _ in scans)) / self.n
+        scans = {(c["layer"], c["label"]): c for c in configs if c["budget"] == "kl"}
+        return (sum(map(self.cell, configs)) + sum(map(self.scan, scans.values()))) / self.n
 
     def training(self, layer: int) -> float:
         """Of a training through the model with the settings that it has by default; a backward pass counts twice."""
@@ -121,8 +129,8 @@ class Shares:
         fits = 4 if "geometry" in self.settings.measures else 1
         return fits * self.a_text * (steps.steps * learned + looked)
 
-    def scan(self, layer: int) -> float:
-        return SCANNED * self.passage * self.behind(layer)
+    def scan(self, config: Mapping[str, Any]) -> float:
+        return SCANNED * self.passage * self.looked(config)
 
 
 def depth(model: Model) -> tuple[int, float]:

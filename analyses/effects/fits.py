@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,7 @@ class LayerFits:
         seed: of every fit.
         reading: tokens of the first part, and processor seconds that reading it took, all layers in one pass.
         trained: where methods trained through the model are had from; left out, all are trained here.
+        at: the fits of another layer, for what acts on several.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class LayerFits:
         seed: int,
         reading: tuple[int, float] = (0, 0.0),
         trained: Trained | None = None,
+        at: Callable[[int], LayerFits] | None = None,
     ) -> None:
         self.model, self.layer, self.parts, self.acts, self.seed = model, layer, parts, acts, seed
-        self.trained = trained or Trained(model)
+        self.trained, self._at = trained or Trained(model), at
         self._tokens, self._reading = reading[0], {BLOCK_OUTPUT: reading[1]}
         self._fields: dict[tuple[str, int, str], ode.VectorField | Refused] = {}
         self._made: dict[tuple[str, int, str], dict[str, Any]] = {}
@@ -93,9 +95,14 @@ class LayerFits:
 
     def expense(self, arm: Arm) -> Expense:
         """What the arm's fit took."""
-        found = self.steerer(arm)
-        first = found if isinstance(found, ode.Steerer) else found.steerers[0]
-        return Expense(**first.provenance["fit"])
+        found, own = self.steerer(arm), ode.METHODS[arm.method]
+        each = [Expense(**x.provenance["fit"]) for x in ([found] if isinstance(found, ode.Steerer) else found.steerers)]
+        if not arm.layers:
+            return each[0]
+        read, seconds = sum(x.read_tokens for x in each), sum(x.seconds for x in each)
+        if own.train is None and own.site == BLOCK_OUTPUT:  # one pass reads all layers
+            read, seconds = each[0].read_tokens, seconds - (len(each) - 1) * self._reading[own.site]
+        return Expense(each[0].data_tokens, read, seconds)
 
     def _fitting(self, site: str) -> ode.LayerActivations:
         """The fitting texts' activations where a method acts."""
@@ -109,7 +116,12 @@ class LayerFits:
         return self._sites[site]
 
     def steerer(self, arm: Arm, seed: int | None = None, half: str = "") -> ode.Steerer | ode.Composition:
-        """The arm's steerer, or one for each layer it is fitted on in turn, at some strength."""
+        """The arm's steerer, or one for each layer that it acts on, at some strength."""
+        if arm.layers:
+            assert self._at is not None
+            fits, each = [self._at(layer) for layer in arm.layers], replace(arm, layers=())
+            found = [own.steerer(each, seed, half) for own in fits]
+            return ode.compose([one for one in found if isinstance(one, ode.Steerer)])
         flow, site = arm.flow(1.0), ode.METHODS[arm.method].site
         key = (arm.method, self.seed if seed is None else seed, half)
         if not arm.in_turn:

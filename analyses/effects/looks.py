@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
@@ -65,3 +67,23 @@ def geometry(acts: ode.LayerActivations) -> dict[str, float]:
         "alike": float(torch.nn.functional.cosine_similarity(pairs, unit[None], dim=-1).nan_to_num().mean()),
         "ratio": float(difference.norm() / lengths.median()),
     }
+
+
+def layer_navigator(acts: ode.LayerActivations) -> float:
+    """LayerNavigator's score of a layer, D + C (NeurIPS 2025): how much of the variance along the mean difference is
+    between the classes, and how well the pairs' differences agree with it; of standardised features."""
+    both = torch.cat([acts.positive, acts.negative]).double()
+    spread = both.std(0, correction=0)
+    positive, negative = ((x.double() - both.mean(0)) / spread.clamp_min(1e-12) for x in (acts.positive, acts.negative))
+    v = torch.nn.functional.normalize(positive.mean(0) - negative.mean(0), dim=0)
+    along = torch.cat([positive @ v, negative @ v])
+    within = torch.cat([positive @ v - (positive @ v).mean(), negative @ v - (negative @ v).mean()]).square().mean()
+    discriminating = float(1 - within / along.var(correction=0))
+    return discriminating + float(torch.nn.functional.cosine_similarity(positive - negative, v, dim=-1).mean())
+
+
+def ranked(model: TransformerBridge, contrast: ode.ContrastSet, layers: Sequence[int]) -> list[int]:
+    """Layers from the highest of LayerNavigator's scores to the lowest; where classes coincide there is none."""
+    acts = ode.collect_activations(model, contrast, list(layers), batch_size=128)
+    score = {layer: layer_navigator(acts[layer]) for layer in layers}
+    return sorted(layers, key=lambda layer: score[layer] if score[layer] == score[layer] else -math.inf, reverse=True)

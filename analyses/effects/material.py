@@ -107,7 +107,9 @@ class Material:
             return self._whole.layer(layer)
         if layer not in self._layers:
             acts, seed = [acts[layer] for acts in self.acts], self.plan.settings.seed
-            self._layers[layer] = LayerFits(self.model, layer, self.plan.parts, acts, seed, self._reading, self.trained)
+            self._layers[layer] = LayerFits(
+                self.model, layer, self.plan.parts, acts, seed, self._reading, self.trained, self.layer
+            )
         return self._layers[layer]
 
     def scan(self, layer: int, arm: Arm) -> Scan:

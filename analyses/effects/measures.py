@@ -144,13 +144,14 @@ def _rank(held_out: Float[Tensor, " m"], x: Float[Tensor, " n"]) -> Float[Tensor
 def survival(seen: Seen) -> dict[str, Any]:
     """What is left of the gain in every later layer, by that layer's own calibrated barrier, nats.
 
-    Columns `gain_at_j`: 0 before the layer steered, whose own gain stands at its own number. `gain_all_positions` is
-    the last layer's, at the prompt's last token, where every position of the prompt is steered. A later layer
-    at which nothing tells the classes apart has no barrier, and no column.
+    Columns `gain_at_j`: 0 before the layer steered, whose own gain stands at its own number; of several layers, before
+    the first and at the last, and none between. `gain_all_positions` is the last block's, at the prompt's last token,
+    where every position of the prompt is steered. A later layer at which nothing tells the classes apart has no
+    barrier, and no column.
     """
     passage, layer = seen.states.passage, seen.steer.layer
     plain = passage.prefix.residuals
-    gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(layer)}
+    gains: dict[str, Any] = {f"gain_at_{j}": 0.0 for j in range(seen.steer.arm.first(layer))}
     top = len(plain) - 1
     for j, steered in seen.later.items():
         barrier = unless_refused(lambda j=j: seen.fits_at(j).barrier)

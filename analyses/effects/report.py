@@ -242,4 +242,5 @@ def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Arms × layers, each with its interval."""
     shown = rows.assign(shown=_intervals(rows, value, "low", "high"))
     wide = shown.pivot(index="label", columns="layer", values="shown")
-    return wide.loc[list(dict.fromkeys(rows["label"]))].rename(columns=lambda layer: f"layer {layer}")
+    # an arm on several layers stands at the last of them alone
+    return wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename(columns=lambda layer: f"layer {layer}")

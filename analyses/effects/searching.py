@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.effects.arms import several
 from analyses.effects.blocks import FITTED, TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
@@ -17,7 +18,7 @@ from analyses.effects.running import in_words, keeping, refusals
 from analyses.outcomes import Completions
 from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
-from analyses.search.replay import arm_names, places
+from analyses.search.replay import ARM, arm_names, places
 from analyses.search.reward import SHIFT, SUCCESS, is_shift, reward
 from analyses.sweep import Store, Study, finish, open_executor
 from analyses.sweep.worker import shared_context
@@ -28,6 +29,8 @@ from odesteer_tl._words import warn
 VERSION = "1"
 #: select prompts that are looked at cheaply before texts are written
 LOOKED = 10
+#: what an arm is, by the keys of its config
+WHAT = (*ARM, "layers")
 #: columns of a cell that a limit may bound: numbers in [0, 1] that say how broken a text is
 CONSTRAINTS = ("repetition", "empty")
 
@@ -38,7 +41,8 @@ class Searched:
 
     Attributes:
         answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
-        arm: its `layer`, `label`, `budget` and `level`; those of "unsteered", if nothing beats that.
+        arm: its `layer`, `label`, `budget` and `level`, and `layers` if it acts on several, whose last is `layer`;
+            those of "unsteered", if nothing beats that.
         reward: what was raced for (`analyses.search.reward`).
         success, unsteered: its mean on the test prompts, which took no part in the choice. difference: of the two.
         tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt, whose levels share their
@@ -62,8 +66,13 @@ class Searched:
 
     @property
     def layer(self) -> int:
-        """The layer to steer at; −1 if nothing is to be steered."""
+        """The (last) layer to steer at; −1 if nothing is to be steered."""
         return int(self.arm["layer"])
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """All layers to steer at, with one strength; none if nothing is to be steered."""
+        return several(self.arm) or (self.layer,) * (self.layer >= 0)
 
     @property
     def level(self) -> float:
@@ -125,11 +134,18 @@ class Search:
         if not study.settings["select"]:
             raise ValueError("select=0 leaves no prompts to search on; give some")
         self.study, self.rules, self.constraint, self.looked = study, rules, constraint, looked
-        #: the unsteered arm, then the others
-        self.configs = list(study.cells)
-        self.arms = pd.DataFrame(self.configs[1:])
-        self.names = [UNSTEERED, *arm_names(self.arms)]
         self._spent = 0.0
+        self._enter(study.cells)
+
+    def _enter(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """The unsteered arm, then the others."""
+        self.configs, self.arms = list(configs), pd.DataFrame(configs[1:])
+        self.names = [UNSTEERED, *arm_names(self.arms)]
+
+    @property
+    def _named(self) -> pd.DataFrame:
+        """A row an arm but the unsteered one: what it is, and its name."""
+        return self.arms[[name for name in WHAT if name in self.arms]].assign(arm=self.names[1:])
 
     def run(self, root: Path, executor: str | Executor) -> Searched:
         """Look, race and report; run again, it goes on from what is kept.
@@ -179,9 +195,7 @@ class Search:
             raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
         warn(f"{in_words(refused, study)} The search leaves that out")
         without = {*zip(refused["layer"], refused["label"], strict=True)}
-        self.configs = [config for config in self.configs if (config["layer"], config["label"]) not in without]
-        self.arms = pd.DataFrame(self.configs[1:])
-        self.names = [UNSTEERED, *arm_names(self.arms)]
+        self._enter([config for config in self.configs if (config["layer"], config["label"]) not in without])
 
     def _of(self, cells: Sequence[Mapping[str, Any]]) -> Study:
         """The study of some of its cells; the folder is that of all of them."""
@@ -213,17 +227,15 @@ class Search:
 
     def _looks(self, root: Path, pool: Executor, shares: Shares) -> pd.DataFrame:
         """A row an arm: its name, what it is, and the means of what the looks said."""
-        named = self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
         if not self.looked:
-            return named.iloc[:0]
+            return self._named.iloc[:0]
         count = max(1, -(-min(self.looked, int(self.study.settings["select"])) // self.rules.block))
         cells = [self._cell(c, block, look=True) for c in self.configs[1:] for block in range(count)]
         found = self._rows(cells, root, pool)
         for cell, rows in zip(cells, found, strict=True):
-            behind = shares.behind(cell["layer"]) * len(rows)
-            self._spent += behind * (1 + (SCANNED + SOUGHT if cell["budget"] == "kl" else 0))
+            self._spent += shares.looked(cell) * len(rows) * (1 + (SCANNED + SOUGHT if cell["budget"] == "kl" else 0))
         means = [pd.concat(found[i : i + count])[list(COLUMNS)].mean() for i in range(0, len(found), count)]
-        return pd.concat([named.reset_index(drop=True), pd.DataFrame(means).reset_index(drop=True)], axis=1)
+        return pd.concat([self._named.reset_index(drop=True), pd.DataFrame(means).reset_index(drop=True)], axis=1)
 
     def _ask(
         self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares
@@ -252,9 +264,9 @@ class Search:
         plain, chosen = (reward(some, rows[0]) for some in (rows[0], rows[-1]))
         was = SHIFT if is_shift(rows[0]) else SUCCESS
         directory = Store.of(self._of(cells), root).directory
-        looks = looks if len(looks) else self.arms[["layer", "label", "budget", "level"]].assign(arm=self.names[1:])
+        looks = looks if len(looks) else self._named
         return Searched(
-            answer, {name: config[name] for name in ("layer", "label", "budget", "level")}, was,
+            answer, {name: config[name] for name in WHAT if name in config}, was,
             stats.mean(chosen, bounds=(0.0, 1.0)), stats.mean(plain, bounds=(0.0, 1.0)),
             stats.paired_difference(chosen, plain, bounds=(0.0, 1.0)), self._spent, grid,
             shares.fixed, looks, directory,

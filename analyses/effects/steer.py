@@ -15,7 +15,6 @@ from analyses.effects.fits import LayerFits
 from analyses.effects.passage import Passage
 from analyses.effects.writing import looks_back
 from odesteer_tl.path import Path
-from odesteer_tl.sites import BLOCK_OUTPUT
 
 #: what steers some of the prompts, with a strength a row
 SteererFor = Callable[[slice | list[int]], ode.Steerer | ode.Composition]
@@ -47,16 +46,12 @@ class Steer:
     @property
     def direct(self) -> bool:
         """Whether the arm acts on this layer's output and one token alone: no model is needed to see what it does."""
-        if self.arm.in_turn or ode.METHODS[self.arm.method].site != BLOCK_OUTPUT:
-            return False
-        return not self.fits.field(self.arm.method, self.seed, self.half).context
+        return not self.arm.inside and not self.fits.field(self.arm.method, self.seed, self.half).context
 
     @property
     def untouched(self) -> int:
         """The last block whose output is still the unsteered one before the arm's own hook; −1 if none is."""
-        if self.direct:
-            return self.layer
-        return 0 if self.arm.in_turn else self.layer - 1
+        return self.layer if self.direct else self.arm.first(self.layer) - 1
 
     def steerer_for(self, rows: slice | list[int], positions: str = "generated") -> ode.Steerer | ode.Composition:
         """What steers a slice of the prompts; each prompt's strength holds at all its positions."""
@@ -83,13 +78,13 @@ class Steer:
     def steps(self, passage: Passage) -> Float[Tensor, "steps_plus_1 n d"] | None:
         """Every point of the path from the token looked at, float64 where the field alone decides it.
 
-        None where it is no path at this layer's output: of heads, or of several layers in turn.
+        None where it is no path at this layer's output: of heads, or of several layers.
         """
         prefix = passage.prefix
         if self.direct:
             return self.points(passage.at(prefix.residuals[self.layer]).double())
         steering = self.steerer_for(slice(None), _positions(prefix))
-        if self.arm.in_turn or ode.METHODS[self.arm.method].site != BLOCK_OUTPUT:
+        if self.arm.inside:
             return None
         assert isinstance(steering, ode.Steerer)
         seen: list[tuple[Path, Tensor]] = []

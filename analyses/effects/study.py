@@ -28,6 +28,7 @@ def effect_study(
     budgets: Mapping[str, Sequence[float]],
     group: str = "layer",
     given: Given | None = None,
+    together: Sequence[Sequence[int]] = (),
 ) -> Study:
     """Every arm at every layer and level of every budget, and once nothing at all.
 
@@ -36,15 +37,17 @@ def effect_study(
         budgets: levels by budget: "angle" (radians turned), "displacement" (share of the norm), "kl" (nats).
         group: "layer" or "label"; cells that share it run in one process, which makes their fits once.
         given: contrast, prompts or outcome as objects, in the place of what `settings` names.
+        together: layers that each arm also acts on at once.
 
     Raises:
         ValueError: what `require_grid` and `Plan.of` refuse.
     """
     budgets, layers = require_grid(settings, layers, budgets, given), layers_meant(settings, layers, given)
+    placed = [(layer, arm) for layer in layers for arm in arms]
+    placed += [(max(some), arm.together(some)) for some in together for arm in arms]
     cells = [UNSTEERED] + [
-        {"layer": layer, "label": arm.label, "method": arm.method, "solver": arm.solver, "steps": arm.steps,
-         "budget": budget, "level": float(level), **({"in_turn": True} if arm.in_turn else {})}
-        for layer in layers for arm in arms for budget, levels in budgets.items() for level in levels
+        arm.cell(layer, budget, level)
+        for layer, arm in placed for budget, levels in budgets.items() for level in levels
     ]  # fmt: skip
     plan = Plan.of(settings, given)
     loaded = None if given is None else given.model

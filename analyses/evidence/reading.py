@@ -15,6 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.crossfit import FOLDS, folds_of, left_out
+from analyses.effects.looks import layer_navigator
 from odesteer_tl import stats
 from odesteer_tl.barriers.calibration import Calibration, ScoresAlike
 
@@ -61,19 +62,6 @@ def reading(acts: ode.LayerActivations, make: Callable[[], ode.Barrier], seed: i
         for side, mask, sign, into in zip(sides, other, (-1, 1), loss, strict=True):
             into[~mask] = torch.nn.functional.softplus(sign * ratio(side[~mask]))
     return Reading(torch.cat(sides).numpy(), torch.cat(loss).numpy())
-
-
-def layer_navigator(acts: ode.LayerActivations) -> float:
-    """LayerNavigator's score of a layer, D + C (NeurIPS 2025): how much of the variance along the mean difference is
-    between the classes, and how well the pairs' differences agree with it; of standardised features."""
-    both = torch.cat([acts.positive, acts.negative]).double()
-    spread = both.std(0, correction=0)
-    positive, negative = ((x.double() - both.mean(0)) / spread.clamp_min(1e-12) for x in (acts.positive, acts.negative))
-    v = torch.nn.functional.normalize(positive.mean(0) - negative.mean(0), dim=0)
-    along = torch.cat([positive @ v, negative @ v])
-    within = torch.cat([positive @ v - (positive @ v).mean(), negative @ v - (negative @ v).mean()]).square().mean()
-    discriminating = float(1 - within / along.var(correction=0))
-    return discriminating + float(torch.nn.functional.cosine_similarity(positive - negative, v, dim=-1).mean())
 
 
 def read_layer(acts: ode.LayerActivations, seed: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ class Grid:
     """A finished grid: every arm on every prompt.
 
     Attributes:
-        arms: a row an arm (`ARM`), without the unsteered one, which stands before them in what follows.
+        arms: a row an arm (`ARM`, and `layers` where some act on several), without the unsteered one, which stands
+            before them in what follows.
         select, test: reward of each arm (`analyses.search.reward`) on the prompts to choose on and to report on.
         costs: of an arm on one select prompt, as a share of what the grid costs.
         first: what every search spends before it asks: the unsteered prompts, where rewards are held against them.
@@ -66,8 +67,9 @@ class Grid:
                     "does not: run the study with select and test prompts, and to its end"
                 )
             parts.append(wide.to_numpy())
-            arms = wide.index.to_frame(index=False)
-        configs: list[dict[str, Any]] = arms.to_dict("records")
+        each = rows.drop_duplicates(ARM).set_index(ARM, drop=False).loc[wide.index]
+        configs = [{str(name): x for name, x in own.items() if pd.notna(x)} for own in each.to_dict("records")]
+        arms = pd.DataFrame(configs)[[*ARM, *(["layers"] if "layers" in rows else [])]]
         costs, whole = np.ones(len(arms)), float(len(arms))
         if shares is not None:
             costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
@@ -97,8 +99,11 @@ class Grid:
 
 
 def arm_names(arms: pd.DataFrame) -> list[str]:
-    """An arm in words: `CAA, layer 2, angle 0.2`."""
-    return [f"{a['label']}, layer {a['layer']}, {a['budget']} {a['level']:g}" for a in arms.to_dict("records")]
+    """An arm in words: `CAA, layer 2, angle 0.2`; what acts on several layers has them in its label."""
+    several = arms["layers"].notna() if "layers" in arms else np.zeros(len(arms), dtype=bool)
+    where = np.where(several, "", ", layer " + arms["layer"].astype(str))
+    return [f"{label}{at}, {budget} {level:g}" for label, at, budget, level in
+            zip(arms["label"], where, arms["budget"], arms["level"], strict=True)]  # fmt: skip
 
 
 def places(arms: pd.DataFrame) -> NDArray[np.float64]:
