@@ -20,11 +20,14 @@ from figures import captions
 from figures.__main__ import FiguresConfig, main
 from figures.arms import ARMS, nats
 from figures.audit import draw_audit
+from figures.audited import PANELS as AUDITED
+from figures.audited import draw_audited
 from figures.catalogue import FIGURES
 from figures.frontier import draw_frontier
 from figures.layers import draw_layers
 from figures.legible import faults
 from figures.looks import KNOWN, LOOKS, PLACEBO, REST, highlighted
+from figures.rows import APART, Panel, draw_rows
 from figures.save import COLUMN, PAGE, IllegibleWarning, save
 from odesteer_tl import stats
 
@@ -416,6 +419,35 @@ def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):
     for draw, table in ((draw_frontier, frontier()), (draw_layers, layers())):
         with pytest.raises(ValueError, match="one of angle, kl"):
             draw(table.assign(budget="none"), tmp_path)
+
+
+def test_rows_stand_in_the_order_of_their_names_and_several_marks_apart():
+    rows = pd.DataFrame([(name, series, x, x - 0.1, x + 0.2) for x, name in enumerate("ab") for series in ("p", "q")],
+                        columns=["name", "series", "value", "low", "high"])  # fmt: skip
+    looks = {"p": LOOKS[0], "q": LOOKS[1]}
+    alone = rows.query("(name == 'a') == (series == 'p')")
+    for drawn, apart in ((rows, APART / 2), (alone, 0.0)):
+        _, (axis,) = draw_rows(["b", "a"], [Panel(drawn, "x", reference=0.5)], looks)
+        reference, *lines = (line for line in axis.lines if len(line.get_xdata()))
+        assert set(reference.get_xdata()) == {0.5}
+        found = {(line.get_color(), x): y for line in lines for x, y in zip(*line.get_data(), strict=True)}
+        places = [(LOOKS[0]["color"], 0, -1 + apart), (LOOKS[1]["color"], 1, -apart)]
+        assert [found[color, x] for color, x, _ in places] == pytest.approx([y for *_, y in places])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("level", [0.03, 0.5])
+def test_an_audit_is_drawn_of_a_level_that_it_has(tmp_path, level):
+    """What methods are compared at is in the table; the largest effect is on top, and the placebo is no method."""
+    table = pd.concat([audit().assign(measure=measure) for measure in AUDITED])
+    if level not in set(table["level"]):
+        with pytest.raises(ValueError, match=r"nothing at level=0\.5 of KL; there are"):
+            draw_audited(table, level, "tiny", tmp_path)
+        return
+    draw_audited(table, level, "tiny", tmp_path)
+    drawn = pd.read_csv(tmp_path / "audited_data.csv")
+    assert set(drawn["measure"]) == set(AUDITED)
+    assert set(drawn["level"]) == {level}
 
 
 def test_a_source_says_what_it_lacks(tmp_path):

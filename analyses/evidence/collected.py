@@ -45,6 +45,11 @@ def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
                     yield pd.read_parquet(file).assign(model=model.name, concept=folder.parent.name, **own)
 
 
+def _middle(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is unsteered or at the middle level of KL, at which texts are compared."""
+    return rows.query("level in [0, @LEVEL]")
+
+
 def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """One below the other; empty where there is none."""
     tables = list(parts)
@@ -116,7 +121,7 @@ def compared(results: Path) -> pd.DataFrame:
 def texts(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and arm: the judge's score and success of the texts, and their fluency."""
     parts = []
-    for rows in found(results, "texts", "table"):
+    for rows in map(_middle, found(results, "texts", "table")):
         profile = contrasts.profile(rows)
         test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
         fluency = test[["log_likelihood", "repetition", "empty"]].mean().reset_index()
@@ -127,9 +132,9 @@ def texts(results: Path) -> pd.DataFrame:
 def written(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer, arm and prompt: what is written behind the first test prompts, and its score."""
     parts = []
-    for rows in found(results, "texts", "table"):
+    for rows in map(_middle, found(results, "texts", "table")):
         prompts = json.loads((CONCEPTS / str(rows["concept"].iloc[0]) / "prompts.json").read_text())
-        test = rows.query("split == 'test' and level in [0, @LEVEL]")
+        test = rows.query("split == 'test'")
         shown = test.loc[test["prompt"].isin(sorted(test["prompt"].unique())[:SHOWN])].copy()
         shown["begins"] = [prompts[i] for i in shown["prompt"]]
         # in one line each, so that a table can show them

@@ -30,7 +30,8 @@ Layers. Methods are fitted on all wordings, and h is calibrated and reported on 
 them is in a prompt.
 
 Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
-KL: 20 tokens are written behind every prompt. On sentiment, whose contrast is of completions, this is asked once more
+KL: 20 tokens are written behind every prompt. On questions, at all ten layers, as a study of that size was run to learn
+what it costs. On sentiment, whose contrast is of completions, this is asked once more
 with a contrast of the model's own texts and one of labelled sentences of a corpus, on the same prompts.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts

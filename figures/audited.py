@@ -1,0 +1,70 @@
+"""What the audit measures of every method at one budget: effect, fluency, how straight its path is, where it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from figures.captions import counts
+from figures.looks import LOOKS, PLACEBO, Look
+from figures.rows import Panel, draw_rows
+from figures.save import STYLE, save
+
+UNSTEERED = "unsteered"
+#: by how a method is made, but for the placebo
+SERIES: dict[str, Look] = {
+    "fitted": LOOKS[0],
+    "trained": {**LOOKS[1], "marker": "^"},
+    "placebo": PLACEBO,
+}
+EFFECT, FLUENCY = "change of the score from unsteered", "log-likelihood of the text, nats a token"
+#: measure: label of the axis, and title
+PANELS = {
+    EFFECT: ("nats", "change of the log-odds"),
+    FLUENCY: ("nats a token", "likelihood of the text"),
+    "bend of the path, rad": ("rad", "bend of the path"),
+    "off the data": ("share of prompts", "off p₊'s data"),
+}
+CAPTION = """\
+Every method at {level:g} nats of KL on {n} prompts, layer {layers} of {model}, with 95 % intervals; fitted on
+activations or trained through the model, all on the same texts. Change of the log-odds of the
+concept's words (mean), likelihood of the texts under the unsteered model (median; dotted: its own texts), how far a
+path's direction turns on the way (median; 0 is a great circle), and the share of steered states off the positives'
+data. {source}"""
+
+
+def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
+    """Draw four measures, a row a method, the largest effect on top.
+
+    Args:
+        table: as `analyses.effects.audit.audit` makes it.
+        level: of KL, nats.
+        source: sentences for the caption on where the table comes from.
+
+    Raises:
+        ValueError: there is nothing at that level.
+    """
+    own = table.query("budget == 'kl' and level == @level and measure in @PANELS")
+    if not len(own):
+        raise ValueError(f"table has nothing at level={level} of KL; there are {sorted(table['level'].unique())}")
+    plain = table.query("method == @UNSTEERED and measure == @FLUENCY")["value"]
+    series = own["made"].mask(own["method"] == "random", "placebo")
+    rows: Any = own.rename(columns={"method": "name"}).assign(series=series)
+    effect: Any = own.query("measure == @EFFECT").set_index("method")["value"]
+    order = list(map(str, effect.sort_values(ascending=False).index))
+    with plt.style.context(STYLE):
+        references = {EFFECT: 0.0, FLUENCY: float(plain.iloc[0]) if len(plain) else None}
+        panels = [Panel(rows[rows["measure"] == measure], label, title, references.get(measure))
+                  for measure, (label, title) in PANELS.items()]  # fmt: skip
+        figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
+        for axis, panel in zip(axes, panels, strict=True):
+            # an interval of few prompts may be far wider than what methods differ by
+            low, high = min(panel.rows["value"]), max(panel.rows["value"])
+            axis.set_xlim(low - 0.3 * (high - low or 1), high + 0.3 * (high - low or 1))
+        n = own.loc[own["measure"] == EFFECT, "n"]
+        caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
+        return save(figure, out, "audited", caption, own)

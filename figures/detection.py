@@ -1,0 +1,46 @@
+"""How well each score tells texts of a concept from others: AxBench's detection task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from figures.captions import MODELS, counts, listed
+from figures.looks import LOOKS
+from figures.rows import Panel, draw_rows
+from figures.save import STYLE, save
+
+PANELS = {"all": "against all other texts", "hard": "against hard negatives alone"}
+CAPTION = """\
+Area under the ROC curve of each score at telling texts of a concept from others, AxBench's first ten concepts of
+Gemma-2's layer 20: mean over {n} concepts with its 95 % interval. A text's score is the largest of its tokens'. Hard
+negatives are about something that shares words with the concept. Dotted: .5, of a coin; `random` is a random
+direction. {layers} {source}"""
+
+
+def draw_detection(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+    """Draw the mean area of every score, a panel a kind of negative and a mark a model.
+
+    Args:
+        table: `model`, `layer` (one a model), `score`, `negatives` ("all", "hard"), `value`, `low`, `high`, `n`.
+        source: sentences for the caption on where the table comes from.
+    """
+    models = {str(model): {**look, "label": MODELS.get(str(model), str(model))}
+              for model, look in zip(table["model"].unique(), LOOKS, strict=False)}  # fmt: skip
+    every: Any = table.query("negatives == 'all'").groupby("score")["value"].mean()
+    order = every.sort_values(ascending=False)
+    rows: Any = table.rename(columns={"score": "name", "model": "series"})
+    with plt.style.context(STYLE):
+        panels = [Panel(rows[rows["negatives"] == kind], "area under the ROC curve", says, 0.5)
+                  for kind, says in PANELS.items()]  # fmt: skip
+        figure, axes = draw_rows(list(map(str, order.index)), panels, models)
+        for axis in axes:
+            axis.set_xlim(right=1.01)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        pairs = dict(zip(table["model"], table["layer"], strict=True)).items()
+        layers = listed(f"{MODELS.get(model, model)}: layer {layer}" for model, layer in pairs)
+        caption = CAPTION.format(n=counts(table["n"]), layers=f"{layers}.", source=source)
+        return save(figure, out, "detection", caption, table)
