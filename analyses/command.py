@@ -19,8 +19,11 @@ from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
 OURS = ("odesteer_tl", "analyses", "figures")
 
 
-def command(study: Callable[[], tuple[object, object]]) -> int:
+def command(study: Callable[[], tuple[object, object]], dry_run: bool = False) -> int:
     """Run a study and print its report and its folder.
+
+    Args:
+        dry_run: whether the folder is one that is not written.
 
     Returns:
         The exit status: 0, or 1 if a cell failed, or 2 if an argument or a file was refused.
@@ -33,7 +36,7 @@ def command(study: Callable[[], tuple[object, object]]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{report}\n\n{directory}")
+    print(f"{report}\n\n{'nothing is written; it would go to ' if dry_run else ''}{directory}")
     print(f"peak memory: {peak_mib():,.0f} MiB", file=sys.stderr)
     return 0
 

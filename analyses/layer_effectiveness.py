@@ -176,7 +176,7 @@ def main(config: LayersConfig) -> int:
     """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
     if config.search and not config.dry_run:
         return command(lambda: (found := search_layers(config), found.directory))
-    return command(lambda: dry_run(config) if config.dry_run else layer_effectiveness(config))
+    return command(lambda: dry_run(config) if config.dry_run else layer_effectiveness(config), config.dry_run)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class AuditConfig:
 def main(config: AuditConfig) -> int:
     """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
     meant = config.comparison()
-    return command(lambda: dry_run(meant) if config.dry_run else method_comparison(meant))
+    return command(lambda: dry_run(meant) if config.dry_run else method_comparison(meant), config.dry_run)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def dry_run(config: ComparisonConfig, given: Given | None = None) -> tuple[str, 
 
 def main(config: ComparisonConfig) -> int:
     """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
-    return command(lambda: dry_run(config) if config.dry_run else method_comparison(config))
+    return command(lambda: dry_run(config) if config.dry_run else method_comparison(config), config.dry_run)
 
 
 if __name__ == "__main__":

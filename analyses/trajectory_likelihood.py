@@ -127,7 +127,7 @@ def dry_run(config: LikelihoodConfig, given: Given | None = None) -> tuple[str, 
 
 def main(config: LikelihoodConfig) -> int:
     """Run, save, draw and print, or say what that costs; 1 if a layer failed, 2 if something was refused."""
-    return command(lambda: dry_run(config) if config.dry_run else run_likelihood(config))
+    return command(lambda: dry_run(config) if config.dry_run else run_likelihood(config), config.dry_run)
 
 
 if __name__ == "__main__":

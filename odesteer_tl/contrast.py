@@ -299,20 +299,8 @@ class ContrastSet(Result):
             layout["prompt"] = "prompt"
         return cls.from_records(rows, provenance=_file_provenance(path), **layout)
 
-    @classmethod
-    def from_csv(cls, path: str | Path, **layout: Any) -> ContrastSet:
-        """Read a CSV file; see `from_file`."""
-        return cls.from_file(path, **layout)
-
-    @classmethod
-    def from_jsonl(cls, path: str | Path, **layout: Any) -> ContrastSet:
-        """Read a JSON-lines file (or one JSON array of objects); see `from_file`."""
-        return cls.from_file(path, **layout)
-
-    @classmethod
-    def from_parquet(cls, path: str | Path, **layout: Any) -> ContrastSet:
-        """Read a Parquet file; see `from_file`."""
-        return cls.from_file(path, **layout)
+    #: the same, by the name of an ending
+    from_csv = from_jsonl = from_parquet = from_file
 
     @classmethod
     def from_hub(cls, name: str, *, revision: str | None, split: str = "train", **layout: Any) -> ContrastSet:

@@ -22,10 +22,11 @@ from odesteer_tl._turn import turn
 from odesteer_tl.abilities import require_precision
 from odesteer_tl.chats import Prompt
 from odesteer_tl.conditions import BLOCK_INPUT, Condition, Verdict
-from odesteer_tl.fields import FIELDS, VectorField
+from odesteer_tl.fields import FIELDS, BarrierField, VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import HookFn, Observer, steering_hooks
 from odesteer_tl.identity import ModelIdentity
+from odesteer_tl.levels import level_of
 from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import SITES, GivenLayer, Layer, Place, place, site_hook, site_width
 
@@ -92,13 +93,22 @@ class Steerer(Displayed):
         condition = {} if self.condition is None else {"condition": self.condition}
         return {
             "field": self.field,
-            f"strength ({self.flow.unit})": self.flow.strength,
+            f"strength ({self.flow.unit})": self._strength,
             "steps": f"{self.flow.steps}, {self.flow.solver}",
             "hook point": self.hook_name,
             "positions": self.positions if isinstance(self.positions, str) else "a callable",
             **condition,
             "model": "any" if self.model is None else self.model.name,
         }
+
+    @property
+    def _strength(self) -> object:
+        """The strength, and of a level that is a quantile of positives what it is here."""
+        found = self.flow.strength
+        if isinstance(found, str) and isinstance(self.field, BarrierField):
+            with suppress(ValueError):  # a barrier that does not know its positives is refused where it is followed
+                return f"{found}: until h is {float(level_of(self.field.barrier, found)):.3g}"
+        return found
 
     @property
     def hook_name(self) -> str:

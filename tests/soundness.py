@@ -47,8 +47,9 @@ def polynomial(d: int, degree: int, seed: int, size: float, n: int = 5):
 
 
 def segments(barrier, n: int, seed: int, kind: str):
-    """Starts and ends: plain, along the field, tiny, near-antipodal, from stationary points, along directions
-    in which h hardly changes (to 1e-6, or on a razor's edge to 1e-12), or nearly radial."""
+    """Starts and ends: plain, along the field, tiny, near-antipodal, from stationary points, from saddles (of a
+    quadratic without a slope), along directions in which h hardly changes (to 1e-6, or on a razor's edge to 1e-12), or
+    nearly radial."""
     d = barrier.d_model
     a, b = activations(n, d, seed), activations(n, d, seed + 1)
     u = a / a.norm(dim=-1, keepdim=True)
@@ -59,9 +60,10 @@ def segments(barrier, n: int, seed: int, kind: str):
         return a, -a + 10.0 ** (-6 * length) * b
     if kind == "radial":
         return a, 2 * a + 10.0 ** (-8 * length) * b
-    if kind == "stationary":
+    if kind in ("stationary", "saddles"):
         # (polynomials of higher degree: from points that all but coincide)
         top = ceiling(barrier.quadratic).point * 8 if barrier.polynomial_degree <= 2 else a[0]
+        top = top if kind == "stationary" else barrier.quadratic.spectrum.basis.mT[torch.arange(n) % d] * 8
         return top + 10.0 ** (-8 * length) * (b - (b * u).sum(-1, keepdim=True) * u), b
     g = barrier.gradient(a)
     g = 8 * g / g.norm(dim=-1, keepdim=True)

@@ -193,9 +193,7 @@ def test_wins_losses_and_ties(preferences, reward):
     # as published: the bare prompt is continued, a field fitted on the response in a line of its own
     assert task.prompts([1]) == ["mona met the sea"]
     assert task.contrast([1]).positive == ("mona met the sea\nsoon sea",)
-    other = UltraFeedback(preferences, reward, SHORT, template="User: {prompt}\n\nAssistant: {response}")
-    assert other.prompts([1]) == ["User: mona met the sea\n\nAssistant:"]
-    assert other.contrast([1]).negative == ("User: mona met the sea\n\nAssistant: leo was sea .",)
+    assert task.contrast([1]).negative == ("mona met the sea\nleo was sea .",)
 
 
 def test_win_rates_end_to_end(organism, preferences, reward):

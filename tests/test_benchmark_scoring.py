@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.benchmarks.context import clip_left, clipped, token_ids
+from analyses.benchmarks.context import clip_left, clipped
 from analyses.benchmarks.scoring import option_scores
 
 PROMPTS = ["mona met leo .", "soon the dry cabin", "leo"]
@@ -56,7 +56,7 @@ def test_positions_steered_are_those_of_generation(organism, steerer):
 def test_where_a_token_spans_the_seam_all_options_are_given_the_same_tokens(tinystories):
     """ ":" and " A" is one token ":▁" and "A" for this tokenizer: the prompt is cut before it, for every option."""
     found = option_scores(tinystories, ["Is it?\n\nAnswer:"], [[" A", " Bob went home"]])
-    own, whole = token_ids(tinystories, "Is it?\n\nAnswer:"), token_ids(tinystories, "Is it?\n\nAnswer: A")
+    own, whole = text_tokens(tinystories, "Is it?\n\nAnswer:"), text_tokens(tinystories, "Is it?\n\nAnswer: A")
     assert not torch.equal(whole[: len(own)], own)
     assert found["tokens"][0] == len(whole) - (len(own) - 1)
     with torch.no_grad():
@@ -70,7 +70,7 @@ def test_long_texts_lose_their_beginning(organism):
     text = " ".join(words)
     kept = clip_left(organism, text, reserve=50)
     assert text.endswith(kept)
-    assert 100 < len(token_ids(organism, kept)) <= organism.cfg.n_ctx - 50
+    assert 100 < len(text_tokens(organism, kept)) <= organism.cfg.n_ctx - 50
     assert clip_left(organism, "mona met leo .") == "mona met leo ."
     contrast = clipped(organism, ode.ContrastSet.from_texts([text], ["mona"]))
     assert contrast.provenance["clipped"] == 1

@@ -90,6 +90,7 @@ def test_rows_do_not_influence_each_other_and_resting_ones_keep_their_bits(fitte
     barrier, positive, negative = fitted
     a = torch.cat([negative[:3], positive[:3]]).to(dtype)
     flow, field = ode.Flow(level="median"), ode.BarrierField(barrier)
+    assert f"median: until h is {float(barrier.positive_quantile(0.5)):.3g}" in repr(ode.Steerer(field, flow, 0))
     path = flow.solve(field, a)
     assert path.end.dtype == dtype
     rests = barrier.value(a.double()) >= barrier.positive_quantile(0.5)

@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     """With the documented command; then a level and an arm more, which recomputes no finished cell."""
     config = LayersConfig(own(files), layers=(1, 3), arms=("CAA",), angle=(0.2,), kl=(), out=tmp_path)
     assert "5 cells, about" in dry_run(config)[0]
+    assert layers_main(replace(config, dry_run=True)) == 0
+    assert "nothing is written; it would go to " in capsys.readouterr().out
     assert not list(tmp_path.iterdir())  # a dry run writes nothing
     assert layers_main(config) == 0
     printed = capsys.readouterr()

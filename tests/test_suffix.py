@@ -11,15 +11,6 @@ from odesteer_tl.suffix import collect_prefix
 P = 7
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on a tiny model mostly wait for each other, on a busy machine for long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module", params=["organism", "gpt2"])
 def model(request):
     return request.getfixturevalue(request.param)

@@ -33,15 +33,6 @@ def score(prefix, config):
     return require_numbers(pd.DataFrame({"prompt": range(len(found)), "log_prob": found.double().numpy()}), config)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Two threads on a tiny model mostly wait for each other, on a busy machine for long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def study(organism):
     return Study(

@@ -6,17 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jaxtyping import Int
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from odesteer_tl._tokens import text_tokens
-
-
-def token_ids(model: TransformerBridge, text: str) -> Int[Tensor, " pos"]:
-    """The tokens of a text, BOS first where the model has one, and none cut off."""
-    return text_tokens(model, text)
 
 
 def clip_left(model: TransformerBridge, text: str, reserve: int = 0) -> str:
@@ -29,7 +22,7 @@ def clip_left(model: TransformerBridge, text: str, reserve: int = 0) -> str:
     if room < 2:
         raise ValueError(f"reserve={reserve} leaves {room} tokens of the context of {model.cfg.n_ctx}; ask for fewer")
     words = text.split(" ")
-    while (length := len(token_ids(model, text))) > room:
+    while (length := len(text_tokens(model, text))) > room:
         if len(words) == 1:
             raise ValueError(f"text={text[:40]!r}… is one word of {length} tokens in a context of {room}; shorten it")
         # in proportion, so that few rounds are needed, and at least one word

@@ -82,13 +82,13 @@ class ProbeResult:
         return save_run(out, {name: getattr(self, name) for name in names}, self.run)
 
 
-def load_cases(data: str | Path, revision: str | None = None, split: str = "test") -> ode.ContrastSet:
+def load_cases(data: str | Path, revision: str | None = None) -> ode.ContrastSet:
     """Hateful (positive) against other cases, grouped by templates that are linked.
 
     Raises:
         ValueError: not the columns of `test_suite_cases.csv`.
     """
-    rows = load_records(data, revision, split)
+    rows = load_records(data, revision, split="test")
     require_columns(rows, COLUMNS)
     groups = template_groups([row["templ_id"] for row in rows], [row["ref_templ_id"] for row in rows])
     records = [

@@ -25,6 +25,8 @@ from odesteer_tl._words import require_texts
 #: yizhongw/truthfulqa_reeval), with and without a full stop behind the answer
 TRUTH = "Q: {question}\nA: {answer}\nTrue:"
 INFO = "Q: {question}\nA: {answer}\nHelpful:"
+#: texts a pass of a classifier
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,20 @@ class SequenceClassifier:
     whose configuration names none is given one text at a time. So every score is what the text has alone.
 
     Args:
-        revision: of a hub model.
         device: a torch device.
 
     Raises:
         ValueError: a directory without `config.json`.
     """
 
-    def __init__(
-        self, name: str | Path, revision: str | None = None, device: str | None = None, batch_size: int = 16
-    ) -> None:
+    def __init__(self, name: str | Path, device: str | None = None) -> None:
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             raise ValueError(
                 f"name={str(name)!r} is a directory without config.json; pass a Hugging Face model directory"
             )
-        self.name, self.batch_size = str(name), batch_size
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(name, revision=revision)
-        self.model: Any = AutoModelForSequenceClassification.from_pretrained(name, revision=revision).to(device).eval()
+        self.name = str(name)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        self.model: Any = AutoModelForSequenceClassification.from_pretrained(name).to(device).eval()
         config = self.model.config.get_text_config()
         self.padding: int | None = config.pad_token_id
         # RoBERTa counts positions from the one behind its padding token's number
@@ -86,7 +85,7 @@ class SequenceClassifier:
         """One row a text, or a pair of texts, cut at the model's length."""
         texts = require_texts("texts", texts)
         found: list[Tensor] = []
-        size = 1 if self.padding is None else self.batch_size
+        size = 1 if self.padding is None else BATCH
         starts = range(0, len(texts), size)
         for start in tqdm(starts, desc="classifying", disable=len(starts) < 20, leave=False):
             chosen = slice(start, start + size)
@@ -110,10 +109,8 @@ class ToxicityClassifier(SequenceClassifier):
         ValueError: the classifier has no such label.
     """
 
-    def __init__(
-        self, name: str | Path, label: str = "toxic", revision: str | None = None, device: str | None = None
-    ) -> None:
-        super().__init__(name, revision, device)
+    def __init__(self, name: str | Path, label: str = "toxic", device: str | None = None) -> None:
+        super().__init__(name, device)
         labels = [str(x).lower() for _, x in sorted(self.model.config.id2label.items())]
         if label.lower() not in labels:
             raise ValueError(f"label={label!r} is not among the labels of {self.name!r}: {labels}; name one of them")
@@ -133,8 +130,8 @@ class RewardModel(SequenceClassifier):
         ValueError: the model has more than one output.
     """
 
-    def __init__(self, name: str | Path, revision: str | None = None, device: str | None = None) -> None:
-        super().__init__(name, revision, device)
+    def __init__(self, name: str | Path, device: str | None = None) -> None:
+        super().__init__(name, device)
         if self.model.config.num_labels != 1:
             raise ValueError(f"name={self.name!r} has {self.model.config.num_labels} outputs; a reward model has one")
 

@@ -96,14 +96,14 @@ def _targets(cell: dict[str, Any]) -> dict[str, bool]:
     return {option: bool(flag) for option, flag in pairs}
 
 
-def paired_answers(questions: Sequence[Question], units: Sequence[int], template: str) -> ode.ContrastSet:
+def paired_answers(questions: Sequence[Question], units: Sequence[int]) -> ode.ContrastSet:
     """Questions with a correct and with a false answer, row by row; as many of a question as it has of both."""
     positive: list[str] = []
     negative: list[str] = []
     groups: list[int] = []
     for unit in units:
         question = questions[unit]
-        prompt = template.format(question=question.text)
+        prompt = TEMPLATE.format(question=question.text)
         sides = [[f"{prompt} {o}" for o, c in zip(question.options, question.correct, strict=True) if c is side]
                  for side in (True, False)]  # fmt: skip
         for true, false in zip(*sides, strict=False):

@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.benchmarks.context import clip_left, token_ids
+from analyses.benchmarks.context import clip_left
+from odesteer_tl._tokens import text_tokens
 from odesteer_tl._words import require_texts
 from odesteer_tl.hooks import HookFn
 
@@ -85,9 +86,9 @@ def tokenised(
     """(prompt, option, length of the prompt, all tokens) of every option of a prompt."""
     if not options:
         raise ValueError(f"options[{i}] is empty; a prompt needs at least one option to score")
-    fitting = clip_left(model, prompt, reserve=max(len(token_ids(model, option)) for option in options))
-    own = token_ids(model, fitting)
-    whole = [token_ids(model, fitting + option) for option in options]
+    fitting = clip_left(model, prompt, reserve=max(len(text_tokens(model, option)) for option in options))
+    own = text_tokens(model, fitting)
+    whole = [text_tokens(model, fitting + option) for option in options]
     start = max(1, min(_common(own, tokens) for tokens in whole))
     for option, tokens in zip(options, whole, strict=True):
         if len(tokens) <= start:

@@ -36,17 +36,15 @@ class TruthfulQAChoice(Task):
     name = "truthfulqa-choice"
     criterion = "mc2"
 
-    def __init__(
-        self, questions: Sequence[Question], template: str = TEMPLATE, batch_size: int = 64, seed: int = 0
-    ) -> None:
-        self.questions, self.template, self.batch_size, self.seed = list(questions), template, batch_size, seed
+    def __init__(self, questions: Sequence[Question], batch_size: int = 64, seed: int = 0) -> None:
+        self.questions, self.batch_size, self.seed = list(questions), batch_size, seed
 
     @property
     def groups(self) -> Sequence[Hashable]:
         return [question.text for question in self.questions]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        return paired_answers(self.questions, units, self.template)
+        return paired_answers(self.questions, units)
 
     def evaluate(
         self,
@@ -57,7 +55,7 @@ class TruthfulQAChoice(Task):
     ) -> pd.DataFrame:
         """`mc1` and `mc2`, beside every option's `scores` and `tokens`, which the baselines are made of."""
         chosen = [self.questions[unit] for unit in units]
-        prompts = [self.template.format(question=question.text) for question in chosen]
+        prompts = [TEMPLATE.format(question=question.text) for question in chosen]
         options = [[f" {option}" for option in question.options] for question in chosen]
         scores = option_scores(model, prompts, options, steerer, self.batch_size).groupby("prompt")
         found = [(own["log_likelihood"].to_numpy(), own["tokens"].to_numpy()) for _, own in scores]
@@ -126,31 +124,27 @@ class TruthfulQAGeneration(GenerationTask):
 
     Args:
         truth, info: judges; an answer passes with a probability of yes above ½. An empty answer passes neither.
-        template: of a question; fitted on are questions in it with an answer behind, without `instruction`.
-        instruction: put before the question that is answered; judges do not see it.
     """
 
     name = "truthfulqa-generation"
     criterion = "true_and_info"
 
     def __init__(
-        self, questions: Sequence[Question], truth: YesNoJudge, info: YesNoJudge, sampling: Sampling,
-        template: str = TEMPLATE, instruction: str = INSTRUCTION, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self, questions: Sequence[Question], truth: YesNoJudge, info: YesNoJudge, sampling: Sampling, seed: int = 0
+    ) -> None:
         super().__init__(sampling, seed)
         self.questions, self.truth, self.info = list(questions), truth, info
-        self.template, self.instruction = template, instruction
 
     @property
     def groups(self) -> Sequence[Hashable]:
         return [question.text for question in self.questions]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        return paired_answers(self.questions, units, self.template)
+        return paired_answers(self.questions, units)
 
     def prompts(self, units: Sequence[int]) -> list[str]:
-        """The instruction and the question in its template."""
-        return [self.instruction + self.template.format(question=self.questions[unit].text) for unit in units]
+        """The instruction and the question, which alone is what fields are fitted on and judges see."""
+        return [INSTRUCTION + TEMPLATE.format(question=self.questions[unit].text) for unit in units]
 
     def answer(self, continuation: str) -> str:
         """Up to where the model asks itself the next question."""

@@ -15,10 +15,6 @@ from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.records import Record, load_records, require_columns
 from analyses.benchmarks.task import GenerationTask, failed
 
-#: the text a field is fitted on; what stands before the response, without the space between, is what is continued.
-#: As ODESteer's authors have it for models without a chat template
-TEMPLATE = "{prompt}\n{response}"
-
 
 def load_preferences(
     data: str | Path, revision: str | None = None, split: str = "train_prefs", limit: int | None = None
@@ -64,42 +60,34 @@ def _text(row: Record, column: str) -> str:
 class UltraFeedback(GenerationTask):
     """Win rate against the unsteered model on the same prompts: ties count half, an empty response loses.
 
-    Fitted on chosen against rejected responses.
-
-    Args:
-        template: with the fields `{prompt}` and `{response}`, the last at its end.
+    Fitted on chosen against rejected responses on a line of their own behind the prompt, as ODESteer's authors have it
+    for models without a chat template; the prompt alone is continued.
     """
 
     name = "ultrafeedback"
     criterion = "win_rate"
 
-    def __init__(
-        self, rows: Sequence[Record], reward: RewardModel, sampling: Sampling, template: str = TEMPLATE, seed: int = 0
-    ) -> None:
+    def __init__(self, rows: Sequence[Record], reward: RewardModel, sampling: Sampling, seed: int = 0) -> None:
         super().__init__(sampling, seed)
-        self.rows, self.reward, self.template = list(rows), reward, template
+        self.rows, self.reward = list(rows), reward
 
     @property
     def groups(self) -> Sequence[Hashable]:
         return [row["prompt"] for row in self.rows]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        chosen, rejected = (
-            [self.template.format(prompt=self.rows[u]["prompt"], response=self.rows[u][side]) for u in units]
-            for side in ("chosen", "rejected")
-        )
+        chosen, rejected = ([f"{self.rows[u]['prompt']}\n{self.rows[u][side]}" for u in units]
+                            for side in ("chosen", "rejected"))  # fmt: skip
         return ode.ContrastSet.from_texts(chosen, rejected, (units, units), {"source": "UltraFeedback"})
 
     def prompts(self, units: Sequence[int]) -> list[str]:
-        """The template as far as its response."""
-        before = self.template.partition("{response}")[0].rstrip()
-        return [before.format(prompt=self.rows[unit]["prompt"]) for unit in units]
+        return [self.rows[unit]["prompt"] for unit in units]
 
     def score(
         self, units: Sequence[int], continuations: Sequence[str], unsteered: Sequence[str] | None
     ) -> pd.DataFrame:
         """`win`, `tie`, `win_rate` (1, ½ or 0) and `reward`; the unsteered model ties with itself, by definition."""
-        prompts = [self.rows[unit]["prompt"] for unit in units]
+        prompts = self.prompts(units)
         own = self.reward.rewards(prompts, [text.strip() for text in continuations])
         if unsteered is None:
             win, tie = np.zeros(len(own), dtype=bool), np.ones(len(own), dtype=bool)

@@ -29,9 +29,9 @@ class EffectSettings:
         threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.
         select: prompts that layer and strength are chosen on; left out, 100, or a third of prompts of your own.
         test: other prompts, that are reported on; left out, 250, or the rest of your own.
-        passage: over which tokens budgets are counted: "prompt" (its last one), or "text" (on average over those from
-            which the first eight of the prompt's unsteered continuation were drawn: dearer, and the only fair way for
-            methods that do not act on every token).
+        passage: over which tokens budgets are counted: "prompt", its last one; or "text", the mean over that one and
+            the first seven that the unsteered model writes behind it: dearer, and the only fair way for methods that do
+            not act on every token.
         highest: radians; the largest strength tried when a budget is matched.
         measures: what is measured beside the outcome: "geometry" (path, certificate, stability of the fit),
             "likelihood" (under densities of both classes), "survival" (of the gain in later layers), "cost" (of the

@@ -285,7 +285,9 @@ class Barrier(Displayed, ABC):
         }
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        # of what was chosen by cross-validation, what it is
+        found = {**self.config(), **(getattr(self, "chosen", {}) if self.state else {})}
+        inside = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in found.items())
         return f"{type(self).__name__}({inside})" + ("" if self.state else " (not fitted)")
 
 
