@@ -93,7 +93,7 @@ def foretold(train: pd.DataFrame, test: pd.DataFrame, columns: list[str], target
 
 
 def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame:
-    """What a `share` of a text's tokens is worth, of a study from which nothing was learned: a row a target and predictor.
+    """What a `share` of a text's tokens is worth: a row a target and predictor, of a study it has not learned from.
 
     Returns:
         `auc` of the texts behind the test prompts, `low` and `high` (over prompts). Of candidates, by what is foretold
