@@ -67,7 +67,8 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
     whole = Grid.of(rows)
     assert whole.names[1:] == arm_names(whole.arms)
     assert {*whole.names} == {*found.frame()["arm"]}
-    assert found.layers == ((1, 3) if "1+3" in found.answer.arm else (found.layer,))
+    arms = {"layer": 3, "layers": "1+3"}, {"layer": 3}, {"layer": -1}
+    assert [replace(found, arm=arm).layers for arm in arms] == [(1, 3), (3,), ()]
     assert found.reward == SHIFT
     assert (found.unsteered.value, whole.test[0].max()) == (0.5, 0.5)
     arm = whole.names.index(found.answer.arm)
