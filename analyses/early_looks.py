@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 
 import odesteer_tl as ode
 from analyses.command import from_command_line
-from analyses.outcomes import TextOutcome, open_outcome
+from analyses.outcomes import Outcome, TextOutcome, open_outcome
 from analyses.runs import refuse_existing, save_run
 from analyses.search_replay import named
 from analyses.sources import read_prompts
@@ -55,19 +55,19 @@ class EarlyConfig:
     out: Path | None = None
 
 
-def looked(
-    rows: pd.DataFrame, prompts: Sequence[str], tokenizer: Any, outcome: TextOutcome, first: int
-) -> pd.DataFrame:
+def looked(rows: pd.DataFrame, prompts: Sequence[str], tokenizer: Any, outcome: Outcome, first: int) -> pd.DataFrame:
     """A row a steered text of a layer study: `PLACE` and `SEEN`, in standard deviations of the study, and the targets.
 
     Of its first tokens: `judged` (what the outcome scores them), `repeated` (share that stood among them before) and
     `apart` (share that are others than the unsteered text's).
 
     Raises:
-        ValueError: a text that does not begin with its prompt.
+        ValueError: a text that does not begin with its prompt, or an outcome that is no judge of texts.
     """
+    if not isinstance(outcome, TextOutcome):
+        raise ValueError(f"outcome={outcome.name!r} judges no texts; name studies that wrote some")
     rows = rows.reset_index(drop=True)
-    own, steered = [prompts[i] for i in rows["prompt"]], rows["layer"] >= 0
+    own, steered = [str(prompts[int(i)]) for i in rows["prompt"]], rows["layer"] >= 0
     if wrong := [text for text, of in zip(rows["text"], own, strict=True) if not text.startswith(of)]:
         raise ValueError(f"prompts are not those of the study, which has the text {wrong[0]!r}")
     behind = [text[len(of) :] for text, of in zip(rows["text"], own, strict=True)]
@@ -82,14 +82,14 @@ def looked(
     fluent = rows["log_likelihood"] >= rows.loc[~steered, "log_likelihood"].quantile(BROKEN)
     said = rows[["prompt", "split"]].assign(success=rows["success"].astype(bool), fluent=fluent)[steered]
     arm = rows[steered].groupby(["layer", "label", "budget", "level"]).ngroup()
-    scaled = (seen - seen.mean()) / seen.std().replace(0, 1)
-    return pd.concat([said.assign(arm=arm), scaled], axis=1).reset_index(drop=True)
+    spread: Any = seen.std()
+    return pd.concat([said.assign(arm=arm), (seen - seen.mean()) / spread.replace(0, 1)], axis=1).reset_index(drop=True)
 
 
 def foretold(train: pd.DataFrame, test: pd.DataFrame, columns: list[str], target: str) -> NDArray[np.float64]:
     """The probability that a text succeeds, or is fluent, by what was learned elsewhere."""
     fitted = LogisticRegression(max_iter=1000).fit(train[columns], train[target])
-    return np.asarray(fitted.predict_proba(test[columns]), dtype=float)[:, 1]
+    return np.asarray(fitted.predict_proba(test[columns])[:, 1], dtype=float)
 
 
 def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -114,7 +114,8 @@ def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame
             rest = table[table["split"] == "test"]
             some = asked[: max(1, round(len(asked) * share))] if whole and by != "whole texts" else asked
             reached = rest.pivot(index="prompt", columns="arm", values=target)
-            mean = table[table["prompt"].isin(some)].groupby("arm")["said"].mean().loc[list(reached)].to_numpy()
+            by_arm: Any = table[table["prompt"].isin(some)].groupby("arm")["said"]
+            mean = by_arm.mean().loc[list(reached)].to_numpy()
             right = areas(np.broadcast_to(mean, reached.shape), reached.to_numpy(dtype=bool))
             each = stats.mean(right[~np.isnan(right)], bounds=(0.0, 1.0))
             area = None if whole else stats.auc(rest["said"], rest[target], groups=rest["prompt"])
