@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import odesteer_tl as ode
-from analyses.early_looks import EarlyConfig, looked, main, worth
+from analyses.early_looks import EarlyConfig
 from analyses.outcomes import open_outcome
+from analyses.search.early import looked, run, worth
 
 
 def test_what_is_said_of_the_first_tokens_is_theirs(organism):
@@ -62,4 +63,4 @@ def test_a_predictor_is_worth_what_was_planted():
 def test_a_predictor_needs_another_outcome_to_learn_from(tmp_path):
     (tmp_path / "study.json").write_text('{"settings": {"outcome": "vader"}}')
     with pytest.raises(ValueError, match="have one outcome; add one of another"):
-        main(EarlyConfig((tmp_path,), (tmp_path,)))
+        run(EarlyConfig((tmp_path,), (tmp_path,)))

@@ -224,6 +224,6 @@ def test_a_grid_is_replayed_at_the_same_cost_for_all(grid):
     # what is the same at other concepts is known of this one
     assert table.loc["race, told of others", "of_grid"] > 0.97
     assert elsewhere(planted, [Grid.of(grid)]) is None
-    assert Grid.of(grid[grid["label"] != "random direction"]).select.shape == (7, 12)
+    assert Grid.of(grid[grid["method"] != "random"]).select.shape == (10, 12)
     with pytest.raises(ValueError, match="their split 'select' does not"):
         Grid.of(rows[rows["split"] == "test"])
