@@ -48,9 +48,7 @@ class EarlyConfig:
     out: Path | None = None
 
 
-def looked(
-    rows: pd.DataFrame, prompts: Sequence[str], tokenizer: Any, outcome: TextOutcome, first: int
-) -> pd.DataFrame:
+def looked(rows: pd.DataFrame, prompts: Sequence[str], tokenizer: Any, outcome: Any, first: int) -> pd.DataFrame:
     """A row a steered text of a layer study: `PLACE` and `SEEN`, in standard deviations of the study, and the targets.
 
     Of its first tokens: `judged` (what the outcome scores them), `repeated` (share that stood among them before) and
@@ -60,7 +58,8 @@ def looked(
         ValueError: a text that does not begin with its prompt.
     """
     rows = rows.reset_index(drop=True)
-    own, steered = [prompts[i] for i in rows["prompt"]], rows["layer"] >= 0
+    own: list[str] = [prompts[int(i)] for i in rows["prompt"]]
+    steered = rows["layer"] >= 0
     if wrong := [text for text, of in zip(rows["text"], own, strict=True) if not text.startswith(of)]:
         raise ValueError(f"prompts are not those of the study, which has the text {wrong[0]!r}")
     behind = [text[len(of) :] for text, of in zip(rows["text"], own, strict=True)]
@@ -75,7 +74,8 @@ def looked(
     fluent = rows["log_likelihood"] >= rows.loc[~steered, "log_likelihood"].quantile(BROKEN)
     said = rows[["prompt", "split"]].assign(success=rows["success"].astype(bool), fluent=fluent)[steered]
     arm = rows[steered].groupby(["layer", "label", "budget", "level"]).ngroup()
-    return said.assign(arm=arm, **(seen - seen.mean()) / seen.std().replace(0, 1)).reset_index(drop=True)
+    spread: Any = seen.std()
+    return said.assign(arm=arm, **(seen - seen.mean()) / spread.replace(0, 1)).reset_index(drop=True)
 
 
 def foretold(train: pd.DataFrame, test: pd.DataFrame, columns: list[str], target: str) -> NDArray[np.float64]:
@@ -115,7 +115,8 @@ def worth(train: pd.DataFrame, test: pd.DataFrame, share: float) -> pd.DataFrame
             rest = table[table["split"] == "test"]
             some = asked[: max(1, round(len(asked) * share))] if whole and by != "whole texts" else asked
             reached = rest.pivot(index="prompt", columns="arm", values=target)
-            mean = table[table["prompt"].isin(some)].groupby("arm")["said"].mean().loc[list(reached)].to_numpy()
+            means: Any = table[table["prompt"].isin(some)].groupby("arm")["said"].mean()
+            mean = means.loc[list(reached)].to_numpy()
             right = areas(np.broadcast_to(mean, reached.shape), reached.to_numpy(dtype=bool))
             each = stats.mean(right[~np.isnan(right)], bounds=(0.0, 1.0))
             area = None if whole else stats.auc(rest["said"], rest[target], groups=rest["prompt"])
@@ -137,11 +138,13 @@ def main(config: EarlyConfig) -> None:
     own = [json.loads((folder / "study.json").read_text())["settings"] for folder in config.studies]
     if len({its["outcome"] for its in own}) < 2:
         raise ValueError(f"studies={[*map(str, config.studies)]} have one outcome; add one of another to learn from")
+    judges = [open_outcome(its["outcome"]) for its in own]
+    if not all(isinstance(judge, TextOutcome) for judge in judges):
+        raise ValueError(f"studies={[*map(str, config.studies)]}: one scored completions, and wrote no text to look at")
     tokenizer, parts = ode.load_model(own[0]["model"]).tokenizer, list[pd.DataFrame]()
     for first in config.first:
-        seen = [looked(pd.read_parquet(folder / "table.parquet"), read_prompts(str(prompts)), tokenizer,
-                       open_outcome(its["outcome"]), first)
-                for folder, prompts, its in zip(config.studies, config.prompts, own, strict=True)]  # fmt: skip
+        seen = [looked(pd.read_parquet(folder / "table.parquet"), read_prompts(str(prompts)), tokenizer, judge, first)
+                for folder, prompts, judge in zip(config.studies, config.prompts, judges, strict=True)]  # fmt: skip
         for name, test, its in zip(named(config.studies), seen, own, strict=True):
             train = pd.concat([x for x, other in zip(seen, own, strict=True) if other["outcome"] != its["outcome"]])
             parts.append(worth(train, test, first / its["max_new_tokens"]).assign(study=name, first=first))

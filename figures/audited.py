@@ -26,14 +26,14 @@ PANELS = {
     EFFECT: ("nats", "change of the log-odds"),
     FLUENCY: ("nats a token", "likelihood of the text"),
     "bend of the path, rad": ("rad", "bend of the path"),
-    "off the data": ("share of prompts", "off p₊'s data"),
+    "gain at the last layer, nats": ("nats", "gain in the last layer's h"),
 }
 CAPTION = """\
 Every method at {level:g} nats of KL on {n} prompts, layer {layers} of {model}, with 95 % intervals; fitted on
 activations or trained through the model, all on the same texts. Change of the log-odds of the
 concept's words (mean), likelihood of the texts under the unsteered model (median; dotted: its own texts), how far a
-path's direction turns on the way (median; 0 is a great circle), and the share of steered states off the positives'
-data. {source}"""
+path's direction turns on the way (median; 0 is a great circle), and what is left of the gain in the calibrated h of the
+last layer (median). {source}"""
 
 
 def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
