@@ -23,17 +23,17 @@ SERIES: dict[str, Look] = {
 EFFECT, FLUENCY = "change of the score from unsteered", "log-likelihood of the text, nats a token"
 #: measure: label of the axis, and title
 PANELS = {
-    EFFECT: ("nats", "change of the log-odds"),
-    FLUENCY: ("nats a token", "likelihood of the text"),
+    EFFECT: ("nats", "change of log-odds"),
+    FLUENCY: ("nats a token", "texts' likelihood"),
     "bend of the path, rad": ("rad", "bend of the path"),
-    "off the data": ("share of prompts", "off p₊'s data"),
+    "gain at the last layer, nats": ("nats", "gain in the last h"),
 }
 CAPTION = """\
 Every method at {level:g} nats of KL on {n} prompts, layer {layers} of {model}, with 95 % intervals; fitted on
 activations or trained through the model, all on the same texts. Change of the log-odds of the
 concept's words (mean), likelihood of the texts under the unsteered model (median; dotted: its own texts), how far a
-path's direction turns on the way (median; 0 is a great circle), and the share of steered states off the positives'
-data. {source}"""
+path's direction turns on the way (median; 0 is a great circle), and what is left of the gain in the calibrated h of the
+last layer (median). {source}"""
 
 
 def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
@@ -61,10 +61,6 @@ def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, sourc
                   for measure, (label, title) in PANELS.items()]  # fmt: skip
         figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
-        for axis, panel in zip(axes, panels, strict=True):
-            # an interval of few prompts may be far wider than what methods differ by
-            low, high = min(panel.rows["value"]), max(panel.rows["value"])
-            axis.set_xlim(low - 0.3 * (high - low or 1), high + 0.3 * (high - low or 1))
         n = own.loc[own["measure"] == EFFECT, "n"]
         caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
         return save(figure, out, "audited", caption, own)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
+from figures.audited import draw_audited
 from figures.certified_layers import draw_certified_layers
 from figures.layer_changes import draw_layer_changes
 from figures.readers import draw_readers
@@ -13,6 +14,7 @@ from figures.readers import draw_readers
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
+    "audited": ("audit",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
     "layer_changes": ("evidence-layers",),
     "readers": ("evidence-readers",),
@@ -24,6 +26,11 @@ def _said(*names: str) -> str:
     firsts = [(FOLDER / f"{name}.csv").read_text().partition("\n")[0].partition("commit ")[2] for name in names]
     said = "; ".join(f"{name}, commit {commit}" for name, commit in zip(names, firsts, strict=True))
     return f"Kept tables: {said}."
+
+
+def _audited(out: Path) -> list[Path]:
+    (name,) = TABLES["audited"]
+    return draw_audited(kept(name), 0.1, "SmolLM2", out, _said(name))
 
 
 def _certified_layers(out: Path) -> list[Path]:
@@ -43,6 +50,7 @@ def _readers(out: Path) -> list[Path]:
 
 #: by the name of its files
 KEPT: dict[str, Callable[[Path], list[Path]]] = {
+    "audited": _audited,
     "certified_layers": _certified_layers,
     "layer_changes": _layer_changes,
     "readers": _readers,
