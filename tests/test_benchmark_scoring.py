@@ -7,6 +7,7 @@ import torch
 import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left, clipped
 from analyses.benchmarks.scoring import option_scores
+from odesteer_tl._tokens import text_tokens
 
 PROMPTS = ["mona met leo .", "soon the dry cabin", "leo"]
 OPTIONS = [[" soon the dry cabin", " mona", " the wet cabin was near the sea ."], [" was", " mona met leo ."], [" met"]]
