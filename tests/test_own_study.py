@@ -58,6 +58,8 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
     assert "| unsteered" in printed.out
     assert "| random direction" in printed.out
+    # of the study's own pairs none was run, and each way is held against the placebo
+    assert "| angle    | CAA     | random direction |" in printed.out
     assert "5 cells, about" in printed.err
     assert "tokens a second measured" in printed.err
     assert "peak memory" in printed.err

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.effects import tables
+from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
 from analyses.intervals import with_interval
 from analyses.runs import save_run
@@ -80,7 +81,7 @@ class LayerReport:
                 if layer in compared]  # fmt: skip
         chosen_from = PICKED_FOR if "select" in set(table["split"]) else ()
         picks = [layer_picks(table, label, budget, level).assign(arm=label) for label in chosen_from if label in labels]
-        declared = _joined([tables.contrasts(table, b, PAIRS, MARGIN).assign(budget=b) for b in budgets])
+        declared = _joined([tables.contrasts(table, b, _pairs(labels), MARGIN).assign(budget=b) for b in budgets])
         declared = declared.assign(p_holm=stats.holm(declared["p"])) if len(declared) else declared
         survives = "flow" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
@@ -140,7 +141,9 @@ class LayerReport:
             f"Declared differences (Holm over all; equivalent within {MARGIN:g})":
                 self.differences.set_index("budget") if len(self.differences) else self.differences,
             "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
-            "Picking the layer by one indicator": self._picks() if len(self.picks) else self.picks,
+            # (of success alone the regret is 0 by definition)
+            "Picking the layer by one indicator":
+                self._picks() if len(self.picks) and len({*self.picks["picked by"]}) > 1 else pd.DataFrame(),
             "Calibrated gain of the flow by layer looked at (nats, median)":
                 self.survival.set_index("layer") if len(self.survival) else self.survival,
         }  # fmt: skip
@@ -186,8 +189,10 @@ class LayerReport:
         rows, plain = self.chosen, self.layers.query("method == 'unsteered'")
         success = "success and parses, on test" if "parses" in self.layers else "success, on test"
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
+        select = zip(rows["on_select"], rows["tied"], strict=True)
         chosen = pd.DataFrame({
             "arm": rows["label"], "budget": rows["budget"], "layer": rows["layer"], "level": rows["level"],
+            "on select": [f"{x:.3f}" + (f", as {n} others" if n else "") for x, n in select],
             success: _intervals(rows, "success", "low", "high"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"], "naive layer": rows["naive_layer"], "N": rows["n"],
@@ -207,6 +212,13 @@ class LayerReport:
             "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
             "rank correlation over layers": rows["rank_correlation"],
         }).set_index("arm")  # fmt: skip
+
+
+def _pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """The declared pairs; where none of them was run, every arm against the placebo."""
+    if any({*pair} <= {*labels} for pair in PAIRS):
+        return PAIRS
+    return [(label, PLACEBO) for label in labels if label != PLACEBO]
 
 
 def differences(contrasts: pd.DataFrame) -> pd.DataFrame:

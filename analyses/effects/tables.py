@@ -101,7 +101,8 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     The criterion, declared: the largest share of prompts that succeed and, where the outcome says so, parse; the first
     of equals. It is also what is reported. `band_low` and `band_high` hold for all cells of the arm together, so they
-    hold for whichever was chosen. `naive` chooses on the test prompts that it reports on.
+    hold for whichever was chosen. `tied` other cells did as well on the select prompts. `naive` chooses on the test
+    prompts that it reports on.
 
     Returns:
         A row an arm × budget.
@@ -120,6 +121,7 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 "success": value.value, "low": value.low, "high": value.high,
                 "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
                 "on_select": float(select.to_numpy().mean(0)[chosen]),
+                "tied": int((select.to_numpy().mean(0) == select.to_numpy().mean(0)[chosen]).sum()) - 1,
                 "naive": float(test.to_numpy().mean(0)[naive]),
                 "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,
             }
@@ -208,13 +210,12 @@ def room(table: pd.DataFrame) -> str:
     said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
     end = _end(share)
     if end:
-        said = (
-            f"WARNING, no room {'above' if end == 'ceiling' else 'below'}: {said}, which is at the {end} of the outcome"
-        )
+        room, seen = ("above", "lowers") if end == "ceiling" else ("below", "raises")
+        said = f"WARNING, no room {room}: {said}, which is at the {end} of the outcome: only what {seen} it can be seen"
     arms = [_end(stats.share(cell["success"])) for _, cell in groups(rows.query("label != @UNSTEERED"), CELL)]
     if arms and all(arms) and len(set(arms)) == 1:
         said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart"
-        said = f"{said}, the change of the score may"
+        said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
     return f"{said}."
 
 
