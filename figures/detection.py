@@ -16,9 +16,9 @@ from figures.save import STYLE, save
 PANELS = {"all": "against all other texts", "hard": "against hard negatives alone"}
 CAPTION = """\
 Area under the ROC curve of each score at telling texts of a concept from others, AxBench's first ten concepts of
-Gemma-2's layer 20: mean over {n} concepts with its 95 % interval. A text's score is the largest of its tokens'. Hard
-negatives are about something that shares words with the concept. Dotted: .5, of a coin; `random` is a random
-direction. {layers} {source}"""
+Gemma-2's layer 20: mean over {n} concepts with its 95 % interval, where there are five at least. A text's score is
+the largest of its tokens'. Hard negatives are about something that shares words with the concept. Dotted: .5, of a
+coin. {layers} {source}"""
 
 
 def draw_detection(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from analyses.measured.__main__ import FOLDER, kept
 from figures.audited import draw_audited
 from figures.certified_layers import draw_certified_layers
+from figures.detection import draw_detection
 from figures.layer_changes import draw_layer_changes
 from figures.readers import draw_readers
 
@@ -16,6 +17,7 @@ OUT = Path(__file__).parent
 TABLES: dict[str, tuple[str, ...]] = {
     "audited": ("audit",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
+    "detection": ("evidence-detection",),
     "layer_changes": ("evidence-layers",),
     "readers": ("evidence-readers",),
 }
@@ -38,6 +40,11 @@ def _certified_layers(out: Path) -> list[Path]:
     return draw_certified_layers(kept(names[0]), kept(names[1]), out, _said(*names))
 
 
+def _detection(out: Path) -> list[Path]:
+    (name,) = TABLES["detection"]
+    return draw_detection(kept(name), out, _said(name))
+
+
 def _layer_changes(out: Path) -> list[Path]:
     (name,) = TABLES["layer_changes"]
     return draw_layer_changes(kept(name), out, _said(name))
@@ -52,6 +59,7 @@ def _readers(out: Path) -> list[Path]:
 KEPT: dict[str, Callable[[Path], list[Path]]] = {
     "audited": _audited,
     "certified_layers": _certified_layers,
+    "detection": _detection,
     "layer_changes": _layer_changes,
     "readers": _readers,
 }
