@@ -19,6 +19,7 @@ from analyses.likelihood.material import Material
 from analyses.likelihood.plan import Plan, outcome_of
 from analyses.likelihood.prediction import correlations, each, prediction
 from analyses.likelihood.study import Settings
+from analyses.outcomes import TextOutcome
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
 from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of
@@ -277,6 +278,10 @@ def test_what_judges_no_text_is_refused_before_a_model_is_loaded(tmp_path, contr
     for other in ({"cross_fit": True}, {"texts": "unsteered"}):
         with pytest.raises(ValueError, match=r"judges steered texts, and with .* none are written"):
             Plan.of(replace(SETTINGS, **other), contrast, judged="regex:xxx")
+    # a threshold of one's own makes another study
+    lengths = [TextOutcome("length", lambda _, texts: list(map(len, texts)), threshold) for threshold in (1.0, 2.0)]
+    plans = [Plan.of(SETTINGS, contrast, judged=length) for length in lengths]
+    assert plans[0].described() != plans[1].described()
     with pytest.raises(ValueError, match="outcome='vadr' is unknown"):
         study_of(LikelihoodConfig(outcome="vadr", out=tmp_path / "out"))
 

@@ -116,6 +116,8 @@ class Plan:
     def described(self) -> dict[str, Any]:
         """Everything that determines a layer's numbers but the model and the layer, JSON-able."""
         settings, outcome = asdict(self.settings), self.outcome
+        # an object may have any threshold; one that is spelled has its own
+        given = outcome is not None and not isinstance(self.judged, str)
         if not self.settings.cross_fit:  # as it was before there was one
             del settings["cross_fit"]
         return {
@@ -123,6 +125,7 @@ class Plan:
             "texts": "steered" if self.writes else "unsteered",
             "judged": None if outcome is None else outcome.name,
             **({"outcome_digest": outcome.digest} if outcome and outcome.digest else {}),
+            **({"outcome_threshold": outcome.threshold} if outcome and given else {}),
             "contrast_digest": self.contrast.digest,
             "test_digest": self.parts[-1].digest,
         }

@@ -34,8 +34,8 @@ BROKEN = 0.1
 def looked(rows: pd.DataFrame, prompts: Sequence[str], tokenizer: Any, outcome: Outcome, first: int) -> pd.DataFrame:
     """A row a steered text of a layer study: `PLACE` and `SEEN`, in standard deviations of the study, and the targets.
 
-    Of its first tokens: `judged` (what the outcome scores them), `repeated` (share that stood among them before) and
-    `apart` (share that are others than the unsteered text's).
+    Of its first tokens: `judged` (what the outcome scores them), `repeated` (how many stood among them before) and
+    `apart` (how many are others than the unsteered text's).
 
     Raises:
         ValueError: a text that does not begin with its prompt, or an outcome that is no judge of texts.
