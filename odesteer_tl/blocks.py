@@ -51,17 +51,17 @@ class Decoder:
         self,
         tokens: Int[Tensor, "batch new"],
         mask: Int[Tensor, "batch new"],
-        layer: int,
-        edited: Float[Tensor, "batch new d_model"],
+        layer: int = -1,
+        edited: Float[Tensor, "batch new d_model"] | None = None,
     ) -> Float[Tensor, "batch new d_model"]:
         """The stream after the last block behind more tokens: what `unembed` makes logits of.
 
         Args:
             mask: 1 where a token is real; padding is on the right, and nothing follows it.
-            layer, edited: the stream after that block, so that the blocks up to it are left out.
+            layer, edited: the stream after that block where it is known, so that the blocks up to it are left out.
         """
         top, found = int(self.model.cfg.n_layers) - 1, dict[int, Tensor]()
-        if layer == top:
+        if layer == top and edited is not None:
             return edited
         self._passed(tokens, mask, layer, edited, {top: recording(self.model, found, top)}, top)
         return found[top]

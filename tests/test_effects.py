@@ -189,6 +189,11 @@ def test_a_prompts_own_batch_writes_what_generation_writes(material):
         torch.testing.assert_close(written.kl[kept], divergence(steered, plain)[kept], rtol=1e-3, atol=1e-6)
         found = plain.double().log_softmax(-1).gather(-1, written.tokens[..., None])[..., 0]
         torch.testing.assert_close(written.log_likelihood[kept], found[kept], rtol=1e-4, atol=1e-5)
+        # without the comparison token by token, the text is asked for once it is written
+        alone = write(material.states.prompt, steering, replace(sampling, measures=("geometry",)))
+        assert alone.texts == written.texts
+        assert alone.kl.eq(0).all()
+        torch.testing.assert_close(alone.log_likelihood[kept], found[kept], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("passage", ["prompt", "text"])

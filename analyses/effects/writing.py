@@ -16,6 +16,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 import odesteer_tl as ode
 from analyses.effects.engine import draw
 from odesteer_tl import _tokens
+from odesteer_tl.blocks import unembed
 from odesteer_tl.generation import Generated, decode, stops
 from odesteer_tl.indicators import branching_factor, divergence
 from odesteer_tl.plain import hooked
@@ -160,13 +161,16 @@ def write_batch(
     ended = torch.zeros(n, dtype=torch.bool, device=prompt.tokens.device)
     last, plain, indicators = prompt.decoder(), prompt.decoder(), "text" in sampling.measures
     token, drawn, recorded = prompt.tokens[:, -1:], list[Tensor](), list[tuple[Tensor, ...]]()
+    asked, streams = bool(hooks) and compared, list[Tensor]()
     for i in range(sampling.max_new_tokens if known is None else known.shape[1]):
         before: list[Tensor] = []
         watch = [(f"blocks.{untouched}.hook_out", lambda x, hook=None, found=before: found.append(x))]
         with hooked(model, [*(watch if hooks and untouched >= 0 else []), *hooks]):
             logits = last.step(token)
-        asked = bool(hooks) and compared
-        reference = plain.step(token, untouched, before[0] if before else None) if asked else logits
+        streams += before
+        # the distributions are compared token by token; a text's likelihood alone is asked once it is written
+        each = asked and indicators
+        reference = plain.step(token, untouched, before[0] if before else None) if each else logits
         found = sample_logits(logits, temperature=sampling.temperature) if known is None else known[:, i].clone()
         found[ended] = ends[0]
         ended |= torch.isin(found, ends)
@@ -177,13 +181,30 @@ def write_batch(
         drawn.append(found)
         if bool(ended.all()):
             break
-    return _written(prompt, torch.stack(drawn, dim=1), [torch.stack(x, dim=1) for x in zip(*recorded, strict=True)],
-                    ends, sampling.max_new_tokens)  # fmt: skip
+    tokens, series = torch.stack(drawn, dim=1), [torch.stack(x, dim=1) for x in zip(*recorded, strict=True)]
+    if asked and not indicators:
+        passed_on = torch.cat([prompt.tokens[:, -1:], tokens[:, :-1]], dim=1)
+        stream = plain.stream(
+            passed_on, torch.ones_like(passed_on), untouched, torch.cat(streams, 1) if streams else None
+        )
+        series[-1] = _log_likelihood(prompt, stream, tokens)
+    return _written(prompt, tokens, series, ends, sampling.max_new_tokens)
+
+
+def _log_likelihood(prompt: ode.Prefix, stream: Float[Tensor, "n tokens d"], drawn: Int[Tensor, "n tokens"]) -> Tensor:
+    """Of every drawn token behind its stream; logits of one place at a time, which is what the steered pass holds."""
+    logits = (unembed(prompt.model, stream[:, i : i + 1])[:, 0] for i in range(drawn.shape[1]))
+    return torch.stack([_chosen(x, token).cpu() for x, token in zip(logits, drawn.unbind(1), strict=True)], dim=1)
+
+
+def _chosen(logits: Float[Tensor, "n vocab"], drawn: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Log-probability of the drawn tokens, nats."""
+    return (logits.gather(-1, drawn[:, None]).squeeze(-1) - logits.logsumexp(-1)).double()
 
 
 def _statistics(steered: Tensor, plain: Tensor, drawn: Tensor, indicators: bool) -> tuple[Tensor, ...]:
     """KL, BF, NBF (zeros unless asked for) and the drawn token's unsteered log-likelihood, one a row, on the CPU."""
-    chosen = (plain.gather(-1, drawn[:, None]).squeeze(-1) - plain.logsumexp(-1)).double()
+    chosen = _chosen(plain, drawn)
     if not indicators:
         nothing = torch.zeros_like(chosen)
         return tuple(x.cpu() for x in (nothing, nothing, nothing, chosen))
