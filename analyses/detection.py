@@ -3,7 +3,7 @@
 A text's score is the largest one of its tokens; its area under the ROC curve is over held-out texts of the concept and
 others of the same model's writing. `hard` negatives are about something that shares words with the concept. Every
 score is learned from the same texts: a barrier is no better informed than a mean, and what is trained through the model
-(ReFT-r1) reads the texts of the concept again and again, but no others.
+(ReFT-r1) reads the texts of the concept again and again, but no others. A run that was cut short goes on where it was.
 `python -m analyses.detection --data FOLDER --model smollm2 --layer 6 12 18 24 --out results/detection`
 """
 
@@ -16,11 +16,11 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-import odesteer_tl as ode
 from analyses.command import command, from_command_line
-from analyses.options import Layers, Model, Out
-from analyses.runs import refuse_existing, save_run
+from analyses.options import DryRun, Executor, Layers, Model, Out
+from analyses.runs import cells_of, replaceable, require_same, save_run
 from analyses.sources import refuse_missing_layers
+from analyses.sweep import Study, require_executor
 from odesteer_tl._words import require_one_of
 
 
@@ -34,27 +34,47 @@ class DetectionConfig:
     model: Model = "smollm2"
     concepts: Annotated[tuple[int, ...], arg(help="their numbers in each folder; left out, all")] = ()
     scores: Annotated[tuple[str, ...], arg(help="names of scores; left out, all")] = ()
+    executor: Executor = "local"
+    dry_run: DryRun = False
+
+
+def study_of(config: DetectionConfig) -> Study:
+    """The study, made without a model.
+
+    Raises:
+        ValueError: what is wrong, by argument, value and remedy.
+    """
+    refuse_missing_layers(config.layers, config.model)
+    from analyses.reading.detecting import detection_study  # what needs the model's libraries
+    from analyses.scores import SCORES
+
+    for name in config.scores:
+        require_one_of("scores", name, SCORES)
+    return detection_study(config.model, config.data, config.layers, config.concepts, config.scores or tuple(SCORES))
 
 
 def main(config: DetectionConfig) -> int:
-    """Run, save and print."""
+    """Run or go on, save and print, or say what that costs."""
 
     def study() -> tuple[object, object]:
-        refuse_existing(config.out)
-        refuse_missing_layers(config.layers, config.model)
-        from analyses.reading.detection import detect, numbers_of  # what needs the model's libraries
-        from analyses.scores import SCORES
+        require_executor(config.executor)
+        require_same(config.out, None)
+        planned = study_of(config)
+        require_same(config.out, planned.digest)
+        from analyses.reading.detecting import estimate
+        from analyses.reading.detection import Detection
+        from analyses.sweep.announce import expected, run_announced
 
-        for folder in config.data:
-            numbers_of(folder, config.concepts)
-        for name in config.scores:
-            require_one_of("scores", name, SCORES)
-        scores = {name: SCORES[name] for name in config.scores or SCORES}
-        found = detect(ode.load_model(config.model), config.data, config.layers, config.concepts, scores)
+        if config.dry_run:
+            cost = expected(planned, cells_of(config.out), config.executor, estimate)
+            return str(cost or "nothing is left to be done"), config.out
+        rows, _ = run_announced(planned, cells_of(config.out), config.executor, estimate)
+        found = Detection(rows.drop(columns="cell"))
+        replaceable(config.out, planned.digest)
         tables = {"concepts": found.concepts, "table": found.frame()}
-        return found, save_run(config.out, tables, {"config": asdict(config)})
+        return found, save_run(config.out, tables, {"config": asdict(config), "study": planned.digest})
 
-    return command(study)
+    return command(study, config.dry_run)
 
 
 if __name__ == "__main__":

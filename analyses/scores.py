@@ -113,7 +113,8 @@ def _some(acts: ode.LayerActivations) -> ode.LayerActivations:
 
 
 def _signed(acts: ode.LayerActivations, rows: Rows) -> Score:
-    first = torch.pca_lowrank(rows, q=1, center=False)[2][:, 0]
+    # exact: a randomised decomposition draws from the process's own state, and no run would repeat another
+    first = torch.linalg.eigh(rows.double().mT @ rows.double()).eigenvectors[:, -1].to(rows.dtype)
     return along(first * torch.sign((acts.positive.mean(0) - acts.negative.mean(0)) @ first))
 
 

@@ -1,5 +1,7 @@
 """Detection: areas of scores of texts, each by its largest token, on a small set made like AxBench's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
+from analyses.detection import DetectionConfig, main, study_of
 from analyses.reading.detection import TOKENS, _areas, _Read, _thinned, detect
+from analyses.runs import cells_of
 from analyses.scores import CHOSEN_ON, SCORES, Told, _some, cross_validated
+from analyses.sweep import Store
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,7 @@ def test_what_is_planted_is_found_and_a_random_direction_is_not_told_apart(organ
     assert row.n == 2
     assert row.value == pytest.approx(areas.loc["LAT"].mean())
     assert "mean of 2 concepts" in str(found)
+    assert "| all negatives, layer 2" in str(found)
 
 
 def test_a_text_counts_by_its_largest_token(organism, folder):
@@ -110,3 +116,25 @@ def test_a_barrier_is_chosen_on_whole_texts_of_both_classes_and_fitted_on_all(or
 def test_concepts_that_are_not_there_are_refused(organism, folder):
     with pytest.raises(ValueError, match=r"concepts=\[5\] are not in .*; there are \[0, 1\]"):
         detect(organism, [folder], [2], [5])
+
+
+def test_a_run_that_was_cut_short_goes_on_and_finds_what_the_function_finds(organism, folder, tmp_path, capsys):
+    names = ("mean difference", "LAT", "probe, C = 1")
+    config = DetectionConfig((folder,), (2,), tmp_path / "out", "organism", scores=names)
+    assert main(replace(config, dry_run=True)) == 0
+    assert "6 scores, about" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    assert main(replace(config, concepts=(1,))) == 0
+    store = Store.planned(study_of(config), cells_of(config.out))
+    first = store.finished()
+    assert len(first) == len(names)
+    times = {path: path.stat().st_mtime_ns for path in store.directory.rglob("*.parquet") if path.stem in first}
+    assert len(times) == len(names)
+    assert main(config) == 0
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    found = pd.read_parquet(config.out / "concepts.parquet").set_index(["concept", "layer", "score"])
+    scores = {name: SCORES[name] for name in names}
+    alone = detect(organism, [folder], [2], scores=scores).concepts.set_index(["concept", "layer", "score"])
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), alone.drop(columns="seconds"), check_like=True)
+    assert main(replace(config, scores=("no such score",))) == 2
+    assert "no such score" in capsys.readouterr().err

@@ -73,8 +73,9 @@ class Run:
             axbench: the folder with AxBench's parquet files, which detection reads itself.
         """
         called = [sys.executable, "-m", STUDIES[self.study], "--model", self.model]
+        cells = ("--executor", self.executor) if self.executor else ()
         if self.study == "detection":
-            return [*called, "--data", str(axbench), *self.options, "--out", str(self.out)]
+            return [*called, "--data", str(axbench), *self.options, *cells, "--out", str(self.out)]
         files = CONCEPTS / self.concept
         prompted = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
@@ -83,7 +84,6 @@ class Run:
             judged = ("--outcome", str(files / "words.json"))
         elif self.study in ("texts", "likelihood"):
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
-        cells = ("--executor", self.executor) if self.executor else ()
         given = ("--contrast", str(files / "pairs.jsonl"), *prompts, *judged, *self.options, *cells)
         return [*called, *given, "--out", str(self.out)]
 
@@ -99,7 +99,7 @@ def runs(executor: str = "local") -> Iterator[Run]:
         for number in model.axbench:
             for study in ("certification", "readers"):
                 yield _run(model, f"{AXBENCH}-{number}", study, executor)
-        yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)))
+        yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)), executor)
         for source in model.sources:
             for study in ("readers", "texts"):
                 yield _run(model, source, study, executor)

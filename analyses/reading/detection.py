@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +54,8 @@ class Detection:
         """The means for reading: a row a score, a column a layer and kind of negative."""
         frame = self.frame()
         text = [with_interval(*row) for row in frame[["value", "low", "high"]].itertuples(index=False)]
-        return frame.assign(text=text).pivot_table("text", "score", ["negatives", "layer"], "first", sort=False)
+        against = [f"{kind} negatives, layer {layer}" for kind, layer in zip(frame.negatives, frame.layer, strict=True)]
+        return frame.assign(text=text, against=against).pivot_table("text", "score", "against", "first", sort=False)
 
     def __str__(self) -> str:
         found = self.concepts
@@ -84,23 +87,40 @@ def detect(
     Raises:
         ValueError: no concept of these numbers.
     """
-    found: list[pd.DataFrame] = []
+    rows: list[dict[str, object]] = []
     for folder in folders:
-        numbers = numbers_of(folder, concepts)
-        train, held = (pd.read_parquet(folder / f"{name}_data.parquet") for name in ("train", "latent_eval"))
-        told = _Read.of(model, train.loc[train.concept_id.isin([*numbers, -1])], layers)
-        seen = _Read.of(model, held.loc[held.concept_id.isin(numbers)], layers)
-        cells = [(layer, number, name) for layer in layers for number in numbers for name in scores]
-        rows: list[dict[str, object]] = []
+        texts = Texts(model, folder, layers)
+        cells = list(product(layers, numbers_of(folder, concepts), scores))
         for layer, number, name in tqdm(cells, desc=f"scores, {folder.name}"):
-            start = time.process_time()
-            score = scores[name](Told(told.fitted_on(layer, number), model, told.contrast(number), layer))
-            seconds = time.process_time() - start
-            areas = _areas(seen.largest(layer, number, score))
-            rows.append({"concept": f"{folder.name}/{number}", "layer": layer, "score": name, **areas,
-                         "seconds": seconds})  # fmt: skip
-        found.append(pd.DataFrame(rows))
-    return Detection(pd.concat(found, ignore_index=True))
+            rows.append({"concept": f"{folder.name}/{number}", "layer": layer, "score": name,
+                         **texts.areas(layer, number, scores[name])})  # fmt: skip
+    return Detection(pd.DataFrame(rows))
+
+
+class Texts:
+    """A folder's texts as the model reads them, each once, when they are first asked for."""
+
+    def __init__(self, model: AnyModel, folder: Path, layers: Sequence[int]) -> None:
+        self.model, self.folder, self.layers = model, folder, layers
+        self._seen: dict[int, _Read] = {}
+
+    @cached_property
+    def _told(self) -> _Read:
+        return _Read.of(self.model, pd.read_parquet(self.folder / "train_data.parquet"), self.layers)
+
+    def _held(self, number: int) -> _Read:
+        if number not in self._seen:
+            held = pd.read_parquet(self.folder / "latent_eval_data.parquet")
+            self._seen[number] = _Read.of(self.model, held.loc[held.concept_id == number], self.layers)
+        return self._seen[number]
+
+    def areas(self, layer: int, number: int, make: Callable[[Told], Score]) -> dict[str, float]:
+        """Of the score that is made of a concept's training texts, over its evaluation texts."""
+        told = Told(self._told.fitted_on(layer, number), self.model, self._told.contrast(number), layer)
+        start = time.process_time()
+        score = make(told)
+        seconds = time.process_time() - start
+        return {**_areas(self._held(number).largest(layer, number, score)), "seconds": seconds}
 
 
 @dataclass(frozen=True)
