@@ -36,6 +36,9 @@ class AuditConfig:
         cross_fit: for few pairs: fit on all, calibrate h on pairs left out in turn; without densities.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and write nothing.
+        between: pairs of methods, named before looking, whose scores are tested against each other, one pair after the
+            other; "trained" and "fitted" are the mean of all that are. All methods are tested against unsteered, the
+            placebo and caa, and trained ones against fitted ones.
     """
 
     concept: Path
@@ -54,6 +57,7 @@ class AuditConfig:
     executor: str = "local"
     out: Out = Path("results/audit")
     dry_run: bool = False
+    between: tuple[tuple[str, str], ...] = ()
 
     def comparison(self) -> ComparisonConfig:
         """The comparison that measures all of it.
@@ -72,7 +76,7 @@ class AuditConfig:
         )  # fmt: skip
         return ComparisonConfig(
             effect, self.layer, self.methods, self.angle, (), self.kl, self.executor,
-            self.out / self.concept.resolve().name, self.dry_run,
+            self.out / self.concept.resolve().name, self.dry_run, self.between,
         )  # fmt: skip
 
 

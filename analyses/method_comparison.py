@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +19,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import compared_arms
-from analyses.effects.plan import Given, layers_meant, require_study
+from analyses.effects.plan import Given, Plan, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.options import Angles, OneLayer, Out
 from analyses.sources import layers_of
@@ -40,6 +41,8 @@ class ComparisonConfig:
         kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and write nothing.
+        between: pairs of methods, named before looking, whose scores are tested against each other, one pair after the
+            other; "trained" and "fitted" are the mean of all that are.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(
@@ -53,6 +56,7 @@ class ComparisonConfig:
     executor: str = "local"
     out: Out = Path("results/comparison")
     dry_run: bool = False
+    between: tuple[tuple[str, str], ...] = ()
 
 
 def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tuple[float, ...]]:
@@ -61,8 +65,12 @@ def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tup
     Raises:
         ValueError: what is wrong, by argument, value and remedy.
     """
-    if config.methods:  # all there are need their modules to be named
-        compared_arms(config.methods)
+    if config.methods or config.between:  # all there are need their modules to be named
+        labels = {arm.label for arm in compared_arms(config.methods)} | {"unsteered", "trained", "fitted"}
+        if wrong := [name for pair in config.between for name in pair if name not in labels]:
+            raise ValueError(f"between={wrong} are not compared here; choose from {', '.join(sorted(labels))}")
+        if alike := [first for first, second in config.between if first == second]:
+            raise ValueError(f"between={alike} against itself; name two that differ")
     levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
     layers = () if config.layer is None else (config.layer,)
     return require_study(config.effect, config.executor, layers, levels, given)
@@ -100,7 +108,8 @@ def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Fini
     from analyses.effects.comparison import ComparisonReport
     from analyses.effects.running import report_study
 
-    return report_study(study, config.out, config.executor, ComparisonReport.of, {"layer": layer})
+    of = partial(ComparisonReport.of, between=config.between, units=Plan.of(config.effect, given).units)
+    return report_study(study, config.out, config.executor, of, {"layer": layer, "between": config.between})
 
 
 def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:

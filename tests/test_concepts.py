@@ -60,7 +60,7 @@ def test_prompts_that_are_in_the_pairs_are_refused():
         concepts.sentiment(1249)
 
 
-def test_concepts_of_others_are_read_from_their_files(shared):
+def test_concepts_of_others_are_read_from_their_files(shared, tmp_path):
     data = shared / "data"
     truth = concepts.truthfulness(data / "truthfulqa" / "mc_task.json")
     assert set(truth.pairs.prompt).isdisjoint(truth.prompts)
@@ -80,5 +80,10 @@ def test_concepts_of_others_are_read_from_their_files(shared):
             assert len(concept.pairs) == 72
             both = zip(*concept.words.options(concept.prompts), strict=True)
             assert all(len(p) == len(n) == 1 and p != n for p, n in both)
+    # a pair of held-out texts is scored behind two prompts, which are one unit: so the file says
+    words = Completions.read(concept.write(tmp_path / "axbench") / "words.json")
+    assert words.groups == concept.words.groups
+    pairs = zip(words.positive, words.negative, strict=True)
+    assert len(set(zip(words.groups, pairs, strict=True))) == len(set(words.groups)) == 36
     with pytest.raises(ValueError, match="concept=10"):
         concepts.axbench(data / "axbench" / "concept10_2b_l10", 10)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.special import gammaln, xlogy
-from scipy.stats import beta, binom, norm, t
+from scipy.stats import beta, binom, norm, t, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from odesteer_tl import certify, stats
@@ -283,6 +283,39 @@ def test_limits_are_infinite_where_few_units_differ():
     many = np.random.default_rng(0).exponential(size=300)
     found = stats.mean(many)
     assert found.high - found.low == pytest.approx(2 * 1.96 * many.std() / np.sqrt(300), rel=0.15)
+
+
+def test_the_p_value_of_a_difference_is_the_inversion_of_its_interval():
+    """Of numbers, of 0 and 1 and within bounds; and where it is unlike a t test it is by what it says."""
+    rng = np.random.default_rng(0)
+    refuted = 0
+    for i in range(30):
+        x = 0.3 + rng.normal(size=40) if i % 2 else rng.exponential(size=40) - 0.7
+        found = stats.paired_difference(x, 0 * x, resamples=999, seed=i)
+        p = stats.difference_pvalue(x, 0 * x, 999, i)
+        assert (p <= 0.05) == (not found.low <= 0 <= found.high)
+        assert p == stats.difference_pvalue(0 * x, x, 999, i)
+        refuted += p <= 0.05
+    assert 5 < refuted < 25
+    for b, c in ((0, 0), (5, 0), (6, 0), (9, 1), (9, 2), (12, 4), (3, 12)):
+        low, high = paired.limits(b, c, 40, 0.95)
+        first, second = outcomes(40, b, c)
+        p = stats.difference_pvalue(first, second)
+        assert (p <= 0.05) == (not low <= 0 <= high)
+        assert p == pytest.approx(min(1.0, 2 * paired.pvalue(max(b, c), min(b, c), 40, 0.0)))
+        mixed = stats.paired_difference(0.9 * first, 0.9 * second, bounds=(0.0, 1.0))
+        assert (stats.difference_pvalue(0.9 * first, 0.9 * second, bounds=(0.0, 1.0)) <= 0.05) == (
+            not mixed.low <= 0 <= mixed.high
+        )
+    far = rng.normal(size=400)
+    assert stats.difference_pvalue(far + 0.1, 0 * far) == pytest.approx(ttest_1samp(far + 0.1, 0).pvalue, abs=2e-3)
+    assert stats.difference_pvalue(far, far) == 1
+    copied = np.repeat(far[:20], 5)
+    assert stats.difference_pvalue(copied + 0.3, 0 * copied, groups=np.repeat(np.arange(20), 5)) == pytest.approx(
+        stats.difference_pvalue(far[:20] + 0.3, np.zeros(20))
+    )
+    with pytest.raises(ValueError, match="4 independent units"):
+        stats.difference_pvalue([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.5])
 
 
 def test_copies_of_a_prompts_rows_change_nothing_where_groups_are_named():

@@ -38,7 +38,9 @@ def axbench(folder: Path, concept: int) -> Concept:
     prompts = tuple(f"{text}\n\n" for text in [*yes.input[:n], *no.input[:n]])
     # the texts that are scored answer the instruction next to theirs, so that what is asked does not tell
     sides = [tuple((clip(texts.output.iloc[(i + 1) % n]),) for i in range(2 * n)) for texts in (yes, no)]
-    words = Completions("held-out texts", sides[0], sides[1], prompts)
+    # each pair of texts is scored behind two instructions
+    groups = tuple(f"texts {i % n}" for i in range(2 * n))
+    words = Completions("held-out texts", sides[0], sides[1], prompts, groups)
     says = (
         "Score: log-likelihood of a held-out text of the concept minus that of another text, behind an instruction "
         "that neither answers. Only its change under steering means anything."

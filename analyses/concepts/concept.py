@@ -61,9 +61,9 @@ class Concept:
         require_free("out", out)
         sides = {"positive": self.words.positive, "negative": self.words.negative}
         if self.words.prompts:
-            names = ("prompt", *sides)
-            rows = zip(self.words.prompts, *sides.values(), strict=True)
-            words: Any = [dict(zip(names, row, strict=True)) for row in rows]
+            columns = {"prompt": self.words.prompts, **sides}
+            columns |= {"group": self.words.groups} if self.words.groups else {}
+            words: Any = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         else:
             words = {side: list(texts[0]) for side, texts in sides.items()}
         about = {"name": self.name, "says": self.says, "judge": self.judge, **self.provenance}

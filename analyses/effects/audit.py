@@ -12,42 +12,52 @@ import odesteer_tl as ode
 from analyses.effects.tables import UNSTEERED, groups
 from analyses.intervals import with_interval
 from odesteer_tl import stats
+from odesteer_tl.stats.units import joined
 
 #: what made a method: gradients through the model, or activations alone
 TRAINED, FITTED = "trained", "fitted"
-PLACEBO = "random"
-#: of one number a prompt
-Estimator = Callable[[Any], stats.Estimate]
+#: of one number a prompt, and the unit of each, where prompts are none by themselves
+Estimator = Callable[[Any, Any], stats.Estimate]
 
 
-def _mean(values: Any) -> stats.Estimate:
-    return stats.mean(values, bounds=(0.0, 1.0))
+def _mean(values: Any, units: Any) -> stats.Estimate:
+    return stats.mean(values, groups=units, bounds=(0.0, 1.0))
+
+
+def _share(values: Any, units: Any) -> stats.Estimate:
+    return stats.share(values.astype(bool), groups=units)
+
+
+def _median(values: Any, units: Any) -> stats.Estimate:
+    return stats.median(joined(values, units))
 
 
 #: by name: column, estimator, and whether it is of moved states alone
 ESTIMATED: dict[str, tuple[str, Estimator, bool]] = {
-    "success": ("success", stats.share, False),
-    "score": ("score", stats.median, False),
-    "parses": ("parses", stats.share, False),
-    "log-likelihood of the text, nats a token": ("log_likelihood", stats.median, False),
+    "success": ("success", _share, False),
+    "score": ("score", _median, False),
+    "parses": ("parses", _share, False),
+    "log-likelihood of the text, nats a token": ("log_likelihood", _median, False),
     "repetition": ("repetition", _mean, False),
-    "empty": ("empty", stats.share, False),
-    "budget reached": ("reached", stats.share, False),
-    "KL, nats": ("kl", stats.median, False),
-    "KL along the text, nats a token": ("text_kl_mean", stats.median, False),
-    "angle, rad": ("angle", stats.median, True),
-    "curvature of the path, 1/rad": ("path_curvature", stats.median, True),
-    "bend of the path, rad": ("path_bend", stats.median, True),
-    "share explained by the chord": ("chord_share", stats.median, True),
+    "empty": ("empty", _share, False),
+    "budget reached": ("reached", _share, False),
+    "KL, nats": ("kl", _median, False),
+    "KL along the text, nats a token": ("text_kl_mean", _median, False),
+    "angle, rad": ("angle", _median, True),
+    "curvature of the path, 1/rad": ("path_curvature", _median, True),
+    "bend of the path, rad": ("path_bend", _median, True),
+    "share explained by the chord": ("chord_share", _median, True),
     "steps admissible for h": ("certified", _mean, True),
-    "change of log p+, nats": ("log_positive_change", stats.median, True),
-    "change of log p-, nats": ("log_negative_change", stats.median, True),
-    "off the data": ("outside", stats.share, True),
-    "off the data before": ("outside_before", stats.share, True),
-    "gain at the layer, nats": ("gain_at_layer", stats.median, True),
-    "gain one layer later, nats": ("gain_at_next", stats.median, True),
-    "gain at the last layer, nats": ("gain_at_last", stats.median, True),
+    "change of log p+, nats": ("log_positive_change", _median, True),
+    "change of log p-, nats": ("log_negative_change", _median, True),
+    "off the data": ("outside", _share, True),
+    "off the data before": ("outside_before", _share, True),
+    "gain at the layer, nats": ("gain_at_layer", _median, True),
+    "gain one layer later, nats": ("gain_at_next", _median, True),
+    "gain at the last layer, nats": ("gain_at_last", _median, True),
 }
+#: judged by texts that other prompts may be judged by as well
+JUDGED = ("success", "score")
 #: the same in all rows of a cell, with no interval; of a fit the median over a method's cells
 CONSTANT = {
     "steps taken": "path_steps",
@@ -67,7 +77,8 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     """What is known of every method, of the test prompts.
 
     Args:
-        table: rows of a comparison at one layer.
+        table: rows of a comparison at one layer; `unit`, where it is there, says which prompts are judged by the same
+            texts: what is judged is then of units.
 
     Returns:
         A row a method × budget × level × measure: `value` with its 95 % interval `low` to `high` and the number `n` of
@@ -87,7 +98,7 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
         found += [{**key, **one} for one in _estimates(_with_gains(cell, layer))]
         if label != UNSTEERED and plain is not None:
             score = cell.set_index("prompt")["score"].astype(float)
-            change = stats.paired_difference(score, plain.loc[score.index])
+            change = stats.paired_difference(score, plain.loc[score.index], groups=cell.get("unit"))
             found.append({**key, "measure": CHANGE, **vars(change)})
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -145,9 +156,9 @@ def _estimates(cell: pd.DataFrame) -> list[dict[str, Any]]:
     for name, (column, estimator, of_moved) in ESTIMATED.items():
         rows = moved if of_moved else cell
         if _measured(rows, column):
-            values = rows[column].dropna().to_numpy()
-            one = estimator(values.astype(bool) if estimator is stats.share else values.astype(float))
-            found.append({"measure": name, **vars(one)})
+            values = rows[column].dropna()
+            units = rows.loc[values.index, "unit"] if column in JUDGED and "unit" in rows else None
+            found.append({"measure": name, **vars(estimator(values.to_numpy(dtype=float), units))})
     first: dict[str, Any] = cell.iloc[0].to_dict()
     if _measured(cell, "probe_auc"):
         low, high = first["probe_auc_low"], first["probe_auc_high"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analyses.effects import audit as audited
-from analyses.effects import tables
+from analyses.effects import paired, tables
+from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.report import middle
 from analyses.intervals import with_interval
 from analyses.runs import save_run
@@ -21,13 +22,9 @@ from odesteer_tl import stats
 
 #: the primary contrast, declared beforehand: does the ODE need its steps, and how far is it from the best point?
 PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
-#: every other method is compared with the mean difference, the simplest there is, with Holm's correction over methods
-BASELINE = "caa"
-#: a method with which fewer prompts than this share could spend the budget on their text is not at equal budget: shown
-#: apart, not tested
-SPENT = 0.95
 #: in units of success, declared beforehand: a smaller difference does not matter
 MARGIN = 0.05
+CORRECTED = "95 %; p after Holm over methods, budgets and levels; † not at equal budget"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +41,9 @@ class ComparisonReport:
         unsteered: the profile of the texts without steering. room: what they leave to be gained.
         audit: where paths or expenses were measured, all that was measured of every method, one estimate a row
             (`audit.audit`); else empty.
+        tests: where there is an audit, every method's score against nothing, the placebo and CAA (`paired.tests`).
+        declared: trained against fitted methods, where there is an audit, and the pairs that were named
+            (`paired.declared`).
         refused: `label`, `method` and `why` of what could not be fitted.
     """
 
@@ -53,11 +53,21 @@ class ComparisonReport:
     unsteered: pd.DataFrame
     room: str
     audit: pd.DataFrame
+    tests: pd.DataFrame
+    declared: pd.DataFrame
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
-    def of(cls, table: pd.DataFrame, concept: str) -> ComparisonReport:
-        """Summarise a finished study."""
+    def of(
+        cls, table: pd.DataFrame, concept: str, between: Sequence[tuple[str, str]] = (), units: Sequence[int] = ()
+    ) -> ComparisonReport:
+        """Summarise a finished study.
+
+        Args:
+            between: pairs of methods to be tested against each other.
+            units: of each prompt the number of its independent unit (`Plan.units`); left out, each is one.
+        """
+        table = table.assign(unit=np.asarray(units)[table["prompt"]]) if len(units) else table
         steered = table.query("label != 'unsteered'")
         if not len(steered):
             raise ValueError("table has no steered rows; give the study a level of some budget")
@@ -73,10 +83,14 @@ class ComparisonReport:
         if at_budget.any():
             corrected[at_budget] = stats.holm(methods["p"].to_numpy()[at_budget])
         plain = table.query("label == 'unsteered'")
+        is_audit = bool({"path_curvature", "token_cost"} & set(table))
+        families = [paired.FAMILIES] if is_audit else []
         return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected),
                    tables.profile(plain).rename(columns={"label": "method"}) if len(plain) else pd.DataFrame(),
                    tables.room(table),
-                   audited.audit(table) if {"path_curvature", "token_cost"} & set(table) else pd.DataFrame(),
+                   audited.audit(table) if is_audit else pd.DataFrame(),
+                   paired.tests(table) if is_audit else pd.DataFrame(),
+                   paired.declared(table, [*families, *between]),
                    )  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
@@ -89,16 +103,27 @@ class ComparisonReport:
         paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
         (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")
         if len(self.audit):
-            (folder / "audit.md").write_text(f"{self._audit()}\n")
+            (folder / "audit.md").write_text(f"{self._audit()}{self._declared()}\n")
         return folder
 
     def _audit(self) -> str:
-        """The audit at the middle level of every budget, and whether all methods learned from the same texts."""
+        """The audit and its tests at the middle level of every budget, and whether all learned from the same texts."""
         parts = [audited.equal_budget(self.audit)]
-        for budget, level in self.methods[["budget", "level"]].drop_duplicates().itertuples(index=False):
+        levels = self.methods[["budget", "level"]].drop_duplicates()
+        for budget, level in levels.itertuples(index=False):
             found = audited.summary(self.audit, budget, level, self.refused).reset_index()
             parts.append(f"Audit at {budget} {level:g}\n\n{found.to_markdown(index=False)}")
+        for budget, level in levels.itertuples(index=False) if len(self.tests) else ():
+            found = paired.shown(self.tests, budget, level).to_markdown()
+            parts.append(f"Difference of the score at {budget} {level:g}, by prompt ({CORRECTED})\n\n{found}")
         return "\n\n".join(part for part in parts if part)
+
+    def _declared(self) -> str:
+        """Families and pairs, at all levels."""
+        if not len(self.declared):
+            return ""
+        named = self.declared.rename(columns={"members": "of"}).to_markdown(index=False, floatfmt=".3g")
+        return f"\n\nDeclared pairs: difference of the score, by prompt (Holm over all)\n\n{named}"
 
     def for_paper(self) -> pd.DataFrame:
         """A row a method, in order of success at equal KL: success by budget, and what else was spent and reached.
@@ -151,7 +176,7 @@ class ComparisonReport:
             f"fewer than {SPENT:.0%} of the prompts could spend it on their text, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"
             f"Primary contrasts (Holm; equivalent within {MARGIN:g})\n\n"
-            f"{declared}" + (f"\n\n{self._audit()}" if len(self.audit) else "")
+            f"{declared}" + (f"\n\n{self._audit()}" if len(self.audit) else "") + self._declared()
         )
 
 

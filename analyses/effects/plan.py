@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
@@ -83,6 +85,17 @@ class Plan:
         """What each prompt is for."""
         select = self.settings.select or 0
         return ["select"] * select + ["test"] * (len(self.prompts) - select)
+
+    @property
+    def units(self) -> list[int]:
+        """The number of each prompt's independent unit: prompts of the same text, or of one group of the outcome, are
+        one, and so are those that are linked by others."""
+        from scipy.sparse.csgraph import connected_components  # slow to import, and plans are made before command lines
+
+        groups = self.outcome.groups_of(self.prompts) if isinstance(self.outcome, Completions) else self.prompts
+        texts, judged = np.array(self.prompts), np.array(groups)
+        alike = (texts[:, None] == texts) | (judged[:, None] == judged)
+        return connected_components(alike, directed=False)[1].tolist()
 
     @property
     def writes(self) -> bool:

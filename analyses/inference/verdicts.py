@@ -11,7 +11,6 @@ from scipy.stats import binomtest, spearmanr
 from analyses.inference import units
 from analyses.inference.claim import Claim
 from analyses.inference.units import Rng, prompts_of
-from analyses.likelihood.tables import differs
 from odesteer_tl import stats
 from odesteer_tl.densities.calibration import rank_pvalue
 
@@ -23,7 +22,8 @@ def tests() -> Iterator[Claim]:
         return better + worse == 0 or float(binomtest(better, better + worse).pvalue) > 0.05
 
     def mean_zero(r: Rng, n: int, s: int) -> bool:
-        return differs(r.standard_t(3, size=n) if s % 2 else units.skewed(r, n), s) > 0.05
+        x = r.standard_t(3, size=n) if s % 2 else units.skewed(r, n)
+        return stats.difference_pvalue(x, np.zeros(n), seed=s) > 0.05
 
     def holm(r: Rng, n: int, s: int) -> bool:
         x = r.normal(size=(8, n))
@@ -41,6 +41,11 @@ def tests() -> Iterator[Claim]:
 
     yield Claim("McNemar's test", "binary, half part", True, mcnemar)
     yield Claim("test of a mean difference", "continuous, skewed or heavy tails", False, mean_zero)
+    yield Claim("test of a mean difference", "binary, half part", True, lambda r, n, s:
+                stats.difference_pvalue(*units.pairs(r, n, 0.5, 0.0)) > 0.05)  # fmt: skip
+    yield Claim("test of a mean difference", "continuous, prompts repeat", False, lambda r, n, s:
+                stats.difference_pvalue(units.skewed(r, n, True), units.skewed(r, n, True), seed=s,
+                                        groups=prompts_of(n)) > 0.05)  # fmt: skip
     yield Claim("eight tests, Holm", "continuous", False, holm)
     yield Claim("p-value of ranks", "continuous", True, partial(ranks, repeated=False))
     yield Claim("p-value of ranks", "continuous, prompts repeat", True, partial(ranks, repeated=True))

@@ -30,12 +30,14 @@ class Completions:
         positive, negative: a tuple of completions a prompt, or a single one for all prompts; each with the space or
             line end it begins with.
         prompts: to which they belong, where each has its own.
+        groups: of each prompt, where several are judged by the same texts: they are one independent unit.
     """
 
     name: str
     positive: tuple[tuple[str, ...], ...]
     negative: tuple[tuple[str, ...], ...]
     prompts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @classmethod
     def alike(cls, name: str, positive: Sequence[str], negative: Sequence[str]) -> Completions:
@@ -47,10 +49,11 @@ class Completions:
         """Of a JSON object `{"positive": […], "negative": […]}`, for all prompts, or of rows with a `prompt` each.
 
         Rows, as a JSON array or a line each, name their two sides `positive`/`negative` or `for`/`against` (a string
-        or a list), or give `choices` with `answer`, the right one's number, as multiple-choice files do.
+        or a list), or give `choices` with `answer`, the right one's number, as multiple-choice files do. Rows judged by
+        the same texts share a `group`.
 
         Raises:
-            ValueError: no such file, broken JSON, or a row without what it needs.
+            ValueError: no such file, broken JSON, or a row without what it needs, a group that others have included.
         """
         rows = read_json(path, "outcome")
         if isinstance(rows, dict):
@@ -61,7 +64,9 @@ class Completions:
             raise ValueError(f"outcome={str(path)!r} holds no rows; give completions for and against")
         both = [_sides(row, at) for row, at in zip(rows, where, strict=True)]
         prompts = tuple(str(_one(row, PROMPT, at)) for row, at in zip(rows, where, strict=True))
-        return cls(path.name, tuple(p for p, _ in both), tuple(n for _, n in both), prompts)
+        grouped = any(isinstance(row, Mapping) and "group" in row for row in rows)
+        groups = tuple(str(_one(row, ("group",), at)) for row, at in zip(rows, where, strict=True) if grouped)
+        return cls(path.name, tuple(p for p, _ in both), tuple(n for _, n in both), prompts, groups)
 
     @property
     def digest(self) -> str:
@@ -76,13 +81,29 @@ class Completions:
         """
         if not self.prompts:
             return [self.positive[0]] * len(prompts), [self.negative[0]] * len(prompts)
+        rows = self._rows(prompts)
+        return [self.positive[i] for i in rows], [self.negative[i] for i in rows]
+
+    def groups_of(self, prompts: Sequence[str]) -> list[str]:
+        """The group of each of these prompts; of an outcome without groups each prompt is its own.
+
+        Raises:
+            ValueError: one of the prompts has no row.
+        """
+        return [self.groups[i] for i in self._rows(prompts)] if self.groups else list(prompts)
+
+    def _rows(self, prompts: Sequence[str]) -> list[int]:
+        """The numbers of their rows.
+
+        Raises:
+            ValueError: one has none.
+        """
         at = {prompt: i for i, prompt in enumerate(self.prompts)}
         missing = [prompt for prompt in prompts if prompt not in at]
         if missing:
             raise ValueError(f"prompts: {len(missing)} of {len(prompts)} have no row in outcome={self.name!r}, such as "
                              f"{missing[0][:60]!r}; leave prompts out to take the file's own")  # fmt: skip
-        rows = [at[prompt] for prompt in prompts]
-        return [self.positive[i] for i in rows], [self.negative[i] for i in rows]
+        return [at[prompt] for prompt in prompts]
 
     def check(self) -> None:
         """Nothing is left to be checked."""

@@ -1,6 +1,7 @@
 """Statistics of what we report: intervals, bands along curves, corrected and equivalence tests."""
 
 from odesteer_tl.stats.comparisons import Equivalence as Equivalence
+from odesteer_tl.stats.comparisons import difference_pvalue as difference_pvalue
 from odesteer_tl.stats.comparisons import equivalence as equivalence
 from odesteer_tl.stats.comparisons import holm as holm
 from odesteer_tl.stats.curves import Band as Band

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from odesteer_tl.stats import bounded, paired, studentised
-from odesteer_tl.stats.intervals import Estimate, paired_difference, paired_numbers, span
-from odesteer_tl.stats.units import joined
+from odesteer_tl.stats.intervals import LEAST, Estimate, enough, paired_difference, paired_numbers, span
+from odesteer_tl.stats.units import is_binary, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,41 @@ def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return adjusted
+
+
+def difference_pvalue(
+    first: ArrayLike,
+    second: ArrayLike,
+    resamples: int = 9999,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> float:
+    """Two-sided p-value of "the mean paired difference is 0", by the tests behind `paired_difference`.
+
+    Flipping signs would ask whether the differences are symmetric: of skewed ones it rejects a mean of 0 too often.
+
+    Args:
+        first, second: one number a unit, the same units in both.
+        resamples, seed: of the bootstrap; the least p-value that it can give is 2/(resamples + 1).
+        groups: the prompt of each row, where prompts repeat.
+        bounds: what the numbers of either can be at most, where that is known beforehand.
+
+    Returns:
+        Twice the smaller of the two one-sided p-values; 1 where no unit differs.
+
+    Raises:
+        ValueError: as `paired_difference`.
+
+    Example:
+        >>> from odesteer_tl import stats
+        >>> stats.difference_pvalue([True] * 9 + [False], [False] * 10) < 0.01
+        True
+    """
+    a, b = paired_numbers(first, second)
+    if bounds is None and not (is_binary(a) and is_binary(b)):
+        enough(joined(a - b, groups), LEAST)
+    return min(1.0, 2 * min(_not_below(x, y, 0.0, resamples, seed, groups, bounds) for x, y in ((a, b), (b, a))))
 
 
 @dataclass(frozen=True)
