@@ -31,7 +31,7 @@ from analyses.sweep import Study
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     from analyses.effects.report import LayerReport
     from analyses.effects.running import Finished
-    from analyses.effects.searching import Searched
+    from analyses.effects.searched import Searched
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class LayersConfig:
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         together: numbers of layers that each arm also acts on at once, all as strong: those of `layers` that
             LayerNavigator's score of the contrast ranks highest. The label says which; they stand at the last of them.
+        per_prompt: of a search, whether each arm is also raced with a layer for every prompt, foretold from how the
+            prompt stands unsteered (W2S), as learned from the select prompts that are looked at.
         dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
@@ -66,6 +68,7 @@ class LayersConfig:
     constraint: str = "repetition"
     looked: int | None = None
     together: tuple[int, ...] = ()
+    per_prompt: bool = False
 
 
 def check(config: LayersConfig, given: Given | None = None) -> None:
@@ -77,6 +80,7 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
     chosen_arms(config.arms)
     budgets = {"angle": config.angle, "kl": config.kl}
     _require_together(config.together, len(config.layers))
+    _require_per_prompt(config, len(config.layers))
     require_study(config.effect, config.executor, config.layers, budgets, given)
 
 
@@ -95,6 +99,7 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
         model = ode.load_model(config.effect.model)
     n = layers_of(config.effect.model) if model is None else int(model.cfg.n_layers)
     layers = layers_meant(config.effect, config.layers or range(n or 0), given)
+    _require_per_prompt(config, len(layers))
     name = Path(config.effect.contrast).stem
     budgets, together = {"angle": config.angle, "kl": config.kl}, list[list[int]]()
     if config.together:
@@ -114,6 +119,15 @@ def _require_together(together: tuple[int, ...], layers: int) -> None:
                          + (f" and at most the {layers} of layers" if layers else ""))  # fmt: skip
 
 
+def _require_per_prompt(config: LayersConfig, layers: int) -> None:
+    """Raise `ValueError` where a prompt has nothing to choose from; `layers` is 0 where it is not known yet."""
+    if config.per_prompt and layers == 1:
+        raise ValueError("per_prompt=True chooses among layers, and there is 1; give several, or leave it out")
+    if config.per_prompt and config.effect.engine:
+        raise ValueError(f"per_prompt=True: engine={config.effect.engine!r} steers all prompts at the same layers; "
+                         "leave one of them out")  # fmt: skip
+
+
 def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     """Run the study, or what is left of it, and write its report.
 
@@ -124,6 +138,10 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
         ValueError: what `check` refuses.
         IncompleteStudy: a cell failed; its traceback is in the folder.
     """
+    if config.per_prompt:
+        raise ValueError(
+            "per_prompt=True is for a search, which learns it from its looks; add --search, or leave it out"
+        )
     study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
     from analyses.effects.running import report_study
@@ -145,10 +163,11 @@ def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
     from analyses.effects.searching import Search
 
     cells = tuple(cell for cell in study.cells if cell["method"] != "random")
-    search = Search(replace(study, cells=cells), config.rules, config.constraint, config.looked)
+    search = Search(replace(study, cells=cells), config.rules, config.constraint, config.looked, config.per_prompt)
     found = search.run(config.out, config.executor)
     settings = {**study.settings, "rules": asdict(config.rules), "constraint": config.constraint,
-                "looked": config.looked, "arms": search.names}  # fmt: skip
+                "looked": config.looked, "arms": search.names,
+                **({"per_prompt": True} if config.per_prompt else {})}  # fmt: skip
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     found.save(found.directory / f"report-{digest}", settings)
     return found

@@ -25,7 +25,7 @@ from analyses.certification.result import BarrierCertification
 from analyses.certification.settings import CertificationSettings
 from analyses.effects.plan import Given
 from analyses.effects.running import Finished
-from analyses.effects.searching import Searched
+from analyses.effects.searched import Searched
 from analyses.effects.settings import EffectSettings
 from analyses.layer_effectiveness import LayersConfig, run_layers, search_layers
 from analyses.likelihood.study import Settings as LikelihoodSettings
@@ -86,6 +86,7 @@ def search_layer(
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
     together: Sequence[int] = (),
+    per_prompt: bool = LayersConfig.per_prompt,
     rules: Rules | None = None,
     constraint: str = LayersConfig.constraint,
     looked: int | None = LayersConfig.looked,
@@ -98,6 +99,7 @@ def search_layer(
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layers, arms, angle, kl, together: the grid that is searched, as of `layer_study`.
+        per_prompt: whether a layer for every prompt is raced, too (`LayersConfig`).
         rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
         constraint: what `rules.limit` bounds, "repetition" or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
@@ -106,7 +108,8 @@ def search_layer(
 
     Returns:
         `layer`, `level`, `success` on the test prompts with its interval, `tokens` against those of the `grid`, and the
-        `answer` of the race with the arms still standing; `frame()` and `rounds()` say how it went.
+        `answer` of the race with the arms still standing, `per_prompt`, which chooses a layer for new prompts, where it
+        was found to be best; `frame()` and `rounds()` say how it went.
 
     Raises:
         ValueError: whatever the study refuses, before anything is computed.
@@ -117,7 +120,7 @@ def search_layer(
     )
     config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
                           rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked,
-                          together=tuple(together))  # fmt: skip
+                          together=tuple(together), per_prompt=per_prompt)  # fmt: skip
     return search_layers(config, given)
 
 

@@ -13,10 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig
+from analyses.effects.per_prompt import prompt_states
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
 from analyses.evidence.collected import FINDINGS, certified, written
-from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt, prompt_states
+from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.run import runs

@@ -33,7 +33,7 @@ def own():
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     path = tmp_path_factory.mktemp("words") / "words.json"
-    path.write_text('{"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}')
+    path.write_text('{"positive": [" the kind dog", " joy"], "negative": [" the cruel dog", " grief"]}')
     return path
 
 

@@ -12,12 +12,14 @@ from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
 from analyses.effects.looks import look
 from analyses.effects.material import Material
+from analyses.effects.per_prompt import last_states, middle_layer
 from analyses.refusal import unless_refused
 from analyses.search.race import ordered
 from analyses.sweep import Refused
 
-#: the block that is all test prompts, and that of none, of which it is asked whether an arm can be fitted at all
-TEST, FITTED = -1, -3
+#: the block that is all test prompts; that of none, of which it is asked whether an arm can be fitted at all; and that
+#: of all prompts, of which it is asked how they stand in the middle layer
+TEST, FITTED, STATES = -1, -3, -4
 
 
 @dataclass(eq=False)
@@ -84,6 +86,9 @@ def pull(blocks: Blocks, config: Mapping[str, Any]) -> pd.DataFrame | Refused:
         fits, arm = blocks.whole.layer(config["layer"]), Arm.in_cell(config)
         found = unless_refused(lambda: fits.steerer(arm))
         return found if isinstance(found, Refused) else pd.DataFrame({"fitted": [True]})
+    if config["block"] == STATES:
+        states = last_states(blocks.whole.states.prompt, middle_layer(blocks.whole.model))
+        return pd.DataFrame({"state": list(states.to_numpy())})
     part = blocks.part(config["block"])
     found = look(part, own) if config["look"] else measure(part, own)
     return found if isinstance(found, Refused) else found.assign(prompt=blocks.rows(config["block"]))

@@ -13,6 +13,7 @@ from analyses.effects.judging import fluency
 from analyses.effects.material import Material
 from analyses.effects.measures import GROUPS, Seen
 from analyses.effects.path import path
+from analyses.effects.per_prompt import steered_apart
 from analyses.effects.steer import Steer
 from analyses.effects.writing import Written, write
 from analyses.refusal import unless_refused
@@ -30,8 +31,8 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame | Ref
 
     Args:
         config: `layer`; `label`, `method`, `solver`, `steps` and `in_turn` (the arm); `budget` ("angle",
-            "displacement" or "kl") and `level`. With the label "unsteered" nothing is steered, and only text and next
-            token are measured.
+            "displacement" or "kl") and `level`; where prompts have layers of their own, `chosen` (`steered_apart`).
+            With the label "unsteered" nothing is steered, and only text and next token are measured.
 
     Raises:
         ValueError: something that is reported is NaN or infinite.
@@ -55,9 +56,12 @@ def _steered(material: Material, config: Mapping[str, Any]) -> dict[str, Any]:
         NoDifference, Refusal: it cannot be fitted.
     """
     plan, states = material.plan, material.states
-    arm = Arm.in_cell(config)
-    matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
-    steer = Steer(material.layer(config["layer"]), arm, matched.strength)
+    if "chosen" in config:
+        matched, steer = steered_apart(material, config)
+    else:
+        arm = Arm.in_cell(config)
+        matched = material.scan(config["layer"], arm).match(config["budget"], config["level"])
+        steer = Steer(material.layer(config["layer"]), arm, matched.strength)
     seen = Seen(steer, states, material.layer)
     written = write(states.prompt, steer, plan.settings) if plan.writes else None
     columns = {"strength": matched.strength, "reached": matched.reached}

@@ -10,7 +10,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.costing import Cost, pass_rate, text_tokens
-from analyses.effects.arms import Arm
+from analyses.effects.arms import Arm, several
 from analyses.effects.material import Material
 from analyses.effects.settings import EffectSettings
 from analyses.outcomes import Completions
@@ -94,6 +94,15 @@ class Shares:
         inside a block."""
         return 1.0 if Arm.in_cell(config).inside else self.behind(config["layer"])
 
+    def matched(self, config: Mapping[str, Any]) -> float:
+        """Share of a token's pass that it takes to see what a strength spends: where every prompt has a layer of its
+        own, it is matched there, at one of them on average."""
+        if not config.get("per_prompt"):
+            return self.looked(config)
+        alone = {name: x for name, x in config.items() if name not in ("layers", "per_prompt")}
+        each = [self.looked({**alone, "layer": layer}) for layer in several(config)]
+        return sum(each) / len(each)
+
     @property
     def passage(self) -> float:
         """Tokens of all passages."""
@@ -108,7 +117,7 @@ class Shares:
         seen = {"survival", "cost"} & set(self.settings.measures)
         more = (self.passage + self.n * self.prompt) if seen else 0
         sought = SOUGHT * self.passage if config["budget"] == "kl" else 0
-        return written * (1 + asked) + (self.options + more + sought) * self.looked(config)
+        return written * (1 + asked) + (self.options + more) * self.looked(config) + sought * self.matched(config)
 
     def alone(self, config: Mapping[str, Any]) -> float:
         """Of an arm on one prompt, where its other levels are not asked for: all of a scan is its own."""
@@ -130,7 +139,7 @@ class Shares:
         return fits * self.a_text * (steps.steps * learned + looked)
 
     def scan(self, config: Mapping[str, Any]) -> float:
-        return SCANNED * self.passage * self.looked(config)
+        return SCANNED * self.passage * self.matched(config)
 
 
 def depth(model: Model) -> tuple[int, float]:

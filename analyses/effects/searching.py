@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analyses.effects.arms import several
-from analyses.effects.blocks import FITTED, TEST, Blocks, BlocksOf, pull
+from analyses.effects.blocks import FITTED, STATES, TEST, Blocks, BlocksOf, pull
 from analyses.effects.estimate import SCANNED, SOUGHT, Shares
 from analyses.effects.looks import COLUMNS
+from analyses.effects.per_prompt import LEAST, LayerPerPrompt, candidates, middle_layer
 from analyses.effects.running import in_words, keeping, refusals
+from analyses.effects.searched import Searched
 from analyses.outcomes import Completions
-from analyses.runs import save_run
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import ARM, arm_names, places
 from analyses.search.reward import SHIFT, SUCCESS, is_shift, reward
@@ -35,86 +36,6 @@ WHAT = (*ARM, "layers")
 CONSTRAINTS = ("repetition", "empty")
 
 
-@dataclass(frozen=True, eq=False)
-class Searched:
-    """What a search found.
-
-    Attributes:
-        answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
-        arm: its `layer`, `label`, `budget` and `level`, and `layers` if it acts on several, whose last is `layer`;
-            those of "unsteered", if nothing beats that.
-        reward: what was raced for (`analyses.search.reward`).
-        success, unsteered: its mean on the test prompts, which took no part in the choice. difference: of the two.
-        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt, whose levels share their
-            scans; fixed: what both need first (the contrast's activations and the prompts). A token through half of
-            the blocks counts half. All three are the estimates of `--dry-run`, from lengths and layers.
-        looks: a row an arm, what the cheap looks said.
-        directory: where all of it is kept, and whence the same call goes on.
-    """
-
-    answer: Answer
-    arm: Mapping[str, Any]
-    reward: str
-    success: stats.Estimate
-    unsteered: stats.Estimate
-    difference: stats.Estimate
-    tokens: float
-    grid: float
-    fixed: float
-    looks: pd.DataFrame
-    directory: Path
-
-    @property
-    def layer(self) -> int:
-        """The (last) layer to steer at; −1 if nothing is to be steered."""
-        return int(self.arm["layer"])
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """All layers to steer at, with one strength; none if nothing is to be steered."""
-        return several(self.arm) or (self.layer,) * (self.layer >= 0)
-
-    @property
-    def level(self) -> float:
-        """How strong."""
-        return float(self.arm["level"])
-
-    def frame(self) -> pd.DataFrame:
-        """The arms, each with how often it was asked and what is known of it."""
-        return self.answer.frame().merge(self.looks, on="arm", how="left")
-
-    def rounds(self) -> pd.DataFrame:
-        """How the race went: a row a pull, with the share of the grid's cost, the leader and the arms left then."""
-        arms = self.frame().set_index("arm")
-        return pd.DataFrame([
-            {"round": i, "cost": r.cost, "arm": p.arm, "block": p.block, "layer": arms.at[p.arm, "layer"],
-             "level": arms.at[p.arm, "level"], "leader": r.leader, "standing": r.standing}
-            for i, r in enumerate(self.answer.rounds) for p in r.pulls
-        ])  # fmt: skip
-
-    def save(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Write `arms`, `race` and what was found; a folder that is there holds the same, from the same settings."""
-        if out.exists():
-            return
-        found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),
-                 "reward": self.reward, "success": vars(self.success), "unsteered": vars(self.unsteered),
-                 "difference": vars(self.difference), "tokens": self.tokens, "grid": self.grid,
-                 "fixed": self.fixed}  # fmt: skip
-        save_run(out, {"arms": self.frame(), "race": self.rounds()}, {"settings": dict(settings), "found": found})
-
-    def __str__(self) -> str:
-        return (
-            f"{self.answer}\n{self.reward.capitalize()} on the test prompts: {self.success}; unsteered "
-            f"{self.unsteered}; difference {self.difference}.\nForward tokens: {self.tokens:,.0f}, "
-            f"{self.tokens / self.grid:.1%} of the grid's {self.grid:,.0f} (with what both need first, "
-            f"{self.fixed:,.0f}: {(self.tokens + self.fixed) / (self.grid + self.fixed):.1%})."
-        )
-
-    def _repr_html_(self) -> str:
-        lines = "".join(f"<p>{line}</p>" for line in str(self).splitlines())
-        return lines + self.frame().to_html(index=False, float_format="{:.3f}".format)
-
-
 class Search:
     """A race over the arms of a layer study, whose pulls are cells that are kept.
 
@@ -123,18 +44,31 @@ class Search:
         constraint: a column of texts' fluency whose mean `rules.limit` bounds.
         looked: select prompts that cheap looks are taken on; left out, `LOOKED`, or none where completions are asked
             for, which cost no more than a look.
+        per_prompt: whether a layer for every prompt is a candidate, too, learned from the looks at the others.
 
     Raises:
-        ValueError: an unknown constraint, or no select prompts.
+        ValueError: an unknown constraint, no select prompts, or too few that are looked at to learn from.
     """
 
-    def __init__(self, study: Study, rules: Rules, constraint: str = "repetition", looked: int | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        rules: Rules,
+        constraint: str = "repetition",
+        looked: int | None = None,
+        per_prompt: bool = False,
+    ) -> None:
         if constraint not in CONSTRAINTS:
             raise ValueError(f"constraint={constraint!r} is unknown; choose {' or '.join(CONSTRAINTS)}")
         if not study.settings["select"]:
             raise ValueError("select=0 leaves no prompts to search on; give some")
+        if per_prompt:
+            looked = LOOKED if looked is None else looked
+            if min(looked, study.settings["select"]) < LEAST:
+                raise ValueError(f"per_prompt=True learns from prompts that are looked at, and looked={looked} of "
+                                 f"select={study.settings['select']} are fewer than {LEAST}; raise them")  # fmt: skip
         self.study, self.rules, self.constraint, self.looked = study, rules, constraint, looked
-        self._spent = 0.0
+        self._per_prompt, self._spent, self._apart = per_prompt, 0.0, dict[str, LayerPerPrompt]()
         self._enter(study.cells)
 
     def _enter(self, configs: Sequence[Mapping[str, Any]]) -> None:
@@ -164,19 +98,22 @@ class Search:
         with open_executor(executor, store.directory / "jobs") as pool:
             self._leave_out(root, pool)
             plain = self._plain(root, pool, shares, blocks)
-            looks = self._looks(root, pool, shares)
+            seen = self._looks(root, pool, shares)
+            if self._per_prompt:
+                seen = self._with_layers_per_prompt(seen, root, pool, blocks)
+            looks = self._means(seen)
             costs = {name: shares.alone(c) for name, c in zip(self.names, self.configs, strict=True)}
             whole = shares.grid(self.configs)
             left = self.rules.budget - self._spent / (whole * blocks.select)
             if left <= 0:
                 raise ValueError(f"looked={self.looked} prompts cost more than the budget of {self.rules.budget}, by "
                                  f"{-left:.3f}; look at fewer, at none (0), or raise it")  # fmt: skip
-            seen = looks[list(COLUMNS)].to_numpy() if len(looks) else None
             rules = replace(self.rules, budget=left)
-            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=seen, costs=costs,
+            told = looks[list(COLUMNS)].to_numpy() if len(looks) else None
+            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=told, costs=costs,
                         whole=whole)  # fmt: skip
             answer = race.run(lambda pulls: self._ask(pulls, plain, root, pool, shares))
-            return self._reported(answer, looks, whole * blocks.select, shares, root, pool)
+            return self._reported(answer, looks, shares, blocks, root, pool)
 
     def _leave_out(self, root: Path, pool: Executor) -> None:
         """Leave out the arms that cannot be fitted at a layer, saying why.
@@ -208,6 +145,13 @@ class Search:
     def _cell(config: Mapping[str, Any], block: int, look: bool = False) -> dict[str, Any]:
         return {**config, "block": block, "look": look}
 
+    def _pulled(self, arm: str, block: int, prompts: Sequence[int]) -> dict[str, Any]:
+        """The cell of an arm on a block, which says at which layer each prompt is steered, where each has its own."""
+        cell = self._cell(self.configs[self.names.index(arm)], block)
+        if arm not in self._apart:
+            return cell
+        return {**cell, "chosen": "+".join(str(self._apart[arm].chosen[i]) for i in prompts)}
+
     def _rows(self, cells: Sequence[Mapping[str, Any]], root: Path, pool: Executor) -> list[pd.DataFrame]:
         """The rows of each cell, run where they are not there yet."""
         study = self._of(cells)
@@ -226,21 +170,38 @@ class Search:
         return pd.concat(self._rows(cells, root, pool))
 
     def _looks(self, root: Path, pool: Executor, shares: Shares) -> pd.DataFrame:
-        """A row an arm: its name, what it is, and the means of what the looks said."""
+        """What the looks said, a row an arm, by its name, and prompt."""
         if not self.looked:
-            return self._named.iloc[:0]
+            return pd.DataFrame()
         count = max(1, -(-min(self.looked, int(self.study.settings["select"])) // self.rules.block))
-        cells = [self._cell(c, block, look=True) for c in self.configs[1:] for block in range(count)]
+        arms = [i for i in range(1, len(self.configs)) for _ in range(count)]
+        cells = [self._cell(self.configs[i], k % count, look=True) for k, i in enumerate(arms)]
         found = self._rows(cells, root, pool)
         for cell, rows in zip(cells, found, strict=True):
             self._spent += shares.looked(cell) * len(rows) * (1 + (SCANNED + SOUGHT if cell["budget"] == "kl" else 0))
-        means = [pd.concat(found[i : i + count])[list(COLUMNS)].mean() for i in range(0, len(found), count)]
-        return pd.concat([self._named.reset_index(drop=True), pd.DataFrame(means).reset_index(drop=True)], axis=1)
+        return pd.concat([rows.assign(arm=self.names[i]) for i, rows in zip(arms, found, strict=True)])
+
+    def _with_layers_per_prompt(self, looks: pd.DataFrame, root: Path, pool: Executor, blocks: Blocks) -> pd.DataFrame:
+        """Enter the arms that have a layer for every prompt; the looks with theirs, which are taken already."""
+        (states,) = self._rows([self._cell(self.configs[0], STATES)], root, pool)
+        own = np.stack(states["state"].tolist()), middle_layer(blocks.whole.model), blocks.select
+        found = candidates(self.configs[1:], looks, *own)
+        before = len(self.configs)
+        self._enter([*self.configs, *(config for config, _, _ in found)])
+        names = self.names[before:]
+        self._apart = {name: rule for name, (_, rule, _) in zip(names, found, strict=True)}
+        return pd.concat([looks, *(own.assign(arm=name) for name, (_, _, own) in zip(names, found, strict=True))])
+
+    def _means(self, looks: pd.DataFrame) -> pd.DataFrame:
+        """A row an arm: its name, what it is, and the means of what the looks said."""
+        if not len(looks):
+            return self._named.iloc[:0]
+        return self._named.merge(looks.groupby("arm", as_index=False)[list(COLUMNS)].mean(), on="arm", how="left")
 
     def _ask(
         self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares
     ) -> list[dict[str, Any]]:
-        cells = [self._cell(self.configs[self.names.index(p.arm)], p.block) for p in pulls]
+        cells = [self._pulled(p.arm, p.block, p.prompts) for p in pulls]
         found = self._rows(cells, root, pool)
         answers: list[dict[str, Any]] = []
         for cell, rows in zip(cells, found, strict=True):
@@ -255,19 +216,19 @@ class Search:
         return answers
 
     def _reported(
-        self, answer: Answer, looks: pd.DataFrame, grid: float, shares: Shares, root: Path, pool: Executor
+        self, answer: Answer, looks: pd.DataFrame, shares: Shares, blocks: Blocks, root: Path, pool: Executor
     ) -> Searched:
         """The answer on the test prompts, and what everything cost."""
         config = self.configs[self.names.index(answer.arm)]
-        cells = [self._cell(self.configs[i], TEST) for i in dict.fromkeys((0, self.names.index(answer.arm)))]
+        cells = [self._pulled(arm, TEST, blocks.rows(TEST)) for arm in dict.fromkeys((UNSTEERED, answer.arm))]
         rows = self._rows(cells, root, pool)
         plain, chosen = (reward(some, rows[0]) for some in (rows[0], rows[-1]))
         was = SHIFT if is_shift(rows[0]) else SUCCESS
         directory = Store.of(self._of(cells), root).directory
         looks = looks if len(looks) else self._named
         return Searched(
-            answer, {name: config[name] for name in WHAT if name in config}, was,
+            answer, {name: config[name] for name in WHAT if name in config}, self._apart, was,
             stats.mean(chosen, bounds=(0.0, 1.0)), stats.mean(plain, bounds=(0.0, 1.0)),
-            stats.paired_difference(chosen, plain, bounds=(0.0, 1.0)), self._spent, grid,
-            shares.fixed, looks, directory,
+            stats.paired_difference(chosen, plain, bounds=(0.0, 1.0)), self._spent,
+            shares.grid(self.configs) * blocks.select, shares.fixed, looks, directory,
         )  # fmt: skip

@@ -28,13 +28,13 @@ class Steer:
     """An arm at a layer, each prompt at its own strength.
 
     Args:
-        strength: as `Arm.flow` takes it.
+        strength: as `Arm.flow` takes it; of an arm on several layers one for each of them, or one for all.
         seed, half: of the fit, where another than the study's own is meant.
     """
 
     fits: LayerFits
     arm: Arm
-    strength: Float[Tensor, " n"]
+    strength: Float[Tensor, "n *layers"]
     seed: int | None = None
     half: str = ""
 
@@ -55,11 +55,12 @@ class Steer:
 
     def steerer_for(self, rows: slice | list[int], positions: str = "generated") -> ode.Steerer | ode.Composition:
         """What steers a slice of the prompts; each prompt's strength holds at all its positions."""
-        flow = self.arm.flow(self.strength[rows, None])
-        found = self.fits.steerer(self.arm, self.seed, self.half)
-        if isinstance(found, ode.Steerer):
-            return replace(found, flow=flow, positions=positions)
-        return ode.compose([replace(each, flow=flow, positions=positions) for each in found.steerers])
+        found, strength = self.fits.steerer(self.arm, self.seed, self.half), self.strength[rows]
+        members = [found] if isinstance(found, ode.Steerer) else found.steerers
+        each = strength.T if strength.ndim > 1 else [strength] * len(members)
+        steerers = [replace(member, flow=self.arm.flow(one[:, None]), positions=positions)
+                    for member, one in zip(members, each, strict=True)]  # fmt: skip
+        return steerers[0] if isinstance(found, ode.Steerer) else ode.compose(steerers)
 
     def residuals(self, prefix: ode.Prefix) -> Float[Tensor, "n pos d"]:
         """The layer's residuals where the prefix's positions, from its start on, are steered."""

@@ -50,7 +50,8 @@ def lenses(config: LensesConfig) -> tuple[pd.DataFrame, Path]:
     refuse_existing(config.out)
     contrast, outcome = load_contrast(config.contrast, 0, 0), Completions.read(config.outcome)
     prompts = read_prompts(config.prompts)
-    from analyses.evidence.lensing import accessibility, prompt_states
+    from analyses.effects.per_prompt import prompt_states
+    from analyses.evidence.lensing import accessibility
 
     model = ode.load_model(config.model)
     layers = accessibility(model, contrast, outcome)

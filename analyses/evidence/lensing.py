@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from einops import rearrange
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.effects.writing import left_padded
+from analyses.effects.per_prompt import ridge
 from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 from odesteer_tl._tokens import tokens_of
@@ -72,13 +69,6 @@ def _own(model: TransformerBridge, text: str) -> Sequence[int]:
     return tokens.tolist()
 
 
-def prompt_states(model: TransformerBridge, prompts: Sequence[str], layer: int) -> pd.DataFrame:
-    """The unsteered stream at the last token of every prompt, a row a prompt and a column a dimension."""
-    tokens, mask = left_padded(model, prompts)
-    prefix = ode.collect_prefix(model, tokens, mask, start=-1)
-    return pd.DataFrame(prefix.residuals[layer][:, -1].float().numpy()).rename(columns=str)
-
-
 def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level: float) -> pd.DataFrame:
     """A layer for every prompt, against the one layer that did best on the prompts to choose on.
 
@@ -86,7 +76,7 @@ def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level
     it is steered where it is foretold to do best. As reconstructed from the abstract of W2S (arXiv 2604.03867).
 
     Args:
-        rows: of a layer study. states: as `prompt_states` has them.
+        rows: of a layer study. states: as `effects.per_prompt.prompt_states` has them.
         label, level: the way to steer, and its KL.
 
     Returns:
@@ -97,8 +87,7 @@ def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level
     cell = rows.query("label == @label and level == @level").astype({"score": float})
     known, asked = (cell[cell["split"] == split].pivot(index="prompt", columns="layer", values="score")
                     for split in ("select", "test"))  # fmt: skip
-    foretell = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 6, 13)))
-    foretell.fit(states.loc[known.index].to_numpy(), known.to_numpy())
+    foretell = ridge().fit(states.loc[known.index].to_numpy(), known.to_numpy())
     guessed = foretell.predict(states.loc[asked.index].to_numpy()).argmax(1)
     one, table = int(known.mean().to_numpy().argmax()), asked.to_numpy()
     found: list[dict[str, Any]] = []

@@ -1,0 +1,111 @@
+"""What a search for layer and strength found: the arm, its success on test prompts, what it cost and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.effects.arms import several
+from analyses.effects.per_prompt import LayerPerPrompt
+from analyses.runs import save_run
+from analyses.search import Answer
+from odesteer_tl import stats
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
+        arm: its `layer`, `label`, `budget` and `level`, and `layers` if it acts on several, whose last is `layer`;
+            those of "unsteered", if nothing beats that.
+        apart: of each arm that has a layer for every prompt, by name, which.
+        reward: what was raced for (`analyses.search.reward`).
+        success, unsteered: its mean on the test prompts, which took no part in the choice. difference: of the two.
+        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt, whose levels share their
+            scans; fixed: what both need first (the contrast's activations and the prompts). A token through half of
+            the blocks counts half. All three are the estimates of `--dry-run`, from lengths and layers.
+        looks: a row an arm, what the cheap looks said.
+        directory: where all of it is kept, and whence the same call goes on.
+    """
+
+    answer: Answer
+    arm: Mapping[str, Any]
+    apart: Mapping[str, LayerPerPrompt]
+    reward: str
+    success: stats.Estimate
+    unsteered: stats.Estimate
+    difference: stats.Estimate
+    tokens: float
+    grid: float
+    fixed: float
+    looks: pd.DataFrame
+    directory: Path
+
+    @property
+    def layer(self) -> int:
+        """The (last) layer to steer at; −1 if nothing is to be steered."""
+        return int(self.arm["layer"])
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """All layers to steer at, with one strength, or each prompt at one of them (`per_prompt`); none if nothing is
+        to be steered."""
+        return several(self.arm) or (self.layer,) * (self.layer >= 0)
+
+    @property
+    def level(self) -> float:
+        """How strong."""
+        return float(self.arm["level"])
+
+    def frame(self) -> pd.DataFrame:
+        """The arms, each with how often it was asked and what is known of it."""
+        return self.answer.frame().merge(self.looks, on="arm", how="left")
+
+    @property
+    def per_prompt(self) -> LayerPerPrompt | None:
+        """Which of `layers` a prompt is steered at, where each has a layer of its own."""
+        return self.apart.get(self.answer.arm)
+
+    def choices(self) -> pd.DataFrame:
+        """Of each arm that has a layer for every prompt, which: `arm`, `prompt` (its number), `layer`."""
+        rows = [(arm, i, layer) for arm, rule in self.apart.items() for i, layer in enumerate(rule.chosen)]
+        return pd.DataFrame(rows, columns=["arm", "prompt", "layer"])
+
+    def rounds(self) -> pd.DataFrame:
+        """How the race went: a row a pull, with the share of the grid's cost, the leader and the arms left then."""
+        arms = self.frame().set_index("arm")
+        return pd.DataFrame([
+            {"round": i, "cost": r.cost, "arm": p.arm, "block": p.block, "layer": arms.at[p.arm, "layer"],
+             "level": arms.at[p.arm, "level"], "leader": r.leader, "standing": r.standing}
+            for i, r in enumerate(self.answer.rounds) for p in r.pulls
+        ])  # fmt: skip
+
+    def save(self, out: Path, settings: Mapping[str, Any]) -> None:
+        """Write `arms`, `race`, `choices` if there are any, and what was found; a folder that is there holds the same,
+        from the same settings."""
+        if out.exists():
+            return
+        found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),
+                 "reward": self.reward, "success": vars(self.success), "unsteered": vars(self.unsteered),
+                 "difference": vars(self.difference), "tokens": self.tokens, "grid": self.grid,
+                 "fixed": self.fixed}  # fmt: skip
+        tables = {"arms": self.frame(), "race": self.rounds(), **({"choices": self.choices()} if self.apart else {})}
+        save_run(out, tables, {"settings": dict(settings), "found": found})
+
+    def __str__(self) -> str:
+        return (
+            f"{self.answer}\n{self.reward.capitalize()} on the test prompts: {self.success}; unsteered "
+            f"{self.unsteered}; difference {self.difference}.\nForward tokens: {self.tokens:,.0f}, "
+            f"{self.tokens / self.grid:.1%} of the grid's {self.grid:,.0f} (with what both need first, "
+            f"{self.fixed:,.0f}: {(self.tokens + self.fixed) / (self.grid + self.fixed):.1%})."
+        )
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<p>{line}</p>" for line in str(self).splitlines())
+        return lines + self.frame().to_html(index=False, float_format="{:.3f}".format)
