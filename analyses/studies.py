@@ -1,6 +1,6 @@
 """The studies for a notebook: one function each, of a model, a contrast, prompts and an outcome, that returns frames.
 
-    study = layer_study(model, contrast, prompts, outcome=my_judge, layers=[8, 16, 24], methods=["caa", "odesteer_kernel"])
+    study = layer_study(model, contrast, prompts, outcome=my_judge, layers=[8, 16, 24], methods=["caa", "odesteer"])
     study                   # its tables, in Jupyter
     study.frame(), study.rows
 
@@ -236,7 +236,9 @@ def _ways(methods: Sequence[str], arms: Sequence[str]) -> tuple[str, ...]:
         ValueError: both are given.
     """
     if methods and arms:
-        raise ValueError(f"methods={list(methods)} and arms={list(arms)} are two names of one setting; give methods alone")
+        raise ValueError(
+            f"methods={list(methods)} and arms={list(arms)} are two names of one setting; give methods alone"
+        )
     return tuple(methods or arms)
 
 

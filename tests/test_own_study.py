@@ -315,3 +315,17 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     assert "success, on test" in said
     assert "parses" not in said
     assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))
+
+
+def test_a_report_leaves_out_what_says_nothing():
+    """Scores that are the success, tables of zeros; and layers and levels are written as they are given."""
+    table = pd.concat([plain(10, 2), plain(10, 6, "CAA", 14)]).assign(score=lambda rows: rows["success"].astype(float))
+    table = table.assign(log_likelihood=-2.0, repetition=0.0, empty=0.0)
+    both = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
+    said = str(LayerReport.of(both, "own"))
+    assert "Score by layer" not in said
+    assert "Change of the success from unsteered" in said
+    assert "; no text repeats a 4-gram; no text is empty\n" in said
+    assert "share of" not in said
+    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.600 \[", said)
+    assert "share of empty texts" in str(LayerReport.of(both.assign(empty=0.5), "own"))
