@@ -1,6 +1,6 @@
-"""Which layer, how strong, and does it really work there? Every arm at every layer, at equal angle and equal KL.
+"""Which layer, how strong, and does it really work there? Every method at every layer, at equal angle and equal KL.
 
-A resumable sweep: one cell an arm × layer × budget × level, one tidy row a prompt. Layer and strength are chosen on
+A resumable sweep: one cell a method × layer × budget × level, one tidy row a prompt. Layer and strength are chosen on
 some prompts and reported on others. All arguments and files are checked, and the judge is tried on a text, before a
 model is loaded; `--dry-run` says what the study would cost.
 `python -m analyses.layer_effectiveness --contrast valence --out results/layers`
@@ -23,7 +23,7 @@ from analyses.command import command, from_command_line
 from analyses.effects.arms import chosen_arms
 from analyses.effects.plan import Given, Plan, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
-from analyses.options import Angles, Layers, Out
+from analyses.options import Angles, Arms, Layers, Out
 from analyses.search.rules import Rules
 from analyses.sources import layers_of
 from analyses.sweep import Study
@@ -39,16 +39,14 @@ class LayersConfig:
     """Settings of the layer study.
 
     Args:
-        arms: ways to steer: the study's own (random direction, CAA, ODESteer as published, one geodesic step, Euler-10,
-            flow, certified, optimal cap; the last five follow one and the same barrier, that of odesteer_kernel) or
-            names of methods; left out, all of its own. The placebo and the unsteered model are always there.
+        arms: ways to steer.
         kl: levels of the next token's KL to unsteered, nats; named without any, none, and only angles are compared.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        together: numbers of layers that each arm also acts on at once, all as strong: those of `layers` that
+        together: numbers of layers that each method also acts on at once, all as strong: those of `layers` that
             LayerNavigator's score of the contrast ranks highest. The label says which; they stand at the last of them.
         per_prompt: of a search, whether each arm is also raced with a layer for every prompt, foretold from how the
             prompt stands unsteered (W2S), as learned from the select prompts that are looked at.
@@ -57,7 +55,7 @@ class LayersConfig:
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
     layers: Layers = ()
-    arms: tuple[str, ...] = ()
+    arms: Arms = ()
     angle: Angles = (0.1, 0.2, 0.4)
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)
     executor: str = "local"

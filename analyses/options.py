@@ -36,6 +36,16 @@ LayerNames = Annotated[
     str,
     arg(name="layer", aliases=("--layers",), help="0-based numbers with commas, negative ones from the end, or all"),
 ]
+Arms = Annotated[
+    tuple[str, ...],
+    arg(
+        name="methods",
+        aliases=("--arms",),
+        help="names of methods (ode.METHODS), or the study's own ways to steer: random direction, CAA, ODESteer as "
+        "published, one geodesic step, Euler-10, flow, certified, optimal cap; left out, all of its own. The "
+        "placebo (a random direction) and the unsteered model are always there",
+    ),
+]
 Angle = Annotated[float, arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm")]
 OwnAngle = Annotated[
     float | None,

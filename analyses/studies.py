@@ -1,6 +1,6 @@
 """The studies for a notebook: one function each, of a model, a contrast, prompts and an outcome, that returns frames.
 
-    study = layer_study(model, contrast, prompts, outcome=my_judge, layers=[8, 16, 24], arms=["CAA", "flow"])
+    study = layer_study(model, contrast, prompts, outcome=my_judge, layers=[8, 16, 24], methods=["caa", "odesteer"])
     study                   # its tables, in Jupyter
     study.frame(), study.rows
 
@@ -47,6 +47,7 @@ def layer_study(
     outcome: OutcomeLike = "grammar",
     *,
     layers: Sequence[int] = (),
+    methods: Sequence[str] = (),
     arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
@@ -59,9 +60,10 @@ def layer_study(
 
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
-        layers: 0-based; left out, all. arms: left out, all of the study's own.
+        layers: 0-based; left out, all. methods: names of `ode.METHODS` or the study's own ways to steer; left out, all
+            of its own. arms: the former name of `methods`.
         angle, kl: levels of the two budgets, radians and nats.
-        together: numbers of layers that each arm also acts on at once (`LayersConfig`).
+        together: numbers of layers that each method also acts on at once (`LayersConfig`).
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`, such as `select`, `test`, `max_new_tokens`, `measures`, `cross_fit`.
 
@@ -70,7 +72,7 @@ def layer_study(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     effect, given = _split(settings, model=model, contrast=contrast, prompts=prompts, outcome=outcome)
-    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
+    config = LayersConfig(effect, tuple(layers), _ways(methods, arms), tuple(angle), tuple(kl), executor, Path(out),
                           together=tuple(together))  # fmt: skip
     return run_layers(config, given)
 
@@ -82,6 +84,7 @@ def search_layer(
     outcome: OutcomeLike = "grammar",
     *,
     layers: Sequence[int] = (),
+    methods: Sequence[str] = (),
     arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
@@ -98,7 +101,7 @@ def search_layer(
 
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
-        layers, arms, angle, kl, together: the grid that is searched, as of `layer_study`.
+        layers, methods, arms, angle, kl, together: the grid that is searched, as of `layer_study`.
         per_prompt: whether a layer for every prompt is raced, too (`LayersConfig`).
         rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
         constraint: what `rules.limit` bounds, "repetition" or "empty".
@@ -118,7 +121,7 @@ def search_layer(
     effect, given = _split(
         {**settings, "measures": ()}, model=model, contrast=contrast, prompts=prompts, outcome=outcome
     )
-    config = LayersConfig(effect, tuple(layers), tuple(arms), tuple(angle), tuple(kl), executor, Path(out),
+    config = LayersConfig(effect, tuple(layers), _ways(methods, arms), tuple(angle), tuple(kl), executor, Path(out),
                           rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked,
                           together=tuple(together), per_prompt=per_prompt)  # fmt: skip
     return search_layers(config, given)
@@ -227,6 +230,19 @@ def likelihood(
         settings=LikelihoodSettings(**_known(LikelihoodSettings, settings)),
     )  # fmt: skip
     return study.run_likelihood(config, study.Given(**given))[0]
+
+
+def _ways(methods: Sequence[str], arms: Sequence[str]) -> tuple[str, ...]:
+    """The ways to steer, by either name.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if methods and arms:
+        raise ValueError(
+            f"methods={list(methods)} and arms={list(arms)} are two names of one setting; give methods alone"
+        )
+    return tuple(methods or arms)
 
 
 def _named(**told: Any) -> tuple[dict[str, Any], dict[str, Any]]:

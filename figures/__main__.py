@@ -44,14 +44,18 @@ def main(config: FiguresConfig) -> None:
     chosen = [entry for entry in FIGURES if not config.only or entry.name in config.only]
     work = [(entry, list(entry.folders(config.results))) for entry in chosen]
     tasks = [(entry, folder) for entry, folders in work for folder in folders]
-    for entry, folder in tqdm(tasks, desc="drawing"):
-        entry.drawn(folder, config.out / folder.relative_to(config.results))
+    written = [
+        file
+        for entry, folder in tqdm(tasks, desc="drawing")
+        for file in entry.drawn(folder, config.out / folder.relative_to(config.results))
+    ]
+    pictures = [str(file) for file in written if file.suffix == ".pdf"]
+    for picture in pictures:
+        print(picture)
     for entry, folders in work:
-        if folders:
-            print(f"{entry.name}: {', '.join(str(f.relative_to(config.results)) for f in folders)}")
-        else:
+        if not folders:
             print(f"{entry.name}: left out, no {' + '.join(entry.files)} under {config.results}; `{entry.made_by}`")
-    print(f"\n{len(tasks)} figures (PDF, PNG, caption, data): {config.out}")
+    print(f"{len(pictures)} drawn; beside each PDF stand a PNG, the caption and the numbers drawn")
 
 
 if __name__ == "__main__":

@@ -120,8 +120,8 @@ print(time.process_time())
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     arms, methods, method, pairs = done.stderr.splitlines()
-    assert arms.startswith("arms=['caat'] are none; choose from random direction, CAA, ")
-    assert methods.startswith("methods=['caat'] are none; choose from random direction, CAA, ")
+    for line in (arms, methods):
+        assert line.startswith("methods=['caat'] are none; choose from random direction, CAA, ")
     assert method.startswith("method='caat' is unknown; choose one of ")
     assert "cross-fit" in pairs
     assert float(done.stdout) < 5, done.stdout

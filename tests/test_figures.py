@@ -239,7 +239,8 @@ def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys):
     (tmp_path / "demo").symlink_to(results / "demo")
     main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "layers")))
     said = capsys.readouterr().out
-    assert "outcomes: .\n" in said
+    assert said.startswith(f"{tmp_path / 'out' / 'outcomes.pdf'}\n")
+    assert "1 drawn; " in said
     assert "layers: left out, no layers.parquet" in said
     assert "analyses.layer_effectiveness" in said
     assert not files(tmp_path / "out", "layers.pdf")

@@ -1,6 +1,7 @@
 """A study of one's own: what is refused before a model is loaded, and from files to a finished report, small."""
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -17,7 +18,7 @@ from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LayerReport
 from analyses.effects.tables import room
-from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness
+from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness, layers_study
 from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, method_comparison
 from analyses.sources import layers_of, load_contrast, read_prompts
@@ -55,7 +56,7 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert not list(tmp_path.iterdir())  # a dry run writes nothing
     assert layers_main(config) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
+    assert printed.out.startswith(("Unsteered succeeds on", "WARNING: Unsteered"))
     assert "| unsteered" in printed.out
     assert "| random direction" in printed.out
     # of the study's own pairs none was run, and each way is held against the placebo
@@ -78,6 +79,35 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert dry_run(more)[0] == "nothing is left to be done"
 
 
+PAGES = Path(__file__).parents[1] / "docs" / "how-to"
+PAGE = (PAGES / "own-study.md").read_text(encoding="utf-8")
+
+
+def documented_call() -> list[str]:
+    """The arguments of the documented dry run."""
+    block = next(part for part in PAGE.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
+    words = shlex.split(block.split("```")[0].replace("\\\n", " "))
+    return words[words.index("analyses.layer_effectiveness") + 1 :]
+
+
+def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_path, monkeypatch):
+    """The page's two scripts, word for word; its command takes what they write, without a model being loaded."""
+    material, judge = (part.split("```")[0] for part in PAGE.split("```python\n")[1:3])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    exec(compile(material, "material.py", "exec"), {})
+    (tmp_path / "judge.py").write_text(judge)
+    plans: list[LayersConfig] = []
+    assert from_command_line(LayersConfig, plans.append, None, documented_call()) == 0
+    study, layers = layers_study(plans[0])
+    assert f"{len(study.cells)} cells, about" in PAGE
+    assert layers == plans[0].layers
+    for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
+        assert str(len((tmp_path / name).read_text().splitlines())) == lines
+        assert re.search(rf"`{name}`.*\n?.* here {lines}\.", PAGE)
+    assert len(re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split()) <= 900
+
+
 def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, capsys):
     """docs/how-to/own-study.md word for word, with a smaller grid: from three files to a report and its figure."""
     from analyses import concepts
@@ -85,21 +115,18 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     concept = concepts.sentiment(64)
     folder = concept.write(tmp_path / "sentiment")
     (folder / "prompts.txt").write_text("\n".join(concept.prompts[:12]), encoding="utf-8")
-    documented = (Path(__file__).parents[1] / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
-    block = next(part for part in documented.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
-    words = shlex.split(block.split("```")[0].replace("\\\n", " "))
-    changed = {"--model": ["smollm2"], "--layer": ["12", "20"], "--arms": ["CAA"], "--angle": [], "--kl": ["0.1"],
+    changed = {"--model": ["smollm2"], "--layer": ["12", "20"], "--methods": ["caa"], "--angle": [], "--kl": ["0.1"],
                **{f"--{name}": [str(folder / file)] for name, file in
                   (("contrast", "pairs.jsonl"), ("prompts", "prompts.txt"), ("outcome", "words.json"))}}  # fmt: skip
     call, taken = list[str](), False
-    for word in words[words.index("analyses.layer_effectiveness") + 1 :]:
+    for word in documented_call():
         taken = word in changed if word.startswith("--") else taken
         call += [word, *changed[word]] if word in changed else [] if taken or word == "--dry-run" else [word]
     monkeypatch.setattr(sys, "argv", ["layer_effectiveness", *call, "--out", str(tmp_path / "layers")])
     assert from_command_line(LayersConfig, layers_main, None) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(("Unsteered succeeds on", "WARNING, no room"))
-    for line in ("| unsteered", "| random direction", "| CAA"):
+    assert printed.out.startswith(("Unsteered succeeds on", "WARNING: Unsteered"))
+    for line in ("| unsteered", "| random direction", "| caa"):
         assert printed.out.count(line) >= 2
     assert "5 cells, about" in printed.err
     (directory,) = (tmp_path / "layers").iterdir()
@@ -107,8 +134,8 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     spent = rows.query("label != 'unsteered'")
     assert spent["reached"].all()
     scores = rows.groupby(["label", "layer"])["score"].mean()
-    assert (scores["CAA"] > scores["random direction"] + 0.5).all()
-    assert (scores["CAA"] > scores["unsteered"].iloc[0] + 0.5).all()
+    assert (scores["caa"] > scores["random direction"] + 0.5).all()
+    assert (scores["caa"] > scores["unsteered"].iloc[0] + 0.5).all()
     draw_layers(pd.read_parquet(directory / "report" / "layers.parquet"), tmp_path)
     assert "unsteered" in (tmp_path / "layers_caption.txt").read_text(encoding="utf-8")
 
@@ -131,7 +158,7 @@ def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
     assert (found.frame()["probe_auc_low"].dropna() <= found.frame()["probe_auc"].dropna()).all()
     html = found._repr_html_()
     assert "unsteered" in html
-    assert "Fluency there" in str(found)
+    assert "Fluency, at the same level" in str(found)
     again = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["CAA"], angle=[0.3], kl=[0.03],
                         out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
     pd.testing.assert_frame_equal(again.rows, found.rows)
@@ -222,14 +249,16 @@ def test_settings_out_of_range_are_refused(changed, says):
 
 
 def test_the_documented_ways_to_steer_are_the_studys_own():
-    documented = (Path(__file__).parents[1] / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
+    documented = (PAGES / "study-options.md").read_text(encoding="utf-8").split("## Methods")[1]
     rows = [row.replace("`", "").strip("| ").split(" | ") for row in documented.splitlines() if row.startswith("| `")]
     assert [Arm(label, method, solver, int(steps)) for label, method, solver, steps in rows] == list(LAYER_ARMS)
 
 
 def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
-    with pytest.raises(ValueError, match=r"arms=\['CAT'\] are none; choose from random direction, CAA"):
+    with pytest.raises(ValueError, match=r"methods=\['CAT'\] are none; choose from random direction, CAA"):
         layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
+    with pytest.raises(ValueError, match="two names of one setting; give methods alone"):
+        layer_study(methods=["caa"], arms=["CAA"], out=tmp_path)
     with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
         layer_study(layer=1, out=tmp_path)
     with pytest.raises(ValueError, match=r"methods=\['caa', 'caa'\] names one twice"):
@@ -261,16 +290,14 @@ def plain(n, successes, label="unsteered", layer=-1):
 
 
 @pytest.mark.parametrize(("successes", "says"), [
-    (50, "Unsteered succeeds on 0.500"), (100, "WARNING, no room above: .*at the ceiling"),
-    (0, "WARNING, no room below: .*at the floor"), (97, "no room above"), (3, "no room below"), (90, "^Unsteered"),
+    (50, "Unsteered succeeds on 0.500"), (100, "^WARNING: Unsteered .*, the ceiling: only what lowers"),
+    (0, "^Unsteered .*, the floor: only what raises"), (97, "ceiling"), (3, "floor"), (90, r"^[^,]*, [^,]*prompts\.$"),
 ])  # fmt: skip
 def test_an_outcome_without_room_is_named_first(successes, says):
-    import re
-
     assert re.search(says, room(plain(100, successes)))
     both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
-    assert "every arm is at the ceiling" in room(both)
-    assert "every arm" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
+    assert "every method is at the ceiling" in room(both)
+    assert "every method" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
 
 
 def test_a_report_names_its_level_and_only_what_was_measured():
@@ -288,3 +315,17 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     assert "success, on test" in said
     assert "parses" not in said
     assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))
+
+
+def test_a_report_leaves_out_what_says_nothing():
+    """Scores that are the success, tables of zeros; and layers and levels are written as they are given."""
+    table = pd.concat([plain(10, 2), plain(10, 6, "CAA", 14)]).assign(score=lambda rows: rows["success"].astype(float))
+    table = table.assign(log_likelihood=-2.0, repetition=0.0, empty=0.0)
+    both = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
+    said = str(LayerReport.of(both, "own"))
+    assert "Score by layer" not in said
+    assert "Change of the success from unsteered" in said
+    assert "; no text repeats a 4-gram; no text is empty\n" in said
+    assert "share of" not in said
+    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.600 \[", said)
+    assert "share of empty texts" in str(LayerReport.of(both.assign(empty=0.5), "own"))

@@ -51,6 +51,22 @@ def test_the_ten_lines_run_as_written_and_write_what_is_shown(smollm2, monkeypat
         assert text.split(",")[0].split(".")[0] in written
 
 
+@pytest.mark.parametrize("page", ["quickstart.md", "how-to/figure.md"])
+def test_the_pages_that_a_first_user_follows_run_as_written(page, smollm2, tmp_path, monkeypatch):
+    """Their blocks as one script, and the beginning of each line that they show; the model is the tests'."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ode, "load_model", lambda name: smollm2 if name == "smollm2" else pytest.fail(name))
+    code, shown = (re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL) for kind in ("python", "text"))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile("\n".join(code), page, "exec"), {})
+    for line in "".join(shown).splitlines() if page == "quickstart.md" else ():
+        assert line[:30] in out.getvalue()  # what a steered model writes then hangs on rounding
+    for file in re.findall(r'(?:savefig|save)\("([\w.]+)"\)', text):
+        assert (tmp_path / file).exists()
+
+
 def test_it_is_short_and_says_how_to_install():
     assert 600 <= len(README.split()) <= 900
     first = README[: README.index("## How it works")]

@@ -123,15 +123,15 @@ def test_a_class_that_never_varies_has_no_density_but_is_read(blind, tmp_path):
 def test_the_layer_study_goes_on_where_no_arm_can_be_fitted(blind, tmp_path):
     given = {"layers": [0, 4], "arms": ["CAA"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
     found = layer_study(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=("survival",), **given)
-    assert "At layer 0 no arm could be fitted: positive (24 rows) and" in str(found).split("\n")[0]
+    assert "At layer 0 no method could be fitted: positive (24 rows) and" in str(found).split("\n")[0]
     assert found.report.refused[["layer", "label"]].to_numpy().tolist() == [[0, "random direction"], [0, "CAA"]]
     assert set(found.rows["layer"]) == {-1, 4}
     assert set(found.frame()["method"]) == {"unsteered", "random direction", "CAA"}
-    with pytest.raises(ValueError, match=r"^At layer 0 no arm could be fitted"):
+    with pytest.raises(ValueError, match=r"^At layer 0 no method could be fitted"):
         layer_study(
             blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=(), **given | {"layers": [0]}
         )
-    with pytest.warns(UserWarning, match=r"At layer 0 no arm could be fitted: .* The search leaves that out"):
+    with pytest.warns(UserWarning, match=r"At layer 0 no method could be fitted: .* The search leaves that out"):
         searched = search_layer(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path / "search", looked=2,
                                 rules=Rules(budget=1.0), **given)  # fmt: skip
     assert set(searched.frame()["layer"].dropna()) == {4}

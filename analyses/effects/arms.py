@@ -122,7 +122,7 @@ def chosen_arms(names: Sequence[str]) -> tuple[Arm, ...]:
     """
     if not names:
         return LAYER_ARMS
-    return (KNOWN[PLACEBO], *(arm for arm in named("arms", names) if arm.method != "random"))
+    return (KNOWN[PLACEBO], *(arm for arm in named("methods", names) if arm.method != "random"))
 
 
 def compared_arms(names: Sequence[str]) -> tuple[Arm, ...]:

@@ -128,18 +128,24 @@ class LayerReport:
         levels = [f"{level:g}" for level in sorted(set(steered.loc[steered["budget"] == budget, "level"]))]
         among = f" (of the levels {', '.join(levels)})" if len(levels) > 1 else ""
         at = named.format(f"{middle(steered, budget):g}") + among
+        # of a judge that says yes or no the score is the success that stands above
+        scored = "score" in self.layers and not bool((self.layers["score"] == self.layers["success"]).all())
+        shares = {name: self._means(budget, name) for name in ("repetition", "empty")}
+        none = [said for said, found in zip(("repeats a 4-gram", "is empty"), shares.values(), strict=True)
+                if len(found) and not found.to_numpy().any()]  # fmt: skip
         parts = {
             f"Success by layer, at {at}": self._profile(budget),
-            "Score by layer, at the same level (mean)": self._means(budget, "score"),
-            "Change of the score from unsteered there (mean over prompts)": self._changes(budget),
-            "Fluency there: log-likelihood of the text under the unsteered model (nats a token, median)":
-                self._means(budget, "log_likelihood"),
-            "Fluency there: share of repeated 4-grams (mean)": self._means(budget, "repetition"),
-            "Fluency there: share of empty texts": self._means(budget, "empty"),
+            "Score by layer, at the same level (mean)": self._means(budget, "score") if scored else pd.DataFrame(),
+            f"Change of the {'score' if scored else 'success'} from unsteered, at the same level (mean over prompts)":
+                self._changes(budget),
+            "Fluency, at the same level: log-likelihood of the text under the unsteered model (nats a token, median)"
+            + "".join(f"; no text {said}" for said in none): self._means(budget, "log_likelihood"),
+            "Fluency, at the same level: share of repeated 4-grams (mean)": _unless_zero(shares["repetition"]),
+            "Fluency, at the same level: share of empty texts": _unless_zero(shares["empty"]),
             "Layer and level chosen on other prompts": self._chosen() if len(self.chosen) else self.chosen,
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
-            f"Declared differences (Holm over all; equivalent within {MARGIN:g})":
-                self.differences.set_index("budget") if len(self.differences) else self.differences,
+            "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
+            f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
             "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
@@ -160,7 +166,7 @@ class LayerReport:
         if not len(plain):
             return wide
         first = pd.DataFrame(_intervals(plain, "success", "low", "high") * wide.shape[1], index=list(wide)).T
-        return pd.concat([first.set_axis(["unsteered"]), wide]).rename_axis("label")
+        return pd.concat([first.set_axis(["unsteered"]), wide]).rename_axis("method")
 
     def _means(self, budget: str, name: str) -> pd.DataFrame:
         """A column of the profile, arms × layers, unsteered first; empty where it was not measured."""
@@ -170,7 +176,7 @@ class LayerReport:
         wide = rows.pivot(index="method", columns="layer", values=name).loc[list(dict.fromkeys(rows["method"]))]
         for value in self.layers.query("method == 'unsteered'")[name]:
             wide = pd.concat([pd.DataFrame(value, index=["unsteered"], columns=wide.columns), wide])
-        return wide.rename(columns=lambda layer: f"layer {layer}").rename_axis("label")
+        return wide.rename(columns=lambda layer: f"layer {layer}").rename_axis("method")
 
     def _changes(self, budget: str) -> pd.DataFrame:
         """Arms × layers; of the unsteered model, of which this is the change, it is 0."""
@@ -178,7 +184,7 @@ class LayerReport:
             return self.changes
         rows = self.changes.query("budget == @budget")
         wide = _wide(rows.loc[rows["level"] == middle(rows, budget)], "change")
-        return pd.concat([pd.DataFrame("0", index=["unsteered"], columns=wide.columns), wide]).rename_axis("label")
+        return pd.concat([pd.DataFrame("0", index=["unsteered"], columns=wide.columns), wide]).rename_axis("method")
 
     def _middle(self, budget: str) -> pd.DataFrame:
         """The steered rows at the middle level of a budget."""
@@ -191,15 +197,16 @@ class LayerReport:
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
         select = zip(rows["on_select"], rows["tied"], strict=True)
         chosen = pd.DataFrame({
-            "arm": rows["label"], "budget": rows["budget"], "layer": rows["layer"], "level": rows["level"],
-            "on select": [f"{x:.3f}" + (f", as {n} others" if n else "") for x, n in select],
+            "method": rows["label"], "budget": rows["budget"],
+            "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
+            "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
             success: _intervals(rows, "success", "low", "high"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
-            "naive": rows["naive"], "naive layer": rows["naive_layer"], "N": rows["n"],
-        }).set_index("arm")  # fmt: skip
+            "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
+        }).set_index("method")  # fmt: skip
         shown = _intervals(plain, "success", "success_low", "success_high")
         first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
-        return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("arm")
+        return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("method")
 
     def _areas(self) -> pd.DataFrame:
         return _wide(self.areas, "area")
@@ -207,11 +214,11 @@ class LayerReport:
     def _picks(self) -> pd.DataFrame:
         rows = self.picks
         return pd.DataFrame({
-            "arm": rows["arm"], "picked by": rows["picked by"], "layer": rows["layer"],
+            "method": rows["arm"], "picked by": rows["picked by"], "layer": rows["layer"],
             "success": _intervals(rows, "success", "low", "high"),
             "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
             "rank correlation over layers": rows["rank_correlation"],
-        }).set_index("arm")  # fmt: skip
+        }).set_index("method")  # fmt: skip
 
 
 def _pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
@@ -246,6 +253,11 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
+def _unless_zero(found: pd.DataFrame) -> pd.DataFrame:
+    """A table that says more than 0."""
+    return found if found.to_numpy().any() else pd.DataFrame()
+
+
 def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
     return [with_interval(*row) for row in rows[[value, low, high]].itertuples(index=False)]
 
@@ -255,4 +267,5 @@ def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     shown = rows.assign(shown=_intervals(rows, value, "low", "high"))
     wide = shown.pivot(index="label", columns="layer", values="shown")
     # an arm on several layers stands at the last of them alone
-    return wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename(columns=lambda layer: f"layer {layer}")
+    wide = wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename_axis("method")
+    return wide.rename(columns=lambda layer: f"layer {layer}")

@@ -105,7 +105,7 @@ def in_words(refused: pd.DataFrame, study: Study) -> str:
     said: list[str] = []
     for (layer, why), arms in groups(refused, ["layer", "why"]):
         labels = {str(cell["label"]) for cell in study.cells if cell["layer"] == layer}
-        whom = "no arm could be fitted" if labels == {*arms["label"]} else f"{', '.join(arms['label'])} refused"
+        whom = "no method could be fitted" if labels == {*arms["label"]} else f"{', '.join(arms['label'])} refused"
         said.append(f"At layer {layer} {whom}: {why}.")
     return " ".join(said)
 

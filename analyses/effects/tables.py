@@ -153,7 +153,7 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
     if len(plain):
         by_arm = {UNSTEERED: plain["success"].to_numpy(dtype=float), **by_arm}
     if reference not in by_arm:
-        raise ValueError(f"reference={reference!r} is not an arm of this table; choose one of {', '.join(by_arm)}")
+        raise ValueError(f"reference={reference!r} is not in this table; choose one of {', '.join(by_arm)}")
     found: list[dict[str, Any]] = []
     for label, area in by_arm.items():
         difference = stats.paired_difference(area, by_arm[reference], bounds=UNIT)
@@ -210,11 +210,12 @@ def room(table: pd.DataFrame) -> str:
     said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
     end = _end(share)
     if end:
-        room, seen = ("above", "lowers") if end == "ceiling" else ("below", "raises")
-        said = f"WARNING, no room {room}: {said}, which is at the {end} of the outcome: only what {seen} it can be seen"
+        # texts that never show a concept are what one steers; those that always do are a fault of the material
+        warned, seen = ("WARNING: ", "lowers") if end == "ceiling" else ("", "raises")
+        said = f"{warned}{said}, the {end}: only what {seen} that can be seen"
     arms = [_end(stats.share(cell["success"])) for _, cell in groups(rows.query("label != @UNSTEERED"), CELL)]
     if arms and all(arms) and len(set(arms)) == 1:
-        said = f"{said}. WARNING: every arm is at the {arms[0]} too: success tells nothing apart"
+        said = f"{said}. WARNING: every method is at the {arms[0]} too: success tells nothing apart"
         said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
     return f"{said}."
 
