@@ -25,11 +25,12 @@ TITLES = {"log_positive": "(a) likelihood under p₊", "log_negative": "(b) like
 CAPTION = """\
 Means over the paths of N = {n} test prompts against the strength asked for; bands: simultaneous 95 % (max-t
 bootstrap over prompts). Grey and hatched: the middle half of held-out real positives (N = {positives}) and
-negatives (N = {negatives}); their lines: means. (a) log p₊; large dots: T*, where the mean turns, with its 95 %
-interval. {peaks}. (b) log p₋. (c) Mean rank of log p₊ among held-out positives; dotted: 2.5 %, below which a
-state counts as off the data. (d) Calibrated h against the log-ratio of tied directional densities; marks: largest
-strength; dashed: equality; plus and cross: real positives and negatives. The axes of (a) and (b) leave the
-placebo out of view where it falls further. {scaled} {source}"""
+negatives (N = {negatives}), near copies and all; their lines: means, for which, as for N, near copies count once.
+(a) log p₊; large dots: T*, where the mean turns, with its 95 % interval. {peaks}. (b) log p₋. (c) Mean rank of
+log p₊ among held-out positives; dotted: 2.5 %, below which a state counts as off the data. (d) Calibrated h
+against the log-ratio of tied directional densities; marks: largest strength; dashed: equality; plus and cross:
+real positives and negatives. The axes of (a) and (b) leave the placebo out of view where it falls further.
+{scaled} {source}"""
 
 
 def draw_likelihood(

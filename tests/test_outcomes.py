@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from analyses.outcomes import Completions, TextOutcome, open_outcome
+from analyses.outcomes.base import source_digest
 from analyses.outcomes.texts import MEASURES, distinct, repetition
 
 PROMPTS, TEXTS = ["p", "p", "p", "p"], [" I LOVE it 22!", " Really? Why?", "", " a b a b a b a b"]
@@ -63,6 +64,30 @@ def test_a_function_of_a_file_judges_wherever_that_lies(tmp_path):
     file.write_text("import no_such_module\n")
     with pytest.raises(ValueError, match=r"my-judge.py cannot be run: ModuleNotFoundError: No module named"):
         open_outcome(f"{file}:shouts")
+
+
+#: judges, whose mark may stand deep in what they refer to
+JUDGES = {
+    "comprehension": "def judge(prompts, texts):\n    return [MARK in text for text in texts]\n",
+    "inner": "def judge(prompts, texts):\n    return list(map(lambda text: MARK in text, texts))\n",
+    "helper": "def one(text):\n    return MARK in text if text else judge\n\n"
+              "def judge(prompts, texts):\n    return list(map(one, texts))\n",
+    "listed": "CHECKS = [lambda text: MARK in text, MARK]\n\n"
+              "def judge(prompts, texts):\n    return list(map(CHECKS[0], texts))\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["sourced", "compiled"])
+@pytest.mark.parametrize("judge", JUDGES)
+def test_what_a_judge_refers_to_tells_it_apart_however_deep(tmp_path, judge, file):
+    """And nothing else does: not where it lies in memory."""
+    digests = []
+    for i, mark in enumerate("!!?"):
+        (path := tmp_path / f"{judge}{i}.py").write_text(f"MARK = {mark!r}\n" + JUDGES[judge])
+        made = {"__name__": "made"}
+        exec(compile(path.read_text(), path if file == "sourced" else "<nowhere>", "exec"), made)
+        digests.append(source_digest(made["judge"]))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def shout(prompts, texts):

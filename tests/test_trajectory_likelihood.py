@@ -203,6 +203,9 @@ def test_wordings_that_repeat_count_once_in_bands_references_and_crossings():
     means = ["mean", "mean_low", "mean_high", "n"]
     pd.testing.assert_frame_equal(repeated[means], once[means])
     assert (once["n"] == 12).all()
+    uneven = pd.concat([one[end], *[one[end].iloc[:2]] * 20])  # whose quantiles are of all activations, copies too
+    of_all = tables.references({"positive": uneven}).set_index("quantity")
+    assert of_all.loc["rank", ["q25", "n"]].tolist() == [np.quantile(uneven["rank"], 0.25), 12]
     plain = one[~end].assign(method=np.where(one[~end]["step"] == 0, "unsteered", "a"), q=rng.normal(size=36))
     plain["q"] -= 4 * plain["strength"]
     crossings = [tables.crossing(x, "q", 0.5, relative=False) for x in (copied(plain), plain)]

@@ -111,7 +111,8 @@ class LikelihoodStudy:
     Attributes:
         paths: prompt × method × step. turning: prompt × method. tokens: prompt × method × strength × token, as it
             arrived (state 0) and as it was steered (state 1). texts: prompt × method × strength.
-        curves: means along the path with simultaneous bands. references: real held-out activations of both classes.
+        curves: means along the path with simultaneous bands. references: real held-out activations of both classes,
+            whose quantiles (and `median_t_star` of the summary) count every text, all else a group of near copies once.
         summary, comparisons, agreement, degeneration: by method. prediction: empty where nothing can judge the texts.
         run: settings, splits, the referees; `nothing`, where there is nothing to read.
     """

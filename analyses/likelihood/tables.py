@@ -90,7 +90,10 @@ def turning(score: PathScore, grid: float) -> pd.DataFrame:
 
 
 def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
-    """One row a method; changes and shares are those at the declared step, T* that of the whole path."""
+    """One row a method; changes and shares are those at the declared step, T* that of the whole path.
+
+    Of all a group counts once, and is what `n` counts, but of `median_t_star`, the median of every prompt's own T*.
+    """
     rows: list[dict[str, Any]] = []
     for method, found in scores.items():
         score, turned = found["ambient"], turning(found["ambient"], grid)

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,31 @@ def _column(name: str, found: Any) -> pd.DataFrame:
 
 
 def source_digest(function: Any) -> str:
-    """A hash of a function's source and of the plain values and functions that it refers to."""
-    parts = [_source(function)]
-    if inspect.isfunction(function):
-        found = inspect.getclosurevars(function)
-        parts += [f"{name}={_value(x)}" for name, x in sorted({**found.nonlocals, **found.globals}.items())]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    """A hash of a function's source and of the plain values and functions that it refers to.
+
+    Functions of its own module are followed to what they refer to in turn.
+    """
+    return hashlib.sha256("\n".join(_parts(function, set())).encode()).hexdigest()[:16]
+
+
+def _parts(function: Any, seen: set[Any]) -> list[str]:
+    """Its source, and by name what it refers to; `seen` are functions that were followed before."""
+    if not inspect.isfunction(function):
+        return [_source(function)]
+    seen.add(function)
+    found = {**inspect.getclosurevars(function).nonlocals, **_globals(function)}
+    followed = [x for _, x in sorted(found.items()) if inspect.isfunction(x) and x.__module__ == function.__module__]
+    own = [_source(function), *(f"{name}={_value(x)}" for name, x in sorted(found.items()))]
+    return own + [part for x in followed if x not in seen for part in _parts(x, seen)[1:]]
+
+
+def _globals(function: FunctionType) -> dict[str, Any]:
+    """The globals that a function refers to, also within the comprehensions and functions in it."""
+    codes = [function.__code__]
+    for code in codes:  # which grows
+        codes += [x for x in code.co_consts if isinstance(x, CodeType)]
+    known = function.__globals__
+    return {name: known[name] for code in codes for name in code.co_names if name in known}
 
 
 def _source(function: Any) -> str:
@@ -98,13 +118,20 @@ def _source(function: Any) -> str:
         return inspect.getsource(function)
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
-        return repr(type(function)) if code is None else f"{code.co_code!r}{code.co_consts!r}{code.co_names!r}"
+        return repr(type(function)) if code is None else _value(code)
 
 
 def _value(x: Any) -> str:
-    """What a value adds to a hash: the same in every process."""
+    """What a value adds to a hash: the same in every process; of plain values their repr."""
     if inspect.isfunction(x):
         return _source(x)
+    if isinstance(x, CodeType):
+        return f"{x.co_code!r}{_value(x.co_consts)}{x.co_names!r}"
     if isinstance(x, set | frozenset):
-        return repr(sorted(map(repr, x)))  # pyright: ignore[reportUnknownArgumentType]
-    return repr(x) if isinstance(x, str | bytes | int | float | tuple | list | dict | None) else repr(type(x))
+        return repr(sorted(map(_value, x)))  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(x, dict):
+        return f"{{{', '.join(f'{_value(key)}: {_value(value)}' for key, value in x.items())}}}"
+    if isinstance(x, list | tuple):
+        inside = ", ".join(map(_value, x))
+        return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
+    return repr(x) if isinstance(x, str | bytes | int | float | None) else repr(type(x))

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, SupportsIndex, overload
-
-from einops import rearrange
 
 from odesteer_tl._check import as_integer, require_one_of
 from odesteer_tl._renamed import renamed
-from odesteer_tl.activations import Activations, LayerActivations, Pool, collect_activations
+from odesteer_tl.activations import Activations
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.conditions import Condition
 from odesteer_tl.contrast import ContrastSet
-from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
-from odesteer_tl.methods.registry import METHODS
+from odesteer_tl.methods.fitting import Fitting, Reading
+from odesteer_tl.methods.registry import METHODS, Method
 from odesteer_tl.models import hosted
-from odesteer_tl.plain import AnyModel, Model
+from odesteer_tl.plain import AnyModel
 from odesteer_tl.positions import PositionFn, position_rule
-from odesteer_tl.reading import position_name, position_of
+from odesteer_tl.reading import Pool, position_of
 from odesteer_tl.sites import HEADS, Layer, given_layers, places
 from odesteer_tl.steerer import Steerer
-from odesteer_tl.training.course import Course
 from odesteer_tl.training.settings import Training
 
 
@@ -119,83 +114,41 @@ def fit(
             trained.
     """
     require_one_of("method", method, METHODS)
-    wanted_layers, seed = given_layers("layer", layer), as_integer("seed", seed)
+    wanted, seed = given_layers("layer", layer), as_integer("seed", seed)
     position_of(read_position, "read_position")
     position_rule(steer_position, "steer_position")
-    if len(set(wanted_layers)) < len(wanted_layers):
+    if len(set(wanted)) < len(wanted):
         raise ValueError(f"layer={layer} must name each layer once")
-    chosen = METHODS[method]
-    own = {**(settings or {})}
+    chosen, own = METHODS[method], {**(settings or {})}
     _require_settings(method, chosen.train or chosen.fit, own)
     if training is not None and chosen.train is None:
         raise ValueError(f"training={training}: {method!r} is fitted on activations and not trained; leave it out")
-    if angle is T is relative is multiplier is level is None:
-        T, multiplier = chosen.T, chosen.multiplier
-    # only "certified" meets a level, in steps of its own
-    integration: dict[str, Any] = {"steps": steps, "solver": solver}
-    if level is None:
-        integration = {"steps": chosen.steps if steps is None else steps, "solver": solver or chosen.solver}
-    integration = {name: value for name, value in integration.items() if value is not None}
-    flow = Flow(angle=angle, T=T, relative=relative, multiplier=multiplier, level=level, **integration)
+    strength = {"angle": angle, "T": T, "relative": relative, "multiplier": multiplier, "level": level}
+    flow = _flow(chosen, {name: x for name, x in strength.items() if x is not None}, steps, solver)
     model = hosted(model)
-    several = not isinstance(layer, str) and isinstance(layer, Iterable) and getattr(layer, "ndim", 1) > 0
     given = contrast.site if isinstance(contrast, Activations) and site is None else site
-    layers, at_site = places(model, wanted_layers, given or chosen.site)
-    if len(layers) < len(wanted_layers):
+    layers, at_site = places(model, wanted, given or chosen.site)
+    if len(layers) < len(wanted):
         raise ValueError(f"layer={layer} must name each layer once")
     if chosen.site == HEADS and at_site != HEADS:
         raise ValueError(f"site={at_site!r}: {method!r} is a method of attention heads; leave site out, or use 'z'")
-    layers = sorted(layers)
     if condition is not None:
-        condition = condition.under(layers[0], int(model.cfg.n_layers))
-    seen: dict[int, Activations] = {}
-    trained: dict[int, dict[str, Any]] = {}
-
-    def steerer(at: int, field: VectorField) -> Steerer:
-        provenance = {**seen[at].provenance, "method": method, "source": chosen.source, "seed": seed}
-        provenance |= {"settings": {name: _said(value) for name, value in own.items()}} if own else {}
-        provenance |= {"training": trained[at]} if at in trained else {}
-        return Steerer(field, flow, at, steer_position, seen[at].model, provenance, at_site, condition)
-
-    def collect(wanted: Sequence[int], fields: Mapping[int, VectorField]) -> Activations:
-        under = compose([steerer(at, field) for at, field in fields.items()]).hooks if fields else None
-        if isinstance(contrast, Activations):
-            _require_read_so(contrast, read_position, special_tokens, prepend_bos)
-            acts = _given(contrast, model, wanted, at_site, steered=bool(fields))
-        else:
-            how: dict[str, Any] = {"special_tokens": special_tokens, "prepend_bos": prepend_bos, "site": at_site}
-            acts = collect_activations(model, contrast, wanted, read_position, **how, negatives_under=under)
-        if fields:
-            acts = replace(acts, provenance={**acts.provenance, "negatives_steered_at": list(fields)})
-        if chosen.site != at_site == HEADS:  # a method of the residual stream sees heads as one vector
-            merged = partial(rearrange, pattern="n head d -> n (head d)")
-            flat = {n: LayerActivations(merged(x.positive), merged(x.negative)) for n, x in acts.layers.items()}
-            acts = replace(acts, layers=flat)
-        seen.update(dict.fromkeys(wanted, acts))
-        return acts
-
-    if chosen.train is None:
-        fields = chosen.layers(partial(chosen.fit, **own) if own else chosen.fit, collect, layers, seed)
-    else:
-        if isinstance(contrast, Activations):
-            raise ValueError(f"contrast holds activations, and {method!r} is trained on texts; pass the texts")
-        fields = dict[int, VectorField]()
-        for at in layers:
-            acts = collect([at], fields)[at]
-            under = compose([steerer(n, field) for n, field in fields.items()]).hooks if fields else None
-            course = Course(
-                model, contrast, at, at_site, steer_position, acts, training or Training(), under, prepend_bos
-            )
-            fields[at] = chosen.train(course, seed, **own)
-            trained[at] = course.record
-    steerers = [steerer(at, field) for at, field in fields.items()]
+        condition = condition.under(min(layers), int(model.cfg.n_layers))
+    reading = Reading(read_position, special_tokens, prepend_bos)
+    fitting = Fitting(
+        method, model, contrast, at_site, flow, reading, steer_position, seed, condition, own, training or Training()
+    )
+    steerers = [fitting.steerer(at, field) for at, field in fitting.fields(sorted(layers)).items()]
+    several = not isinstance(layer, str) and isinstance(layer, Iterable) and getattr(layer, "ndim", 1) > 0
     return compose(steerers) if several else steerers[0]
 
 
-def _said(value: Any) -> Any:
-    """A setting as provenance keeps it: itself where JSON can, else its name."""
-    plain = value is None or isinstance(value, str | bool | int | float)
-    return value if plain else getattr(value, "__qualname__", repr(value)[:200])
+def _flow(method: Method, strength: dict[str, Any], steps: int | None, solver: str | None) -> Flow:
+    """How far and how to integrate, by the method's own where nothing is said."""
+    if "level" in strength:  # only "certified" meets a level, in steps of its own
+        return Flow(**strength, steps=steps, solver=solver)
+    steps = method.steps if steps is None else steps
+    return Flow(**(strength or method.own_strength), steps=steps, solver=solver or method.solver)
 
 
 def _require_settings(method: str, function: Any, settings: Mapping[str, Any]) -> None:
@@ -208,29 +161,3 @@ def _require_settings(method: str, function: Any, settings: Mapping[str, Any]) -
         if name not in names:
             has = f"{method!r} has {', '.join(map(repr, names))}" if names else f"{method!r} has none"
             raise ValueError(f"settings has {name!r}, but {has}")
-
-
-def _require_read_so(acts: Activations, position: Pool, special_tokens: bool, prepend_bos: bool | None) -> None:
-    """Raise where something is asked of how texts are read that activations were not taken by."""
-    asked = {"read_position": (position_name(position_of(position)), "last"),
-             "special_tokens": (special_tokens, False), "prepend_bos": (prepend_bos, None)}  # fmt: skip
-    for name, (value, unasked) in asked.items():
-        kept = name.removeprefix("read_")
-        if value != unasked and value != acts.provenance.get(kept):
-            raise ValueError(
-                f"{name}={value!r}, but contrast holds activations, which were read at {kept}="
-                f"{acts.provenance.get(kept)!r}; leave it out, or collect them so"
-            )
-
-
-def _given(acts: Activations, model: Model, wanted: Sequence[int], site: str, *, steered: bool) -> Activations:
-    """Activations that were collected before, if they are of this model, these layers and this site."""
-    acts.model.require(model)
-    if steered:
-        raise ValueError(
-            "contrast holds activations, and a later layer is fitted on what the earlier ones leave when they steer: "
-            "pass the texts, or fit one layer at a time and compose"
-        )
-    if acts.site != site:
-        raise ValueError(f"site={site!r}, but contrast holds activations at {acts.site!r}; collect them there")
-    return replace(acts, layers={layer: acts[layer] for layer in wanted})
