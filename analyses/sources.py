@@ -90,6 +90,13 @@ def load_prompts(name: str, n: int, seed: int, held_out: ode.ContrastSet) -> lis
     return ode.organism.prompts(n, seed)
 
 
+def refuse_blank(prompts: Sequence[str], source: str = "prompts") -> None:
+    """Raise `ValueError` where a prompt is blank."""
+    blank = [i for i, prompt in enumerate(prompts) if not str(prompt).strip()]
+    if blank:
+        raise ValueError(f"{source}: prompt {blank[0] + 1} is {prompts[blank[0]]!r}, which is no text; drop it")
+
+
 def read_prompts(name: str) -> list[str]:
     """The prompts of a file: a .txt with one a line, or a .csv, .json or .jsonl with a column `prompt`.
 

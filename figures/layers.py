@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,44 @@ def draw_layers(
     scores = {str(name): max(rows["success"].tolist()) for name, rows in table.groupby("method", sort=False)}
     looks = highlighted(scores)
     chosen, top = _chosen(scores, method), _top([*unsteered["success_high"], *table["success_high"]])
-    fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     letters = iter("abcdefgh")
-    said: list[str] = []
+    rows, said = _profiles(table, unsteered, budgets, letters)
+    with plt.style.context(STYLE):
+        heights = [TALL if row.y == "success" else LOW for row in rows]
+        most = max(table.groupby("budget")["level"].nunique().tolist())
+        tall = min(MAP_TALL, max(MAP_LOW, MAP_LEVEL * most)) + BELOW + ABOVE
+        figure = plt.figure(figsize=(PAGE, sum(heights) + AROUND + tall))
+        maps = _maps(figure, len(budgets), len(set(table["layer"])), tall)
+        for row, axes in zip(rows, draw_multiples(figure, rows, looks, heights), strict=True):
+            low, high = axes[0].get_ylim()
+            least = max(0.0, LEAST_RANGE - (high - low)) / 2
+            axes[0].set_ylim((-0.03 * top, 1.03 * top) if row.y == "success" else (low - least, high + least))
+        named: dict[str, None] = {}
+        for (axis, bar), budget, letter in zip(maps, budgets, letters, strict=False):
+            found = table.loc[table["budget"] == budget]
+            marks = _marks(unsteered, found)
+            best = _map(axis, bar, found.loc[found["method"] == chosen], marks, top)
+            axis.set_title(f"({letter}) {chosen} by strength")
+            axis.set_ylabel(f"strength\n({UNITS[budget]})")
+            said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
+                                   layer=best["layer"], level=best["level"]))  # fmt: skip
+            named |= dict.fromkeys(marks)
+        caption = CAPTION.format(
+            panels=" ".join(said), n=counts(table["n"]), looks=_said(scores, looks), source=source,
+            judged=JUDGED.format(outcome=outcome) if outcome else "",
+            plain=PLAIN if len(unsteered) else "",
+            bars=BARS.format(marks=" and ".join(named)) if named else "",
+        )  # fmt: skip
+        return save(figure, out, "layers", caption, table)
+
+
+def _profiles(
+    table: pd.DataFrame, unsteered: pd.DataFrame, budgets: Sequence[str], letters: Iterator[str]
+) -> tuple[list[Row], list[str]]:
+    """The rows of panels: success by layer at each budget's middle level, and fluency below; and what they are."""
+    fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     rows: list[Row] = []
+    said: list[str] = []
     for budget in budgets:
         found = table.loc[table["budget"] == budget]
         level, letter = middle(found, budget), next(letters)
@@ -101,32 +135,7 @@ def draw_layers(
             labels = ("layer", f"log-likelihood\n(nats a token)\n({letter}) {level:g} {SHORT[budget]}")
             rows.append(Row(shown, "layer", FLUENCY, labels, unsteered))
             said.append(FLUENT.format(letter=letter))
-    with plt.style.context(STYLE):
-        heights = [TALL if row.y == "success" else LOW for row in rows]
-        most = max(table.groupby("budget")["level"].nunique().tolist())
-        tall = min(MAP_TALL, max(MAP_LOW, MAP_LEVEL * most)) + BELOW + ABOVE
-        figure = plt.figure(figsize=(PAGE, sum(heights) + AROUND + tall))
-        maps = _maps(figure, len(budgets), len(set(table["layer"])), tall)
-        for row, axes in zip(rows, draw_multiples(figure, rows, looks, heights), strict=True):
-            low, high = axes[0].get_ylim()
-            least = max(0.0, LEAST_RANGE - (high - low)) / 2
-            axes[0].set_ylim((-0.03 * top, 1.03 * top) if row.y == "success" else (low - least, high + least))
-        for (axis, bar), budget in zip(maps, budgets, strict=True):
-            found, letter = table.loc[table["budget"] == budget], next(letters)
-            best = _map(axis, bar, found.loc[found["method"] == chosen], _marks(unsteered, found), top)
-            axis.set_title(f"({letter}) {chosen} by strength")
-            axis.set_ylabel(f"strength\n({UNITS[budget]})")
-            said.append(MAP.format(letter=letter, method=chosen, unit=UNITS[budget], best=best["success"],
-                                   layer=best["layer"], level=best["level"]))  # fmt: skip
-        named = list(dict.fromkeys(name for budget in budgets for name in
-                                   _marks(unsteered, table.loc[table["budget"] == budget])))  # fmt: skip
-        caption = CAPTION.format(
-            panels=" ".join(said), n=counts(table["n"]), looks=_said(scores, looks), source=source,
-            judged=JUDGED.format(outcome=outcome) if outcome else "",
-            plain=PLAIN if len(unsteered) else "",
-            bars=BARS.format(marks=" and ".join(named)) if named else "",
-        )  # fmt: skip
-        return save(figure, out, "layers", caption, table)
+    return rows, said
 
 
 def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:

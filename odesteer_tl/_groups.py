@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -77,6 +79,16 @@ def numbered(labels: Iterable[Hashable]) -> Int[np.ndarray, " rows"]:
     """Labels as numbers, in order of appearance."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
+
+
+def joined(labels: Sequence[object], texts: Sequence[str]) -> tuple[int, ...]:
+    """Group numbers in which equal labels and equal texts are one group, whatever chain links them."""
+    group = numbered(str(x) for x in labels)
+    text = numbered(texts) + group.max(initial=-1) + 1
+    size = int(text.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(group)), (group, text)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    return tuple(int(c) for c in component[group])
 
 
 def count_groups(labels: Int[np.ndarray, " rows"], n: int) -> tuple[int, int]:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from odesteer_tl._check import require_texts, warn
 from odesteer_tl._display import Result, stacked, table
-from odesteer_tl._groups import numbered
+from odesteer_tl._groups import joined
 from odesteer_tl.chats import Messages, Turns, render_chat
-from odesteer_tl.records import Record, is_chat, joined_turns, read_records
+from odesteer_tl.records import (
+    Record,
+    Template,
+    is_chat,
+    joined_turns,
+    read_hub,
+    read_records,
+    rendered,
+    require_columns,
+    rows_of,
+    text_at,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,8 +118,8 @@ class ContrastSet(Result):
                 f"groups has lengths {(len(groups[0]), len(groups[1]))} but there are {(len(pos), len(neg))} texts; "
                 "give one label a text"
             )
-        joined = _join_groups([*groups[0], *groups[1]], [*pos, *neg])
-        contrast = cls(pos, neg, joined[: len(pos)], joined[len(pos) :], provenance or {"source": "texts"})
+        numbers = joined([*groups[0], *groups[1]], [*pos, *neg])
+        contrast = cls(pos, neg, numbers[: len(pos)], numbers[len(pos) :], provenance or {"source": "texts"})
         if contrast._one_group_rules() and (cause := contrast._repetition()):
             warn(f"{cause}: a split keeps them together, and folds and intervals take them for one")
         return contrast
@@ -201,7 +210,7 @@ class ContrastSet(Result):
         negative: object = "negative",
         prompt: str | None = None,
         group: str | None = None,
-        template: str | Callable[[Record, str], str] = "{text}",
+        template: Template = "{text}",
         provenance: dict[str, Any] | None = None,
         model: Any = None,
     ) -> ContrastSet:
@@ -222,23 +231,11 @@ class ContrastSet(Result):
             ValueError: a column is missing, only one of `text` and `label` is given, a class is empty, or a row has
                 something else than a string where its text is meant (row and column are named).
         """
-        if isinstance(records, str | bytes | Mapping) or hasattr(records, "columns"):
-            raise ValueError(
-                f"records is a {type(records).__name__}, not a sequence of rows; pass a list of dicts, such as "
-                "frame.to_dict('records')"
-            )
-        rows = list(records)
-        for i, row in enumerate(rows):
-            if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"row {i} is a {type(row).__name__}, not a mapping of columns; pass a list of dicts")
+        rows = rows_of(records)
         if (text is None) != (label is None):
             raise ValueError(f"text={text!r}, label={label!r}: give both (labelled rows) or neither (paired columns)")
         needed = [str(positive), str(negative)] if text is None else [text, str(label)]
-        for name in needed + [name for name in (group, prompt) if name]:
-            if not rows or name not in rows[0]:
-                columns = sorted(rows[0]) if rows else []
-                raise ValueError(f"column {name!r} is missing; the rows have {columns}")
-
+        require_columns(rows, [*needed, *(name for name in (group, prompt) if name)])
         provenance = provenance or {"source": "records"}
         turns = [*needed, *([prompt] if prompt else [])]
         if text is None and any(is_chat(row[name]) for row in rows for name in turns):
@@ -250,38 +247,20 @@ class ContrastSet(Result):
             chats = [[joined_turns(row[prompt] if prompt else [], row[name]) for row in rows] for name in needed]
             labels = [row[group] for row in rows] if group else range(len(rows))
             return cls.from_chat(model, *chats, groups=(labels, labels), provenance=provenance)
-
-        def text_of(i: int, column: str) -> str:
-            value = rows[i][column]
-            if not isinstance(value, str):
-                raise ValueError(
-                    f"row {i}, column {column!r}: {value!r} is not a text but a {type(value).__name__}; drop the row, "
-                    "or make the column strings"
-                )
-            return value
-
         if prompt is not None:
             if text is not None or template != "{text}":
                 raise ValueError(f"prompt={prompt!r} goes with paired columns alone, without text, label or template")
-            labels = [row[group] for row in rows] if group else None
-            return cls.from_completions(
-                *([text_of(i, name) for i in range(len(rows))] for name in (prompt, *needed)),
-                groups=None if labels is None else (labels, labels),
-                provenance=provenance,
-            )
-
-        def render(i: int, column: str) -> str:
-            row, value = rows[i], text_of(i, column)
-            return template(row, value) if callable(template) else template.format(**{**row, "text": value})
-
-        sides: tuple[list[str], list[str]] = ([], [])
+            columns = ([text_at(rows, i, name) for i in range(len(rows))] for name in (prompt, *needed))
+            groups = ([row[group] for row in rows],) * 2 if group else None
+            return cls.from_completions(*columns, groups=groups, provenance=provenance)
+        texts: tuple[list[str], list[str]] = ([], [])
         grouped: tuple[list[object], list[object]] = ([], [])
         for i, row in enumerate(rows):
             for side, wanted in enumerate((positive, negative)):
                 if text is None or str(row[str(label)]) == str(wanted):
-                    sides[side].append(render(i, text or str(wanted)))
+                    texts[side].append(rendered(rows, i, text or str(wanted), template))
                     grouped[side].append(row[group] if group else i)
-        return cls.from_texts(*sides, groups=grouped, provenance=provenance)
+        return cls.from_texts(*texts, groups=grouped, provenance=provenance)
 
     @classmethod
     def from_file(cls, path: str | Path, **layout: Any) -> ContrastSet:
@@ -297,7 +276,9 @@ class ContrastSet(Result):
         rows = read_records(path)
         if not layout.keys() - {"group", "model"} and rows and "prompt" in rows[0]:
             layout["prompt"] = "prompt"
-        return cls.from_records(rows, provenance=_file_provenance(path), **layout)
+        # never the folder: paths of one machine mean nothing on another
+        source = {"source": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        return cls.from_records(rows, provenance=source, **layout)
 
     #: the same, by the name of an ending
     from_csv = from_jsonl = from_parquet = from_file
@@ -311,22 +292,8 @@ class ContrastSet(Result):
         Raises:
             ValueError: `name` is a hub name and `revision` is None: an unpinned data set does not reproduce.
         """
-        import datasets  # slow to import, and needed only here
-
-        local = Path(name)
-        if not local.exists():
-            if revision is None:
-                raise ValueError(f"revision=None for hub data set {name!r}; pin a commit hash or tag")
-            rows = datasets.load_dataset(name, revision=revision, split=split)
-        elif local.is_dir():
-            rows = datasets.load_dataset(str(local), split=split)
-        else:
-            kind = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet"}.get(local.suffix[1:])
-            if kind is None:
-                raise ValueError(f"name={name!r} has an unknown ending; use .csv, .json, .jsonl or .parquet")
-            rows = datasets.load_dataset(kind, data_files=str(local), split=split)
-        source = {"source": local.name if local.exists() else name, "revision": revision, "split": split}
-        return cls.from_records(list(rows), provenance=source, **layout)  # pyright: ignore[reportArgumentType]
+        rows, source = read_hub(name, revision, split)
+        return cls.from_records(rows, provenance=source, **layout)
 
     def split(self, fractions: Sequence[float], seed: int = 0) -> tuple[ContrastSet, ...]:
         """Cut into disjoint parts along groups; each part's provenance records the cut.
@@ -449,22 +416,7 @@ class ContrastSet(Result):
         return f"ContrastSet({len(self.positive)} positive, {len(self.negative)} negative, {kind}, {self.provenance})"
 
 
-def _join_groups(labels: Sequence[object], texts: Sequence[str]) -> tuple[int, ...]:
-    """Group numbers in which equal labels and equal texts are one group, whatever chain links them."""
-    group = numbered(str(x) for x in labels)
-    text = numbered(texts) + group.max(initial=-1) + 1
-    size = int(text.max(initial=-1)) + 1
-    graph = coo_array((np.ones(len(group)), (group, text)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    return tuple(int(c) for c in component[group])
-
-
 def _prompt_lengths(side: Sequence[Turns]) -> tuple[int, ...] | None:
     """Where the completions of one class begin, if every chat has one."""
     starts = tuple(turns.start for turns in side if turns.start is not None)
     return starts if len(starts) == len(side) else None
-
-
-def _file_provenance(path: str | Path) -> dict[str, Any]:
-    """A file's name and content hash (never its folder: paths of one machine mean nothing on another)."""
-    return {"source": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}

@@ -1,9 +1,9 @@
-"""Records: rows of a table file, with what is a chat in them as lists of messages."""
+"""Records: rows of a table, of a file or of the hub, with what is a chat in them as lists of messages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from odesteer_tl._check import require_one_of
 from odesteer_tl.chats import Message
 
 Record = Mapping[str, Any]
+#: how a row becomes a text: a format string over its columns and `{text}`, or `(row, text) → text`
+Template = str | Callable[[Record, str], str]
 
 
 def read_records(path: str | Path) -> list[Record]:
@@ -33,11 +35,78 @@ def read_records(path: str | Path) -> list[Record]:
         import pyarrow.parquet as pq  # slow to import; its rows are plain lists and dicts, unlike those of pandas
 
         return pq.read_table(path).to_pylist()
-    content = path.read_text(encoding="utf-8").strip()
+    content = path.read_text(encoding="utf-8-sig").strip()
     if content.startswith("["):
         return json.loads(content)
     # not splitlines, which also breaks at U+2028 and U+0085, and JSON strings may hold both
     return [json.loads(line) for line in content.split("\n") if line.strip()]
+
+
+def read_hub(name: str, revision: str | None, split: str) -> tuple[list[Record], dict[str, Any]]:
+    """The rows of a hub data set at a pinned revision, or of a local folder or file; and where they came from.
+
+    Raises:
+        ValueError: a hub name without a revision, or a file of another ending.
+    """
+    import datasets  # slow to import, and needed only here
+
+    local = Path(name)
+    source = {"source": local.name if local.exists() else name, "revision": revision, "split": split}
+    if not local.exists():
+        if revision is None:
+            raise ValueError(f"revision=None for hub data set {name!r}; pin a commit hash or tag")
+        found = datasets.load_dataset(name, revision=revision, split=split)
+    elif local.is_dir():
+        found = datasets.load_dataset(str(local), split=split)
+    else:
+        kind = {"csv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet"}.get(local.suffix[1:])
+        if kind is None:
+            raise ValueError(f"name={name!r} has an unknown ending; use .csv, .json, .jsonl or .parquet")
+        found = datasets.load_dataset(kind, data_files=str(local), split=split)
+    return list(found), source  # pyright: ignore[reportReturnType]
+
+
+def rows_of(records: Iterable[Record]) -> list[Record]:
+    """Rows as a list.
+
+    Raises:
+        ValueError: a text, a mapping or a frame in their place, or a row that is no mapping.
+    """
+    if isinstance(records, str | bytes | Mapping) or hasattr(records, "columns"):
+        raise ValueError(
+            f"records is a {type(records).__name__}, not a sequence of rows; pass a list of dicts, such as "
+            "frame.to_dict('records')"
+        )
+    rows = list(records)
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"row {i} is a {type(row).__name__}, not a mapping of columns; pass a list of dicts")
+    return rows
+
+
+def require_columns(rows: Sequence[Record], names: Iterable[str]) -> None:
+    """Raise `ValueError` unless the rows, by the first of them, have these columns."""
+    for name in names:
+        if not rows or name not in rows[0]:
+            columns = sorted(rows[0]) if rows else []
+            raise ValueError(f"column {name!r} is missing; the rows have {columns}")
+
+
+def text_at(rows: Sequence[Record], i: int, column: str) -> str:
+    """The text in a row and column; `ValueError` names them where there is none."""
+    value = rows[i][column]
+    if not isinstance(value, str):
+        raise ValueError(
+            f"row {i}, column {column!r}: {value!r} is not a text but a {type(value).__name__}; drop the row, "
+            "or make the column strings"
+        )
+    return value
+
+
+def rendered(rows: Sequence[Record], i: int, column: str, template: Template) -> str:
+    """The text of a row, by a template."""
+    row, value = rows[i], text_at(rows, i, column)
+    return template(row, value) if callable(template) else template.format(**{**row, "text": value})
 
 
 def is_chat(value: object) -> bool:

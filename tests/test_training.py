@@ -264,14 +264,14 @@ def test_a_seed_reproduces_and_another_does_not(organism, contrast):
 
 
 def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(organism, contrast, tmp_path, monkeypatch):
-    from odesteer_tl.training.trainer import _Run
+    from odesteer_tl.training.run import Run
 
     def run(**settings):
         field = ode.ConstantField(torch.ones(128), 300.0)
         return train(field, organism, contrast, LAYER, training=replace(QUICK, steps=9, every=2, **settings), seed=1)
 
     whole, steps = run(), []
-    step = _Run._step
+    step = Run._step
 
     def cut(self, state):
         steps.append(state.step)
@@ -280,7 +280,7 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(organism, contra
         return step(self, state)
 
     file = tmp_path / "deep" / "state"
-    monkeypatch.setattr(_Run, "_step", cut)
+    monkeypatch.setattr(Run, "_step", cut)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint=file)
     again = run(checkpoint=file)

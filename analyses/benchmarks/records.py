@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
-import pandas as pd
-
-from odesteer_tl._words import require_one_of
+from odesteer_tl.records import read_records
 
 Record = dict[str, Any]
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
@@ -29,7 +26,7 @@ def load_records(data: str | Path, revision: str | None = None, split: str = "tr
     """
     path = Path(data)
     if path.is_file():
-        rows = _read(path)
+        rows = [dict(row) for row in read_records(path)]
     elif path.suffix in ENDINGS:
         raise ValueError(f"data={str(data)!r} does not exist; pass the path of a file, a folder, or a hub name")
     else:
@@ -44,19 +41,6 @@ def load_records(data: str | Path, revision: str | None = None, split: str = "tr
     if not rows:
         raise ValueError(f"data={str(data)!r} has no rows in split={split!r}; pass another split or file")
     return rows
-
-
-def _read(path: Path) -> list[Record]:
-    require_one_of("ending of data", path.suffix, ENDINGS)
-    if path.suffix == ".json":
-        return json.loads(path.read_text(encoding="utf-8"))
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    if path.suffix == ".parquet":
-        return cast("list[Record]", pd.read_parquet(path).to_dict("records"))
-    return cast(
-        "list[Record]", pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").to_dict("records")
-    )
 
 
 def require_columns(rows: list[Record], names: tuple[str, ...]) -> None:

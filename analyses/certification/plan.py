@@ -10,7 +10,7 @@ from typing import Any
 
 import odesteer_tl as ode
 from analyses.certification.settings import LEAST, LEAST_CROSS, SPLITS, CertificationSettings
-from analyses.sources import require_different_texts
+from analyses.sources import refuse_blank, require_different_texts
 from odesteer_tl._words import require_texts
 
 
@@ -65,9 +65,7 @@ class Plan:
         own = require_texts("prompts", parts["test"].negative if prompts is None else prompts)
         if not own:
             raise ValueError("prompts is empty; give at least one")
-        blank = [i for i, prompt in enumerate(own) if not prompt.strip()]
-        if blank:
-            raise ValueError(f"prompts: prompt {blank[0] + 1} is {own[blank[0]]!r}, which is no text; drop it")
+        refuse_blank(own)
         return cls(settings, contrast, parts, tuple(own), concept)
 
     @property

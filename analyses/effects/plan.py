@@ -15,7 +15,7 @@ import numpy as np
 import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.outcomes import Completions, Outcome, open_outcome
-from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts, require_layers
+from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts, refuse_blank, require_layers
 from analyses.sweep.executors import require_executor
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
@@ -177,9 +177,7 @@ def _prompts(
             f"{source} gives {len(own)} prompts to steer, but select={settings.select} and test={settings.test} ask "
             f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
         )
-    blank = [i for i, prompt in enumerate(own) if not str(prompt).strip()]
-    if blank:
-        raise ValueError(f"{source}: prompt {blank[0] + 1} is {own[blank[0]]!r}, which is no text; drop it")
+    refuse_blank(own, source)
     return settings, own[:n]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import odesteer_tl as ode
 from analyses.likelihood.study import Settings
 from analyses.outcomes import TextOutcome, open_outcome
-from analyses.sources import require_different_texts
+from analyses.sources import refuse_blank, require_different_texts
 from odesteer_tl._words import require_texts
 
 if TYPE_CHECKING:  # a plan is made before what fits anything is imported
@@ -198,9 +198,7 @@ def _starting(
             f"prompts: prompt {known[0] + 1}, {prompts[known[0]]!r}, stands in the contrast, on which densities were "
             "fitted; leave it out of one of them"
         )
-    blank = [i for i, prompt in enumerate(prompts) if not prompt.strip()]
-    if blank:
-        raise ValueError(f"prompts: prompt {blank[0] + 1} is {prompts[blank[0]]!r}, which is no text; drop it")
+    refuse_blank(prompts)
     first = 1 + max(label for part in (*others, test) for label in (*part.positive_groups, *part.negative_groups))
     labels = {text: first + i for i, text in enumerate(dict.fromkeys(prompts))}
     # read at their last tokens, wherever completions begin

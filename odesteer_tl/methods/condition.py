@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from odesteer_tl._check import as_integer
-from odesteer_tl.activations import LayerActivations, collect_activations
+from odesteer_tl.activations import Activations, LayerActivations, collect_activations
 from odesteer_tl.conditions import BLOCK_INPUT, Condition
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.methods.registry import require_pairs
@@ -77,16 +77,7 @@ def fit_condition(
                             special_tokens=special_tokens and position == "mean")
         for part in parts
     )  # fmt: skip
-    best, f1 = None, 0.0
-    for layer in sorted(learned):
-        vector = _direction(learned[layer])
-        found = Condition(layer, vector, 0.0, pool, special_tokens=special_tokens)
-        similarity = [found.similarity(x.double()).numpy() for x in (judged[layer].positive, judged[layer].negative)]
-        scores = _f1(similarity[0], similarity[1], grid)
-        at, which = np.unravel_index(int(scores.argmax()), scores.shape)  # the first of equals
-        if scores[at, which] > f1:
-            f1 = float(scores[at, which])
-            best = replace(found, threshold=float(grid[at]), comparator=ORDER[which])
+    best, f1 = _best(learned, judged, grid, pool, special_tokens)
     if best is None:
         raise ValueError(
             f"no layer of {sorted(learned)} and threshold of {len(grid)} has an F1 above 0 on the held-out texts; "
@@ -95,6 +86,22 @@ def fit_condition(
     held = parts[1]
     facts = {"f1": f1, "texts": [len(held.positive), len(held.negative)], "layers": sorted(learned), "seed": seed}
     return replace(best, provenance={**facts, "contrast": contrast.provenance, "source": SOURCE})
+
+
+def _best(
+    learned: Activations, judged: Activations, grid: Float[NDArray[Any], " t"], pool: str, special_tokens: bool
+) -> tuple[Condition | None, float]:
+    """The condition of the highest F1, of equals the first, and its F1; none where every F1 is 0."""
+    best, f1 = None, 0.0
+    for layer in sorted(learned):
+        found = Condition(layer, _direction(learned[layer]), 0.0, pool, special_tokens=special_tokens)
+        similarity = [found.similarity(x.double()).numpy() for x in (judged[layer].positive, judged[layer].negative)]
+        scores = _f1(similarity[0], similarity[1], grid)
+        at, which = np.unravel_index(int(scores.argmax()), scores.shape)  # the first of equals
+        if scores[at, which] > f1:
+            f1 = float(scores[at, which])
+            best = replace(found, threshold=float(grid[at]), comparator=ORDER[which])
+    return best, f1
 
 
 def _direction(acts: LayerActivations) -> Float[Tensor, " d_model"]:
