@@ -1,5 +1,6 @@
 """The search for a layer: the cells of the study a few prompts at a time, the same numbers, and nothing twice."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,8 @@ def own():
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     path = tmp_path_factory.mktemp("words") / "words.json"
-    path.write_text('{"positive": [" the kind dog", " joy"], "negative": [" the cruel dog", " grief"]}')
+    sides = {"positive": [" the kind dog", " the joyful cat"], "negative": [" the cruel dog", " the awful cat"]}
+    path.write_text(json.dumps(sides))
     return path
 
 

@@ -67,8 +67,8 @@ class LayerPerPrompt:
         known, layers = states[seen.index.to_numpy()], np.array([int(layer) for layer in seen.columns])
         foretell = ridge().fit(known, seen.to_numpy())
         chosen = layers[foretell.predict(states).argmax(1)]
-        left_out = cross_val_predict(ridge(), known, seen.to_numpy(), cv=KFold(min(FOLDS, len(seen))))
-        chosen[seen.index.to_numpy()] = layers[left_out.argmax(1)]
+        left_out: Any = cross_val_predict(ridge(), known, seen.to_numpy(), cv=KFold(min(FOLDS, len(seen))))
+        chosen[seen.index.to_numpy()] = layers[np.argmax(left_out, axis=1)]
         return cls(tuple(layers.tolist()), middle, foretell, tuple(chosen.tolist()))
 
     def choose(self, model: TransformerBridge, prompts: Sequence[str]) -> list[int]:

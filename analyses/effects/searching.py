@@ -196,7 +196,8 @@ class Search:
         """A row an arm: its name, what it is, and the means of what the looks said."""
         if not len(looks):
             return self._named.iloc[:0]
-        return self._named.merge(looks.groupby("arm", as_index=False)[list(COLUMNS)].mean(), on="arm", how="left")
+        means = pd.DataFrame(looks.groupby("arm")[list(COLUMNS)].mean())
+        return self._named.merge(means, left_on="arm", right_index=True, how="left")
 
     def _ask(
         self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares
