@@ -251,7 +251,8 @@ class ContrastSet(Result):
             if text is not None or template != "{text}":
                 raise ValueError(f"prompt={prompt!r} goes with paired columns alone, without text, label or template")
             columns = ([text_at(rows, i, name) for i in range(len(rows))] for name in (prompt, *needed))
-            groups = ([row[group] for row in rows],) * 2 if group else None
+            labels = [row[group] for row in rows] if group else None
+            groups = None if labels is None else (labels, labels)
             return cls.from_completions(*columns, groups=groups, provenance=provenance)
         texts: tuple[list[str], list[str]] = ([], [])
         grouped: tuple[list[object], list[object]] = ([], [])
