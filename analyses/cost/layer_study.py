@@ -18,11 +18,13 @@ from analyses.outcomes import Completions
 from odesteer_tl.blocks import unembed
 
 LAYER, KL, PROMPTS, NEW = 15, (0.03, 0.1, 0.3), 32, 12
+#: where texts are written: the unsteered model's opinion of them takes the blocks behind the layer once more
+WRITTEN_AT = (3, 9, LAYER, 24)
 ARM = Arm("CAA", "caa", "euler", 1)
 
 
 def layer_study_rows() -> Iterator[Row]:
-    """SmolLM2 at its middle layer, a level a cell: the levels of an arm share a scan, which is charged to them all."""
+    """SmolLM2, 30 layers, a level a cell: the levels of an arm share a scan, which is charged to them all."""
     concept = concepts.sentiment(64)
     model = ode.load_model("smollm2")
     judges = {"text": lambda prompts, texts: [len(text) for text in texts], "log-odds": concept.words}
@@ -30,15 +32,16 @@ def layer_study_rows() -> Iterator[Row]:
         settings = EffectSettings(measures=(), cross_fit=True, select=0, test=PROMPTS, max_new_tokens=NEW)
         given = Given(model, concept.contrast(), concept.prompts[:PROMPTS], outcome)
         material = Material(settings, given, {"kl": max(KL)})
-        steer = Steer(material.layer(LAYER), ARM, torch.full((PROMPTS,), 0.2, dtype=torch.float64))
-        material.layer(LAYER).field(ARM.method)
-        measure(material, _cell("angle", 0.1))  # what all cells of a layer share
-        ours = spent(lambda: [measure(material, _cell("kl", level)) for level in KL])  # noqa: B023
         if kind == "text":
-            texts = spent(lambda: _generate(material, steer))  # noqa: B023
-            what = f"a text cell at equal KL against generating its {PROMPTS} × {NEW} tokens, SmolLM2"
-            yield _ratio(what, "≤ 1.4×", ours / len(KL), texts)
+            for layer in WRITTEN_AT:
+                steer = _steer(material, layer)
+                texts = spent(lambda: _generate(material, steer))  # noqa: B023
+                what = (
+                    f"a text cell at equal KL, layer {layer}, against generating its {PROMPTS} × {NEW} tokens, SmolLM2"
+                )
+                yield _ratio(what, "≤ 1.4×", _spent(material, layer), texts)
             continue
+        steer, ours = _steer(material, LAYER), _spent(material, LAYER)
         assert isinstance(outcome, Completions)
         alone, options = list(_alone(material, outcome)), material.judging.options
         passes: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -47,11 +50,22 @@ def layer_study_rows() -> Iterator[Row]:
         }
         for which, (target, call) in passes.items():
             what = f"a log-odds cell at equal KL against one pass of the later blocks over its completions{which}"
-            yield _ratio(f"{what}, SmolLM2", target, ours / len(KL), spent(call))
+            yield _ratio(f"{what}, SmolLM2", target, ours, spent(call))
 
 
-def _cell(budget: str, level: float) -> dict[str, Any]:
-    return {"layer": LAYER, "label": ARM.label, "method": ARM.method, "solver": ARM.solver, "steps": ARM.steps,
+def _steer(material: Material, layer: int) -> Steer:
+    material.layer(layer).field(ARM.method)
+    return Steer(material.layer(layer), ARM, torch.full((PROMPTS,), 0.2, dtype=torch.float64))
+
+
+def _spent(material: Material, layer: int) -> float:
+    """Seconds a cell, without what all cells of a layer share."""
+    measure(material, _cell(layer, "angle", 0.1))
+    return spent(lambda: [measure(material, _cell(layer, "kl", level)) for level in KL]) / len(KL)
+
+
+def _cell(layer: int, budget: str, level: float) -> dict[str, Any]:
+    return {"layer": layer, "label": ARM.label, "method": ARM.method, "solver": ARM.solver, "steps": ARM.steps,
             "budget": budget, "level": level}  # fmt: skip
 
 
