@@ -40,7 +40,8 @@ def faults(figure: Figure) -> list[str]:
 def _of_panel(axis: Axes) -> list[str]:
     """A panel without data, a title that is a letter alone, a legend on the lines."""
     title = axis.get_title(loc="left") or axis.get_title()
-    found = [] if axis.has_data() else [f"panel {title!r} is empty"]
+    # what is switched off is a place that no panel takes
+    found = [] if axis.has_data() or not axis.axison else [f"panel {title!r} is empty"]
     if re.fullmatch(r"\(\w\)", title):
         found.append(f"title {title!r} says nothing")
     legend = axis.get_legend()

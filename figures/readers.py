@@ -46,7 +46,7 @@ def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]
             if place % across == 0:
                 axis.set_ylabel("log loss (nats)")
         for axis in axes.flat[len(runs) :]:
-            axis.remove()
+            axis.set_axis_off()
         figure.legend(handles=handles(BARRIERS), loc="outside upper left", ncols=3, handlelength=3.2)
         caption = CAPTION.format(n=counts(rows["n"]), source=source)
         return save(figure, out, "readers", caption, rows)
