@@ -351,7 +351,7 @@ def test_areas_contrasts_and_anti_steerable_shares_of_known_outcomes():
     assert both.loc[0.01, "difference"] == 1.0
     assert both.loc[0.01, "p_holm"] < 1e-6
     assert both.loc[0.1, "p_holm"] == 1.0
-    with pytest.raises(ValueError, match="reference='nobody' is not an arm"):
+    with pytest.raises(ValueError, match="reference='nobody' is not in this table; choose one of"):
         areas(table, 1, "nobody")
 
 

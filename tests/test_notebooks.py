@@ -61,6 +61,7 @@ def run_here(notebook, folder, monkeypatch):
     monkeypatch.chdir(folder)
     found, names = [], {"__name__": "__main__"}
     mpl.use("agg")
+    plt.close("all")  # what another test of this process drew is none of this notebook's
     with mpl.rc_context(), pd.option_context("display.max_colwidth", 50):
         for cell in notebook.cells:
             if cell.cell_type != "code":
