@@ -108,10 +108,14 @@ class Texts:
     def _told(self) -> _Read:
         return _Read.of(self.model, pd.read_parquet(self.folder / "train_data.parquet"), self.layers)
 
+    @cached_property
+    def _evaluated(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "latent_eval_data.parquet")
+
     def _held(self, number: int) -> _Read:
         if number not in self._seen:
-            held = pd.read_parquet(self.folder / "latent_eval_data.parquet")
-            self._seen[number] = _Read.of(self.model, held.loc[held.concept_id == number], self.layers)
+            own = self._evaluated.loc[self._evaluated.concept_id == number]
+            self._seen[number] = _Read.of(self.model, own, self.layers)
         return self._seen[number]
 
     def areas(self, layer: int, number: int, make: Callable[[Told], Score]) -> dict[str, float]:
