@@ -15,6 +15,7 @@ from analyses.effects import audit as audited
 from analyses.effects import paired, tables
 from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.report import middle
+from analyses.effects.units import pvalue, units
 from analyses.intervals import with_interval
 from analyses.runs import save_run
 from odesteer_tl import stats
@@ -182,7 +183,7 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
     shares = [name for name in ("parses", "reached", "acts") if name in rows]
     medians = {name: new for name, new in (("kl", "kl"), ("text_kl_mean", "paid")) if name in rows}
     along = [name for name in ("angle", "efficiency", "typicality") if name in rows]
-    own, found = tables.units(rows, success.index), list[dict[str, Any]]()
+    own, found = units(rows, success.index), list[dict[str, Any]]()
     for label, cell in rows.groupby("label", sort=False):
         share = stats.share(cell["success"], groups=cell.get("unit"))
         # at rest there is nothing to certify, and no way was made
@@ -206,4 +207,4 @@ def _difference(success: pd.DataFrame, label: str, baseline: str, own: Any) -> d
     ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
     difference = stats.paired_difference(ours, theirs, groups=own)
     return {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-            "p": tables.pvalue(ours, theirs, own)}  # fmt: skip
+            "p": pvalue(ours, theirs, own)}  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analyses.effects.tables import by_unit, units
+from analyses.effects.units import by_unit, units
 from odesteer_tl import stats
 
 #: an indicator, and whether more of it is meant to be better

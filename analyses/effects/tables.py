@@ -6,14 +6,14 @@ what is judged is then of units, each the mean of its prompts. `report` rows are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
+from analyses.effects.units import by_unit, pvalue, units
 from analyses.intervals import with_interval
 from odesteer_tl import stats
 
@@ -29,7 +29,6 @@ SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "s
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
 UNSTEERED = "unsteered"
-Table = TypeVar("Table", pd.DataFrame, pd.Series)
 #: prompts that the interval of a mean takes
 LEAST = 5
 #: columns of `contrasts`
@@ -269,35 +268,6 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
         return pd.DataFrame(columns=[*CONTRAST, "p_holm"])
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"]))
-
-
-def pvalue(first: NDArray[np.float64], second: NDArray[np.float64], own: NDArray[Any] | None) -> float:
-    """Of no difference in success: McNemar's exact test of prompts; of units of several, that of their means.
-
-    Args:
-        first, second: of the same prompts. own: the unit of each (`units`).
-    """
-    if own is not None:
-        return stats.difference_pvalue(first, second, groups=own)
-    better, worse = int((first > second).sum()), int((first < second).sum())
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-
-
-def units(rows: pd.DataFrame, prompts: Iterable[Any]) -> NDArray[Any] | None:
-    """The independent unit of each of these prompts; None where each is one."""
-    if "unit" not in rows:
-        return None
-    return rows.drop_duplicates("prompt").set_index("prompt")["unit"].loc[list(prompts)].to_numpy()
-
-
-def by_unit(of: Table, rows: pd.DataFrame) -> Table:
-    """Numbers of prompts as those of independent units, the means of theirs.
-
-    Args:
-        of: indexed by prompt. rows: a study's, with these prompts and, if some are judged by the same texts, `unit`.
-    """
-    own = units(rows, of.index)
-    return of if own is None else of.groupby(own).mean()
 
 
 def groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:

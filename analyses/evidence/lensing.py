@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.per_prompt import ridge
-from analyses.effects.tables import by_unit, units
+from analyses.effects.units import by_unit, units
 from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 from odesteer_tl._tokens import tokens_of

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analyses.effects.tables import by_unit
+from analyses.effects.units import by_unit
 from odesteer_tl import stats
 
 #: columns of a layer study's rows, and whether more of each is meant to be better

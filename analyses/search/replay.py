@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analyses.effects.tables import by_unit
+from analyses.effects.units import by_unit
 from analyses.search.answer import Answer
 from analyses.search.race import UNSTEERED, Pull, Race
 from analyses.search.reward import is_shift, reward
