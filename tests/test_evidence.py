@@ -16,7 +16,7 @@ from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
 from analyses.evidence import contrasts, plan
 from analyses.evidence.__main__ import EvidenceConfig, chosen
-from analyses.evidence.collected import FINDINGS, certified, written
+from analyses.evidence.collected import FINDINGS, TABLES, certified, written
 from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
@@ -159,11 +159,51 @@ def test_every_planned_run_is_a_command_that_is_understood():
     assert config.kl == plan.KL
     assert config.angle == ()
     assert (config.effect.select, config.effect.test) == (plan.SELECT, plan.TEST)
+    steering = [run for run in planned if run.study == "steering"]
+    assert len(steering) == sum(len(model.axbench) for model in plan.MODELS) == 6
+    config = tyro.cli(LayersConfig, args=steering[0].command()[3:])
+    assert (config.layers, config.kl, config.effect.passage) == (plan.MODELS[0].texts, plan.KL[1:2], "text")
+    assert {"text", "cost"} <= {*config.effect.measures}
+    assert config.effect.outcome == f"results/concepts/{steering[0].concept}/words.json"
+    assert config.effect.select + config.effect.test == 72
+    # the options of runs that are finished are those that they were run with
+    texts = next(run for run in planned if run.study == "texts")
+    assert texts.options[-4:] == ("--cross-fit", "--measures", "--max-new-tokens", "20")
+    assert layers.options[-3:] == ("--cross-fit", "--measures", "geometry")
+
+
+def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
+    for concept, study, by in (("sentiment", "layers", 0.0), ("axbench-concept10_2b_l20-0", "steering", 0.6)):
+        folder = tmp_path / "smollm2" / concept / study
+        folder.mkdir(parents=True)
+        (folder / "run.json").touch()
+        cells = rows({"flow": 1.0 + by, "one geodesic step": 1.0}).drop(columns=["model", "concept"])
+        cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2).to_parquet(
+            folder / "table.parquet"
+        )
+    words, texts = (TABLES[name](tmp_path).query("level == 0.1").iloc[0] for name in ("declared", "declared_steering"))
+    assert words.concepts == texts.concepts == 1
+    assert words.difference == pytest.approx(0.0, abs=0.05)
+    assert texts.difference == pytest.approx(0.6 * 4 / 3, abs=0.05)
+    # above the margin of words, and within that of texts
+    assert plan.NATS < texts.low
+    assert texts.equivalent
+    shown = TABLES["steering"](tmp_path)
+    assert set(shown["concept"]) == {"axbench-concept10_2b_l20-0"}
+    assert shown.set_index("label").loc[
+        "flow", ["log_likelihood", "kl_neutral"]
+    ].drop_duplicates().to_numpy().tolist() == [[-2.0, 0.2]]
+    assert set(TABLES["cells"](tmp_path)["concept"]) == {"sentiment"}
+    assert TABLES["cells_steering"](tmp_path).query("layer == 2 and level == 0.1")["equivalent"].item()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="names no run"):
         chosen(EvidenceConfig(only=("smollm2/nothing",)))
+    asked = EvidenceConfig(studies=("steering",))
+    assert len(chosen(replace(asked, axbench=Path("axbench")))) == len(chosen(replace(asked, list=True))) == 6
+    with pytest.raises(ValueError, match="names no run"):
+        chosen(asked)
     with pytest.raises(ValueError, match=r"studies=\['layer'\] are none"):
         chosen(EvidenceConfig(studies=("layer",)))
     with pytest.raises(ValueError, match="holds no finished run"):

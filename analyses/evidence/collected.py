@@ -120,13 +120,21 @@ def compared(results: Path) -> pd.DataFrame:
 
 def texts(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer and arm: the judge's score and success of the texts, and their fluency."""
-    parts = []
-    for rows in map(_middle, found(results, "texts", "table")):
-        profile = contrasts.profile(rows)
-        test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
-        fluency = test[["log_likelihood", "repetition", "empty"]].mean().reset_index()
-        parts.append(profile.merge(fluency, on=contrasts.CELL, how="left"))
-    return _joined(parts)
+    return _joined(_with(rows, "log_likelihood", "repetition", "empty")
+                   for rows in map(_middle, found(results, "texts", "table")))  # fmt: skip
+
+
+def steering(results: Path) -> pd.DataFrame:
+    """A row a model, AxBench's concept, layer and arm: how much likelier its held-out texts become than others, nats,
+    beside the fluency of what is written and the KL on the instructions' tokens."""
+    return _joined(_with(rows, "log_likelihood", "repetition", "empty", "kl_neutral")
+                   for rows in found(results, "steering", "table"))  # fmt: skip
+
+
+def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """A study's profile with the means of some columns over the test prompts."""
+    test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
+    return contrasts.profile(rows).merge(test[[*names]].mean().reset_index(), on=contrasts.CELL, how="left")
 
 
 def written(results: Path) -> pd.DataFrame:
@@ -160,6 +168,16 @@ def layers(results: Path) -> pd.DataFrame:
 def declared(results: Path) -> pd.DataFrame:
     """The declared comparisons, a row each pair of arms and level, over concepts and prompts."""
     return contrasts.pooled(list(found(results, "layers", "table")))
+
+
+def declared_steering(results: Path) -> pd.DataFrame:
+    """The same of AxBench's concepts: nats of whole texts, not of single words, and so by themselves."""
+    return contrasts.pooled(list(found(results, "steering", "table")), plan.TEXT_NATS)
+
+
+def cells_steering(results: Path) -> pd.DataFrame:
+    """The same in every (model, AxBench's concept, layer)."""
+    return _joined(contrasts.by_cell(rows, plan.TEXT_NATS) for rows in found(results, "steering", "table"))
 
 
 def cells(results: Path) -> pd.DataFrame:
@@ -216,4 +234,5 @@ def detection(results: Path) -> pd.DataFrame:
 
 
 TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, written,
-                                  declared, cells, predicted, per_prompt, likelihood, foretold, detection)}  # fmt: skip
+                                  declared, cells, steering, declared_steering, cells_steering, predicted, per_prompt,
+                                  likelihood, foretold, detection)}  # fmt: skip

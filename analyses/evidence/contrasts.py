@@ -41,14 +41,14 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(**own).reindex(columns=[*KEY, *CELL, *PROFILE])
 
 
-def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+def by_cell(rows: pd.DataFrame, margin: float = NATS) -> pd.DataFrame:
     """A row a pair of arms, layer and level: mean difference of the score, nats, and whether it is equivalent."""
     groups: Any = _wide(rows).groupby(["layer", "level"])
     found: list[dict[str, Any]] = []
     for (layer, level), cell in groups:
         for first, second in PAIRS:
             if {first, second} <= set(cell):
-                tested = stats.equivalence(cell[first], cell[second], NATS)
+                tested = stats.equivalence(cell[first], cell[second], margin)
                 apart = stats.paired_difference(cell[first], cell[second])
                 found.append({**{name: rows[name].iloc[0] for name in KEY}, "layer": layer, "level": level,
                               "first": first, "second": second, "difference": apart.value, "low": apart.low,
@@ -56,7 +56,7 @@ def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
+def pooled(studies: Sequence[pd.DataFrame], margin: float = NATS, seed: int = 0) -> pd.DataFrame:
     """A row a pair of arms and level over all studies: a prompt's mean difference over layers, then over prompts and
     concepts; prompts that are judged by the same texts are one.
 
@@ -77,7 +77,7 @@ def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
                 low, high, low90, high90 = np.quantile(_drawn(units, random), (0.025, 0.975, 0.05, 0.95))
                 value = float(np.mean([unit.mean() for unit in units]))
                 found.append({"level": level, "first": first, "second": second, "difference": value, "low": low,
-                              "high": high, "equivalent": max(-low90, high90) < NATS, "concepts": len(units),
+                              "high": high, "equivalent": max(-low90, high90) < margin, "concepts": len(units),
                               "n": sum(map(len, units))})  # fmt: skip
     return pd.DataFrame(found)
 

@@ -41,6 +41,16 @@ and so no more than described: LAP, NBF, and a layer for every prompt (W2S) agai
 Detection. AxBench's first ten concepts of Gemma-2's layer 20, at one layer, two thirds through: the area under the ROC
 curve of every score that the library has, over concepts; the published order of methods beside ours.
 
+Steering on AxBench. Its concepts 0, 3 and 4, without a language model that judges: by how many nats likelier a steered
+model finds held-out texts of the concept (240 characters, some 50 tokens) than other texts, behind instructions that
+neither answers, at equal KL of what the unsteered model itself goes on to write (the instruction's last token and seven
+more), at three layers and the middle level. The pairs of ways are those above: primary, the flow against one geodesic
+step; secondary, against the published barrier and against CAA; the placebo beside them. The unit is a pair of texts,
+each behind two instructions: a third of the 36 is there to choose a layer on, two thirds are reported on. Equivalent,
+if the 90 % interval of the mean is within ±1 nat, a fiftieth a token. These are other nats than those of single words,
+so they are pooled by themselves, over concepts and models. Fluency beside it: the log-likelihood of 20 written tokens
+under the unsteered model, their repetition and emptiness, and the KL on the instructions' own tokens.
+
 A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
 """
 
@@ -58,8 +68,12 @@ STRENGTHS = (0.2, 0.4, 0.8)
 SELECT, TEST = 50, 100
 #: of wordings, for the likelihood's barrier, densities, calibration and report
 FRACTIONS = (0.2, 0.25, 0.4, 0.15)
+#: the same of AxBench's concepts, whose prompts are two a pair of texts
+AXBENCH_SELECT, AXBENCH_TEST = 24, 48
 #: the paired difference of successes, and of log-odds, within which two ways to steer are equivalent
 MARGIN, NATS = 0.05, 0.25
+#: the same of the log-likelihoods of whole texts
+TEXT_NATS = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,8 @@ class Studied:
 
     Attributes:
         name: as `load_model` knows it.
-        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge. All
-            layers are certified.
+        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge, and of
+            steering on AxBench. All layers are certified.
         detection: the layer at which AxBench's detection task is asked.
         concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
         sources: sentiment once more, contrasted by what the model writes itself and by a corpus's labelled sentences.

@@ -17,10 +17,17 @@ STUDIES = {
     "lenses": "analyses.evidence.lenses",
     "layers": "analyses.layer_effectiveness",
     "texts": "analyses.layer_effectiveness",
+    "steering": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
     "detection": "analyses.detection",
 }
-OF_CONCEPTS = tuple(study for study in STUDIES if study != "detection")
+OF_CONCEPTS = tuple(study for study in STUDIES if study not in ("detection", "steering"))
+#: of the studies that steer, what is measured beside the outcome, and over which tokens KL is counted
+MEASURES = {
+    "layers": ("geometry",),
+    "texts": ("--max-new-tokens", "20"),
+    "steering": ("geometry", "cost", "text", "--max-new-tokens", "20", "--passage", "text"),
+}
 #: concepts made of files that are not ours
 AXBENCH, CORPUS = "axbench-concept10_2b_l20", "sentiment-corpus"
 
@@ -80,7 +87,7 @@ class Run:
         prompted = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
         judged: tuple[str, ...] = ()
-        if self.study in ("layers", "lenses"):
+        if self.study in ("layers", "lenses", "steering"):
             judged = ("--outcome", str(files / "words.json"))
         elif self.study in ("texts", "likelihood"):
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
@@ -97,7 +104,7 @@ def runs(executor: str = "local") -> Iterator[Run]:
                 yield _run(model, concepts[place], study, executor)
     for model in plan.MODELS:
         for number in model.axbench:
-            for study in ("certification", "readers"):
+            for study in ("certification", "readers", "steering"):
                 yield _run(model, f"{AXBENCH}-{number}", study, executor)
         yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)), executor)
         for source in model.sources:
@@ -128,9 +135,8 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
         own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS),
                "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
     else:
-        written = study == "texts"
-        layers, levels = (model.texts, plan.KL[1:2]) if written else (model.layers, plan.KL)
-        measures = ("--measures", "--max-new-tokens", "20") if written else ("--measures", "geometry")
+        layers, levels = (model.layers, plan.KL) if study == "layers" else (model.texts, plan.KL[1:2])
+        select, test = (plan.SELECT, plan.TEST) if study != "steering" else (plan.AXBENCH_SELECT, plan.AXBENCH_TEST)
         own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
-               "--select", str(plan.SELECT), "--test", str(plan.TEST), "--cross-fit", *measures)  # fmt: skip
+               "--select", str(select), "--test", str(test), "--cross-fit", "--measures", *MEASURES[study])  # fmt: skip
     return Run(model.name, concept, study, own, executor)
