@@ -19,7 +19,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import compared_arms
-from analyses.effects.plan import Given, Plan, layers_meant, require_study
+from analyses.effects.plan import Given, layers_meant, require_study
 from analyses.effects.settings import EffectSettings
 from analyses.options import Angles, OneLayer, Out
 from analyses.sources import layers_of
@@ -108,7 +108,7 @@ def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Fini
     from analyses.effects.comparison import ComparisonReport
     from analyses.effects.running import report_study
 
-    of = partial(ComparisonReport.of, between=config.between, units=Plan.of(config.effect, given).units)
+    of = partial(ComparisonReport.of, between=config.between)
     return report_study(study, config.out, config.executor, of, {"layer": layer, "between": config.between})
 
 

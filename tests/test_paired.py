@@ -95,8 +95,12 @@ def test_families_are_the_mean_of_methods_at_equal_budget_in_their_own_form(tabl
 def test_prompts_judged_by_the_same_texts_are_one_unit(table, found):
     """Every prompt twice: as units the intervals would be 1/√2 of what they are."""
     doubled = pd.concat([table, table.assign(prompt=table["prompt"] + N)], ignore_index=True)
-    units = [*range(N)] * 2
-    as_units = ComparisonReport.of(doubled, "made up", units=units)
+    as_units = ComparisonReport.of(doubled.assign(unit=doubled["prompt"] % N), "made up")
+    alone = ComparisonReport.of(table.drop(columns="token_cost"), "made up")
+    for name in ("methods", "primary", "unsteered"):
+        pd.testing.assert_frame_equal(getattr(as_units, name).drop(columns="p", errors="ignore"),
+                                      getattr(alone, name).drop(columns="p", errors="ignore"))  # fmt: skip
+    assert (as_units.methods["n"] == N).all()
     pd.testing.assert_frame_equal(as_units.tests, found)
     once, again = (x[x["measure"].isin(("success", "score", CHANGE))] for x in (audit(table), as_units.audit))
     pd.testing.assert_frame_equal(again.reset_index(drop=True), once.reset_index(drop=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -26,9 +27,11 @@ TEST, FITTED, STATES = -1, -3, -4
 class Blocks:
     """Select prompts in the order of a race, in blocks, and the test prompts; the fits are those of the whole study.
 
+    A race asks independent units: prompts that are judged by the same texts are drawn together, and count once.
+
     Args:
         whole: of all prompts.
-        seed, size: of the order, and of a block.
+        seed, size: of the order, and of a block, in units.
     """
 
     whole: Material
@@ -41,12 +44,20 @@ class Blocks:
         """Prompts to choose on."""
         return self.whole.plan.split.count("select")
 
+    @cached_property
+    def units(self) -> list[list[int]]:
+        """Of each independent unit to choose on, the numbers of its prompts."""
+        found: dict[int, list[int]] = {}
+        for i in range(self.select):
+            found.setdefault(self.whole.plan.units[i] if self.whole.plan.units else i, []).append(i)
+        return list(found.values())
+
     def rows(self, block: int) -> list[int]:
-        """The numbers of a block's prompts."""
+        """The numbers of a block's prompts, unit by unit."""
         if block == TEST:
             return list(range(self.select, len(self.whole.plan.prompts)))
-        order = ordered(self.select, self.seed)[block * self.size : (block + 1) * self.size]
-        return [int(i) for i in order]
+        order = ordered(len(self.units), self.seed)[block * self.size : (block + 1) * self.size]
+        return [row for unit in order for row in self.units[int(unit)]]
 
     def part(self, block: int) -> Material:
         """The material of a block.

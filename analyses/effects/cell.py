@@ -1,4 +1,4 @@
-"""One cell of an effect study: an arm at a layer and a budget, one row a prompt."""
+"""One cell of an effect study: an arm at a layer and a budget, one row a prompt, with `unit` where some share one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame | Ref
         ValueError: something that is reported is NaN or infinite.
     """
     plan, states = material.plan, material.states
-    base = {"prompt": range(len(plan.prompts)), "split": plan.split}
+    base = {"prompt": range(len(plan.prompts)), "split": plan.split, **({"unit": plan.units} if plan.units else {})}
     if config["label"] == "unsteered":
         statistics = [lambda z, _: entropy(z), lambda z, _: branching_factor(z)]
         spread, branching = states.passage.plain.compare(None, statistics)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from analyses.effects import audit as audited
 from analyses.effects import paired, tables
@@ -58,16 +57,12 @@ class ComparisonReport:
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
-    def of(
-        cls, table: pd.DataFrame, concept: str, between: Sequence[tuple[str, str]] = (), units: Sequence[int] = ()
-    ) -> ComparisonReport:
+    def of(cls, table: pd.DataFrame, concept: str, between: Sequence[tuple[str, str]] = ()) -> ComparisonReport:
         """Summarise a finished study.
 
         Args:
             between: pairs of methods to be tested against each other.
-            units: of each prompt the number of its independent unit (`Plan.units`); left out, each is one.
         """
-        table = table.assign(unit=np.asarray(units)[table["prompt"]]) if len(units) else table
         steered = table.query("label != 'unsteered'")
         if not len(steered):
             raise ValueError("table has no steered rows; give the study a level of some budget")
@@ -187,14 +182,14 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
     shares = [name for name in ("parses", "reached", "acts") if name in rows]
     medians = {name: new for name, new in (("kl", "kl"), ("text_kl_mean", "paid")) if name in rows}
     along = [name for name in ("angle", "efficiency", "typicality") if name in rows]
-    found: list[dict[str, Any]] = []
+    own, found = tables.units(rows, success.index), list[dict[str, Any]]()
     for label, cell in rows.groupby("label", sort=False):
-        share = stats.share(cell["success"])
+        share = stats.share(cell["success"], groups=cell.get("unit"))
         # at rest there is nothing to certify, and no way was made
         moved = cell.query("displacement > 0") if "displacement" in cell else cell
         found.append({
             "budget": budget, "level": level, "method": label, "success": share.value, "low": share.low,
-            "high": share.high, "n": share.n, **_difference(success, str(label), baseline),
+            "high": share.high, "n": share.n, **_difference(success, str(label), baseline, own),
             **cell[shares].astype(float).mean().to_dict(),
             **cell[list(medians)].median().rename(medians).to_dict(),
             **({"certified": moved["certified"].mean()} if "certified" in moved else {}),
@@ -204,13 +199,11 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
     return pd.DataFrame(found)
 
 
-def _difference(success: pd.DataFrame, label: str, baseline: str) -> dict[str, float]:
-    """To the baseline, paired by prompt, with the exact McNemar p value; NaN where the baseline was not run."""
+def _difference(success: pd.DataFrame, label: str, baseline: str, own: Any) -> dict[str, float]:
+    """To the baseline, paired by prompt, with the p value (`tables.pvalue`); NaN where the baseline was not run."""
     if baseline not in success:
         return dict.fromkeys(("difference", "difference_low", "difference_high", "p"), float("nan"))
     ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
-    difference = stats.paired_difference(ours, theirs)
-    better, worse = int((ours > theirs).sum()), int((ours < theirs).sum())
-    p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    difference = stats.paired_difference(ours, theirs, groups=own)
     return {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-            "p": p}  # fmt: skip
+            "p": tables.pvalue(ours, theirs, own)}  # fmt: skip

@@ -94,7 +94,7 @@ class Material:
             self.plan.settings, select=split.count("select"), test=split.count("test") or None, seed=seed
         )
         part = object.__new__(Material)
-        part.plan = replace(self.plan, prompts=tuple(self.plan.prompts[i] for i in rows), settings=settings)
+        part.plan = self.plan.on(rows, settings)
         part.model, part.trained, part._levels, part._whole, part._judge = (
             self.model, self.trained, self._levels, self, judge
         )  # fmt: skip

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
@@ -52,6 +51,8 @@ class Plan:
         parts: of the contrast, in the order of `fractions`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
         settings: with the numbers of prompts that were found where they were left out.
+        units: of each prompt the number of its independent unit, where prompts of the same text, or of one group of
+            the outcome, are one; empty where each prompt is one.
     """
 
     settings: EffectSettings
@@ -59,6 +60,7 @@ class Plan:
     parts: tuple[ode.ContrastSet, ...]
     prompts: tuple[str, ...]
     outcome: Outcome
+    units: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, settings: EffectSettings, given: Given | None = None) -> Plan:
@@ -78,7 +80,9 @@ class Plan:
         settings, prompts = _prompts(settings, given, outcome, parts[-1])
         if isinstance(outcome, Completions):
             outcome.options(prompts)
-        return cls(settings, contrast, parts, tuple(prompts), outcome)
+        units = _units(prompts, outcome)
+        repeated = len(set(units)) < len(units)
+        return cls(settings, contrast, parts, tuple(prompts), outcome, tuple(units) if repeated else ())
 
     @property
     def split(self) -> list[str]:
@@ -86,16 +90,10 @@ class Plan:
         select = self.settings.select or 0
         return ["select"] * select + ["test"] * (len(self.prompts) - select)
 
-    @property
-    def units(self) -> list[int]:
-        """The number of each prompt's independent unit: prompts of the same text, or of one group of the outcome, are
-        one, and so are those that are linked by others."""
-        from scipy.sparse.csgraph import connected_components  # slow to import, and plans are made before command lines
-
-        groups = self.outcome.groups_of(self.prompts) if isinstance(self.outcome, Completions) else self.prompts
-        texts, judged = np.array(self.prompts), np.array(groups)
-        alike = (texts[:, None] == texts) | (judged[:, None] == judged)
-        return connected_components(alike, directed=False)[1].tolist()
+    def on(self, rows: Sequence[int], settings: EffectSettings) -> Plan:
+        """The same of some of the prompts, by their numbers; units keep theirs."""
+        prompts, units = (tuple(x[i] for i in rows) if x else () for x in (self.prompts, self.units))
+        return replace(self, prompts=prompts, units=units, settings=settings)
 
     @property
     def writes(self) -> bool:
@@ -113,6 +111,7 @@ class Plan:
         found |= {key: Path(found[key]).name for key in ("model", "contrast", "prompts")}
         return {
             **found,
+            **({"units": self.units} if self.units else {}),
             "measures": list(self.settings.measures),
             "outcome": self.outcome.name,
             "outcome_digest": self.outcome.digest,
@@ -153,9 +152,10 @@ def _prompts(
     """The prompts to steer, and the settings with their numbers.
 
     Raises:
-        ValueError: fewer than are asked for, none to report on, a blank one, or held-out ones where none are held out.
+        ValueError: fewer than are asked for, none to report on, a blank one, held-out ones where none are held out, or
+            so many to choose on that prompts of one unit would be on both sides.
     """
-    name = settings.contrast
+    name, free = settings.contrast, settings.select is None and settings.test is None
     if given.prompts is not None:
         own, source = list(given.prompts), "prompts"
     elif settings.prompts:
@@ -178,7 +178,35 @@ def _prompts(
             f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
         )
     refuse_blank(own, source)
-    return settings, own[:n]
+    own, room = _together(own[:n], settings.select, outcome)
+    if room and not free:
+        raise ValueError(
+            f"select={settings.select} parts prompts that are the same, or judged by the same texts, from each other; "
+            f"give {settings.select - room}"
+        )
+    return replace(settings, select=settings.select - room, test=settings.test + room), own
+
+
+def _units(prompts: Sequence[str], outcome: Outcome) -> list[int]:
+    """The number of each prompt's independent unit: those of one text, or of one group of the outcome, are one."""
+    groups = outcome.groups_of(prompts) if isinstance(outcome, Completions) else prompts
+    number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    return [number[group] for group in groups]
+
+
+def _together(prompts: list[str], select: int, outcome: Outcome) -> tuple[list[str], int]:
+    """The prompts to choose on before the others, in their order, each unit's on one side, and how many are missing.
+
+    The first `select`, unless some of these are of a unit that goes on behind them.
+    """
+    units = _units(prompts, outcome)
+    sizes, room, chosen = Counter(units), select, set[int]()
+    for unit in dict.fromkeys(units):
+        if sizes[unit] <= room:
+            chosen.add(unit)
+            room -= sizes[unit]
+    order = sorted(range(len(prompts)), key=lambda i: units[i] not in chosen)
+    return [prompts[i] for i in order], room
 
 
 def _counted(settings: EffectSettings, own: list[str] | None) -> EffectSettings:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from analyses.effects.tables import by_unit, units
 from odesteer_tl import stats
 
 #: an indicator, and whether more of it is meant to be better
@@ -25,9 +26,10 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
     rows = table.query("label == @label and budget == @budget and level == @level").astype({"success": float})
     select, test = rows.query("split == 'select'"), rows.query("split == 'test'")
     success = test.pivot(index="prompt", columns="layer", values="success")
-    layers = [int(layer) for layer in success]
+    layers, own = [int(layer) for layer in success], units(rows, success.index)
     chosen: Any = select.groupby("layer")
-    indicators = {"success on select": chosen["success"].mean().loc[layers].to_numpy()}
+    on_select = by_unit(select.pivot(index="prompt", columns="layer", values="success"), rows)
+    indicators = {"success on select": on_select.mean().loc[layers].to_numpy()}
     indicators |= {name: sign * chosen[name].median().loc[layers].to_numpy() for name, sign in PICKS.items()
                    if name in rows}  # fmt: skip
     best = layers[int(indicators["success on select"].argmax())]
@@ -37,11 +39,11 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
             continue
         # a layer at which it is not known is not picked
         picked = layers[int(np.nanargmax(values))]
-        share = stats.share(success[picked])
-        regret = stats.paired_difference(success[best], success[picked])
+        share = stats.share(success[picked], groups=own)
+        regret = stats.paired_difference(success[best], success[picked], groups=own)
         # where no layer differs from another, nothing can go with anything
         known = np.isfinite(values)
-        reached = success.mean().to_numpy()[known]
+        reached = by_unit(success, rows).mean().to_numpy()[known]
         varies = len(set(values[known])) > 1 and len(set(reached)) > 1
         correlation = float(spearmanr(values[known], reached).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]
         found.append({"picked by": name, "layer": picked, "success": share.value, "low": share.low, "high": share.high,

@@ -25,6 +25,7 @@ from analyses.sweep import Store, Study, finish, open_executor
 from analyses.sweep.worker import shared_context
 from odesteer_tl import stats
 from odesteer_tl._words import warn
+from odesteer_tl.stats.units import joined
 
 #: of `pull`: raise it when its code changes results
 VERSION = "1"
@@ -98,7 +99,7 @@ class Search:
         with open_executor(executor, store.directory / "jobs") as pool:
             self._leave_out(root, pool)
             plain = self._plain(root, pool, shares, blocks)
-            seen = self._looks(root, pool, shares)
+            seen = self._looks(root, pool, shares, blocks)
             if self._per_prompt:
                 seen = self._with_layers_per_prompt(seen, root, pool, blocks)
             looks = self._means(seen)
@@ -110,9 +111,9 @@ class Search:
                                  f"{-left:.3f}; look at fewer, at none (0), or raise it")  # fmt: skip
             rules = replace(self.rules, budget=left)
             told = looks[list(COLUMNS)].to_numpy() if len(looks) else None
-            race = Race(self.names[1:], blocks.select, rules, places=places(self.arms), looks=told, costs=costs,
+            race = Race(self.names[1:], len(blocks.units), rules, places=places(self.arms), looks=told, costs=costs,
                         whole=whole)  # fmt: skip
-            answer = race.run(lambda pulls: self._ask(pulls, plain, root, pool, shares))
+            answer = race.run(lambda pulls: self._ask(pulls, plain, root, pool, shares, blocks))
             return self._reported(answer, looks, shares, blocks, root, pool)
 
     def _leave_out(self, root: Path, pool: Executor) -> None:
@@ -166,14 +167,14 @@ class Search:
         if not isinstance(blocks.whole.plan.outcome, Completions):
             return pd.DataFrame()
         self._spent += shares.alone(self.configs[0]) * blocks.select
-        cells = [self._cell(self.configs[0], block) for block in range(-(-blocks.select // self.rules.block))]
+        cells = [self._cell(self.configs[0], block) for block in range(-(-len(blocks.units) // self.rules.block))]
         return pd.concat(self._rows(cells, root, pool))
 
-    def _looks(self, root: Path, pool: Executor, shares: Shares) -> pd.DataFrame:
+    def _looks(self, root: Path, pool: Executor, shares: Shares, blocks: Blocks) -> pd.DataFrame:
         """What the looks said, a row an arm, by its name, and prompt."""
         if not self.looked:
             return pd.DataFrame()
-        count = max(1, -(-min(self.looked, int(self.study.settings["select"])) // self.rules.block))
+        count = max(1, -(-min(self.looked, len(blocks.units)) // self.rules.block))
         arms = [i for i in range(1, len(self.configs)) for _ in range(count)]
         cells = [self._cell(self.configs[i], k % count, look=True) for k, i in enumerate(arms)]
         found = self._rows(cells, root, pool)
@@ -200,20 +201,22 @@ class Search:
         return self._named.merge(means, left_on="arm", right_index=True, how="left")
 
     def _ask(
-        self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares
+        self, pulls: list[Pull], plain: pd.DataFrame, root: Path, pool: Executor, shares: Shares, blocks: Blocks
     ) -> list[dict[str, Any]]:
-        cells = [self._pulled(p.arm, p.block, p.prompts) for p in pulls]
+        """What each pull's independent units earn: the means of their prompts."""
+        cells = [self._pulled(p.arm, p.block, blocks.rows(p.block)) for p in pulls]
         found = self._rows(cells, root, pool)
         answers: list[dict[str, Any]] = []
-        for cell, rows in zip(cells, found, strict=True):
+        for asked, cell, rows in zip(pulls, cells, found, strict=True):
             if cell["layer"] >= 0 or not len(plain):
                 self._spent += shares.alone(cell) * len(rows)
-            answers.append({"reward": reward(rows, plain)})
+            units = np.repeat(np.arange(len(asked.prompts)), [len(blocks.units[i]) for i in asked.prompts])
+            answers.append({"reward": joined(reward(rows, plain), units)})
             if self.rules.limit is not None:
                 if self.constraint not in rows:
                     raise ValueError(f"rules.limit={self.rules.limit} bounds {self.constraint!r}, which this outcome "
                                      "has not, since it writes no texts; leave the limit out")  # fmt: skip
-                answers[-1]["constraint"] = rows[self.constraint].to_numpy(dtype=float)
+                answers[-1]["constraint"] = joined(rows[self.constraint].to_numpy(dtype=float), units)
         return answers
 
     def _reported(
@@ -224,12 +227,12 @@ class Search:
         cells = [self._pulled(arm, TEST, blocks.rows(TEST)) for arm in dict.fromkeys((UNSTEERED, answer.arm))]
         rows = self._rows(cells, root, pool)
         plain, chosen = (reward(some, rows[0]) for some in (rows[0], rows[-1]))
+        known: Any = {"groups": rows[0].get("unit"), "bounds": (0.0, 1.0)}
         was = SHIFT if is_shift(rows[0]) else SUCCESS
         directory = Store.of(self._of(cells), root).directory
         looks = looks if len(looks) else self._named
         return Searched(
             answer, {name: config[name] for name in WHAT if name in config}, self._apart, was,
-            stats.mean(chosen, bounds=(0.0, 1.0)), stats.mean(plain, bounds=(0.0, 1.0)),
-            stats.paired_difference(chosen, plain, bounds=(0.0, 1.0)), self._spent,
-            shares.grid(self.configs) * blocks.select, shares.fixed, looks, directory,
+            stats.mean(chosen, **known), stats.mean(plain, **known), stats.paired_difference(chosen, plain, **known),
+            self._spent, shares.grid(self.configs) * blocks.select, shares.fixed, looks, directory,
         )  # fmt: skip

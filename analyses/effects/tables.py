@@ -1,12 +1,13 @@
 """Tables of an effect study: profiles, choice without cheating, areas at equal KL, anti-steerable prompts.
 
-The unit is the prompt throughout; `report` rows are of the test prompts alone.
+The unit is the prompt throughout, unless rows have a `unit`: prompts that are judged by the same texts share one, and
+what is judged is then of units, each the mean of its prompts. `report` rows are of the test prompts alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "s
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
 UNSTEERED = "unsteered"
+Table = TypeVar("Table", pd.DataFrame, pd.Series)
 #: prompts that the interval of a mean takes
 LEAST = 5
 #: columns of `contrasts`
@@ -44,13 +46,14 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for key, cell in groups(table.query("split == @split"), CELL):
-        success = stats.share(cell["success"])
+        success = stats.share(cell["success"], groups=cell.get("unit"))
         last = [c for c in cell if str(c).startswith("gain_at_")][-1:]
         rows.append(
             {
                 **dict(zip(CELL, key, strict=True)),
                 "success": success.value, "success_low": success.low, "success_high": success.high, "n": success.n,
-                **{name: cell[name].astype(float).mean() for name in SHARES if name in cell},
+                **{name: by_unit(cell.set_index("prompt")[name].astype(float), cell).mean() for name in SHARES
+                   if name in cell},
                 **{name: cell[name].median() for name in [*MEDIANS, *last] if name in cell},
                 **{name: cell[name].iloc[0] for name in PROBE if name in cell},
             }
@@ -72,7 +75,7 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for key, cell in groups(rows.query("label != @UNSTEERED"), CELL) if len(plain) >= LEAST else ():
         score = cell.set_index("prompt")["score"].astype(float)
-        change = stats.paired_difference(score, plain.loc[score.index])
+        change = stats.paired_difference(score, plain.loc[score.index], groups=cell.get("unit"))
         found.append({**dict(zip(CELL, key, strict=True)), "change": change.value, "low": change.low,
                       "high": change.high, "n": change.n})  # fmt: skip
     return pd.DataFrame(found)
@@ -109,12 +112,15 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for (label, budget), arm in groups(table.query("label != 'unsteered'"), ["label", "budget"]):
-        select, test = _matrix(arm.query("split == 'select'")), _matrix(arm.query("split == 'test'"))
+        own = _matrix(arm.query("split == 'test'"))
+        select, test = by_unit(_matrix(arm.query("split == 'select'")), arm), by_unit(own, arm)
         chosen = int(select.to_numpy().mean(0).argmax())
         naive = int(test.to_numpy().mean(0).argmax())
-        band = stats.share_band(test.to_numpy(), seed=seed)
+        # units whose prompts part are neither 0 nor 1
+        whole = bool(test.isin((0, 1)).to_numpy().all())
+        band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
         at = test.columns[chosen]
-        value = stats.share(test.iloc[:, chosen])
+        value = stats.share(own.iloc[:, chosen], groups=units(arm, own.index))
         rows.append(
             {
                 "label": label, "budget": budget, "layer": at[0], "level": at[1],
@@ -149,6 +155,7 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
     """
     rows = table.query("split == 'test' and budget == 'kl' and layer == @layer")
     by_arm = {str(label): _area(arm) for (label,), arm in groups(rows, ["label"])}
+    own = units(rows, sorted(set(rows["prompt"])))
     plain = table.query("split == 'test' and label == @UNSTEERED").sort_values("prompt")
     if len(plain):
         by_arm = {UNSTEERED: plain["success"].to_numpy(dtype=float), **by_arm}
@@ -156,12 +163,12 @@ def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05)
         raise ValueError(f"reference={reference!r} is not in this table; choose one of {', '.join(by_arm)}")
     found: list[dict[str, Any]] = []
     for label, area in by_arm.items():
-        difference = stats.paired_difference(area, by_arm[reference], bounds=UNIT)
-        value = stats.mean(area, bounds=UNIT)
+        difference = stats.paired_difference(area, by_arm[reference], groups=own, bounds=UNIT)
+        value = stats.mean(area, groups=own, bounds=UNIT)
         row: dict[str, Any] = {"label": label, "area": value.value, "low": value.low, "high": value.high,
                                "n": value.n}  # fmt: skip
         if label != reference:
-            test = stats.equivalence(area, by_arm[reference], margin, bounds=UNIT)
+            test = stats.equivalence(area, by_arm[reference], margin, groups=own, bounds=UNIT)
             row |= {"difference": difference.value, "difference_low": difference.low,
                     "difference_high": difference.high, "equivalence_p": test.pvalue,
                     "equivalent": test.equivalent}  # fmt: skip
@@ -191,7 +198,7 @@ def anti_steerable(table: pd.DataFrame, budget: str) -> pd.DataFrame:
         wide = arm.pivot(index="prompt", columns="level", values="score")
         scores = np.column_stack([plain.loc[wide.index].to_numpy(dtype=float), wide.to_numpy(dtype=float)])
         at = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
-        share = stats.share(scores @ at < 0)
+        share = stats.share(scores @ at < 0, groups=units(arm, wide.index))
         found.append({"layer": layer, "label": label, "anti_steerable": share.value, "low": share.low,
                       "high": share.high, "n": share.n})  # fmt: skip
     return pd.DataFrame(found)
@@ -206,14 +213,16 @@ def room(table: pd.DataFrame) -> str:
     plain = rows.query("label == @UNSTEERED")
     if not len(plain):
         return "Unsteered was not measured: what is achieved below may have been there before."
-    share = stats.share(plain["success"])
+    share = stats.share(plain["success"], groups=plain.get("unit"))
     said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
+    said = f"{said}, those judged by the same texts counted once" if share.n < len(plain) else said
     end = _end(share)
     if end:
         # texts that never show a concept are what one steers; those that always do are a fault of the material
         warned, seen = ("WARNING: ", "lowers") if end == "ceiling" else ("", "raises")
         said = f"{warned}{said}, the {end}: only what {seen} that can be seen"
-    arms = [_end(stats.share(cell["success"])) for _, cell in groups(rows.query("label != @UNSTEERED"), CELL)]
+    steered = groups(rows.query("label != @UNSTEERED"), CELL)
+    arms = [_end(stats.share(cell["success"], groups=cell.get("unit"))) for _, cell in steered]
     if arms and all(arms) and len(set(arms)) == 1:
         said = f"{said}. WARNING: every method is at the {arms[0]} too: success tells nothing apart"
         said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
@@ -242,7 +251,7 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
 
     Returns:
         A row a pair × layer × level: `difference` (first − second) with its exact interval, the exact McNemar p value
-        with Holm's correction over the rows returned, and the exact equivalence test within `margin`.
+        with Holm's correction over the rows returned (`pvalue`), and the exact equivalence test within `margin`.
     """
     rows = table.query("split == 'test' and budget == @budget")
     found: list[dict[str, Any]] = []
@@ -250,17 +259,45 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
         wide = cell.pivot(index="prompt", columns="label", values="success")
         for first, second in (pair for pair in pairs if {*pair} <= set(wide)):
             a, b = (wide[name].to_numpy(dtype=float) for name in (first, second))
-            difference, test = stats.paired_difference(a, b), stats.equivalence(a, b, margin)
-            better, worse = int((a > b).sum()), int((a < b).sum())
-            p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+            own = units(cell, wide.index)
+            difference, test = stats.paired_difference(a, b, groups=own), stats.equivalence(a, b, margin, groups=own)
             found.append({"layer": layer, "level": level, "first": first, "second": second,
                           "difference": difference.value, "low": difference.low, "high": difference.high,
-                          "p": p, "equivalence_p": test.pvalue, "equivalent": test.equivalent,
+                          "p": pvalue(a, b, own), "equivalence_p": test.pvalue, "equivalent": test.equivalent,
                           "n": difference.n})  # fmt: skip
     if not found:
         return pd.DataFrame(columns=[*CONTRAST, "p_holm"])
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"]))
+
+
+def pvalue(first: NDArray[np.float64], second: NDArray[np.float64], own: NDArray[Any] | None) -> float:
+    """Of no difference in success: McNemar's exact test of prompts; of units of several, that of their means.
+
+    Args:
+        first, second: of the same prompts. own: the unit of each (`units`).
+    """
+    if own is not None:
+        return stats.difference_pvalue(first, second, groups=own)
+    better, worse = int((first > second).sum()), int((first < second).sum())
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def units(rows: pd.DataFrame, prompts: Iterable[Any]) -> NDArray[Any] | None:
+    """The independent unit of each of these prompts; None where each is one."""
+    if "unit" not in rows:
+        return None
+    return rows.drop_duplicates("prompt").set_index("prompt")["unit"].loc[list(prompts)].to_numpy()
+
+
+def by_unit(of: Table, rows: pd.DataFrame) -> Table:
+    """Numbers of prompts as those of independent units, the means of theirs.
+
+    Args:
+        of: indexed by prompt. rows: a study's, with these prompts and, if some are judged by the same texts, `unit`.
+    """
+    own = units(rows, of.index)
+    return of if own is None else of.groupby(own).mean()
 
 
 def groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:

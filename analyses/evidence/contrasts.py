@@ -58,7 +58,7 @@ def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
 
 def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
     """A row a pair of arms and level over all studies: a prompt's mean difference over layers, then over prompts and
-    concepts.
+    concepts; prompts that are judged by the same texts are one.
 
     Intervals are of a bootstrap that draws studies (a model and concept) first and prompts within each; it takes the
     studies for a sample of what might be asked, and of few studies it is narrow. `concepts` says of how many.
@@ -69,7 +69,9 @@ def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
     for level in sorted({level for wide in wides for level in wide["level"]}):
         for first, second in PAIRS:
             units = [
-                _prompts(wide[wide["level"] == level], first, second) for wide in wides if {first, second} <= {*wide}
+                _differences(wide[wide["level"] == level], first, second)
+                for wide in wides
+                if {first, second} <= {*wide}
             ]
             if units:
                 low, high, low90, high90 = np.quantile(_drawn(units, random), (0.025, 0.975, 0.05, 0.95))
@@ -80,20 +82,22 @@ def pooled(studies: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _drawn(units: Sequence[Float[np.ndarray, " prompts"]], random: np.random.Generator) -> Float[np.ndarray, " draws"]:
+def _drawn(units: Sequence[Float[np.ndarray, " units"]], random: np.random.Generator) -> Float[np.ndarray, " draws"]:
     """Means over studies drawn with repetition, and over prompts drawn within each."""
     means = np.stack([unit[random.integers(len(unit), size=(DRAWS, len(unit)))].mean(1) for unit in units], 1)
     return np.take_along_axis(means, random.integers(len(units), size=means.shape), 1).mean(1)
 
 
-def _prompts(wide: Any, first: str, second: str) -> Float[np.ndarray, " prompts"]:
-    """Each prompt's difference, averaged over layers."""
+def _differences(wide: Any, first: str, second: str) -> Float[np.ndarray, " units"]:
+    """Each unit's difference, averaged over layers."""
     apart: Any = wide[first] - wide[second]
-    return apart.groupby(wide["prompt"]).mean().to_numpy(dtype=float)
+    return apart.groupby(wide["unit"]).mean().to_numpy(dtype=float)
 
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a test prompt, layer and level, a column an arm: scores."""
+    """A row a layer, level and independent unit of test prompts, a column an arm: scores, the means of the prompts'."""
     steered = rows.query("split == 'test' and label != @UNSTEERED")
-    wide = steered.pivot(index=["layer", "level", "prompt"], columns="label", values="score").astype(float)
-    return wide.rename_axis(columns=None).reset_index()
+    steered = steered.assign(unit=steered["unit"] if "unit" in steered else steered["prompt"])
+    at = ["layer", "level", "unit"]
+    wide = steered.pivot(index=[*at, "prompt"], columns="label", values="score").astype(float)
+    return wide.groupby(at).mean().rename_axis(columns=None).reset_index()

@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.per_prompt import ridge
+from analyses.effects.tables import by_unit, units
 from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 from odesteer_tl._tokens import tokens_of
@@ -89,12 +90,13 @@ def layer_per_prompt(rows: pd.DataFrame, states: pd.DataFrame, label: str, level
                     for split in ("select", "test"))  # fmt: skip
     foretell = ridge().fit(states.loc[known.index].to_numpy(), known.to_numpy())
     guessed = foretell.predict(states.loc[asked.index].to_numpy()).argmax(1)
-    one, table = int(known.mean().to_numpy().argmax()), asked.to_numpy()
+    one, table = int(by_unit(known, cell).mean().to_numpy().argmax()), asked.to_numpy()
+    own = units(cell, asked.index)
     found: list[dict[str, Any]] = []
     for name, picked in (("state of the prompt", guessed), ("best of each prompt", table.argmax(1))):
         score = table[np.arange(len(table)), picked]
-        gain = stats.paired_difference(score, table[:, one]) if (picked != one).any() else stats.Estimate(
-            0.0, np.nan, np.nan, len(score))  # fmt: skip
+        gain = stats.paired_difference(score, table[:, one], groups=own) if (picked != one).any() else stats.Estimate(
+            0.0, np.nan, np.nan, len(by_unit(asked, cell)))  # fmt: skip
         found.append({"picked by": name, "gain": gain.value, "low": gain.low, "high": gain.high,
                       "layers": len(set(picked.tolist())), "n": gain.n})  # fmt: skip
     return pd.DataFrame(found)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from analyses.effects.tables import by_unit
 from odesteer_tl import stats
 
 #: columns of a layer study's rows, and whether more of each is meant to be better
@@ -35,10 +36,11 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
     """
     cell = rows.query("label == @label and level == @level")
     select, test = cell.query("split == 'select'"), cell.query("split == 'test'")
-    score = test.pivot(index="prompt", columns="layer", values="score").astype(float)
+    on_select, score = (by_unit(of.pivot(index="prompt", columns="layer", values="score").astype(float), rows)
+                        for of in (select, test))  # fmt: skip
     layers = [int(layer) for layer in score]
     by_layer: Any = select.groupby("layer")
-    values = {BEST: by_layer["score"].mean().loc[layers].to_numpy(dtype=float)}
+    values = {BEST: on_select.mean().loc[layers].to_numpy(dtype=float)}
     values |= {name: sign * by_layer[name].median().loc[layers].to_numpy(dtype=float)
                for name, sign in INDICATORS.items() if name in cell}  # fmt: skip
     plain = rows.query("label == 'unsteered' and split == 'select'")

@@ -24,7 +24,7 @@ class Pull:
 
     Attributes:
         arm: its name. block: the number of the prompts' block, of which there is one order for all arms.
-        prompts: which these are.
+        prompts: which these are, by number; of units of several, the units.
     """
 
     arm: str
@@ -46,7 +46,8 @@ class Race:
 
     Args:
         arms: names, without `UNSTEERED`, which is added as the first.
-        prompts: how many there are to ask.
+        prompts: how many independent ones there are to ask; those that are judged by the same texts are one, whose
+            reward is their mean.
         places: coordinates of the arms (layer, strength, …) for the belief about neighbours.
         looks: what cheap looks say of the arms, a column a look; NaN where one says nothing.
         costs: of asking an arm on one prompt, by name; left out, 1.

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analyses.effects.tables import by_unit
 from analyses.search.answer import Answer
 from analyses.search.race import UNSTEERED, Pull, Race
 from analyses.search.reward import is_shift, reward
@@ -34,7 +35,8 @@ class Grid:
     Attributes:
         arms: a row an arm (`ARM`, and `layers` where some act on several), without the unsteered one, which stands
             before them in what follows.
-        select, test: reward of each arm (`analyses.search.reward`) on the prompts to choose on and to report on.
+        select, test: reward of each arm (`analyses.search.reward`) on the prompts to choose on and to report on; those
+            of one unit are joined.
         costs: of an arm on one select prompt, as a share of what the grid costs.
         first: what every search spends before it asks: the unsteered prompts, where rewards are held against them.
         score: of each arm, its mean on the test prompts; nats, where completions were asked for.
@@ -60,8 +62,9 @@ class Grid:
         parts: list[NDArray[np.float64]] = []
         rows = rows.assign(reward=reward(rows, pd.DataFrame(rows[rows["label"] == UNSTEERED])))
         for split in ("select", "test"):
-            wide = rows[rows["split"] == split].pivot(index=ARM, columns="prompt", values="reward").sort_index()
-            if not len(wide) or wide.index.get_level_values("label")[0] != UNSTEERED or wide.isna().to_numpy().any():
+            some = rows[rows["split"] == split].pivot(index="prompt", columns=ARM, values="reward").sort_index(axis=1)
+            wide = by_unit(some, rows).T
+            if not len(wide) or wide.index.get_level_values("label")[0] != UNSTEERED or some.isna().to_numpy().any():
                 raise ValueError(
                     f"rows must hold every arm, the unsteered one among them, on every prompt; their split {split!r} "
                     "does not: run the study with select and test prompts, and to its end"
@@ -75,7 +78,7 @@ class Grid:
             costs, whole = np.array([shares.alone(c) for c in configs]), shares.grid(configs)
         costs /= whole * parts[0].shape[1]
         test = rows[rows["split"] == "test"]
-        score = test.pivot(index=ARM, columns="prompt", values="score").sort_index().mean(axis=1)
+        score = by_unit(test.pivot(index="prompt", columns=ARM, values="score").sort_index(axis=1), rows).T.mean(axis=1)
         return cls(pd.DataFrame(arms.iloc[1:]).reset_index(drop=True), parts[0], parts[1], costs,
                    float(costs[0]) * parts[0].shape[1] * is_shift(rows), score.to_numpy(dtype=float))  # fmt: skip
 

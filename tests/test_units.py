@@ -1,0 +1,167 @@
+"""Prompts that are judged by the same texts are one independent unit: in tables, splits, races and declared pairs."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import odesteer_tl as ode
+from analyses.effects import tables
+from analyses.effects.material import Material
+from analyses.effects.plan import Plan
+from analyses.effects.prediction import layer_picks
+from analyses.effects.settings import EffectSettings
+from analyses.evidence import contrasts
+from analyses.evidence.lensing import layer_per_prompt
+from analyses.evidence.predictors import RANDOM, predictors
+from analyses.search import Rules
+from analyses.search.replay import Grid
+from analyses.studies import search_layer
+from odesteer_tl import stats
+from tests.studies import write_pairs
+
+#: units of a study, the first half of them to choose on, and by how much an arm raises their score
+N, ARMS = 40, {"CAA": 0.4, "one geodesic step": 0.9, "flow": 1.0}
+
+
+def rows(apart: float = 0.0) -> pd.DataFrame:
+    """A layer study in which each unit is judged behind two prompts, whose scores lie so far apart."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=N)
+    cells = [("unsteered", -1, "none", 0.0, base)]
+    for label, by in ARMS.items():
+        for layer in (2, 5):
+            cells += [(label, layer, "kl", level, base + by * level / layer + 0.3 * rng.normal(size=N))
+                      for level in (0.5, 1.0)]  # fmt: skip
+    parts = []
+    for label, layer, budget, level, score in cells:
+        for side in (0, 1):
+            own = score + (side - 0.5) * apart
+            parts.append(pd.DataFrame({
+                "label": label, "layer": layer, "budget": budget, "level": level, "prompt": np.arange(N) + N * side,
+                "unit": np.arange(N), "split": np.where(np.arange(N) < N // 2, "select", "test"), "score": own,
+                "success": own > 0, "reached": True, "angle": 0.1, "kl": 0.1,
+                "probe_auc": 0.9 - 0.01 * layer}))  # fmt: skip
+    return pd.concat(parts, ignore_index=True).assign(model="smollm2", concept="sentiment")
+
+
+def once(table: pd.DataFrame) -> pd.DataFrame:
+    """The first prompt of every unit, as an outcome without groups has them."""
+    return table.query("prompt < @N").drop(columns="unit")
+
+
+SUMMARIES = {
+    "profile": tables.profile,
+    "changes": tables.changes,
+    "choices": tables.choices,
+    "areas": lambda table: tables.areas(table, 2, "CAA"),
+    "anti_steerable": lambda table: tables.anti_steerable(table, "kl"),
+    "contrasts": lambda table: tables.contrasts(table, "kl", [("flow", "CAA")]).drop(columns=["p", "p_holm"]),
+    "layer_picks": lambda table: layer_picks(table, "flow", "kl", 1.0),
+    "by_cell": contrasts.by_cell,
+    "pooled": lambda table: contrasts.pooled([table, table]),
+    "predictors": lambda table: predictors(table, pd.DataFrame(), "flow", 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_unit_that_is_asked_twice_counts_once(name):
+    """Every unit's two prompts say the same: no estimate, interval or N is other than of one of them."""
+    table, summary = rows(), SUMMARIES[name]
+    pd.testing.assert_frame_equal(summary(table), summary(once(table)))
+
+
+def test_what_units_say_is_the_mean_of_their_prompts():
+    table = rows(apart=0.8)
+    cell = table.query("split == 'test' and layer == 2 and level == 1.0")
+    flow, caa = (cell.query("label == @label").groupby("unit")["score"].mean() for label in ("flow", "CAA"))
+    wanted = stats.paired_difference(flow, caa)
+    found = contrasts.by_cell(table).query("second == 'CAA' and layer == 2 and level == 1.0").iloc[0]
+    assert (found.difference, found.low, found.high, found.n) == (wanted.value, wanted.low, wanted.high, N // 2)
+    two = contrasts.by_cell(table.drop(columns="unit")).query("second == 'CAA' and layer == 2 and level == 1.0").iloc[0]
+    assert two.high - two.low < 0.8 * (found.high - found.low)
+    assert two.n == N
+    # of a unit whose prompts part, success is neither: the share's interval is of prompts that are alike in part
+    share = tables.profile(table).query("label == 'flow' and layer == 2 and level == 1.0").iloc[0]
+    own = cell.query("label == 'flow'")
+    assert (share.success_low, share.n) == (stats.share(own["success"], groups=own["unit"]).low, N // 2)
+    p = tables.contrasts(table, "kl", [("flow", "CAA")]).query("layer == 2 and level == 1.0")["p"].item()
+    of_units = [cell.query("label == @label").groupby("unit")["success"].mean() for label in ("flow", "CAA")]
+    assert p == pytest.approx(stats.difference_pvalue(*of_units, bounds=(0.0, 1.0)))
+    assert tables.choices(table)["n"].tolist() == [N // 2] * 3
+    assert (tables.choices(table)["band_low"] <= tables.choices(table)["success"]).all()
+    assert "of 20 test prompts, those judged by the same texts counted once" in tables.room(table)
+
+
+def test_a_layer_per_prompt_and_a_grid_are_of_units():
+    table = rows(apart=0.8)
+    states = pd.DataFrame(np.random.default_rng(1).normal(size=(2 * N, 4)))
+    assert layer_per_prompt(table, states, "flow", 1.0)["n"].tolist() == [N // 2] * 2
+    assert predictors(table, pd.DataFrame(), "flow", 1.0).set_index("picked by").loc[RANDOM, "n"] == N // 2
+    grid, doubled = Grid.of(table), Grid.of(table.drop(columns="unit"))
+    assert grid.select.shape == grid.test.shape == (13, N // 2)
+    assert doubled.select.shape == (13, N)
+    np.testing.assert_allclose(grid.select.mean(1), doubled.select.mean(1))
+
+
+# --- studies of an outcome with groups
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Each of ten pairs of completions stands behind two prompts, ten apart."""
+    found = tmp_path_factory.mktemp("grouped")
+    write_pairs(ode.organism.contrast("valence", n=24), found / "pairs.jsonl")
+    sides = [(" the happy dog", " the sad dog"), (" the kind cat", " the cruel cat")]
+    rows = [{"prompt": text, "group": f"texts {i % 10}", "positive": sides[i % 2][0], "negative": sides[i % 2][1]}
+            for i, text in enumerate(ode.organism.prompts(20))]  # fmt: skip
+    (found / "words.json").write_text(json.dumps(rows))
+    return found
+
+
+def settings(folder, **changed):
+    own = {"contrast": str(folder / "pairs.jsonl"), "outcome": str(folder / "words.json"), "cross_fit": True}
+    return EffectSettings(**{**own, "measures": (), **changed})
+
+
+def test_no_unit_is_both_chosen_on_and_reported_on(folder):
+    plan = Plan.of(settings(folder, select=6, test=14))
+    sides = [{unit for unit, side in zip(plan.units, plan.split, strict=True) if side == split}
+             for split in ("select", "test")]  # fmt: skip
+    assert [len(side) for side in sides] == [3, 7]
+    assert not sides[0] & sides[1]
+    assert list(plan.prompts[:6]) == [ode.organism.prompts(20)[i] for i in (0, 1, 2, 10, 11, 12)]
+    with pytest.raises(ValueError, match=r"select=7 parts prompts .* give 6"):
+        Plan.of(settings(folder, select=7, test=13))
+    # a third that was not asked for may be one less
+    left_out = Plan.of(settings(folder, test=None)).settings
+    assert (left_out.select, left_out.test) == (6, 14)
+    assert plan.described()["units"] == plan.units
+
+
+def test_prompts_without_groups_stay_in_their_order(folder, tmp_path):
+    rows = [{k: v for k, v in row.items() if k != "group"} for row in json.loads((folder / "words.json").read_text())]
+    (tmp_path / "words.json").write_text(json.dumps(rows))
+    plan = Plan.of(settings(folder, outcome=str(tmp_path / "words.json"), select=7, test=13))
+    assert list(plan.prompts) == ode.organism.prompts(20)
+    assert plan.units == ()
+    assert "units" not in plan.described()
+
+
+def test_a_race_asks_units_and_counts_each_once(folder, organism, tmp_path):
+    own = settings(folder, select=8, test=12)
+    found = search_layer(organism, own.contrast, None, own.outcome, out=tmp_path, layers=[2], arms=["CAA"],
+                         angle=[0.2, 0.6], kl=[], cross_fit=True, select=8, test=12,
+                         rules=Rules(budget=1.0, epsilon=0.01, block=1))  # fmt: skip
+    asked = found.answer.frame()["asked"]
+    assert 4 >= asked.max() >= 2
+    assert found.success.n == found.difference.n == 6
+    kept = [pd.read_parquet(path) for path in (found.directory / "cells").iterdir()]
+    pulled = pd.concat([cell for cell in kept if "success" in cell and len(cell)])
+    units = Material(own).plan.units
+    assert (pulled["unit"] == [units[i] for i in pulled["prompt"]]).all()
+    # both prompts of a unit are asked together
+    chosen_on = pulled.query("split == 'select' and level > 0")
+    assert len(chosen_on) == 2 * asked[1:].sum()
+    assert (chosen_on.groupby(["level", "unit"]).size() == 2).all()
