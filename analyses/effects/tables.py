@@ -156,7 +156,8 @@ def _matrix(rows: pd.DataFrame, of: str = "good") -> pd.DataFrame:
     """Prompts × (layer, level), in order: a column; by default whether it succeeds, and parses where that is said."""
     good = rows["success"] & rows["parses"] if "parses" in rows else rows["success"]
     rows = rows.assign(good=good)
-    return rows.astype({of: float}).pivot(index="prompt", columns=["layer", "level"], values=of)
+    wide = rows.astype({of: float}).pivot(index="prompt", columns=["layer", "level"], values=of)
+    return wide.sort_index(axis=1)  # which pivot leaves as they come
 
 
 def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05) -> pd.DataFrame:
