@@ -29,11 +29,14 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
     success = test.pivot(index="prompt", columns="layer", values="success")
     layers, own = [int(layer) for layer in success], units(rows, success.index)
     chosen: Any = select.groupby("layer")
-    on_select = by_unit(select.pivot(index="prompt", columns="layer", values="success"), rows)
-    indicators = {"success on select": on_select.mean().loc[layers].to_numpy()}
+    on_select, scores = (
+        by_unit(select.pivot(index="prompt", columns="layer", values=name), rows).mean().loc[layers].to_numpy(float)
+        for name in ("success", "score")
+    )
+    indicators = {"success on select": on_select}
     indicators |= {name: sign * chosen[name].median().loc[layers].to_numpy() for name, sign in PICKS.items()
                    if name in rows}  # fmt: skip
-    best = layers[best_of(indicators["success on select"], chosen["score"].mean().loc[layers].to_numpy(float))]
+    best = layers[best_of(on_select, scores)]
     found: list[dict[str, Any]] = []
     for name, values in indicators.items():
         if not np.isfinite(values).any():
