@@ -3,63 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
 from figures.audited import draw_audited
 from figures.certified_layers import draw_certified_layers
+from figures.costs import draw_costs
 from figures.detection import draw_detection
+from figures.flow import draw_flow
 from figures.layer_changes import draw_layer_changes
+from figures.peaks import draw_peaks
 from figures.readers import draw_readers
+from figures.regret import draw_regret
 
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
     "audited": ("audit",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
+    "costs": ("audit",),
     "detection": ("evidence-detection",),
+    "flow": ("flow-grid", "flow-plane", "flow-best", "flow-marks"),
     "layer_changes": ("evidence-layers",),
+    "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
+    "regret": ("evidence-predicted",),
 }
+#: nats of KL that the audit and the indicators were asked at
+LEVEL = 0.1
+#: radians at which the likelihood study asks what is off the data
+ANGLE = 0.4
+DRAWS: dict[str, Callable[..., list[Path]]] = {
+    "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
+    "certified_layers": draw_certified_layers,
+    "costs": partial(draw_costs, level=LEVEL, model="SmolLM2"),
+    "detection": draw_detection,
+    "flow": draw_flow,
+    "layer_changes": draw_layer_changes,
+    "peaks": partial(draw_peaks, angle=ANGLE),
+    "readers": draw_readers,
+    "regret": partial(draw_regret, level=LEVEL),
+}
+#: what a table itself does not say
+TOLD = {"flow": "SmolLM2, layer 14, toward praise. "}
 
 
-def _said(*names: str) -> str:
-    """Which kept tables, and of which commits."""
-    firsts = [(FOLDER / f"{name}.csv").read_text().partition("\n")[0].partition("commit ")[2] for name in names]
-    said = "; ".join(f"{name}, commit {commit}" for name, commit in zip(names, firsts, strict=True))
-    return f"Kept tables: {said}."
-
-
-def _audited(out: Path) -> list[Path]:
-    (name,) = TABLES["audited"]
-    return draw_audited(kept(name), 0.1, "SmolLM2", out, _said(name))
-
-
-def _certified_layers(out: Path) -> list[Path]:
-    names = TABLES["certified_layers"]
-    return draw_certified_layers(kept(names[0]), kept(names[1]), out, _said(*names))
-
-
-def _detection(out: Path) -> list[Path]:
-    (name,) = TABLES["detection"]
-    return draw_detection(kept(name), out, _said(name))
-
-
-def _layer_changes(out: Path) -> list[Path]:
-    (name,) = TABLES["layer_changes"]
-    return draw_layer_changes(kept(name), out, _said(name))
-
-
-def _readers(out: Path) -> list[Path]:
-    (name,) = TABLES["readers"]
-    return draw_readers(kept(name), out, _said(name))
+def draw(name: str, out: Path = OUT) -> list[Path]:
+    """Draw one of `TABLES`; its caption says which kept tables it shows, and of which commits."""
+    names = TABLES[name]
+    firsts = [(FOLDER / f"{table}.csv").read_text().partition("\n")[0].partition("commit ")[2] for table in names]
+    said = "; ".join(f"{table}, commit {commit}" for table, commit in zip(names, firsts, strict=True))
+    said = f"{TOLD.get(name, '')}Kept tables: {said}."
+    return DRAWS[name](*[kept(table) for table in names], out=out, source=said)
 
 
 #: by the name of its files
-KEPT: dict[str, Callable[[Path], list[Path]]] = {
-    "audited": _audited,
-    "certified_layers": _certified_layers,
-    "detection": _detection,
-    "layer_changes": _layer_changes,
-    "readers": _readers,
-}
+KEPT: dict[str, Callable[[Path], list[Path]]] = {name: partial(draw, name) for name in TABLES}

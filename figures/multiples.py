@@ -85,7 +85,9 @@ def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
     for other, found in row.table.sort_values("level" if row.logarithmic else row.x).groupby("method", sort=False):
         if other == name:
             axis.plot(found[row.x], found[row.y], ms=2.6, lw=1, zorder=3, **look)
-            if f"{row.y}_low" in found:
+            if f"{row.y}_low" in found and len(found) == 1:  # a band of one point has no width
+                axis.vlines(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"], lw=1)
+            elif f"{row.y}_low" in found:
                 axis.fill_between(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"],
                                   alpha=0.25, lw=0, zorder=2)  # fmt: skip
         elif KNOWN.get(str(other)) is PLACEBO:

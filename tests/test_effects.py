@@ -317,6 +317,20 @@ def test_choosing_on_other_prompts_is_honest_and_choosing_on_the_same_is_not(eff
     assert (found["band_high"] - found["band_low"]).max() < 0.35
 
 
+def test_of_cells_that_do_as_well_the_highest_score_then_the_first_is_chosen():
+    """Layers 0 and 1 succeed always, 2 has the highest score but less success; the pick by success says the same."""
+    table = synthetic(0, n=20, layers=3)
+    table["success"] = (table["layer"] < 2) | (table["prompt"] % 4 > 0)
+    for score, layer in (({0: 1.0, 1: 2.0, 2: 3.0}, 1), ({0: 2.0, 1: 2.0, 2: 3.0}, 0)):
+        scored = table.assign(score=table["layer"].map(score))
+        (row,) = choices(scored).to_dict("records")
+        assert (row["layer"], row["naive_layer"], row["tied"]) == (layer, layer, 1)
+        assert layer_picks(scored, "arm", "kl", 0.1).set_index("picked by").loc["success on select", "layer"] == layer
+    # of two strengths the weaker
+    twice = pd.concat([table.assign(level=0.3), table]).assign(score=1.0)
+    assert choices(twice).loc[0, ["layer", "level"]].tolist() == [0, 0.1]
+
+
 def test_layers_picked_by_an_indicator_cost_what_the_table_says():
     table = synthetic(0, layers=4)
     table.loc[table["layer"] == 2, "success"] = True

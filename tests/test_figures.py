@@ -294,7 +294,7 @@ def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one(tm
     for table, draw in ((layers(), draw_layers), (frontier(), draw_frontier)):
         draw(pd.concat([table, table.iloc[:1].assign(**plain)]), tmp_path)
     draw_audit(audit(), tmp_path)
-    for figure, rows in zip(kept, (2, 4, 1), strict=True):
+    for figure, rows in zip(kept, (5, 4, 1), strict=True):
         panels = [axis for axis in figure.axes if len(axis.lines) > 5]
         colours = [axis.get_title(loc="left").replace("\n", "") for axis in panels[: len(panels) // rows]]
         assert len(panels) == rows * len(set(colours)) == rows * len(LOOKS)
@@ -334,83 +334,99 @@ def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     assert len({(str(look["ls"]), look["marker"]) for look in (*LOOKS, PLACEBO)}) == len(LOOKS) + 1
 
 
-def test_one_budget_or_few_methods_draw_too(tmp_path):
-    with warnings.catch_warnings():
+def drawn_layers(table: pd.DataFrame, out: Path, **more) -> tuple[list, str]:
+    """Panels of `draw_layers` by the label of their row, those without a label left out, and the caption; legible."""
+    kept = []
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error", IllegibleWarning)
-        few = layers().query("budget == 'kl' and method in ['caa', 'method_03'] and layer < 4")
-        draw_layers(pd.concat([few, few.assign(method="unsteered", budget="none")]), tmp_path, method="caa")
-    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
-    best = few.query("method == 'caa'").sort_values("success").iloc[-1]
-    assert f"best cell, {best['success']:.2f} at layer {best['layer']}, {best['level']:g} nats" in caption
-    assert "In colour: caa; method_03. In grey: nothing." in caption
+        patch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
+        draw_layers(table, out, **more)
+    caption = " ".join((out / "layers_caption.txt").read_text(encoding="utf-8").split())
+    return [axis for axis in kept[0].axes if axis.get_ylabel()], caption
 
 
-def test_thirty_layers_are_legible_and_the_placebo_is_never_the_method(tmp_path):
-    """The placebo does best here: the map is of the best method that is one. Unsteered is a line across the layers."""
+def unsteered(table: pd.DataFrame, **values) -> pd.DataFrame:
+    """The table with a row of the unsteered model before it."""
+    first = table.iloc[:1].assign(method="unsteered", budget="none", level=0.0, layer=-1, **values)
+    return pd.concat([first, table])
+
+
+def test_a_row_a_strength_and_none_twice(tmp_path):
+    few = layers().query("method in ['caa', 'method_03'] and layer < 4")
+    for shown, rows in ((few.query("budget == 'kl'"), ["0.25 nats", "1 nats"]),
+                        (few.query("level == 0.2"), ["0.2 rad"])):  # fmt: skip
+        panels, caption = drawn_layers(unsteered(shown), tmp_path)
+        assert [axis.get_ylabel() for axis in panels] == [f"success\n{row}" for row in rows]
+        assert "In colour: caa; method_03. In grey: nothing." in caption
+    assert "a row has one strength, an angle (rad)" in caption
+
+
+def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path):
     names = ["random direction", "CAA", "flow"]
     table = success(1, levels({"method": names, "layer": list(range(30))}))
-    best = ["success", "success_low", "success_high"]
-    table.loc[table["method"] == "random direction", best] = [0.97, 0.93, 0.99]
-    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", level=0.0, layer=-1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", IllegibleWarning)
-        draw_layers(pd.concat([unsteered, table]), tmp_path)
-    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
-    assert "Success of random direction" not in caption
+    panels, caption = drawn_layers(unsteered(table), tmp_path)
     assert "Black, dotted: the unsteered model" in caption
     assert "In colour: CAA; flow. In grey: random direction (crosses)." in caption
-    with pytest.raises(ValueError, match="the placebo left out: CAA, flow"):
-        draw_layers(table, tmp_path, method="random direction")
-    with pytest.raises(ValueError, match="has only the placebo"):
-        draw_layers(table.query("method == 'random direction'"), tmp_path)
+    (legend,) = panels[0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["unsteered", "random direction"]
+    panels, _ = drawn_layers(table.query("layer == 2"), tmp_path)  # the interval of one point is a bar
+    assert [len(axis.collections[0].get_segments()) for axis in panels] == [1] * 5
 
 
-def test_few_numbers_take_little_and_axes_end_where_the_numbers_do(tmp_path, monkeypatch):
+def test_axes_end_where_the_numbers_do(tmp_path):
     """Three layers at one level, nothing near one half: intervals and unsteered are seen whole, and success is said."""
-    names, kept = ["random direction", "CAA", "flow"], []
+    names = ["random direction", "CAA", "flow"]
     table = success(1, levels({"method": names, "layer": [8, 16, 24]})).query("budget == 'angle' and level == 0.2")
     table = table.assign(success=table["success"] / 4)
-    table = table.assign(success_low=table["success"] - 0.01, success_high=table["success"] + 0.05, log_likelihood=-2.5)
-    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", layer=-1, success_high=0.41)
-    monkeypatch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", IllegibleWarning)
-        draw_layers(pd.concat([unsteered, table]), tmp_path, outcome="judge.py:shouts")
-    low, high = next(axis for axis in kept[0].axes if axis.get_ylabel().startswith("success\n")).get_ylim()
+    table = table.assign(success_low=table["success"] - 0.01, success_high=table["success"] + 0.05)
+    (panel,), caption = drawn_layers(unsteered(table, success_high=0.41), tmp_path, outcome="judge.py:shouts")
+    low, high = panel.get_ylim()
     assert 0.41 < high < 0.5
     assert low < 0
-    (shown,) = (axis for axis in kept[0].axes if axis.images)
-    assert shown.images[0].norm.vmax == pytest.approx(0.41)
-    assert shown.get_position().width < 0.4
-    assert shown.get_position().height < 0.3
-    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "the share of prompts on which outcome judge.py:shouts says so" in caption
 
 
-def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_path, monkeypatch):
+def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
+    """What the report says of the ceiling; with its interval, and both baselines. Of yes and no there is no score."""
+    names = ["random direction", "CAA"]
+    table = success(1, levels({"method": names, "layer": [8, 16]})).assign(score=lambda rows: 9 * rows["success"])
+    table = table.assign(score_low=table["score"] - 1, score_high=table["score"] + 1)
+    high = {"success": 0.99, "success_low": 0.95, "success_high": 1.0, "score": 4.0}
+    panels, caption = drawn_layers(unsteered(table, **high), tmp_path)
+    assert [axis.get_ylabel().split("\n")[0] for axis in panels] == ["score"] * 5
+    assert caption.startswith("The mean score of steering")
+    assert "Success has no room here" in caption
+    assert len({axis.get_ylim() for axis in panels}) == 1  # strengths are compared
+    for axis in panels:
+        assert ("black", 4.0) in [(line.get_color(), line.get_ydata()[0]) for line in axis.lines]
+        assert PLACEBO["color"] in [line.get_color() for line in axis.lines]
+        assert len(axis.collections) == 1
+    middling = {"success": 0.5, "success_low": 0.4, "success_high": 0.6, "score": 4.0}
+    for shown in (unsteered(table, **middling),
+                  unsteered(table, **high).assign(score=lambda rows: rows["success"])):  # fmt: skip
+        panels, caption = drawn_layers(shown, tmp_path)
+        assert {axis.get_ylabel().split("\n")[0] for axis in panels} == {"success"}
+        assert "no room" not in caption
+    low = unsteered(table, success=0.0, success_low=0.0, success_high=0.04, score=0.0)
+    assert drawn_layers(low, tmp_path)[0][0].get_ylabel().startswith("success")  # it can rise, and does
+    assert drawn_layers(low.assign(success=0.0, success_low=0.0, success_high=0.04), tmp_path)[1].startswith("The mean")
+
+
+def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_path):
     """Where texts were written; on as many layers as a real model has."""
     names = ["random direction", "CAA", "flow", "on_manifold", "a method of one's own"]
     table = success(1, levels({"method": names, "layer": list(range(30))})).assign(log_likelihood=-2.5)
-    unsteered = table.iloc[:1].assign(method="unsteered", budget="none", level=0.0, layer=-1, success=0.52,
-                                      log_likelihood=-2.25)  # fmt: skip
-    kept = []
-    monkeypatch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", IllegibleWarning)
-        draw_layers(pd.concat([unsteered, table]), tmp_path)
-    panels = {axis.get_ylabel().split("\n")[0]: axis for axis in kept[0].axes}
-    for label, value in (("success", 0.52), ("log-likelihood", -2.25)):
-        lines = [axis for axis in kept[0].axes if axis.get_ylabel().startswith(label) and axis.get_xlim()[1] > 2]
-        assert len(lines) == 2, label  # one a budget
+    panels, caption = drawn_layers(unsteered(table, success=0.52, log_likelihood=-2.25), tmp_path)
+    for label, value in (("success", 0.52), ("fluency", -2.25)):
+        lines = [axis for axis in panels if axis.get_ylabel().startswith(label)]
+        assert len(lines) == 5, label  # one a strength
         for axis in lines:
             drawn = [(line.get_color(), *np.unique(line.get_ydata())[:1]) for line in axis.lines]
             assert ("black", value) in drawn
             assert PLACEBO["color"] in {color for color, *_ in drawn}
-    low, high = panels["log-likelihood"].get_ylim()
+    low, high = panels[1].get_ylim()
     assert high - low == pytest.approx(0.5)  # a tenth of a nat is no abyss
-    caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
     assert "the mean log-likelihood of a text's tokens under the unsteered model" in caption
-    assert "On the scales of the maps: the unsteered model (dotted) and the best cell of a random direction" in caption
 
 
 def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):

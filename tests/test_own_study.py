@@ -17,7 +17,7 @@ from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LayerReport
-from analyses.effects.tables import room
+from analyses.effects.tables import RULE, room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness, layers_study
 from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, method_comparison
@@ -83,16 +83,16 @@ PAGES = Path(__file__).parents[1] / "docs" / "how-to"
 PAGE = (PAGES / "own-study.md").read_text(encoding="utf-8")
 
 
-def documented_call() -> list[str]:
-    """The arguments of the documented dry run."""
-    block = next(part for part in PAGE.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
+def documented_call(number: int = 0) -> list[str]:
+    """The arguments of the documented dry run, or of a later study."""
+    block = [part for part in PAGE.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part][number]
     words = shlex.split(block.split("```")[0].replace("\\\n", " "))
     return words[words.index("analyses.layer_effectiveness") + 1 :]
 
 
 def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_path, monkeypatch):
     """The page's two scripts, word for word; its command takes what they write, without a model being loaded."""
-    material, judge = (part.split("```")[0] for part in PAGE.split("```python\n")[1:3])
+    material, judge, words = (part.split("```")[0] for part in PAGE.split("```python\n")[1:4])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
     exec(compile(material, "material.py", "exec"), {})
@@ -102,6 +102,11 @@ def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_pat
     study, layers = layers_study(plans[0])
     assert f"{len(study.cells)} cells, about" in PAGE
     assert layers == plans[0].layers
+    exec(compile(words, "words.py", "exec"), {})
+    assert from_command_line(LayersConfig, plans.append, None, documented_call(1)) == 0
+    study, _ = layers_study(plans[1])
+    assert len(study.cells) == 3 * 3 * 2 + 1  # "three layers and three angles", with the placebo
+    assert f"\nLayer and level chosen on other prompts: {RULE}\n" in PAGE
     for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
         assert str(len((tmp_path / name).read_text().splitlines())) == lines
         assert re.search(rf"`{name}`.*\n?.* here {lines}\.", PAGE)
@@ -313,6 +318,9 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     assert "0.125 [–, –]" in said
     assert "inf" not in said
     assert "success, on test" in said
+    # what is chosen is said where it is shown, and the score has its interval for the figure
+    assert "chosen on other prompts: the most success there; of equals the highest mean score, then the lowest" in said
+    assert {"score_low", "score_high"} <= set(LayerReport.of(table, "own").layers)
     assert "parses" not in said
     assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))
 
@@ -324,6 +332,7 @@ def test_a_report_leaves_out_what_says_nothing():
     both = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
     said = str(LayerReport.of(both, "own"))
     assert "Score by layer" not in said
+    assert "score_low" not in LayerReport.of(both, "own").layers
     assert "Change of the success from unsteered" in said
     assert "; no text repeats a 4-gram; no text is empty\n" in said
     assert "share of" not in said

@@ -30,6 +30,7 @@ class TruthfulQAChoiceConfig(Common):
     """answers at a time"""
 
     def task(self, model: TransformerBridge) -> Task:
+        """Nothing is generated: no judge is loaded."""
         from analyses.benchmarks.questions import load_questions
         from analyses.benchmarks.truthfulqa import TruthfulQAChoice
 
@@ -47,6 +48,7 @@ class TruthfulQAGenerationConfig(Common):
     """another"""
 
     def task(self, model: TransformerBridge) -> Task:
+        """Loads both judges, in the model's dtype."""
         from analyses.benchmarks.judges import INFO, TRUTH, YesNoJudge
         from analyses.benchmarks.questions import load_questions
         from analyses.benchmarks.truthfulqa import TruthfulQAGeneration
@@ -68,6 +70,7 @@ class UltraFeedbackConfig(Common):
     """of the data"""
 
     def task(self, model: TransformerBridge) -> Task:
+        """Loads the reward model."""
         from analyses.benchmarks.judges import RewardModel
         from analyses.benchmarks.ultrafeedback import UltraFeedback, load_preferences
 
@@ -89,6 +92,7 @@ class ToxicityConfig(Common):
         return known.detoxification or known.strengths
 
     def task(self, model: TransformerBridge) -> Task:
+        """Loads the classifier; rows are drawn by `seed`."""
         from analyses.benchmarks.judges import ToxicityClassifier
         from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
 
@@ -107,6 +111,7 @@ class CAAConfig(Common):
     """answers at a time"""
 
     def task(self, model: TransformerBridge) -> Task:
+        """Fitted on `data`, reported on `test`."""
         from analyses.benchmarks.caa import CAABehaviour
 
         return CAABehaviour(self.data, self.test, self.limit, self.batch_size)

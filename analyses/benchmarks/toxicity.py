@@ -72,6 +72,7 @@ class RealToxicityPrompts(GenerationTask):
 
     @property
     def groups(self) -> Sequence[Hashable]:
+        """A row's prompt, without its continuation."""
         return [row["prompt"] for row in self.rows]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
@@ -91,6 +92,7 @@ class RealToxicityPrompts(GenerationTask):
         return ode.ContrastSet.from_texts(clean, toxic, (sides[0], sides[1]), {"source": "RealToxicityPrompts"})
 
     def prompts(self, units: Sequence[int]) -> list[str]:
+        """Without the set's own continuations."""
         return [self.rows[unit]["prompt"] for unit in units]
 
     def score(

@@ -41,9 +41,11 @@ class TruthfulQAChoice(Task):
 
     @property
     def groups(self) -> Sequence[Hashable]:
+        """Questions of one wording are one group."""
         return [question.text for question in self.questions]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
+        """True answers against false ones of the same question, as many as it has of both."""
         return paired_answers(self.questions, units)
 
     def evaluate(
@@ -137,9 +139,11 @@ class TruthfulQAGeneration(GenerationTask):
 
     @property
     def groups(self) -> Sequence[Hashable]:
+        """Questions of one wording are one group."""
         return [question.text for question in self.questions]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
+        """True answers against false ones of the same question, as many as it has of both."""
         return paired_answers(self.questions, units)
 
     def prompts(self, units: Sequence[int]) -> list[str]:

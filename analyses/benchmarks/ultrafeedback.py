@@ -73,14 +73,17 @@ class UltraFeedback(GenerationTask):
 
     @property
     def groups(self) -> Sequence[Hashable]:
+        """A preference's prompt: several preferences may share one."""
         return [row["prompt"] for row in self.rows]
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
+        """Prompt and chosen response, a line each, against prompt and rejected response."""
         chosen, rejected = ([f"{self.rows[u]['prompt']}\n{self.rows[u][side]}" for u in units]
                             for side in ("chosen", "rejected"))  # fmt: skip
         return ode.ContrastSet.from_texts(chosen, rejected, (units, units), {"source": "UltraFeedback"})
 
     def prompts(self, units: Sequence[int]) -> list[str]:
+        """Without the line break that stands before a response in `contrast`."""
         return [self.rows[unit]["prompt"] for unit in units]
 
     def score(

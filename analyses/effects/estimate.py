@@ -68,6 +68,7 @@ class Shares:
 
     @classmethod
     def of(cls, material: Material) -> Shares:
+        """Of a study still to be run, its prompts and contrast tokenised."""
         plan, model = material.plan, material.model
         prompt = float(material.states.prompt.attention_mask.sum(1).double().mean())
         texts = [text for part in plan.parts for text in (*part.positive, *part.negative)]
@@ -109,6 +110,7 @@ class Shares:
         return self.n * (8 if self.settings.passage == "text" else 1)
 
     def cell(self, config: Mapping[str, Any]) -> float:
+        """Forward tokens of one cell over all prompts, the scan for its KL left out."""
         written = self.n * self.settings.max_new_tokens if self.writes else 0
         if config["layer"] < 0:
             return written + self.options
@@ -139,6 +141,7 @@ class Shares:
         return fits * self.a_text * (steps.steps * learned + looked)
 
     def scan(self, config: Mapping[str, Any]) -> float:
+        """Forward tokens of finding what angles cost in KL, once a layer and arm."""
         return SCANNED * self.passage * self.matched(config)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from analyses.effects.tables import best as best_of
 from analyses.effects.units import by_unit, units
 from odesteer_tl import stats
 
@@ -28,17 +29,20 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
     success = test.pivot(index="prompt", columns="layer", values="success")
     layers, own = [int(layer) for layer in success], units(rows, success.index)
     chosen: Any = select.groupby("layer")
-    on_select = by_unit(select.pivot(index="prompt", columns="layer", values="success"), rows)
-    indicators = {"success on select": on_select.mean().loc[layers].to_numpy()}
+    on_select, scores = (
+        by_unit(select.pivot(index="prompt", columns="layer", values=name), rows).mean().loc[layers].to_numpy(float)
+        for name in ("success", "score")
+    )
+    indicators = {"success on select": on_select}
     indicators |= {name: sign * chosen[name].median().loc[layers].to_numpy() for name, sign in PICKS.items()
                    if name in rows}  # fmt: skip
-    best = layers[int(indicators["success on select"].argmax())]
+    best = layers[best_of(on_select, scores)]
     found: list[dict[str, Any]] = []
     for name, values in indicators.items():
         if not np.isfinite(values).any():
             continue
         # a layer at which it is not known is not picked
-        picked = layers[int(np.nanargmax(values))]
+        picked = best if name == "success on select" else layers[int(np.nanargmax(values))]
         share = stats.share(success[picked], groups=own)
         regret = stats.paired_difference(success[best], success[picked], groups=own)
         # where no layer differs from another, nothing can go with anything

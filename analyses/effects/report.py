@@ -32,7 +32,7 @@ class LayerReport:
     """Tables of a layer study, all of the test prompts.
 
     Attributes:
-        layers: success and cost, an arm × layer × budget × level a row (`method` is the arm's label).
+        layers: success, score and cost, an arm × layer × budget × level a row (`method` is the arm's label).
         frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
         changes: of the score from the unsteered model's, by cell.
         chosen: layer and level chosen on the select prompts, with the naive figure beside it.
@@ -85,7 +85,7 @@ class LayerReport:
         declared = declared.assign(p_holm=stats.holm(declared["p"])) if len(declared) else declared
         survives = "flow" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
-            tables.profile(table).rename(columns={"label": "method"}),
+            tables.with_score_intervals(tables.profile(table), table).rename(columns={"label": "method"}),
             tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
             tables.changes(table),
             tables.choices(table) if len(chosen_from) else pd.DataFrame(),
@@ -142,7 +142,8 @@ class LayerReport:
             + "".join(f"; no text {said}" for said in none): self._means(budget, "log_likelihood"),
             "Fluency, at the same level: share of repeated 4-grams (mean)": _unless_zero(shares["repetition"]),
             "Fluency, at the same level: share of empty texts": _unless_zero(shares["empty"]),
-            "Layer and level chosen on other prompts": self._chosen() if len(self.chosen) else self.chosen,
+            f"Layer and level chosen on other prompts: {tables.RULE}":
+                self._chosen() if len(self.chosen) else self.chosen,
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
             f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,

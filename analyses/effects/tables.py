@@ -29,6 +29,8 @@ SHARES = ("reached", "parses", "outside", "certified", "empty", "repetition", "s
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
 UNSTEERED = "unsteered"
+#: how a cell is chosen
+RULE = "the most success there; of equals the highest mean score, then the lowest layer, then the least strength"
 #: prompts that the interval of a mean takes
 LEAST = 5
 #: columns of `contrasts`
@@ -80,6 +82,19 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def with_score_intervals(cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """`profile` with the interval of the mean score, `score_low` to `score_high`; NaN: nothing is known of that end.
+
+    As it is where the score is success, whose exact interval it has.
+    """
+    rows = table.query("split == 'test'").astype({"score": float})
+    if rows["score"].equals(rows["success"].astype(float)):
+        return cells
+    means = [stats.mean(cell["score"], groups=cell.get("unit")) for _, cell in groups(rows, CELL)]
+    known = [[end if np.isfinite(end) else np.nan for end in (mean.low, mean.high)] for mean in means]
+    return cells.join(pd.DataFrame(known, cells.index, ["score_low", "score_high"]))
+
+
 def frontier(table: pd.DataFrame, concept: str) -> pd.DataFrame:
     """`profile` of the test prompts with `method`, `concept`, and the median KL with its exact interval.
 
@@ -101,20 +116,23 @@ def frontier(table: pd.DataFrame, concept: str) -> pd.DataFrame:
 def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Layer and level of each arm chosen on the select prompts and reported on test, beside the naive figure.
 
-    The criterion, declared: the largest share of prompts that succeed and, where the outcome says so, parse; the first
-    of equals. It is also what is reported. `band_low` and `band_high` hold for all cells of the arm together, so they
-    hold for whichever was chosen. `tied` other cells did as well on the select prompts. `naive` chooses on the test
-    prompts that it reports on.
+    The criterion, declared: `RULE`, of success that parses where the outcome says so. The share is also what is
+    reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
+    `tied` other cells did as well on the select prompts, before the score was asked. `naive` chooses by the same rule
+    on the test prompts that it reports on.
 
     Returns:
         A row an arm × budget.
     """
     rows: list[dict[str, Any]] = []
     for (label, budget), arm in groups(table.query("label != 'unsteered'"), ["label", "budget"]):
-        own = _matrix(arm.query("split == 'test'"))
-        select, test = by_unit(_matrix(arm.query("split == 'select'")), arm), by_unit(own, arm)
-        chosen = int(select.to_numpy().mean(0).argmax())
-        naive = int(test.to_numpy().mean(0).argmax())
+        parts = [arm.query(f"split == {split!r}") for split in ("select", "test")]
+        own = _matrix(parts[1])
+        select, test = (by_unit(_matrix(part), arm) for part in parts)
+        chosen, naive = (
+            best(good.mean().to_numpy(), by_unit(_matrix(part, "score"), arm).mean().to_numpy())
+            for good, part in zip((select, test), parts, strict=True)
+        )
         # units whose prompts part are neither 0 nor 1
         whole = bool(test.isin((0, 1)).to_numpy().all())
         band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
@@ -134,10 +152,17 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
-    """Prompts × (layer, level): whether the prompt succeeds, and parses where the outcome says so."""
+def best(success: NDArray[np.float64], score: NDArray[np.float64]) -> int:
+    """The place that `RULE` chooses among cells, in the order of layer and level, by their means over prompts."""
+    return max(range(len(success)), key=lambda cell: (success[cell], score[cell]))  # the first of equals
+
+
+def _matrix(rows: pd.DataFrame, of: str = "good") -> pd.DataFrame:
+    """Prompts × (layer, level), in order: a column; by default whether it succeeds, and parses where that is said."""
     good = rows["success"] & rows["parses"] if "parses" in rows else rows["success"]
-    return rows.assign(good=good.astype(float)).pivot(index="prompt", columns=["layer", "level"], values="good")
+    rows = rows.assign(good=good)
+    wide = rows.astype({of: float}).pivot(index="prompt", columns=["layer", "level"], values=of)
+    return wide.sort_index(axis=1)  # which pivot leaves as they come
 
 
 def areas(table: pd.DataFrame, layer: int, reference: str, margin: float = 0.05) -> pd.DataFrame:
@@ -221,11 +246,34 @@ def room(table: pd.DataFrame) -> str:
         warned, seen = ("WARNING: ", "lowers") if end == "ceiling" else ("", "raises")
         said = f"{warned}{said}, the {end}: only what {seen} that can be seen"
     steered = groups(rows.query("label != @UNSTEERED"), CELL)
-    arms = [_end(stats.share(cell["success"], groups=cell.get("unit"))) for _, cell in steered]
-    if arms and all(arms) and len(set(arms)) == 1:
-        said = f"{said}. WARNING: every method is at the {arms[0]} too: success tells nothing apart"
+    arms = [stats.share(cell["success"], groups=cell.get("unit")) for _, cell in steered]
+    if stuck := _common_end(arms):
+        said = f"{said}. WARNING: every method is at the {stuck} too: success tells nothing apart"
         said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
     return f"{said}."
+
+
+def measure(cells: pd.DataFrame) -> str:
+    """What to look at, "success" or "score": the score where the judge gives one and success has no room.
+
+    That is where unsteered texts are at the ceiling, or all methods at one end: what `room` warns of.
+
+    Args:
+        cells: `profile`, with `method` in the place of `label`.
+    """
+    if "score" not in cells or bool((cells["score"] == cells["success"]).all()):
+        return "success"
+    plain, arms = (
+        [stats.Estimate(*row) for row in rows[["success", "success_low", "success_high", "n"]].itertuples(index=False)]
+        for rows in (cells.query("method == @UNSTEERED"), cells.query("method != @UNSTEERED"))
+    )
+    return "score" if "ceiling" in map(_end, plain) or _common_end(arms) else "success"
+
+
+def _common_end(shares: Sequence[stats.Estimate]) -> str:
+    """The end at which all of them stand, if they do."""
+    ends = {_end(share) for share in shares}
+    return ends.pop() if len(ends) == 1 else ""
 
 
 def _end(share: stats.Estimate) -> str:

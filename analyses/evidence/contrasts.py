@@ -99,6 +99,5 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
     steered = rows.query("split == 'test' and label != @UNSTEERED")
     steered = steered.assign(unit=steered["unit"] if "unit" in steered else steered["prompt"])
     at = ["layer", "level", "unit"]
-    wide = steered.pivot(index=[*at, "prompt"], columns="label", values="score").astype(float)
-    joined: Any = wide.groupby(at).mean()
-    return joined.rename_axis(columns=None).reset_index()
+    wide: Any = steered.pivot(index=[*at, "prompt"], columns="label", values="score").astype(float)
+    return wide.groupby(at).mean().rename_axis(columns=None).reset_index()

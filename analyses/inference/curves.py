@@ -15,6 +15,7 @@ from odesteer_tl import stats
 
 
 def curves(k: int) -> Iterator[Claim]:
+    """Bands of means and of shares, and the peak of a mean curve; `k` resamples."""
     zeros, steps = np.zeros(11), np.arange(11)
     yield Claim("band of means", "continuous, 11 points", False, lambda r, n, s: over(
         stats.mean_band(units.curves(r, n), LEVEL, k, s), zeros))  # fmt: skip

@@ -17,6 +17,8 @@ UNIT = (0.0, 1.0)
 
 
 def differences(k: int) -> Iterator[Claim]:
+    """Paired differences of means and medians, of units with and without ties and repeats; `k` resamples."""
+
     def shares(r: Rng, n: int, s: int, apart: float, true: float) -> bool:
         return inside(stats.paired_difference(*units.pairs(r, n, apart, true)), true)
 
@@ -37,6 +39,8 @@ def differences(k: int) -> Iterator[Claim]:
 
 
 def equivalence(k: int) -> Iterator[Claim]:
+    """That units exactly at the margin are declared equivalent in 5 % of studies at most; `k` resamples."""
+
     def undeclared(a: Any, b: Any, s: int, **more: Any) -> bool:
         return not stats.equivalence(a, b, MARGIN, 0.05, k, s, **more).equivalent
 

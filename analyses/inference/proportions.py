@@ -16,6 +16,7 @@ UNIT = (0.0, 1.0)
 
 
 def shares() -> Iterator[Claim]:
+    """Exact intervals of shares, also of rare successes and of prompts that repeat."""
     for p in (0.5, 0.95):
         yield Claim("share", f"binary, {p}", True, lambda r, n, s, p=p: inside(stats.share(units.flips(r, n, p)), p))
         yield Claim("share", f"binary, {p}, prompts repeat", False, lambda r, n, s, p=p: inside(
@@ -54,6 +55,7 @@ def _at_all_times(x: NDArray[np.generic], population: int | None, truth: float) 
 
 
 def means(k: int) -> Iterator[Claim]:
+    """Means, within known bounds too, and medians; `k` resamples."""
     yield Claim("mean", "continuous, normal", False, lambda r, n, s: inside(
         stats.mean(r.normal(size=n), LEVEL, k, s), 0))  # fmt: skip
     yield Claim("mean", "continuous, skewed", False, lambda r, n, s: inside(

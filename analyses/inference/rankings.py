@@ -19,6 +19,8 @@ RHO = 6 / np.pi * np.arcsin(0.6 / 2)
 
 
 def rankings(k: int) -> Iterator[Claim]:
+    """Areas under the curve, their differences and Spearman's correlation; `k` resamples."""
+
     def area(r: Rng, n: int, s: int, true: float, repeated: bool = False, ties: bool = False) -> bool:
         x, y = units.scores(r, n, true, repeated, ties)
         return inside(stats.auc(x, y, groups=prompts_of(n) if repeated else None), true)

@@ -16,6 +16,8 @@ from odesteer_tl.densities.calibration import rank_pvalue
 
 
 def tests() -> Iterator[Claim]:
+    """That p values of true null hypotheses fall below .05 in 5 % of studies at most, Holm's over eight of them."""
+
     def mcnemar(r: Rng, n: int, s: int) -> bool:
         a, b = units.pairs(r, n, 0.5, 0.0)
         better, worse = int((a > b).sum()), int((a < b).sum())

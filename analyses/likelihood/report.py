@@ -94,11 +94,13 @@ def interval(row: Any, name: str, digits: int = 2) -> str:
 
 
 def show_t_star(table: pd.DataFrame) -> Rows:
+    """One row a layer, a method a column; the gap is the mean log p₊ of positives less that of negatives, nats."""
     rows = table.to_dict("records")
     return [{"gap to real positives": number(rows[0]["gap"], 0), **{r["method"]: interval(r, "t_star") for r in rows}}]
 
 
 def show_declared(table: pd.DataFrame) -> Rows:
+    """A row a method; changes in nats, the rest shares of prompts."""
     return [{"method": r["method"], "rad": r["rad"], "Δ log p₊": interval(r, "log_positive_change", 0),
              "Δ log p₋": interval(r, "log_negative_change", 0), "log p₊ rises": interval(r, "rises"),
              "off the data at the start": interval(r, "outside_at_start"), "off the data": interval(r, "outside"),
@@ -107,6 +109,7 @@ def show_declared(table: pd.DataFrame) -> Rows:
 
 
 def show_prediction(table: pd.DataFrame) -> Rows:
+    """A row a predictor: rank correlations over prompts; what the files lack is said."""
     found = {(r["predictor"], r["column"]): interval(r, "value") for r in table.to_dict("records")}
     return [{"predictor": label, **{column: found.get((predictor, column), "not in the file") for column in RANKS}}
             for predictor, label in PREDICTORS.items()]  # fmt: skip

@@ -20,7 +20,7 @@ from analyses.command import from_command_line
 
 FOLDER = Path(__file__).parent
 #: bytes; what is larger than the rows of a figure is a result, not a summary
-LARGEST = 100_000
+LARGEST = 200_000
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Agreement:
 
     @classmethod
     def of(cls, model: TransformerBridge, config: ReadingSteeringConfig) -> Agreement:
+        """Fit on `config.pairs`; the later barrier's spread and the prefix are of test texts."""
         fit = organism.contrast("agreement", config.pairs, config.seed)
         test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
         last = int(model.cfg.n_layers) - 1
@@ -84,6 +85,7 @@ class Agreement:
         return {**whole, **parts, **{name: ode.ConstantField(x) for name, x in constants.items()}}
 
     def flow(self) -> ode.Flow:
+        """Ten geodesic steps to the study's angle."""
         return ode.Flow(angle=self.config.angle, steps=10, solver="geodesic")
 
 

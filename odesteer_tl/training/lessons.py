@@ -29,6 +29,11 @@ class Lessons:
     def of(
         cls, model: Model, contrast: ContrastSet, settings: Training, objective: Any, seed: int, bos: bool | None
     ) -> Lessons:
+        """Tokenise a contrast split by `settings.held_out`; neutral are the negatives unless settings name others.
+
+        Raises:
+            ValueError: the objective compares pairs and the contrast has none, or there is but one neutral text.
+        """
         if objective.paired and not contrast.paired:
             raise ValueError("contrast is not paired, and a preference compares the two texts of a row; pass pairs")
         learn, held = contrast.split((1 - settings.held_out, settings.held_out), seed)

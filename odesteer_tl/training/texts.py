@@ -35,10 +35,12 @@ class Batch:
 
     @property
     def targets(self) -> Int[Tensor, "batch n"]:
+        """With padding, which `real` leaves out."""
         return self.tokens[:, self.prompt :]
 
     @property
     def real(self) -> Bool[Tensor, "batch n"]:
+        """Of `targets`."""
         return self.mask[:, self.prompt :].bool()
 
 

@@ -1,0 +1,64 @@
+"""How far along a path states get likelier under the positives' own density, and how many are on its data, by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from figures.captions import MODELS, counts
+from figures.looks import handles
+from figures.save import PAGE, STYLE, save
+from odesteer_tl.looks import looks
+
+#: of a layer's place, by which the marks of different methods are set apart
+APART = 0.1
+#: columns, and labels of the two rows
+ROWS = {"t_star": "T*, where mean\nlog p₊ peaks (rad)", "outside": "off the data\nat {angle:g} rad (share)"}
+CAPTION = """\
+Paths that start at last tokens of held-out negative texts, by layer. Above: T*, the strength at which the mean of
+log p₊ peaks; at 0 it never rises. Below: the share of states at {angle:g} rad that are less likely under p₊ than 97.5 %
+of held-out positives; black bars: of the unsteered starts. Whiskers: 95 % intervals over {n} wordings. The placebo is a
+random direction. {source}"""
+
+
+def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -> list[Path]:
+    """Draw T* and the share off the data, a column a model and concept.
+
+    Args:
+        table: `model`, `concept`, `layer`, `method`, `t_star` and `outside` with `_low` and `_high`,
+            `outside_at_start`, `n`.
+        angle: at which `outside` was measured, radians.
+        source: sentences for the caption on where the table comes from.
+    """
+    runs = list(dict.fromkeys(zip(table["model"], table["concept"], strict=True)))
+    drawn = looks(dict.fromkeys(table["method"]))
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(2, len(runs), figsize=(PAGE, 3.6), squeeze=False, sharex="col", sharey="row")
+        for (above, below), (model, concept) in zip(axes.T, runs, strict=True):
+            own = table.query("model == @model and concept == @concept")
+            for axis, column in zip((above, below), ROWS, strict=True):
+                _marks(axis, own, column, drawn)
+            starts = own.groupby("layer")["outside_at_start"].first()
+            below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color="black", lw=1)
+            above.set_title(f"{concept}, {MODELS.get(model, model)}")
+            below.set_xticks(range(len(starts)), list(map(str, starts.index)))
+            below.set_xlabel("layer")
+        for axis, label in zip(axes[:, 0], ROWS.values(), strict=True):
+            axis.set_ylabel(label.format(angle=angle))
+        figure.legend(handles=handles(drawn), loc="outside upper left", ncols=3, handlelength=3.2)
+        caption = CAPTION.format(angle=angle, n=counts(table["n"]), source=source)
+        return save(figure, out, "peaks", caption, table)
+
+
+def _marks(axis: Any, own: Any, column: str, drawn: dict[str, Any]) -> None:
+    """One quantity, a mark a method, those of a layer side by side."""
+    places = {layer: k for k, layer in enumerate(sorted(set(own["layer"])))}
+    for k, (method, look) in enumerate(drawn.items()):
+        rows = own[own["method"] == method]
+        x = rows["layer"].map(places) + APART * (k - (len(drawn) - 1) / 2)
+        error = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
+        axis.errorbar(x, rows[column], yerr=error, ms=3, lw=0.8, **{**look, "ls": ""})
