@@ -16,6 +16,7 @@ from figures.layer_changes import draw_layer_changes
 from figures.peaks import draw_peaks
 from figures.readers import draw_readers
 from figures.regret import draw_regret
+from figures.text_frontier import draw_text_frontier
 
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
@@ -29,6 +30,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
     "regret": ("evidence-predicted",),
+    "text_frontier": ("evidence-frontier",),
 }
 #: nats of KL that the audit and the indicators were asked at
 LEVEL = 0.1
@@ -44,6 +46,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
+    "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say
 TOLD = {"flow": "SmolLM2, layer 14, toward praise. "}

@@ -13,6 +13,7 @@ from analyses.evidence import contrasts, plan
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import predictors
 from analyses.evidence.run import CONCEPTS
+from odesteer_tl import stats
 
 #: findings of a certification, and the columns they become
 FINDINGS = {
@@ -124,6 +125,27 @@ def texts(results: Path) -> pd.DataFrame:
                    for rows in map(_middle, found(results, "texts", "table")))  # fmt: skip
 
 
+def frontier(results: Path) -> pd.DataFrame:
+    """A row a model, concept, arm and level of texts written at several levels, at the layer that the select prompts
+    choose for all arms but the placebo: success, the texts' mean log-likelihood, nats a token, and the share of prompts
+    that reached the level, on test prompts."""
+    rows: list[dict[str, Any]] = []
+    for table in found(results, "texts", "table"):
+        if len(set(table["level"])) <= len({0, LEVEL}):
+            continue
+        select: Any = table.query("split == 'select' and level == @LEVEL and label != 'random direction'")
+        layer = int(select.groupby("layer")["success"].mean().idxmax())
+        test = table.query("split == 'test' and layer in [-1, @layer]")
+        for _, cell in test.groupby(["label", "level"], sort=False):
+            success, fluency = stats.share(cell["success"]), stats.mean(cell["log_likelihood"].dropna())
+            rows.append({**{name: cell[name].iloc[0] for name in (*contrasts.KEY, "label", "level")}, "layer": layer,
+                         "success": success.value, "success_low": success.low, "success_high": success.high,
+                         "log_likelihood": fluency.value, "log_likelihood_low": fluency.low,
+                         "log_likelihood_high": fluency.high, "reached": cell["reached"].mean(),
+                         "n": success.n, "n_texts": fluency.n})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def steering(results: Path) -> pd.DataFrame:
     """A row a model, AxBench's concept, layer and arm: how much likelier its held-out texts become than others, nats,
     beside the fluency of what is written and the KL on the instructions' tokens."""
@@ -233,6 +255,6 @@ def detection(results: Path) -> pd.DataFrame:
     return _joined(found(results, "detection", "table"))
 
 
-TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, written,
-                                  declared, cells, steering, declared_steering, cells_steering, predicted, per_prompt,
-                                  likelihood, foretold, detection)}  # fmt: skip
+TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, frontier,
+                                  written, declared, cells, steering, declared_steering, cells_steering, predicted,
+                                  per_prompt, likelihood, foretold, detection)}  # fmt: skip
