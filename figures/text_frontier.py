@@ -18,7 +18,9 @@ CAPTION = """\
 Texts toward {concept}, {model}, layer {layer} (which other prompts chose), against the KL of the next token's
 distribution that every prompt is given; a column has one way to steer in colour with its 95 % interval, and the others
 in grey. (a) Share of texts that succeed. (b) Mean log-likelihood of the texts under the unsteered model. Grey crosses:
-placebo, a random direction; dotted: unsteered, with its interval. N = {n} prompts a point. {source}"""
+placebo, a random direction; dotted: unsteered, with its interval. N = {n} prompts a point. {short}{source}"""
+#: share of the prompts that must have spent the KL, for the comparison to be one at equal KL
+SPENT = 0.9
 
 
 def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
@@ -26,7 +28,7 @@ def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list
 
     Args:
         table: of one model and concept: `label`, `level`, `success` and `log_likelihood` with `_low` and `_high`,
-            `layer`, `n`.
+            `layer`, `reached`, `n`.
         source: sentences for the caption on where the table comes from.
 
     Raises:
@@ -44,6 +46,9 @@ def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list
                     logarithmic=True)]  # fmt: skip
         axes = draw_multiples(figure, both, looks(dict.fromkeys(steered["method"])))
         axes[0][0].set_ylim(-0.03, 1.03)
-        caption = CAPTION.format(concept=concept, model=MODELS.get(model, model), layer=counts(table["layer"]),
+        few = steered.loc[steered["reached"] < SPENT].to_dict("records")
+        short = "".join(f"Of {row['method']}, {row['reached']:.0%} of the prompts could spend {row['level']:g} nats. "
+                        for row in few)  # fmt: skip
+        caption = CAPTION.format(short=short, concept=concept, model=MODELS.get(model, model), layer=counts(table["layer"]),
                                  n=counts(table["n"]), source=source)  # fmt: skip
         return save(figure, out, "text_frontier", caption, table)
