@@ -49,6 +49,6 @@ def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list
         few = steered.loc[steered["reached"] < SPENT].to_dict("records")
         short = "".join(f"Of {row['method']}, {row['reached']:.0%} of the prompts could spend {row['level']:g} nats. "
                         for row in few)  # fmt: skip
-        caption = CAPTION.format(short=short, concept=concept, model=MODELS.get(model, model), layer=counts(table["layer"]),
-                                 n=counts(table["n"]), source=source)  # fmt: skip
+        caption = CAPTION.format(concept=concept, model=MODELS.get(model, model), layer=counts(table["layer"]),
+                                 n=counts(table["n"]), short=short, source=source)  # fmt: skip
         return save(figure, out, "text_frontier", caption, table)
