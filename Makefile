@@ -47,6 +47,10 @@ compare: $(STAMP)
 evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
 	$(PY) -m analyses.evidence --executor processes:$(JOBS)
 	$(PY) -m analyses.evidence.tables
+	$(PY) -m analyses.method_audit --concept results/concepts/sentiment --layer 14 --angle .3 --kl .1 --test 60 \
+		--max-new-tokens 20 --executor processes:$(JOBS) --between bipo curveball
+	test -e results/flow/smollm2 || $(PY) -m analyses.flow_plane --model smollm2 --layer 14 --angle 1.2 --grid 41 \
+		--contrast results/concepts/sentiment/pairs.jsonl --out results/flow/smollm2
 
 # every figure whose tables stand under results/, into results/figures
 figures: $(STAMP)
