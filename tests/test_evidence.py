@@ -164,6 +164,7 @@ def test_every_planned_run_is_a_command_that_is_understood():
     config = tyro.cli(LayersConfig, args=steering[0].command()[3:])
     assert (config.layers, config.kl, config.effect.passage) == (plan.MODELS[0].texts, plan.KL[1:2], "text")
     assert {"text", "cost"} <= {*config.effect.measures}
+    assert {name for pair in contrasts.PAIRS for name in pair} == {*config.arms, "random direction"}
     assert config.effect.outcome == f"results/concepts/{steering[0].concept}/words.json"
     assert config.effect.select + config.effect.test == 72
     # the options of runs that are finished are those that they were run with

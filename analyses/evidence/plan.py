@@ -120,3 +120,5 @@ MODELS = (
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them
 ARMS = ("CAA", "ODESteer as published", "one geodesic step", "flow", "optimal cap", "on_manifold")
+#: of AxBench's steering, whose cells are dear: those that are compared
+AXBENCH_ARMS = ARMS[:4]

@@ -136,7 +136,9 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
                "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
     else:
         layers, levels = (model.layers, plan.KL) if study == "layers" else (model.texts, plan.KL[1:2])
-        select, test = (plan.SELECT, plan.TEST) if study != "steering" else (plan.AXBENCH_SELECT, plan.AXBENCH_TEST)
-        own = ("--layers", *map(str, layers), "--arms", *plan.ARMS, "--kl", *map(str, levels), "--angle",
+        arms, select, test = plan.ARMS, plan.SELECT, plan.TEST
+        if study == "steering":
+            arms, select, test = plan.AXBENCH_ARMS, plan.AXBENCH_SELECT, plan.AXBENCH_TEST
+        own = ("--layers", *map(str, layers), "--arms", *arms, "--kl", *map(str, levels), "--angle",
                "--select", str(select), "--test", str(test), "--cross-fit", "--measures", *MEASURES[study])  # fmt: skip
     return Run(model.name, concept, study, own, executor)
