@@ -85,10 +85,9 @@ def some(pairs: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
         return pairs
     if not 0 < n <= len(pairs):
         raise ValueError(f"pairs={n} must be between 1 and the {len(pairs)} that there are")
-    names = pairs["group"].unique()
-    place = dict(zip(names, np.random.default_rng(seed).permutation(len(names)), strict=True))
-    order = pairs["group"].map(place).sort_values(kind="stable").index
-    return pairs.loc[order[:n]].reset_index(drop=True)
+    codes, names = pd.factorize(pairs["group"])
+    place = np.random.default_rng(seed).permutation(len(names))
+    return pairs.iloc[np.argsort(place[codes], kind="stable")[:n]].reset_index(drop=True)
 
 
 def crossed(pairs: pd.DataFrame, prompts: list[str], n: int, seed: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
     python -m analyses.evidence --list            # what there is, and what is done
     python -m analyses.evidence --only smollm2/sentiment
     python -m analyses.evidence --executor processes:2
+    python -m analyses.evidence --only smollm2/sycophancy --caa DIR    # of files that are not ours
 
 Each run is the command of a study, which says before it starts what it will cost, and goes on from where it was.
 """
@@ -114,8 +115,10 @@ def main(config: EvidenceConfig) -> int:
             print(f"{name} was run with other options than are planned; move {run.out} away", file=sys.stderr)
             failed += 1
             continue
-        if run.study != "detection" and not (CONCEPTS / run.concept).exists():
-            subprocess.run(concept_command(run, config.paths), check=True)
+        lacks = run.study != "detection" and not (CONCEPTS / run.concept).exists()
+        if lacks and subprocess.run(concept_command(run, config.paths)).returncode:
+            failed += 1
+            continue
         command = run.command(config.paths)
         print(f"\n== {name}\n{shlex.join(['python', *command[1:]])}", flush=True)
         if subprocess.run(command).returncode:
