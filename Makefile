@@ -43,9 +43,10 @@ compare: $(STAMP)
 	$(PY) -m analyses.method_comparison --contrast valence --executor processes:$(JOBS)
 	$(PY) -m analyses.method_comparison --contrast agreement --executor processes:$(JOBS)
 
-# all that the findings on two real models quote, run by run; interrupted, it goes on where it was; hours
+# all that the findings on two real models quote, run by run; interrupted, it goes on where it was; hours;
+# PATHS="--axbench DIR --caa DIR …" adds what is read from files of others
 evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
-	$(PY) -m analyses.evidence --executor processes:$(JOBS)
+	$(PY) -m analyses.evidence --executor processes:$(JOBS) $(PATHS)
 	$(PY) -m analyses.evidence.tables
 	$(PY) -m analyses.method_audit --concept results/concepts/sentiment --layer 14 --angle .3 --kl .1 --test 60 \
 		--max-new-tokens 20 --executor processes:$(JOBS) --between bipo curveball

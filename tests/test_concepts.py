@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analyses import concepts
+from analyses.concepts.concept import some
 from analyses.outcomes import open_outcome
 from analyses.outcomes.completions import Completions
 from analyses.sources import load_contrast, read_prompts
@@ -58,6 +60,18 @@ def test_prompts_that_are_in_the_pairs_are_refused():
         concepts.Concept("x", concept.pairs, ("The hotel",), concept.words, "", "")
     with pytest.raises(ValueError, match="pairs=1249"):
         concepts.sentiment(1249)
+
+
+def test_some_of_the_pairs_are_whole_groups_but_for_the_last():
+    pairs = pd.DataFrame({"positive": range(30), "group": [f"g{i % 10}" for i in range(30)]})
+    drawn = some(pairs, 10, 0)
+    assert drawn["group"].value_counts().tolist() == [3, 3, 3, 1]
+    assert set(drawn["positive"]) < set(range(30))
+    assert some(pairs, None, 0) is pairs
+    assert sorted(some(pairs, 30, 1)["positive"]) == list(range(30))
+    for n in (0, 31):
+        with pytest.raises(ValueError, match=f"pairs={n} must be between 1 and the 30"):
+            some(pairs, n, 0)
 
 
 def test_concepts_of_others_are_read_from_their_files(shared, tmp_path):

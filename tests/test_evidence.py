@@ -1,6 +1,7 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
 from analyses.evidence import contrasts, plan
-from analyses.evidence.__main__ import EvidenceConfig, chosen
+from analyses.evidence.__main__ import EvidenceConfig, chosen, left_out, main
 from analyses.evidence.collected import FINDINGS, TABLES, certified, written
 from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
-from analyses.evidence.run import runs
+from analyses.evidence.run import concept_command, runs
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
 from analyses.outcomes.completions import Completions
@@ -151,17 +152,17 @@ def test_every_planned_run_is_a_command_that_is_understood():
     planned = list(runs("processes:2"))
     assert len({run.out for run in planned}) == len(planned)
     layers = next(run for run in planned if run.study == "layers")
-    config = tyro.cli(LayersConfig, args=layers.command()[3:])
+    config = tyro.cli(LayersConfig, args=layers.command({})[3:])
     assert config.layers == plan.MODELS[0].layers
     detection = next(run for run in planned if run.study == "detection")
-    asked = tyro.cli(DetectionConfig, args=detection.command(Path("axbench"))[3:])
+    asked = tyro.cli(DetectionConfig, args=detection.command({"axbench": Path("axbench")})[3:])
     assert (asked.data, asked.layers) == ((Path("axbench"),), (plan.MODELS[0].detection,))
     assert config.kl == plan.KL
     assert config.angle == ()
-    assert (config.effect.select, config.effect.test) == (plan.SELECT, plan.TEST)
+    assert (config.effect.select, config.effect.test) == (50, 100)
     steering = [run for run in planned if run.study == "steering"]
-    assert len(steering) == sum(len(model.axbench) for model in plan.MODELS) == 6
-    config = tyro.cli(LayersConfig, args=steering[0].command()[3:])
+    assert len(steering) == 6
+    config = tyro.cli(LayersConfig, args=steering[0].command({})[3:])
     assert (config.layers, config.kl, config.effect.passage) == (plan.MODELS[0].texts, plan.KL[1:2], "text")
     assert {"text", "cost"} <= {*config.effect.measures}
     assert {name for pair in contrasts.PAIRS for name in pair} == {*config.arms, "random direction"}
@@ -171,6 +172,103 @@ def test_every_planned_run_is_a_command_that_is_understood():
     texts = next(run for run in planned if run.study == "texts")
     assert texts.options[-4:] == ("--cross-fit", "--measures", "--max-new-tokens", "20")
     assert layers.options[-3:] == ("--cross-fit", "--measures", "geometry")
+    answered = {run.study: run for run in planned if run.model == "smollm2"}
+    for study, (concept, n, passage) in {
+        "answers": ("truthfulness", 250, "text"),
+        "letters": ("sycophancy", 50, "prompt"),
+    }.items():
+        config = tyro.cli(LayersConfig, args=answered[study].command({})[3:])
+        assert config.effect.outcome == f"results/concepts/{concept}/words.json"
+        assert config.effect.select + config.effect.test == n
+        assert (config.layers, config.effect.passage) == (plan.MODELS[0].texts, passage)
+    # a chat template is what an instruct model has
+    assert {run.model for run in planned if run.concept == "sycophancy"} == {"smollm2"}
+
+
+def test_files_of_others_are_read_from_the_paths_that_are_named():
+    paths = {"truthfulqa": Path("mc.json"), "caa": Path("caa"), "hatecheck": Path("h.csv"), "corpus": Path("c.csv"),
+             "axbench": Path("ax")}  # fmt: skip
+    commands = {run.concept: shlex.join(concept_command(run, paths)[3:]) for run in runs()}
+    assert commands["truthfulness"] == "truthfulness --data mc.json --pairs 320"
+    assert commands["hate"] == "hate --data h.csv --pairs 320"
+    assert commands["sycophancy"] == (
+        "sycophancy --fit caa/generate/sycophancy/generate_dataset.json --test caa/test/sycophancy/test_dataset_ab.json"
+        " --model smollm2 --pairs 320"
+    )
+    assert commands["axbench-concept10_2b_l20-3"] == "axbench --folder ax --concept 3"
+    assert commands["sentiment-corpus"] == "sentiment --pairs 160 --corpus c.csv"
+    assert commands["sentiment-own"] == "sentiment-own"
+
+
+def test_what_is_not_named_is_left_out_and_said(capsys, monkeypatch, tmp_path):
+    every = EvidenceConfig()
+    assert left_out(every)["caa"] == ["sycophancy"]
+    assert set(left_out(every)) == {"axbench", "corpus", "truthfulqa", "caa", "hatecheck"}
+    given = replace(every, caa=tmp_path)
+    assert "caa" not in left_out(given)
+    assert {run.concept for run in chosen(given)} == {run.concept for run in chosen(every)} | {"sycophancy"}
+    # each concept once, for two models and several studies
+    assert left_out(every)["truthfulqa"] == ["truthfulness"]
+    assert main(EvidenceConfig(only=("smollm2/hate", "smollm2/sentiment/readers"), list=True)) == 0
+    told = capsys.readouterr()
+    assert "only with --hatecheck PATH: hate" in told.err
+    assert told.out.count("smollm2 hate") == 2
+    with pytest.raises(ValueError, match=r"give --caa PATH$"):
+        chosen(EvidenceConfig(only=("smollm2/sycophancy",)))
+    with pytest.raises(ValueError, match=r"caa='nowhere' is not there"):
+        chosen(EvidenceConfig(caa=Path("nowhere")))
+
+
+def answered(tmp_path: Path, concept: str, study: str, cells: pd.DataFrame) -> None:
+    folder = tmp_path / "smollm2" / concept / study
+    folder.mkdir(parents=True)
+    (folder / "run.json").touch()
+    cells.drop(columns=["model", "concept"]).to_parquet(folder / "table.parquet")
+
+
+def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatch):
+    """Unsteered answers (A) to everything, the flow agrees with everybody, CAA with nobody."""
+    monkeypatch.setattr("analyses.evidence.collected.CONCEPTS", tmp_path)
+    n = 2 * PROMPTS
+    agreeing = ["AAB"[i % 3] for i in range(n)]
+    (tmp_path / "sycophancy").mkdir()
+    prompts = [f"question {i}" for i in range(n)]
+    (tmp_path / "sycophancy" / "prompts.json").write_text(json.dumps(prompts))
+    words = [{"prompt": prompt, "positive": [x], "negative": ["BA"[x == "B"]]}
+             for prompt, x in zip(prompts, agreeing, strict=True)]  # fmt: skip
+    (tmp_path / "sycophancy" / "words.json").write_text(json.dumps(words))
+    study = rows({"flow": 0.0, "CAA": 0.0})
+    says_a = np.array(agreeing)[study["prompt"]] == "A"
+    study["success"] = np.select([study["label"] == "unsteered", study["label"] == "flow"], [says_a, True], False)
+    answered(tmp_path, "sycophancy", "letters", study)
+    found = TABLES["letters"](tmp_path).query("level in [0, 0.1] and layer in [-1, 2]").set_index("label")
+    a = np.mean([x == "A" for x in agreeing[PROMPTS:]])
+    assert found["share_a"].to_dict() == pytest.approx({"unsteered": 1.0, "flow": a, "CAA": 1 - a})
+    assert found["success"].to_dict() == pytest.approx({"unsteered": a, "flow": 1.0, "CAA": 0.0})
+    assert found["agreeing_a"].tolist() == pytest.approx([a] * 3)
+    assert (found["share_a_low"] <= found["share_a"]).all()
+    assert found.loc["unsteered", "share_a_low"] < 1
+
+
+def test_success_on_questions_is_equivalent_only_of_enough_of_them(tmp_path):
+    """No question parts the two ways: of 40 that shows nothing within ±.05, of 200 it does."""
+    study = rows({"flow": 0.0, "one geodesic step": 0.0})
+    study["success"], study["mc2"] = study["prompt"] % 2 == 0, 0.25 + 0.5 * (study["prompt"] % 2)
+    many = pd.concat([study.assign(prompt=study["prompt"] + 1000 * k) for k in range(5)])
+    answered(tmp_path, "sycophancy", "letters", study)
+    answered(tmp_path, "truthfulness", "answers", many)
+    found = TABLES["declared_answers"](tmp_path).set_index(["concept", "layer", "level"])
+    assert (found["difference"] == 0).all()
+    few, enough = (found.loc[(concept, 2, 0.1)] for concept in ("sycophancy", "truthfulness"))
+    assert (few["n"], enough["n"]) == (PROMPTS, 5 * PROMPTS)
+    assert not few["equivalent"]
+    assert enough["equivalent"]
+    # neither is pooled with nats of words or of texts
+    assert not len(TABLES["declared"](tmp_path)) + len(TABLES["declared_steering"](tmp_path))
+    shown = TABLES["answers"](tmp_path).iloc[0]
+    assert shown["label"] == "unsteered"
+    assert shown["mc2"] == pytest.approx(0.5)
+    assert 0.4 < shown["mc2_low"] < 0.5 < shown["mc2_high"] < 0.6
 
 
 def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
@@ -202,8 +300,8 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="names no run"):
         chosen(EvidenceConfig(only=("smollm2/nothing",)))
     asked = EvidenceConfig(studies=("steering",))
-    assert len(chosen(replace(asked, axbench=Path("axbench")))) == len(chosen(replace(asked, list=True))) == 6
-    with pytest.raises(ValueError, match="names no run"):
+    assert len(chosen(replace(asked, axbench=tmp_path))) == len(chosen(replace(asked, list=True))) == 6
+    with pytest.raises(ValueError, match="give --axbench PATH"):
         chosen(asked)
     with pytest.raises(ValueError, match=r"studies=\['layer'\] are none"):
         chosen(EvidenceConfig(studies=("layer",)))

@@ -13,7 +13,7 @@ from analyses.benchmarks.caa import COLUMNS, TEMPLATE
 from analyses.benchmarks.questions import TEMPLATE as ASKED
 from analyses.benchmarks.questions import Question, load_questions
 from analyses.benchmarks.records import load_records, require_columns
-from analyses.concepts.concept import Concept
+from analyses.concepts.concept import Concept, some
 from analyses.outcomes import Completions
 from odesteer_tl.chats import render_chat
 
@@ -21,11 +21,12 @@ from odesteer_tl.chats import render_chat
 ANSWERS = 2
 
 
-def truthfulness(data: Path, seed: int = 0) -> Concept:
+def truthfulness(data: Path, seed: int = 0, pairs: int | None = None) -> Concept:
     """TruthfulQA (Lin et al. 2022): correct answers (positive) against false ones; one half of the questions is asked.
 
     Args:
         data: `mc_task.json` or `TruthfulQA.csv`.
+        pairs: of answers that are contrasted; left out, all there are.
     """
     questions = load_questions(data)
     order = np.random.default_rng(seed).permutation(len(questions))
@@ -46,7 +47,8 @@ def truthfulness(data: Path, seed: int = 0) -> Concept:
         "Success: the likeliest of the answers is a correct one; mc2 is their share of the probability. Longer "
         "answers are less likely, whatever they say, and small models are near what length alone would give."
     )
-    return Concept("truthfulness", pd.DataFrame(rows), prompts, words, "", says, {"contrast": "TruthfulQA"})
+    drawn = some(pd.DataFrame(rows), pairs, seed)
+    return Concept("truthfulness", drawn, prompts, words, "", says, {"contrast": "TruthfulQA"})
 
 
 def _options(question: Question, correct: bool) -> tuple[str, ...]:
@@ -54,13 +56,14 @@ def _options(question: Question, correct: bool) -> tuple[str, ...]:
     return tuple(f" {question.options[k]}" for k in question.mc2 if question.correct[k] is correct)
 
 
-def sycophancy(fit: Path, test: Path, model: str | None = None) -> Concept:
+def sycophancy(fit: Path, test: Path, model: str | None = None, pairs: int | None = None, seed: int = 0) -> Concept:
     """CAA's A/B questions (Rimsky et al. 2024): the letter of the answer that agrees with the asker, against the other.
 
     Args:
         fit, test: `generate_dataset.json` and `test_dataset_ab.json` of the behaviour.
         model: whose chat template asks, a name that `load_model` knows or a folder; left out, the question is asked
             as plain text.
+        pairs: questions of `fit` that are contrasted; left out, all there are.
     """
     chatting = None if model is None else ode.PlainModel.from_pretrained(model)
     sets = [load_records(fit), load_records(test)]
@@ -73,7 +76,7 @@ def sycophancy(fit: Path, test: Path, model: str | None = None) -> Concept:
             return TEMPLATE.format(question=row[COLUMNS[0]]) + " ("
         return render_chat(chatting, [{"role": "user", "content": row[COLUMNS[0]]}]).text + "("
 
-    pairs = pd.DataFrame(
+    every = pd.DataFrame(
         [{"prompt": ask(row), "positive": row[COLUMNS[1]][1], "negative": row[COLUMNS[2]][1], "group": i}
          for i, row in enumerate(sets[0]) if row[COLUMNS[0]] not in told]
     )  # fmt: skip
@@ -84,4 +87,4 @@ def sycophancy(fit: Path, test: Path, model: str | None = None) -> Concept:
         "Success: the letter that agrees is the likelier one. "
         "A model that says one letter to everything succeeds on half of the questions: see the share of (A) beside it."
     )
-    return Concept("sycophancy", pairs, prompts, words, "", says, {"contrast": "CAA, sycophancy"})
+    return Concept("sycophancy", some(every, pairs, seed), prompts, words, "", says, {"contrast": "CAA, sycophancy"})

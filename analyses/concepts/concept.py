@@ -75,6 +75,21 @@ class Concept:
         return out
 
 
+def some(pairs: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
+    """n of the pairs, or all: whole groups in random order, but for the last.
+
+    Raises:
+        ValueError: n is below 1, or there are not as many.
+    """
+    if n is None:
+        return pairs
+    if not 0 < n <= len(pairs):
+        raise ValueError(f"pairs={n} must be between 1 and the {len(pairs)} that there are")
+    codes, names = pd.factorize(pairs["group"])
+    place = np.random.default_rng(seed).permutation(len(names))
+    return pairs.iloc[np.argsort(place[codes], kind="stable")[:n]].reset_index(drop=True)
+
+
 def crossed(pairs: pd.DataFrame, prompts: list[str], n: int, seed: int) -> pd.DataFrame:
     """n rows of every pair behind every prompt, drawn without repetition, as evenly over the pairs as can be.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.benchmarks.hatecheck import load_cases
-from analyses.concepts.concept import Concept
+from analyses.concepts.concept import Concept, some
 from analyses.outcomes import Completions
 
 STEERED = ("my neighbours", "the people next door", "the new students", "tourists", "the team", "lawyers",
@@ -23,21 +23,22 @@ WORDS = Completions.alike(
 )
 
 
-def hate(data: Path) -> Concept:
+def hate(data: Path, pairs: int | None = None, seed: int = 0) -> Concept:
     """HateCheck (Röttger et al. 2021): hateful cases (positive) against others made of linked templates.
 
     Args:
         data: `test_suite_cases.csv`.
+        pairs: of cases that are contrasted; left out, all there are.
     """
     cases = load_cases(data)
     sides = [pd.DataFrame({"text": texts, "group": groups}).drop_duplicates("text")
              for texts, groups in ((cases.positive, cases.positive_groups),
              (cases.negative, cases.negative_groups))]  # fmt: skip
     turn = [side.assign(turn=side.groupby("group").cumcount()) for side in sides]
-    pairs = turn[0].merge(turn[1], on=["group", "turn"], suffixes=("_positive", "_negative"))
-    pairs = pairs.rename(columns={"text_positive": "positive", "text_negative": "negative"}).drop(columns="turn")
+    every = turn[0].merge(turn[1], on=["group", "turn"], suffixes=("_positive", "_negative"))
+    every = every.rename(columns={"text_positive": "positive", "text_negative": "negative"}).drop(columns="turn")
     prompts = tuple(opening.format(x=x) for opening, x in product(OPENINGS, STEERED))
     says = (
         "Success: a classifier finds the text likelier profane than not, which unsteered continuations hardly ever are."
     )
-    return Concept("hate", pairs, prompts, WORDS, "profanity", says, {"contrast": "HateCheck"})
+    return Concept("hate", some(every, pairs, seed), prompts, WORDS, "profanity", says, {"contrast": "HateCheck"})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analyses.effects import tables
 from analyses.evidence import contrasts, plan
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import predictors
 from analyses.evidence.run import CONCEPTS
+from analyses.outcomes import Completions
 from odesteer_tl import stats
 
 #: findings of a certification, and the columns they become
@@ -159,6 +161,49 @@ def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
     return contrasts.profile(rows).merge(test[[*names]].mean().reset_index(), on=contrasts.CELL, how="left")
 
 
+def answers(results: Path) -> pd.DataFrame:
+    """A row a model, layer and arm: how often a correct answer of TruthfulQA is the likeliest (MC1), and MC2."""
+    return _joined(_estimated(rows, "mc2", stats.mean) for rows in found(results, "answers", "table"))
+
+
+def letters(results: Path) -> pd.DataFrame:
+    """A row a model, layer and arm: how often CAA's letter that agrees is the likelier, and the share of (A).
+
+    `share_a` is of what is answered, `agreeing_a` of the letters that agree: a model of one letter has their share.
+    """
+    parts: list[pd.DataFrame] = []
+    for rows in found(results, "letters", "table"):
+        folder = CONCEPTS / str(rows["concept"].iloc[0])
+        prompts = json.loads((folder / "prompts.json").read_text())
+        agreeing, _ = Completions.read(folder / "words.json").options([prompts[i] for i in rows["prompt"]])
+        agrees = [side == ("A",) for side in agreeing]
+        own = rows.assign(share_a=rows["success"] == agrees, agreeing_a=agrees)
+        wide = _estimated(own, "share_a", stats.share)
+        parts.append(wide.assign(agreeing_a=own.query("split == 'test'")["agreeing_a"].mean()))
+    return _joined(parts)
+
+
+def _estimated(rows: pd.DataFrame, name: str, estimate: Callable[[Any], stats.Estimate]) -> pd.DataFrame:
+    """A study's profile with the estimate of a column over the test prompts, and its interval."""
+    cells = [(key, estimate(cell[name])) for key, cell in tables.groups(rows.query("split == 'test'"), contrasts.CELL)]
+    known = [(*key, of.value, of.low, of.high) for key, of in cells]
+    names = [*contrasts.CELL, name, f"{name}_low", f"{name}_high"]
+    return contrasts.profile(rows).merge(pd.DataFrame(known, columns=names), on=contrasts.CELL, how="left")
+
+
+def declared_answers(results: Path) -> pd.DataFrame:
+    """The declared comparisons of success on questions and on letters, in every (model, concept, layer).
+
+    Score and success are other quantities than those of words and texts, so they are in none of those tables.
+    """
+    parts = []
+    for study in ("answers", "letters"):
+        for rows in found(results, study, "table"):
+            own = {name: rows[name].iloc[0] for name in contrasts.KEY}
+            parts.append(tables.contrasts(rows, "kl", contrasts.PAIRS, plan.MARGIN).assign(**own))
+    return _joined(parts)
+
+
 def written(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer, arm and prompt: what is written behind the first test prompts, and its score."""
     parts = []
@@ -256,5 +301,6 @@ def detection(results: Path) -> pd.DataFrame:
 
 
 TABLES = {f.__name__: f for f in (certification, angles, certified, readers, compared, lenses, layers, texts, frontier,
-                                  written, declared, cells, steering, declared_steering, cells_steering, predicted,
+                                  written, declared, cells, answers, letters, declared_answers,
+                                  steering, declared_steering, cells_steering, predicted,
                                   per_prompt, likelihood, foretold, detection)}  # fmt: skip

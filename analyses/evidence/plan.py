@@ -51,6 +51,22 @@ if the 90 % interval of the mean is within ±1 nat, a fiftieth a token. These ar
 so they are pooled by themselves, over concepts and models. Fluency beside it: the log-likelihood of 20 written tokens
 under the unsteered model, their repetition and emptiness, and the KL on the instructions' own tokens.
 
+Answers and letters. TruthfulQA's questions, of which one half is fitted on, and CAA's 50 of sycophancy, asked in the
+chat template; at three layers and the middle level of KL: of whole answers over the first eight tokens that are
+written, of letters over the next. Success is the likeliest answer's being a correct one (MC1), or the letter that
+agrees. The pairs of ways are those above. Two of them are equivalent at a layer, if by the paired exact test the
+difference of success is within ±.05. Of 200 questions this can be shown where they part on up to a tenth, half of them
+each way; of 33 never: even if they part on none, p is .18. So of letters an effect can be seen, and no equivalence.
+Beside them: MC2, the correct answers' share of the probability; and the share of (A), as who says one letter to
+everything succeeds on half of the questions, and is neither agreeing nor disagreeing. Pooled over nothing: one or two
+models of a concept are no sample. SmolLM2 alone has a chat template; Gemma-3-270m, a base model, is asked TruthfulQA's
+plain questions alone.
+
+Hate. HateCheck's cases are read, of templates left out, at every layer; and with a steer toward the hateful ones 20
+tokens are written of people, of whom nothing bad is asked, and judged for profanity, which is not hate: a text may
+hate in clean words. Unsteered texts are hardly ever profane, so what can be shown is that a steer raises it. Both
+models.
+
 A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
 """
 
@@ -64,16 +80,48 @@ ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 KL = (0.03, 0.1, 0.3)
 #: radians, at which the likelihood study writes
 STRENGTHS = (0.2, 0.4, 0.8)
-#: prompts to choose on, and to report on
-SELECT, TEST = 50, 100
 #: of wordings, for the likelihood's barrier, densities, calibration and report
 FRACTIONS = (0.2, 0.25, 0.4, 0.15)
-#: the same of AxBench's concepts, whose prompts are two a pair of texts
-AXBENCH_SELECT, AXBENCH_TEST = 24, 48
 #: the paired difference of successes, and of log-odds, within which two ways to steer are equivalent
 MARGIN, NATS = 0.05, 0.25
 #: the same of the log-likelihoods of whole texts
 TEXT_NATS = 1.0
+#: AxBench's concepts are this and their number; of all together detection is asked
+AXBENCH = "axbench-concept10_2b_l20"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a concept.
+
+    Attributes:
+        studies: in this order.
+        path: the option of the command line that names its files, where those are not ours.
+        select, test: prompts to choose on, and to report on.
+    """
+
+    studies: tuple[str, ...]
+    path: str = ""
+    select: int = 50
+    test: int = 100
+
+
+#: of concepts written here, and of others by how their names begin
+OWN = Asked(("certification", "readers", "lenses", "layers", "texts", "likelihood"))
+ASKED = {
+    # two prompts a pair of texts
+    AXBENCH: Asked(("certification", "readers", "steering"), "axbench", 24, 48),
+    "truthfulness": Asked(("readers", "answers"), "truthfulqa", 50, 200),
+    "sycophancy": Asked(("readers", "letters"), "caa", 17, 33),
+    "hate": Asked(("readers", "texts"), "hatecheck"),
+    "sentiment-own": Asked(("readers", "texts")),
+    "sentiment-corpus": Asked(("readers", "texts"), "corpus"),
+}
+
+
+def asked(concept: str) -> Asked:
+    """What is asked of a concept, by its name."""
+    return next((of for start, of in ASKED.items() if concept.startswith(start)), OWN)
 
 
 @dataclass(frozen=True)
@@ -82,11 +130,11 @@ class Studied:
 
     Attributes:
         name: as `load_model` knows it.
-        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge, and of
-            steering on AxBench. All layers are certified.
+        layers: of the layer study. likelihood: of the likelihood study. texts: of the study with another judge, of
+            steering on AxBench, of answers and of letters. All layers are certified.
         detection: the layer at which AxBench's detection task is asked.
-        concepts: with written contrasts. axbench: numbers of AxBench's first ten concepts.
-        sources: sentiment once more, contrasted by what the model writes itself and by a corpus's labelled sentences.
+        concepts: with written contrasts. further: of which less is asked (`ASKED`): those read from a path, and
+            sentiment once more, contrasted by what the model writes itself and by a corpus's labelled sentences.
     """
 
     name: str
@@ -95,10 +143,10 @@ class Studied:
     texts: tuple[int, ...]
     concepts: tuple[str, ...]
     detection: int
-    axbench: tuple[int, ...] = (0, 3, 4)
-    sources: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
 
+_AXBENCH = tuple(f"{AXBENCH}-{number}" for number in (0, 3, 4))
 MODELS = (
     Studied(
         "smollm2",
@@ -107,7 +155,7 @@ MODELS = (
         (12, 20, 26),
         ("sentiment", "capitals", "questions"),
         20,
-        sources=("sentiment-own", "sentiment-corpus"),
+        (*_AXBENCH, "sentiment-own", "sentiment-corpus", "truthfulness", "sycophancy", "hate"),
     ),
     Studied(
         "gemma-3-270m",
@@ -116,6 +164,7 @@ MODELS = (
         (9, 12, 15),
         ("sentiment", "language", "questions"),
         12,
+        (*_AXBENCH, "truthfulness", "hate"),
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +18,21 @@ STUDIES = {
     "layers": "analyses.layer_effectiveness",
     "texts": "analyses.layer_effectiveness",
     "steering": "analyses.layer_effectiveness",
+    "answers": "analyses.layer_effectiveness",
+    "letters": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
     "detection": "analyses.detection",
 }
-OF_CONCEPTS = tuple(study for study in STUDIES if study not in ("detection", "steering"))
 #: of the studies that steer, what is measured beside the outcome, and over which tokens KL is counted
 MEASURES = {
     "layers": ("geometry",),
     "texts": ("--max-new-tokens", "20"),
     "steering": ("geometry", "cost", "text", "--max-new-tokens", "20", "--passage", "text"),
+    "answers": ("geometry", "--passage", "text"),
+    "letters": ("geometry",),
 }
-#: concepts made of files that are not ours
-AXBENCH, CORPUS = "axbench-concept10_2b_l20", "sentiment-corpus"
+#: pairs of a concept that is made of more: as many as the largest written here have
+PAIRS = ("--pairs", "320")
 
 
 @dataclass(frozen=True)
@@ -73,21 +76,21 @@ class Run:
         """Write down with what it was run."""
         self._options.write_text(json.dumps(self.options, indent=1))
 
-    def command(self, axbench: Path | None = None) -> list[str]:
+    def command(self, paths: Mapping[str, Path]) -> list[str]:
         """What is run, from the root of a checkout, once the concept's files are there.
 
         Args:
-            axbench: the folder with AxBench's parquet files, which detection reads itself.
+            paths: of files that are not ours, by option; detection reads AxBench's itself.
         """
         called = [sys.executable, "-m", STUDIES[self.study], "--model", self.model]
         cells = ("--executor", self.executor) if self.executor else ()
         if self.study == "detection":
-            return [*called, "--data", str(axbench), *self.options, *cells, "--out", str(self.out)]
+            return [*called, "--data", str(paths["axbench"]), *self.options, *cells, "--out", str(self.out)]
         files = CONCEPTS / self.concept
         prompted = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
         judged: tuple[str, ...] = ()
-        if self.study in ("layers", "lenses", "steering"):
+        if self.study in ("layers", "lenses", "steering", "answers", "letters"):
             judged = ("--outcome", str(files / "words.json"))
         elif self.study in ("texts", "likelihood"):
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
@@ -100,30 +103,40 @@ def runs(executor: str = "local") -> Iterator[Run]:
     of_each = [model.concepts for model in plan.MODELS]
     for place in range(max(map(len, of_each))):
         for model, concepts in zip(plan.MODELS, of_each, strict=True):
-            for study in OF_CONCEPTS if place < len(concepts) else ():
-                yield _run(model, concepts[place], study, executor)
+            for concept in concepts[place : place + 1]:
+                yield from _of_concept(model, concept, executor)
     for model in plan.MODELS:
-        for number in model.axbench:
-            for study in ("certification", "readers", "steering"):
-                yield _run(model, f"{AXBENCH}-{number}", study, executor)
-        yield Run(model.name, AXBENCH, "detection", ("--layer", str(model.detection)), executor)
-        for source in model.sources:
-            for study in ("readers", "texts"):
-                yield _run(model, source, study, executor)
+        yield Run(model.name, plan.AXBENCH, "detection", ("--layer", str(model.detection)), executor)
+        for concept in model.further:
+            yield from _of_concept(model, concept, executor)
 
 
-def concept_command(concept: str, axbench: Path | None, corpus: Path | None) -> list[str]:
-    """What writes a concept's files.
+def concept_command(run: Run, paths: Mapping[str, Path]) -> list[str]:
+    """What writes the files of a run's concept.
 
     Args:
-        axbench: the folder with AxBench's parquet files. corpus: a file of labelled sentences.
+        paths: of files that are not ours, by option.
     """
     command = [sys.executable, "-m", "analyses.concepts"]
-    if concept.startswith(AXBENCH):
-        return [*command, "axbench", "--folder", str(axbench), "--concept", concept.rpartition("-")[2]]
-    if concept == CORPUS:
-        return [*command, "sentiment", "--pairs", "160", "--corpus", str(corpus)]
-    return [*command, concept]
+    match plan.asked(run.concept).path:
+        case "axbench":
+            number = run.concept.rpartition("-")[2]
+            return [*command, "axbench", "--folder", str(paths["axbench"]), "--concept", number]
+        case "corpus":
+            return [*command, "sentiment", "--pairs", "160", "--corpus", str(paths["corpus"])]
+        case "caa":
+            files = (paths["caa"] / "generate/sycophancy/generate_dataset.json",
+                     paths["caa"] / "test/sycophancy/test_dataset_ab.json")  # fmt: skip
+            own = ("--fit", str(files[0]), "--test", str(files[1]), "--model", run.model)
+            return [*command, run.concept, *own, *PAIRS]
+        case "truthfulqa" | "hatecheck" as path:
+            return [*command, run.concept, "--data", str(paths[path]), *PAIRS]
+        case _:
+            return [*command, run.concept]
+
+
+def _of_concept(model: plan.Studied, concept: str, executor: str) -> Iterator[Run]:
+    return (_run(model, concept, study, executor) for study in plan.asked(concept).studies)
 
 
 def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
@@ -136,9 +149,8 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
                "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
     else:
         layers, levels = (model.layers, plan.KL) if study == "layers" else (model.texts, plan.KL[1:2])
-        arms, select, test = plan.ARMS, plan.SELECT, plan.TEST
-        if study == "steering":
-            arms, select, test = plan.AXBENCH_ARMS, plan.AXBENCH_SELECT, plan.AXBENCH_TEST
+        of, arms = plan.asked(concept), plan.AXBENCH_ARMS if study == "steering" else plan.ARMS
         own = ("--layers", *map(str, layers), "--arms", *arms, "--kl", *map(str, levels), "--angle",
-               "--select", str(select), "--test", str(test), "--cross-fit", "--measures", *MEASURES[study])  # fmt: skip
+               "--select", str(of.select), "--test", str(of.test), "--cross-fit",
+               "--measures", *MEASURES[study])  # fmt: skip
     return Run(model.name, concept, study, own, executor)
