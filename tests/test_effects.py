@@ -325,6 +325,7 @@ def test_of_cells_that_do_as_well_the_highest_score_then_the_first_is_chosen():
         scored = table.assign(score=table["layer"].map(score))
         (row,) = choices(scored).to_dict("records")
         assert (row["layer"], row["naive_layer"], row["tied"]) == (layer, layer, 1)
+        assert (row["next_layer"], row["next_on_select"]) == (1 - layer, 1.0)
         assert layer_picks(scored, "arm", "kl", 0.1).set_index("picked by").loc["success on select", "layer"] == layer
     # of two strengths the weaker
     twice = pd.concat([table.assign(level=0.3), table]).assign(score=1.0)

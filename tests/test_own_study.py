@@ -336,5 +336,5 @@ def test_a_report_leaves_out_what_says_nothing():
     assert "Change of the success from unsteered" in said
     assert "; no text repeats a 4-gram; no text is empty\n" in said
     assert "share of" not in said
-    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.600 \[", said)
+    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| – +\| 0\.600 \[", said)
     assert "share of empty texts" in str(LayerReport.of(both.assign(empty=0.5), "own"))

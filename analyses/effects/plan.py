@@ -129,14 +129,16 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
     name = settings.contrast
     if settings.cross_fit:
         if (groups := _groups(contrast)) < LEAST_CROSS:
-            raise ValueError(f"contrast={name!r} has {groups} texts a class{OF_GROUPS}; cross_fit needs {LEAST_CROSS}")
+            raise ValueError(
+                f"contrast={name!r} has {groups} texts a class{_of_groups(contrast)}; cross_fit needs {LEAST_CROSS}"
+            )
         return (contrast,)
     parts = contrast.split(settings.fractions, settings.seed)
     if (held_out := _groups(parts[2])) < LEAST:
         raise ValueError(
-            f"contrast={name!r} leaves {held_out} texts a class to calibrate on{OF_GROUPS}, and at least {LEAST} are "
-            f"needed; give {math.ceil(LEAST / settings.fractions[2])} pairs or more, or say --cross-fit, for which "
-            f"{LEAST_CROSS} are enough"
+            f"contrast={name!r} leaves {held_out} texts a class to calibrate on{_of_groups(contrast)}, and at least "
+            f"{LEAST} are needed; give {math.ceil(LEAST / settings.fractions[2])} pairs or more, or say --cross-fit, "
+            f"for which {LEAST_CROSS} are enough"
         )
     return parts
 
@@ -144,6 +146,11 @@ def _parts(contrast: ode.ContrastSet, settings: EffectSettings) -> tuple[ode.Con
 def _groups(contrast: ode.ContrastSet) -> int:
     """How many texts a class are none another's near copy."""
     return min(len({*contrast.positive_groups}), len({*contrast.negative_groups}))
+
+
+def _of_groups(contrast: ode.ContrastSet) -> str:
+    """How texts are counted, where some are alike."""
+    return OF_GROUPS if _groups(contrast) < min(len(contrast.positive), len(contrast.negative)) else ""
 
 
 def _prompts(

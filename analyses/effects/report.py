@@ -136,7 +136,8 @@ class LayerReport:
         parts = {
             f"Success by layer, at {at}": self._profile(budget),
             "Score by layer, at the same level (mean)": self._means(budget, "score") if scored else pd.DataFrame(),
-            f"Change of the {'score' if scored else 'success'} from unsteered, at the same level (mean over prompts)":
+            f"Change of the {'score' if scored else 'success'} from unsteered, at the same level (mean over prompts; "
+            "each interval by itself)":
                 self._changes(budget),
             "Fluency, at the same level: log-likelihood of the text under the unsteered model (nats a token, median)"
             + "".join(f"; no text {said}" for said in none): self._means(budget, "log_likelihood"),
@@ -147,7 +148,8 @@ class LayerReport:
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
             f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
-            "Share of prompts whose score falls": _wide(self.anti_steerable, "anti_steerable"),
+            f"Share of prompts whose {'score' if scored else 'success'} falls as the strength grows":
+                _wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
                 self._picks() if len(self.picks) and len({*self.picks["picked by"]}) > 1 else pd.DataFrame(),
@@ -197,10 +199,12 @@ class LayerReport:
         success = "success and parses, on test" if "parses" in self.layers else "success, on test"
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
         select = zip(rows["on_select"], rows["tied"], strict=True)
+        following = zip(rows["next_on_select"], rows["next_layer"], strict=True)
         chosen = pd.DataFrame({
             "method": rows["label"], "budget": rows["budget"],
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
+            "next": [f"{x:.3f}, layer {layer:.0f}" if pd.notna(x) else "–" for x, layer in following],
             success: _intervals(rows, "success", "low", "high"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],

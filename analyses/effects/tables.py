@@ -118,7 +118,8 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     The criterion, declared: `RULE`, of success that parses where the outcome says so. The share is also what is
     reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
-    `tied` other cells did as well on the select prompts, before the score was asked. `naive` chooses by the same rule
+    `tied` other cells did as well on the select prompts, before the score was asked; `next_layer` did best there of
+    the other layers, with `next_on_select`. `naive` chooses by the same rule
     on the test prompts that it reports on.
 
     Returns:
@@ -137,14 +138,17 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         whole = bool(test.isin((0, 1)).to_numpy().all())
         band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
         at = test.columns[chosen]
+        on_select, elsewhere = select.mean().to_numpy(), select.columns.get_level_values("layer") != at[0]
+        other = select.loc[:, elsewhere].mean()
         value = stats.share(own.iloc[:, chosen], groups=units(arm, own.index))
         rows.append(
             {
                 "label": label, "budget": budget, "layer": at[0], "level": at[1],
                 "success": value.value, "low": value.low, "high": value.high,
                 "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
-                "on_select": float(select.to_numpy().mean(0)[chosen]),
-                "tied": int((select.to_numpy().mean(0) == select.to_numpy().mean(0)[chosen]).sum()) - 1,
+                "on_select": float(on_select[chosen]), "tied": int((on_select == on_select[chosen]).sum()) - 1,
+                "next_on_select": other.max() if len(other) else np.nan,
+                "next_layer": other.idxmax()[0] if len(other) else np.nan,
                 "naive": float(test.to_numpy().mean(0)[naive]),
                 "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,
             }
