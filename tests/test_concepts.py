@@ -62,11 +62,12 @@ def test_prompts_that_are_in_the_pairs_are_refused():
         concepts.sentiment(1249)
 
 
-def test_some_of_the_pairs_are_whole_groups_but_for_the_last():
-    pairs = pd.DataFrame({"positive": range(30), "group": [f"g{i % 10}" for i in range(30)]})
-    drawn = some(pairs, 10, 0)
-    assert drawn["group"].value_counts().tolist() == [3, 3, 3, 1]
-    assert set(drawn["positive"]) < set(range(30))
+def test_some_of_the_pairs_are_drawn_once_each_and_from_all_of_them():
+    pairs = pd.DataFrame({"positive": range(30), "group": [f"g{i // 10}" for i in range(30)]})
+    drawn = some(pairs, 15, 0)
+    assert len({*drawn["positive"]}) == 15
+    assert set(drawn["group"]) == {"g0", "g1", "g2"}
+    assert (drawn["group"] == [f"g{i // 10}" for i in drawn["positive"]]).all()
     assert some(pairs, None, 0) is pairs
     assert sorted(some(pairs, 30, 1)["positive"]) == list(range(30))
     for n in (0, 31):

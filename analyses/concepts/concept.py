@@ -76,7 +76,7 @@ class Concept:
 
 
 def some(pairs: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
-    """n of the pairs, or all: whole groups in random order, but for the last.
+    """n of the pairs, drawn without repetition, of as many groups as come; or all.
 
     Raises:
         ValueError: n is below 1, or there are not as many.
@@ -85,9 +85,7 @@ def some(pairs: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
         return pairs
     if not 0 < n <= len(pairs):
         raise ValueError(f"pairs={n} must be between 1 and the {len(pairs)} that there are")
-    codes, names = pd.factorize(pairs["group"])
-    place = np.random.default_rng(seed).permutation(len(names))
-    return pairs.iloc[np.argsort(place[codes], kind="stable")[:n]].reset_index(drop=True)
+    return pairs.sample(n, random_state=seed).reset_index(drop=True)
 
 
 def crossed(pairs: pd.DataFrame, prompts: list[str], n: int, seed: int) -> pd.DataFrame:
