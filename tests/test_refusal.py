@@ -232,7 +232,8 @@ def test_an_arm_that_has_learned_nothing_does_not_move_and_is_measured(short_sig
 
 def test_a_layer_of_which_an_indicator_is_not_known_is_not_picked_by_it():
     rows = [{"prompt": p, "split": split, "layer": layer, "label": "CAA", "budget": "kl", "level": 0.1,
-             "success": p % 4 < layer, "log_ratio_change": float("nan") if layer == 1 else float(layer),
+             "success": p % 4 < layer, "score": float(p % 4 < layer),
+             "log_ratio_change": float("nan") if layer == 1 else float(layer),
              "gain": float("nan")}
             for p in range(24) for split in ("select", "test") for layer in (1, 2, 3)]  # fmt: skip
     found = layer_picks(pd.DataFrame(rows), "CAA", "kl", 0.1).set_index("picked by")
