@@ -1,5 +1,7 @@
 """A race: what it says is so, on simulated arms; it repeats itself, goes on where it was, and refuses what it must."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -269,3 +271,11 @@ def test_what_a_race_cannot_use_is_refused():
         Rules(budget=2)
     with pytest.raises(ValueError, match="raise budget"):
         Race(["a"] * 1, 10, Rules(budget=0.01)).run(lambda pulls: [])
+
+
+def test_the_simulation_runs_in_processes_as_its_command_does(tmp_path):
+    """A worker cannot import what a package's `__main__` defines, so a process has to run it for this to be seen."""
+    options = ["--problems", "51", "--arms", "4", "--executor", "processes:1", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "analyses.search", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| any race could have said something false" in done.stdout

@@ -148,7 +148,8 @@ class LayerReport:
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
             f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
-            f"Share of prompts whose {'score' if scored else 'success'} falls as the strength grows":
+            f"Share of prompts whose {'score' if scored else 'success'} falls "
+            f"{'as the strength grows' if among else 'from unsteered'}":
                 _wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":

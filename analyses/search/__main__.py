@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tyro
@@ -46,28 +44,9 @@ class SimulationConfig:
     out: Out = Path("results/search")
 
 
-def some(context: Mapping[str, int], config: Mapping[str, Any]) -> pd.DataFrame:
-    """The problems of one cell."""
-    from analyses.search.simulation import simulate
-
-    return simulate(config["first"], config["last"], context["arms"], context["prompts"], context["seed"])
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all cells share, as a context that can be sent."""
-
-    arms: int
-    prompts: int
-    seed: int
-
-    def __call__(self) -> dict[str, int]:
-        """The settings by name."""
-        return dict(vars(self))
-
-
 def simulation(config: SimulationConfig) -> pd.DataFrame:
     """A row a problem."""
+    from analyses.search.problems import Settings, some  # which worker processes can import, as they cannot this module
     from analyses.sweep import Store, Study, finish
 
     settings = Settings(config.arms, config.prompts, config.seed)
