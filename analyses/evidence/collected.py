@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.effects import tables
+from analyses.effects.arms import PLACEBO
 from analyses.evidence import contrasts, plan
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import predictors
@@ -135,7 +136,7 @@ def frontier(results: Path) -> pd.DataFrame:
     for table in found(results, "texts", "table"):
         if len(set(table["level"])) <= len({0, LEVEL}):
             continue
-        select: Any = table.query("split == 'select' and level == @LEVEL and label != 'random direction'")
+        select: Any = table.query("split == 'select' and level == @LEVEL and label != @PLACEBO")
         layer = int(select.groupby("layer")["success"].mean().idxmax())
         test = table.query("split == 'test' and layer in [-1, @layer]")
         for _, cell in test.groupby(["label", "level"], sort=False):
