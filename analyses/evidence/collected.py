@@ -136,7 +136,7 @@ def frontier(results: Path) -> pd.DataFrame:
     for table in found(results, "texts", "table"):
         if len(set(table["level"])) <= len({0, LEVEL}):
             continue
-        select: Any = table.query("split == 'select' and level == @LEVEL and label != @PLACEBO")
+        select: Any = table.loc[table["label"] != PLACEBO].query("split == 'select' and level == @LEVEL")
         layer = int(select.groupby("layer")["success"].mean().idxmax())
         test = table.query("split == 'test' and layer in [-1, @layer]")
         for _, cell in test.groupby(["label", "level"], sort=False):
