@@ -11,16 +11,21 @@ from typing import Any
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses import stories
 from analyses.outcomes.completions import read_json
 from odesteer_tl.gguf_keys import gguf_layers
 from odesteer_tl.packaged import PACKAGED
 
-NAMES = (*stories.NAMES, "Emma", "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe",
-         "Dan", "Eva", "Jim", "Pam")  # fmt: skip
-HAPPY = (*stories.HAPPY, "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
+#: of "stories", in words that a small story model knows; to change one is another contrast, with another digest
+NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy", "Jack", "Amy", "Rose", "Leo", "Emma",
+         "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe", "Dan", "Eva", "Jim",
+         "Pam")  # fmt: skip
+HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
+         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad",
+         "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
          "{n} found the lost toy and was very happy", "{n} ate a yummy cake and had a lot of fun")  # fmt: skip
-SAD = (*stories.SAD, "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
+SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
+       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt",
+       "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
        "{n} broke the new toy and was very sad", "{n} ate a bad cake and felt very sick")  # fmt: skip
 OPENINGS = ("One day, {n} went to the park.", "{n} saw a dog.", "Once upon a time, {n} sat at home.", "{n} had a ball.")
 FILES = (".csv", ".jsonl", ".json")
