@@ -120,10 +120,9 @@ def dry_run(config: CertificationConfig, given: Given | None = None) -> tuple[st
     """
     study = study_of(config, given)
     from analyses.certification.study import estimate
-    from analyses.sweep.announce import expected
+    from analyses.sweep.announce import announcement
 
-    cost = expected(study, cells_of(config.out), config.executor, estimate)
-    return str(cost or "nothing is left to be done"), config.out
+    return announcement(study, cells_of(config.out), config.executor, estimate), config.out
 
 
 def main(config: CertificationConfig) -> int:

@@ -119,10 +119,9 @@ def dry_run(config: LikelihoodConfig, given: Given | None = None) -> tuple[str, 
     """
     study = study_of(config, given)
     from analyses.likelihood.running import estimate
-    from analyses.sweep.announce import expected
+    from analyses.sweep.announce import announcement
 
-    cost = expected(study, cells_of(config.out), config.executor, estimate)
-    return str(cost or "nothing is left to be done"), config.out
+    return announcement(study, cells_of(config.out), config.executor, estimate), config.out
 
 
 def main(config: LikelihoodConfig) -> int:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.concepts.axbench import clip
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.scores import SCORES, Rows, Score, Told
 from odesteer_tl import stats
 from odesteer_tl.plain import AnyModel
@@ -53,9 +53,9 @@ class Detection:
     def table(self) -> pd.DataFrame:
         """The means for reading: a row a score, a column a layer and kind of negative."""
         frame = self.frame()
-        text = [with_interval(*row) for row in frame[["value", "low", "high"]].itertuples(index=False)]
         against = [f"{kind} negatives, layer {layer}" for kind, layer in zip(frame.negatives, frame.layer, strict=True)]
-        return frame.assign(text=text, against=against).pivot_table("text", "score", "against", "first", sort=False)
+        shown = frame.assign(text=with_intervals(frame), against=against)
+        return shown.pivot_table("text", "score", "against", "first", sort=False)
 
     def __str__(self) -> str:
         found = self.concepts
