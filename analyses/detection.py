@@ -17,9 +17,9 @@ from typing import Annotated
 from tyro.conf import arg
 
 from analyses.command import command, from_command_line
+from analyses.models import refuse_missing_layers
 from analyses.options import DryRun, Executor, Layers, Model, Out
 from analyses.runs import cells_of, replaceable, require_same, save_run
-from analyses.sources import refuse_missing_layers
 from analyses.sweep import Study, require_executor
 from odesteer_tl._words import require_one_of
 

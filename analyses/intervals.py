@@ -18,4 +18,5 @@ def with_interval(value: float, low: float, high: float, digits: str = ".3f") ->
 def with_intervals(rows: pd.DataFrame, name: str = "value", digits: str = ".3f") -> list[str]:
     """The same of every row: a column, and its ends `NAME_low` and `NAME_high`, or else `low` and `high`."""
     ends = [f"{name}_{end}" if f"{name}_{end}" in rows else end for end in ("low", "high")]
-    return [with_interval(*row, digits) for row in rows[[name, *ends]].itertuples(index=False)]
+    numbers = rows[[name, *ends]].itertuples(index=False)
+    return [with_interval(value, low, high, digits) for value, low, high in numbers]

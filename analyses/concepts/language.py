@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
+import pandas as pd
+
 from analyses.concepts.concept import Concept, crossed, wordings
 from analyses.outcomes import Completions
 
@@ -23,8 +25,8 @@ WORDS = Completions.alike(
 
 def language(pairs: int = 320, seed: int = 0) -> Concept:
     """French (positive) against English: 104 sentences of ten people whose names both languages share."""
-    said = wordings("sentences").rename(columns={"french": "positive", "english": "negative"})
-    rows = crossed(said[["negative", "positive"]], list(WHO), pairs, seed)
+    said = wordings("sentences")
+    rows = crossed(pd.DataFrame({"negative": said.english, "positive": said.french}), list(WHO), pairs, seed)
     prompts = tuple(opening.format(x=x) for opening, x in product(OPENINGS, STEERED))
     says = "Success: a detector finds French likelier than not, in what was written behind an English opening."
     return Concept("language", rows, prompts, WORDS, "language:fr", says, {"contrast": "translated sentences"})
