@@ -21,7 +21,8 @@ from analyses.effects.tables import RULE, room
 from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness, layers_study
 from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, method_comparison
-from analyses.sources import layers_of, load_contrast, read_prompts
+from analyses.models import layers_of
+from analyses.sources import load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers

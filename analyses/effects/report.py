@@ -13,7 +13,7 @@ import pandas as pd
 from analyses.effects import tables
 from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -161,15 +161,14 @@ class LayerReport:
 
     def _profile(self, budget: str) -> pd.DataFrame:
         """Arms × layers, unsteered first, which is the same at every layer."""
-        names = {"method": "label", "success_low": "low", "success_high": "high"}
-        wide = _wide(self._middle(budget).rename(columns=names), "success")
+        wide = _wide(self._middle(budget).rename(columns={"method": "label"}), "success")
         for row in self.refused.to_dict("records"):
             if (layer := f"layer {row['layer']}") in wide:
                 wide.loc[row["label"], layer] = "refused"
-        plain = self.layers.query("method == 'unsteered'").rename(columns=names)
+        plain = self.layers.query("method == 'unsteered'")
         if not len(plain):
             return wide
-        first = pd.DataFrame(_intervals(plain, "success", "low", "high") * wide.shape[1], index=list(wide)).T
+        first = pd.DataFrame(with_intervals(plain, "success") * wide.shape[1], index=list(wide)).T
         return pd.concat([first.set_axis(["unsteered"]), wide]).rename_axis("method")
 
     def _means(self, budget: str, name: str) -> pd.DataFrame:
@@ -206,11 +205,11 @@ class LayerReport:
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
             "next": [f"{x:.3f}, layer {layer:.0f}" if pd.notna(x) else "–" for x, layer in following],
-            success: _intervals(rows, "success", "low", "high"),
+            success: with_intervals(rows, "success"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
         }).set_index("method")  # fmt: skip
-        shown = _intervals(plain, "success", "success_low", "success_high")
+        shown = with_intervals(plain, "success")
         first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
         return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("method")
 
@@ -221,8 +220,8 @@ class LayerReport:
         rows = self.picks
         return pd.DataFrame({
             "method": rows["arm"], "picked by": rows["picked by"], "layer": rows["layer"],
-            "success": _intervals(rows, "success", "low", "high"),
-            "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
+            "success": with_intervals(rows, "success"),
+            "regret": with_intervals(rows, "regret"),
             "rank correlation over layers": rows["rank_correlation"],
         }).set_index("method")  # fmt: skip
 
@@ -264,13 +263,9 @@ def _unless_zero(found: pd.DataFrame) -> pd.DataFrame:
     return found if found.to_numpy().any() else pd.DataFrame()
 
 
-def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    return [with_interval(*row) for row in rows[[value, low, high]].itertuples(index=False)]
-
-
 def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Arms × layers, each with its interval."""
-    shown = rows.assign(shown=_intervals(rows, value, "low", "high"))
+    shown = rows.assign(shown=with_intervals(rows, value))
     wide = shown.pivot(index="label", columns="layer", values="shown")
     # an arm on several layers stands at the last of them alone
     wide = wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename_axis("method")
