@@ -15,7 +15,7 @@ import shlex
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import tyro
 
@@ -157,17 +157,16 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     return report_study(study, config.out, config.executor, summarised, {"layers": list(layers)})
 
 
-def asking_more(config: LayersConfig, given: Given | None = None) -> dict[str, str]:
-    """By budget the call of the same study with larger levels too, where there are any: of a notebook what it adds."""
+def asking_more(config: LayersConfig, given: Given | None = None) -> str:
+    """The call of the same study with larger levels too, of a notebook what it adds; empty where there are none."""
     from analyses.effects.using import further
 
-    larger = further({"angle": config.angle, "kl": config.kl}, config.effect.highest)
+    larger: dict[str, Any] = further({"angle": config.angle, "kl": config.kl}, config.effect.highest)
+    if not larger:
+        return ""
     if given is not None:
-        return {budget: f"layer_study(…, {budget}={list(levels)})" for budget, levels in larger.items()}
-    return {
-        budget: f"python -m analyses.layer_effectiveness {shlex.join(arguments(replace(config, **{budget: levels})))}"
-        for budget, levels in larger.items()
-    }
+        return f"layer_study(…, {', '.join(f'{budget}={list(levels)}' for budget, levels in larger.items())})"
+    return f"python -m analyses.layer_effectiveness {shlex.join(arguments(replace(config, **larger)))}"
 
 
 def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:

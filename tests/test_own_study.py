@@ -403,7 +403,7 @@ def test_of_the_other_layers_the_next_is_chosen_by_the_declared_rule():
 
 
 def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
-    again = {"angle": "python -m … --angle 0.3 0.6 0.9 1.2"}
+    again = "python -m … --angle 0.3 0.6 0.9 1.2"
 
     def said(**how):
         table = chosen_table(**how)
@@ -411,7 +411,7 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
 
     assert said(successes=((10, 10), (9, 9))) == ""
     weak = said(successes=((1, 1), (1, 1)), lost=0.1)
-    assert "does what was chosen raise success beyond chance. The largest costs little fluency (0.28 nats" in weak
+    assert "Nothing that was chosen raises success beyond chance. The largest costs little fluency (0.28 nats" in weak
     assert weak.endswith("\n    python -m … --angle 0.3 0.6 0.9 1.2")
     assert "0.58 nats a token of fluency, so no more of it. Ask other layers" in said(successes=((1, 1), (1, 1)))
     assert "prompts are few: give fifty" in said(successes=((2, 4), (1, 1)))
@@ -419,7 +419,8 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
     table = chosen_table(successes=((1, 1), (1, 1)))
     texts = table.drop(columns="log_likelihood")
     assert "beyond chance. Ask for more too" in advice(texts, choices(texts), again)
-    assert "Ask other layers" in advice(table, choices(table), {})
+    assert "Ask other layers" in advice(table, choices(table))
+    assert said(successes=((1, 1), (1, 1)), n=4) == ""  # of so few nothing is known
     assert advice(table.query("label != 'unsteered'"), choices(table), again) == ""
     placebo = table.replace({"label": {"caa": "random direction"}})
     assert advice(placebo, choices(placebo), again) == ""
@@ -459,13 +460,13 @@ def test_the_command_that_is_advised_is_read_as_the_same_study_with_more_levels(
     effect = own(files, prompts=str(tmp_path / "my prompts.txt"), measures=("text", "cost"), temperature=0.0, select=3)
     config = LayersConfig(effect, layers=(1, -1), arms=("CAA", "random direction"), angle=(0.2,), kl=(), out=tmp_path,
                           rules=Rules(budget=0.2), together=(2,))  # fmt: skip
-    (line,) = asking_more(config).values()
-    words = shlex.split(line)
+    words = shlex.split(asking_more(config))
     assert words[:3] == ["python", "-m", "analyses.layer_effectiveness"]
     plans: list[LayersConfig] = []
     assert from_command_line(LayersConfig, plans.append, None, words[3:]) == 0
     assert plans == [replace(config, angle=(0.2, 0.3, 0.4))]
-    assert asking_more(config, Given()) == {"angle": "layer_study(…, angle=[0.2, 0.3, 0.4])"}
+    assert asking_more(config, Given()) == "layer_study(…, angle=[0.2, 0.3, 0.4])"
+    assert asking_more(replace(config, angle=(1.2,))) == ""
 
 
 def test_a_report_leaves_out_what_says_nothing():

@@ -84,8 +84,9 @@ def _prompts(settings: EffectSettings, given: Given) -> str:
     return "ode.organism.prompts(1)" if settings.model == "organism" else "list(contrast.negative[:1])"
 
 
-def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: Mapping[str, str]) -> str:
-    """What to ask next where no choice raises success beyond chance; empty where one does, or where nothing is known.
+def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
+    """What to ask next where no choice raises success beyond chance; empty where one does, or where prompts are too few
+    to know.
 
     Each choice is held against the unsteered model on the test prompts, which took no part in it, so that only the
     number of choices has to be corrected for (Holm). The placebo is none of them. Where success has no room, the score
@@ -93,12 +94,12 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: Mapping[str, str]) 
 
     Args:
         table: the study's rows. chosen: `tables.choices` of them.
-        again: by budget how to ask for larger levels too, where there are any.
+        again: how to ask for larger levels too, where there are any.
     """
     test = table.query("split == 'test'")
     plain = test.query("label == @tables.UNSTEERED").set_index("prompt")
     choices = [row for row in _records(chosen) if row["label"] != PLACEBO]
-    if not choices or not len(plain):
+    if not choices or plain.get("unit", plain.index.to_series()).nunique() < tables.LEAST:
         return ""
     of = tables.measure(tables.profile(table).rename(columns={"label": "method"}))
     gains, p = list[float](), list[float]()
@@ -110,18 +111,16 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: Mapping[str, str]) 
         p.append(pvalue(first, second, own) if of == "success" else stats.difference_pvalue(first, second, groups=own))
     if any(gain > 0 and one < LEVEL for gain, one in zip(gains, stats.holm(p), strict=True)):
         return ""
-    lost = _least_lost(
-        test, {row["budget"]: max(table.loc[table["budget"] == row["budget"], "level"]) for row in choices}
-    )
+    lost = _least_lost(test)
     if again and (lost is None or lost < BROKEN):
         costs = "" if lost is None else f" The largest costs little fluency ({max(lost, 0):.2f} nats a token)."
-        found = f"{costs} Ask for more too; what is done is kept:\n\n    " + "\n    ".join(again.values())
+        found = f"{costs} Ask for more too; what is done is kept:\n\n    {again}"
     elif of == "success" and max(gains) > MARGIN:
         found = " It may be that prompts are few: give fifty or a hundred."
     else:
         costs = "" if lost is None else f" The largest costs {lost:.2f} nats a token of fluency, so no more of it."
         found = f"{costs} Ask other layers, or change pairs and prompts: docs/how-to/choosing.md says how."
-    return f"At no strength asked does what was chosen raise {of} beyond chance.{found}"
+    return f"Nothing that was chosen raises {of} beyond chance.{found}"
 
 
 def further(asked: Mapping[str, Sequence[float]], highest: float) -> dict[str, tuple[float, ...]]:
@@ -138,11 +137,12 @@ def further(asked: Mapping[str, Sequence[float]], highest: float) -> dict[str, t
     return found
 
 
-def _least_lost(test: pd.DataFrame, top: Mapping[str, float]) -> float | None:
+def _least_lost(test: pd.DataFrame) -> float | None:
     """The least fluency that a method loses at its largest level, among layers and budgets; None without texts."""
-    lost = tables.fluency_lost(test, "test").items()
-    return min((x for (_, label, budget, level), x in lost
-                if label != PLACEBO and top.get(budget) == level and pd.notna(x)), default=None)  # fmt: skip
+    lost, top = tables.fluency_lost(test, "test").items(), test.groupby("budget")["level"].max()
+    of_methods = [x for (_, label, budget, level), x in lost
+                  if label not in (PLACEBO, tables.UNSTEERED) and level == top[budget] and pd.notna(x)]  # fmt: skip
+    return min(of_methods, default=None)
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
