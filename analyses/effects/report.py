@@ -231,7 +231,7 @@ class LayerReport:
             "method": rows["label"], "budget": rows["budget"],
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
-            **({"lost": [_lost(x) for x in rows["lost"]]} if rows["lost"].notna().any() else {}),
+            **({"lost": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().to_numpy().any()) else {}),
             "next": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
                      if pd.notna(x) else "–" for x, layer, level, lost in following],
             success: _intervals(rows, "success", "low", "high"),

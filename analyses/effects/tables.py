@@ -168,8 +168,10 @@ def fluency_lost(table: pd.DataFrame, split: str = "select") -> dict[tuple[Any, 
     plain = rows.query("label == @UNSTEERED").set_index("prompt")
     if "log_likelihood" not in rows or not len(plain):
         return {}
-    loss = rows["prompt"].map(plain["log_likelihood"]) - rows["log_likelihood"]
-    return {key: cell["loss"].median() for key, cell in groups(rows.assign(loss=loss), CELL)}
+    before = plain.reindex(rows["prompt"])["log_likelihood"].to_numpy(dtype=float)
+    lost = rows.assign(lost=before - rows["log_likelihood"].to_numpy(dtype=float))
+    found: dict[Any, Any] = lost.groupby(CELL, sort=False)["lost"].median().to_dict()
+    return found
 
 
 def best(success: NDArray[np.float64], score: NDArray[np.float64]) -> int:
