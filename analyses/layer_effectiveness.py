@@ -22,11 +22,12 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import arguments, command, from_command_line
 from analyses.effects.arms import chosen_arms
-from analyses.effects.plan import Given, Plan, layers_meant, require_study
+from analyses.effects.grid import layers_meant, require_study
+from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
+from analyses.models import layers_of
 from analyses.options import Angles, Arms, Layers, Out
 from analyses.search.rules import Rules
-from analyses.sources import layers_of
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked

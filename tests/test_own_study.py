@@ -30,8 +30,9 @@ from analyses.layer_effectiveness import (
 )
 from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, method_comparison
+from analyses.models import layers_of
 from analyses.search.rules import Rules
-from analyses.sources import layers_of, load_contrast, read_prompts
+from analyses.sources import load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers

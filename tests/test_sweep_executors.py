@@ -144,7 +144,8 @@ def test_a_dask_worker_killed_in_the_middle_loses_no_cell(tmp_path, cluster, ref
     assert table_of(study, tmp_path) == reference(study)
 
 
-def test_submitit(tmp_path, reference):
+def test_submitit(tmp_path, reference, monkeypatch):
+    monkeypatch.setattr("submitit.Job._results_timeout_s", 2)  # of the killed job, whose results never come
     study = cells.deadly_study(tmp_path)
     with SubmititExecutor(tmp_path / "jobs", cluster="local", jobs=2) as executor:
         assert run(study, tmp_path, executor, progress=False).complete
@@ -171,3 +172,16 @@ def test_executors_that_cannot_be_had_say_what_to_do(tmp_path):
         run(cells.study(), tmp_path, "dask://127.0.0.1:1", progress=False)
     with pytest.raises(ValueError, match="slurm"):
         run(cells.study(), tmp_path, "slurm:timeout_min=5", progress=False)
+
+
+def test_what_other_processes_cannot_import_is_refused_before_anything_is_written(tmp_path):
+    typed = "from tests import sweep_cells as cells\nfrom analyses.sweep import run\nfrom pathlib import Path\n"
+    typed += "def typed(): ...\n"
+    called = "run(cells.study(context=typed), Path(sys.argv[1]), sys.argv[2], progress=False)"
+    for executor, refused in (("processes:1", True), ("local", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys\n{typed}{called}", str(tmp_path / executor), executor],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ("context=<function typed" in done.stderr and "local" in done.stderr) == refused, done.stderr
+        assert (tmp_path / executor).exists() != refused

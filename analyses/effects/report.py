@@ -15,7 +15,7 @@ import pandas as pd
 from analyses.effects import tables
 from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -184,8 +184,7 @@ class LayerReport:
 
     def _profile(self) -> pd.DataFrame:
         """Success with its interval; what was refused says so."""
-        ends = ("success", "success_low", "success_high")
-        rows = self.layers.assign(shown=_intervals(self.layers, *ends))
+        rows = self.layers.assign(shown=with_intervals(self.layers, "success"))
         steered, (budget, levels, _) = rows.query("method != 'unsteered'"), self._levels()
         seen = set(steered["layer"])
         refused = [{"method": row["label"], "layer": row["layer"], "budget": budget, "level": level, "shown": "refused"}
@@ -204,7 +203,7 @@ class LayerReport:
         """Of the unsteered model, of which this is the change, it is 0."""
         if not len(self.changes):
             return self.changes
-        rows = self.changes.assign(shown=_intervals(self.changes, "change", "low", "high"))
+        rows = self.changes.assign(shown=with_intervals(self.changes, "change"))
         return self._by_layer(rows.rename(columns={"label": "method"}), "shown", ["0"]).fillna("–")
 
     def _by_layer(self, rows: pd.DataFrame, value: str, plain: Iterable[object]) -> pd.DataFrame:
@@ -231,14 +230,14 @@ class LayerReport:
             "method": rows["label"], "budget": rows["budget"],
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
-            **({"lost": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().to_numpy().any()) else {}),
+            **({"lost": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().any()) else {}),
             "next": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
                      if pd.notna(x) else "–" for x, layer, level, lost in following],
-            success: _intervals(rows, "success", "low", "high"),
+            success: with_intervals(rows, "success"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
         }).set_index("method")  # fmt: skip
-        shown = _intervals(plain, "success", "success_low", "success_high")
+        shown = with_intervals(plain, "success")
         first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
         return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("method")
 
@@ -249,8 +248,8 @@ class LayerReport:
         rows = self.picks
         return pd.DataFrame({
             "method": rows["arm"], "picked by": rows["picked by"], "layer": rows["layer"],
-            "success": _intervals(rows, "success", "low", "high"),
-            "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
+            "success": with_intervals(rows, "success"),
+            "regret": with_intervals(rows, "regret"),
             "rank correlation over layers": rows["rank_correlation"],
         }).set_index("method")  # fmt: skip
 
@@ -297,13 +296,9 @@ def _lost(nats: float) -> str:
     return f"{nats:.2f}" if pd.notna(nats) else "–"
 
 
-def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    return [with_interval(*row) for row in rows[[value, low, high]].itertuples(index=False)]
-
-
 def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Arms × layers, each with its interval."""
-    shown = rows.assign(shown=_intervals(rows, value, "low", "high"))
+    shown = rows.assign(shown=with_intervals(rows, value))
     wide = shown.pivot(index="label", columns="layer", values="shown")
     # an arm on several layers stands at the last of them alone
     wide = wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename_axis("method")

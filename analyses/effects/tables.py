@@ -165,13 +165,12 @@ def fluency_lost(table: pd.DataFrame, split: str = "select") -> dict[tuple[Any, 
     Nothing where no texts were written or unsteered was not measured.
     """
     rows = table.query("split == @split")
-    plain = rows.query("label == @UNSTEERED").set_index("prompt")
+    plain: Any = rows.query("label == @UNSTEERED").set_index("prompt")
     if "log_likelihood" not in rows or not len(plain):
         return {}
-    before = plain.reindex(rows["prompt"])["log_likelihood"].to_numpy(dtype=float)
-    lost = rows.assign(lost=before - rows["log_likelihood"].to_numpy(dtype=float))
-    found: dict[Any, Any] = lost.groupby(CELL, sort=False)["lost"].median().to_dict()
-    return found
+    loss = rows["prompt"].map(plain["log_likelihood"]) - rows["log_likelihood"]
+    lost: Any = rows.assign(loss=loss).groupby(CELL, dropna=False, sort=False)["loss"].median()
+    return dict(lost)
 
 
 def best(success: NDArray[np.float64], score: NDArray[np.float64]) -> int:
