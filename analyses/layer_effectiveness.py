@@ -28,7 +28,7 @@ from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
 from analyses.options import Angles, Arms, Layers, Out
 from analyses.search.rules import Rules
-from analyses.sweep import Study
+from analyses.sweep import Store, Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     import pandas as pd
@@ -147,12 +147,16 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
     from analyses.effects.running import report_study
-    from analyses.effects.using import advice, lines_to_paste
+    from analyses.effects.using import advice, lines_to_paste, lines_to_read
+
+    directory = Store.planned(study, config.out).directory
 
     def summarised(table: pd.DataFrame, concept: str) -> LayerReport:
         report = LayerReport.of(table, concept)
         code = lines_to_paste(table, report.chosen, config.effect, given)
-        return replace(report, advice=advice(table, report.chosen, asking_more(config, given)), code=code)
+        reading = lines_to_read(table, report.chosen, directory)
+        asked = advice(table, report.chosen, asking_more(config, given))
+        return replace(report, advice=asked, code=code, reading=reading)
 
     return report_study(study, config.out, config.executor, summarised, {"layers": list(layers)})
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
 from figures.looks import PLACEBO, Look, handles, highlighted
-from figures.multiples import ACROSS, Row, draw_multiples
+from figures.multiples import ACROSS, BAND, SHADE, Row, columns, draw_multiples
 from figures.save import PAGE, STYLE, save
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
@@ -20,7 +24,7 @@ FLUENCY = "log_likelihood"
 #: nats that its axis spans at least
 LEAST_RANGE = 0.5
 #: inches of a row of panels, of the outcome and of fluency; of titles, labels and legend
-TALL, LOW, AROUND = 1.4, 1.0, 0.8
+TALL, LOW, AROUND = 1.25, 0.75, 0.8
 #: inches of a page, to which rows shrink, as far as this
 HIGHEST, LEAST_ROW = 9.0, 0.65
 #: where no interval reaches above this, axes of success end where the highest does
@@ -79,9 +83,10 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
                 low, high = -0.03 * top, 1.03 * top
             least = max(0.0, LEAST_RANGE - (high - low)) / 2 if quantity == FLUENCY else 0.0
             first[0].set_ylim(low - least, high + least)
-        across = {UNSTEERED: ACROSS} if len(unsteered) else {}
-        placebo = {name: look for name, look in looks.items() if look is PLACEBO}
-        figure.legend(handles=handles({**across, **placebo}), loc="outside lower center", ncols=2)
+        for axes in drawn[:-1]:
+            for axis in axes:  # all rows are over the same layers
+                axis.tick_params(labelbottom=False)
+        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
@@ -90,6 +95,24 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
+
+
+def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: bool) -> None:
+    """Below the panels each line that all of them have, those with an interval on its shade; a method that has the only
+    column is named here too."""
+    own = columns(looks)
+    entries: list[Any] = []
+    names: list[str] = []
+    shades = {**({own[0]: (looks[own[0]], {"color": looks[own[0]]["color"], "alpha": BAND})} if len(own) == 1 else {}),
+              **({UNSTEERED: (ACROSS, SHADE)} if unsteered else {})}  # fmt: skip
+    for name, (look, shade) in shades.items():
+        line = Line2D([], [], ms=2.6, **look)
+        entries.append((Patch(lw=0, **shade), line) if bands else line)
+        names.append(f"{name}, with its 95 % interval" if bands else name)
+    for entry in handles({name: look for name, look in looks.items() if look is PLACEBO and name not in shades}):
+        entries.append(entry)
+        names.append(str(entry.get_label()))
+    figure.legend(entries, names, loc="outside lower center", ncols=3)
 
 
 def _rows(table: pd.DataFrame, unsteered: pd.DataFrame, shown: str) -> list[Row]:

@@ -15,6 +15,9 @@ from figures.looks import KNOWN, PLACEBO, REST, Look
 
 #: the unsteered model, the same at every layer and strength
 ACROSS: Look = {"color": "black", "ls": ":", "lw": 0.9, "zorder": 1}
+#: its interval's shade, and how much of a method's colour the method's has
+SHADE: Look = {"color": "black", "alpha": 0.07}
+BAND = 0.25
 #: letters of a method's name side by side in a column's title
 WIDE = 14
 #: numbers on an axis
@@ -89,7 +92,7 @@ def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
                 axis.vlines(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"], lw=1)
             elif f"{row.y}_low" in found:
                 axis.fill_between(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"],
-                                  alpha=0.25, lw=0, zorder=2)  # fmt: skip
+                                  alpha=BAND, lw=0, zorder=2)  # fmt: skip
         elif KNOWN.get(str(other)) is PLACEBO:
             axis.plot(found[row.x], found[row.y], ms=2.6, lw=0.9, zorder=2, **PLACEBO)
         else:
@@ -97,7 +100,7 @@ def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
     for plain in row.unsteered.to_dict("records"):
         axis.axhline(plain[row.y], **ACROSS)
         if f"{row.y}_low" in plain:
-            axis.axhspan(plain[f"{row.y}_low"], plain[f"{row.y}_high"], color="black", alpha=0.07, lw=0, zorder=0)
+            axis.axhspan(plain[f"{row.y}_low"], plain[f"{row.y}_high"], lw=0, zorder=0, **SHADE)
 
 
 def _scale(axis: Axes, row: Row) -> None:

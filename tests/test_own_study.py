@@ -17,9 +17,9 @@ import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
-from analyses.effects.report import USE, LayerReport
+from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.tables import RULE, choices, room
-from analyses.effects.using import advice, further, lines_to_paste
+from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
 from analyses.layer_effectiveness import (
     LayersConfig,
     asking_more,
@@ -122,7 +122,8 @@ def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_pat
     assert from_command_line(LayersConfig, plans.append, None, documented_call(1)) == 0
     study, _ = layers_study(plans[1])
     assert len(study.cells) == 3 * 3 * 2 + 1  # "three layers and three angles", with the placebo
-    assert f"\nLayer and level chosen on other prompts: {RULE}\n" in PAGE
+    assert f"\nLayer and level chosen on other prompts: {RULE}. {LOST}\n" in PAGE
+    assert f"\nSuccess by layer, at each angle, on the test prompts ({OVERLAP})\n" in PAGE
     for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
         assert str(len((tmp_path / name).read_text().splitlines())) == lines
         assert re.search(rf"`{name}`.*\n?.* here {lines}\.", PAGE)
@@ -327,8 +328,8 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     table = pd.concat([plain(10, 2).assign(score=0.0), *(cell.assign(score=0.125) for cell in steered)])
     table = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
     said = str(LayerReport.of(table, "own"))
-    assert "Success by layer, at each KL\n" in said
-    assert "Success by layer, at angle 0.1 rad\n" in str(
+    assert "Success by layer, at each KL, on the test prompts (" in said
+    assert "Success by layer, at angle 0.1 rad, on the test prompts (" in str(
         LayerReport.of(table[table["level"] == 0.1].replace({"budget": "kl"}, "angle"), "own")
     )
     assert "0.125 [–, –]" in said
@@ -364,7 +365,9 @@ def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels
     assert fluency["layer 1"].tolist() == [-1.0, *[-1.0 - level for level in seen]]
     among = f" (of the levels {', '.join(map(str, levels))})" if len(levels) == 4 else ""
     at = "at each KL" if len(seen) > 1 else f"at KL {seen[0]} nats{among}"
-    assert f"Success by layer, {at}" in shown
+    assert f"Success by layer, {at}, on the test prompts ({OVERLAP})" in shown
+    for title in (title for title in shown if title.startswith(("Success by", "Change of", "Fluency"))):
+        assert ", on the test prompts" in title  # what was lost is of the others
 
 
 def chosen_table(lost=0.25, successes=((4, 6), (5, 3)), level=0.3, n=10):
@@ -387,12 +390,50 @@ def test_the_choice_and_the_next_layer_say_their_strength_and_what_they_lose():
     assert (row["layer"], row["level"], row["next_layer"], row["next_level"]) == (8, 0.6, 14, 0.3)
     assert (row["lost"], row["next_lost"]) == pytest.approx((0.58, 0.39))
     shown = found._chosen().loc["caa"]
-    assert (shown["lost"], shown["next"]) == ("0.58", "0.500, layer 14 at 0.3, lost 0.39")
-    assert found._chosen().loc["unsteered", "lost"] == "–"
+    assert (shown["lost on select"], shown["next on select"]) == ("0.58", "0.500, layer 14 at 0.3, lost 0.39")
+    assert found._chosen().loc["unsteered", "lost on select"] == "–"
     table = chosen_table()
     table.loc[(table["prompt"] == 10) & (table["layer"] == 8), "log_likelihood"] = -99.0  # one text is no median
     assert choices(table)["lost"].tolist() == pytest.approx([0.58])
-    assert "lost" not in LayerReport.of(table.drop(columns="log_likelihood"), "own")._chosen()  # nothing was written
+    unwritten = LayerReport.of(table.drop(columns="log_likelihood"), "own")
+    assert "lost on select" not in unwritten._chosen()  # nothing was written
+    assert (LOST in str(found), LOST in str(unwritten)) == (True, False)
+
+
+def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_cell():
+    """Layer 8 at 0.6: 6 of 10 test prompts against 2; McNemar on four that part, and Holm over four differences."""
+    placebo = [plain(10, 2, "random direction", layer).assign(level=level) for layer in (8, 14) for level in (0.3, 0.6)]
+    table = pd.concat([chosen_table(), *(cell.replace({"budget": "kl"}, "angle").assign(split="test")
+                                         for cell in placebo)], ignore_index=True)  # fmt: skip
+    table = pd.concat([table, table.query("label == 'random direction'").assign(
+        split="select", prompt=lambda rows: rows["prompt"] + 10)], ignore_index=True)  # fmt: skip
+    table["score"] = table["success"].astype(float)
+    found = LayerReport.of(table, "own")
+    (declared,) = found.contrasts.query("layer == 8 and level == 0.6").to_dict("records")
+    (row,) = found._at_chosen().reset_index().to_dict("records")
+    assert (row["method"], row["cell"], row["p"], row["N"]) == (
+        "caa",
+        "layer 8 at 0.6",
+        f"{declared['p_holm']:.3f}",
+        10,
+    )
+    assert row["difference"] == f"+0.400 [{declared['low']:+.3f}, {declared['high']:+.3f}]"
+    assert declared["p_holm"] == pytest.approx(min(1.0, 4 * declared["p"]))  # the least of four
+    assert "(each interval by itself; p by Holm's correction over all 4 declared differences)\n" in str(found)
+    assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
+
+
+def test_the_lines_that_show_texts_show_what_the_judge_counted_and_what_was_chosen(tmp_path, capsys):
+    table = chosen_table()
+    table["text"] = [f"{row.label} {row.layer} {row.level} {row.prompt}\n" for row in table.itertuples()]
+    table.to_parquet(tmp_path / "table.parquet")
+    exec(lines_to_read(table, choices(table), tmp_path), {})
+    shown = capsys.readouterr().out.splitlines()
+    counted = [repr(text) for text in table.query("label == 'unsteered' and success")["text"]]
+    chosen = [repr(text) for text in table.query("label == 'caa' and layer == 8 and level == 0.6")["text"]][:10]
+    assert shown == [*counted, *chosen]
+    assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
+    assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
 
 
 def test_of_the_other_layers_the_next_is_chosen_by_the_declared_rule():

@@ -29,8 +29,14 @@ PICKED_FOR = ("CAA", "flow")
 SHOWN = 3
 #: a budget in words, and the unit behind a level
 NAMED = {"kl": ("KL", " nats"), "angle": ("angle", " rad"), "displacement": ("displacement", "")}
-#: above the lines that use what was chosen
+#: above the lines that use what was chosen, and those that show its texts
 USE = "To steer by what was chosen:"
+READ = "To read texts, first the unsteered ones that the judge counts, then those of what was chosen:"
+#: said where intervals are first shown
+OVERLAP = "95 % intervals: that two overlap does not say that there is no effect; the differences, prompt by prompt, do"
+#: said where the column is shown
+LOST = ("Lost: by how many nats a token the unsteered model finds the texts less likely than its own, median over the "
+        "select prompts; half a nat is a text that reads otherwise, one nat often a broken one")  # fmt: skip
 #: arms to whose area the others' are compared: the first that was run
 REFERENCES = ("one geodesic step", "flow", "CAA", "random direction")
 
@@ -49,7 +55,8 @@ class LayerReport:
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
         room: what unsteered texts leave to be gained.
         advice: what to ask next where nothing that was chosen raises success, else empty.
-        code: what was chosen as lines of Python, where something was.
+        code: what was chosen as lines of Python, where something was. reading: lines that show its texts, where any
+            were written.
         refused: `layer`, `label`, `method` and `why` of what could not be fitted.
 
     A table for which nothing was measured is empty.
@@ -68,6 +75,7 @@ class LayerReport:
     room: str
     advice: str = ""
     code: str = ""
+    reading: str = ""
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
@@ -127,28 +135,32 @@ class LayerReport:
             f"<h4>{title}</h4>{found.to_html(float_format='{:.3f}'.format)}" for title, found in self._shown()
         )
         advice = f"<pre>{escape(self.advice)}</pre>" if self.advice else ""
-        return f"<p>{self.room}</p>{advice}{parts}" + (
-            f"<h4>{USE}</h4><pre>{escape(self.code)}</pre>" if self.code else ""
-        )
+        lines = "".join(f"<h4>{title}</h4><pre>{escape(code)}</pre>" for title, code in self._lines())
+        return f"<p>{self.room}</p>{advice}{parts}{lines}"
 
     def __str__(self) -> str:
         parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
-        code = [f"{USE}\n\n{indent(self.code, ' ' * 4)}"] if self.code else []
+        code = [f"{title}\n\n{indent(lines, ' ' * 4)}" for title, lines in self._lines()]
         return "\n\n".join([text for text in (self.room, self.advice, *parts, *code) if text])
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Titles and lines of Python, where there are any."""
+        return [(title, lines) for title, lines in ((READ, self.reading), (USE, self.code)) if lines]
 
     def _shown(self) -> list[tuple[str, pd.DataFrame]]:
         """Titles and tables, those for which something was measured."""
         budget, levels, among = self._levels()
         name, unit = NAMED[budget]
+        test = "on the test prompts"
         at = f"{name} {levels[0]:g}{unit}{among}" if len(levels) == 1 else f"each {name}"
-        same = "at the same level" if len(levels) == 1 else f"at each {name}"
+        same = f"{'at the same level' if len(levels) == 1 else f'at each {name}'}, {test}"
         # of a judge that says yes or no the score is the success that stands above
         scored = "score" in self.layers and not bool((self.layers["score"] == self.layers["success"]).all())
         shares = {share: self._means(share) for share in ("repetition", "empty")}
         none = [said for said, found in zip(("repeats a 4-gram", "is empty"), shares.values(), strict=True)
                 if len(found) and not len(_unless_zero(found))]  # fmt: skip
         parts = {
-            f"Success by layer, at {at}": self._profile(),
+            f"Success by layer, at {at}, {test} ({OVERLAP})": self._profile(),
             f"Score by layer, {same} (mean)": self._means("score") if scored else pd.DataFrame(),
             f"Change of the {'score' if scored else 'success'} from unsteered, {same} (mean over prompts; "
             "each interval by itself)":
@@ -157,8 +169,11 @@ class LayerReport:
             + "".join(f"; no text {said}" for said in none): self._means("log_likelihood"),
             f"Fluency, {same}: share of repeated 4-grams (mean)": _unless_zero(shares["repetition"]),
             f"Fluency, {same}: share of empty texts": _unless_zero(shares["empty"]),
-            f"Layer and level chosen on other prompts: {tables.RULE}":
+            f"Layer and level chosen on other prompts: {tables.RULE}"
+            + (f". {LOST}" if len(self.chosen) and bool(self.chosen["lost"].notna().any()) else ""):
                 self._chosen() if len(self.chosen) else self.chosen,
+            f"At the chosen cell: success less that of the {PLACEBO} there, prompt by prompt, {test} (each interval by "
+            f"itself; p by Holm's correction over all {len(self.contrasts)} declared differences)": self._at_chosen(),
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
             f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
@@ -230,8 +245,8 @@ class LayerReport:
             "method": rows["label"], "budget": rows["budget"],
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
-            **({"lost": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().any()) else {}),
-            "next": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
+            **({"lost on select": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().any()) else {}),
+            "next on select": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
                      if pd.notna(x) else "–" for x, layer, level, lost in following],
             success: with_intervals(rows, "success"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
@@ -240,6 +255,19 @@ class LayerReport:
         shown = with_intervals(plain, "success")
         first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
         return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("method")
+
+    def _at_chosen(self) -> pd.DataFrame:
+        """Of each choice the declared difference from the placebo at the same layer and level, where there is one."""
+        if not len(self.chosen) or not len(self.contrasts):
+            return pd.DataFrame()
+        held = self.contrasts.query("second == @PLACEBO").rename(columns={"first": "label"})
+        rows = self.chosen[tables.CELL].merge(held, on=tables.CELL)
+        return pd.DataFrame({
+            "method": rows["label"], "budget": rows["budget"],
+            "cell": [f"layer {layer} at {level:g}" for layer, level in zip(rows["layer"], rows["level"], strict=True)],
+            "difference": with_intervals(rows, "difference", "+.3f"),
+            "p": [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in rows["p_holm"]], "N": rows["n"],
+        }).set_index("method")  # fmt: skip
 
     def _areas(self) -> pd.DataFrame:
         return _wide(self.areas, "area")

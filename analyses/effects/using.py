@@ -22,6 +22,8 @@ BROKEN = 0.5
 FURTHER = {"angle": (1.5, 2.0), "kl": (3.0, 10.0)}
 #: of the judgement that a choice raises success, and how much of it matters
 LEVEL, MARGIN = 0.05, 0.05
+#: shown of a cell
+TEXTS = 10
 
 
 def lines_to_paste(
@@ -38,8 +40,7 @@ def lines_to_paste(
     """
     if not len(chosen):
         return ""
-    own = chosen.loc[chosen["label"] != PLACEBO]
-    best, given = max(_records(own if len(own) else chosen), key=lambda row: row["on_select"]), given or Given()
+    best, given = _best(chosen), given or Given()
     rows = _cell(table, best)
     arm, angle = Arm.in_cell(rows.iloc[0].dropna().to_dict()), rows.query("split == 'select'")["strength"].median()
     usual = Arm.of(arm.method)
@@ -56,6 +57,30 @@ def lines_to_paste(
              *_contrast(settings, given), f"steerer = {steerer}",
              f"print(*steerer.generate(model, {_prompts(settings, given)}, {how}))"]  # fmt: skip
     return "\n".join(lines)
+
+
+def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) -> str:
+    """Lines of Python that print the unsteered texts that succeed and those of the best of what was chosen.
+
+    Empty where nothing was chosen or written.
+
+    Args:
+        table: the study's rows. chosen: `tables.choices` of them. directory: the study's, with `table.parquet`.
+    """
+    if not len(chosen) or "text" not in table:
+        return ""
+    best = _best(chosen)
+    cell = " and ".join(f"{name} == {best[name]!r}" for name in tables.CELL)
+    shown = [f"print(*rows.query({query!r}).text.map(repr)[:{TEXTS}], sep='\\n')"
+             for query in (f"label == {tables.UNSTEERED!r} and success", cell)]  # fmt: skip
+    file = (directory / "table.parquet").as_posix()
+    return "\n".join(["import pandas as pd", "", f"rows = pd.read_parquet({file!r})", *shown])
+
+
+def _best(chosen: pd.DataFrame) -> dict[str, Any]:
+    """Of the choices the one with the most success on the select prompts; the placebo only where it is alone."""
+    own = chosen.loc[chosen["label"] != PLACEBO]
+    return max(_records(own if len(own) else chosen), key=lambda row: row["on_select"])
 
 
 def _contrast(settings: EffectSettings, given: Given) -> list[str]:
