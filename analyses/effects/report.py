@@ -246,8 +246,10 @@ class LayerReport:
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
             **({"lost on select": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().any()) else {}),
-            "next on select": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
-                     if pd.notna(x) else "–" for x, layer, level, lost in following],
+            "next on select": [
+                f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
+                if pd.notna(x) else "–" for x, layer, level, lost in following
+            ],
             success: with_intervals(rows, "success"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
