@@ -20,6 +20,7 @@ install: $(STAMP) $(SMOLLM2)
 demo: $(STAMP)
 	$(PY) -m analyses.demo
 
+test test-gemma: export OMP_NUM_THREADS := 1
 test: $(STAMP) $(SMOLLM2)
 	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/vllm -n $(JOBS)
 	$(PY) -m pytest --doctest-modules odesteer_tl

@@ -4,14 +4,16 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+# small problems in many processes: two threads mostly wait for each other. NumPy's libraries, and the processes that
+# tests start, read this when they start; the hub, which no test needs, when it is first imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
 
-# no test needs the hub; the libraries read this when they are first imported
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# tiny models and many processes: two threads mostly wait for each other
 torch.set_num_threads(1)
 
 # the same examples on every run; HYPOTHESIS_PROFILE=default draws new ones

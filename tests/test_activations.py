@@ -8,11 +8,13 @@ import odesteer_tl as ode
 TEXTS = ode.organism.contrast("valence", n=13)
 
 
-def one_by_one(model, text, layer):
+def alone(model, text):
+    """What every block puts out for one text, by layer."""
     found = {}
-    with model.hooks(fwd_hooks=[(f"blocks.{layer}.hook_out", lambda x, hook: found.update(x=x))]):
+    hooks = [(f"blocks.{i}.hook_out", lambda x, hook, i=i: found.update({i: x[0]})) for i in range(model.cfg.n_layers)]
+    with model.hooks(fwd_hooks=hooks):
         model(text)
-    return found["x"][0]
+    return found
 
 
 @pytest.mark.parametrize("name", ["organism", "gpt2"])
@@ -27,17 +29,18 @@ def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
         ("mean", True): lambda x: x.mean(0, keepdim=True),
         ("all", True): lambda x: x,
     }
+    states = [alone(model, text) for text in TEXTS.negative]
     for (position, special), reduce in cases.items():
         acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size, special_tokens=special)
         assert sorted(acts) == list(range(model.cfg.n_layers))
         for layer in acts:
-            expected = torch.cat([reduce(one_by_one(model, text, layer)) for text in TEXTS.negative])
+            expected = torch.cat([reduce(state[layer]) for state in states])
             torch.testing.assert_close(acts[layer].negative, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_callable_position(organism):
     acts = ode.collect_activations(organism, TEXTS, [2], position=lambda x, mask: x[:, 3])
-    expected = torch.stack([one_by_one(organism, text, 2)[3] for text in TEXTS.positive])
+    expected = torch.stack([alone(organism, text)[2][3] for text in TEXTS.positive])
     torch.testing.assert_close(acts[2].positive, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -106,7 +109,7 @@ def test_a_text_longer_than_the_context_is_refused_and_one_that_fills_it_is_whol
     full = base + " round" * spare
     contrast = ode.ContrastSet.from_texts([full], ["anna was"])
     acts = ode.collect_activations(model, contrast, [1])
-    torch.testing.assert_close(acts[1].positive[0], one_by_one(model, full, 1)[context - 1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(acts[1].positive[0], alone(model, full)[1][context - 1], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=rf"text 'leo noticed.* {context + 1} tokens.* context is {context}; cut"):
         ode.collect_activations(model, ode.ContrastSet.from_texts([full + " old"], ["anna was"]), [1])
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,16 +80,17 @@ def test_every_option_has_help_and_one_spelling(helped):
         ("layer_effectiveness", ["--contrast", "nothing.csv", "--out", "{new}"], "contrast='nothing.csv' is no file"),
     ],
 )
-def test_a_refusal_is_one_line(command, arguments, words, tmp_path):
+def test_a_refusal_is_one_line(command, arguments, words, tmp_path, monkeypatch, capsys):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "run.json").write_text("{}")
     filled = [a.format(here=tmp_path / "here", new=tmp_path / "new") for a in arguments]
-    call = [sys.executable, "-m", f"analyses.{command}", *filled]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [x for x in done.stderr.splitlines() if words in x]
-    assert done.stderr.rstrip().splitlines()[-1] == line
+    monkeypatch.setattr(sys, "argv", [command, *filled])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(f"analyses.{command}", run_name="__main__", alter_sys=True)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    (line,) = [x for x in said.splitlines() if words in x]
+    assert said.rstrip().splitlines()[-1] == line
 
 
 def test_a_fault_keeps_its_traceback():

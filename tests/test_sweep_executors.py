@@ -144,7 +144,8 @@ def test_a_dask_worker_killed_in_the_middle_loses_no_cell(tmp_path, cluster, ref
     assert table_of(study, tmp_path) == reference(study)
 
 
-def test_submitit(tmp_path, reference):
+def test_submitit(tmp_path, reference, monkeypatch):
+    monkeypatch.setattr("submitit.Job._results_timeout_s", 2)  # of the killed job, whose results never come
     study = cells.deadly_study(tmp_path)
     with SubmititExecutor(tmp_path / "jobs", cluster="local", jobs=2) as executor:
         assert run(study, tmp_path, executor, progress=False).complete

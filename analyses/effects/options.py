@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +71,7 @@ class Options:
         tails = [[tokens[start:].tolist() for _, _, start, tokens in own] for own in rows]
         #: of the last tokens, and what follows them
         self.last, self.runs = _runs(tails)
-        self._at: tuple[int, list[ode.Prefix]] | None = None
+        self._at: tuple[int, list[ode.Prefix | None]] | None = None
 
     @property
     def tokens(self) -> int:
@@ -86,18 +86,24 @@ class Options:
         decoder, ends = prompt.decoder(), prompt.tokens[:, -1:]
         edited = prompt.residuals[layer] if steer is None else steer.residuals(prompt)
         self._add(sums, self.last, decoder.stream(ends, torch.ones_like(ends), layer, edited))
-        for run, prefix in zip(self.runs, self._prefixes(layer), strict=True):
+        for run, prefix in self._prefixes(layer):
             edited = prefix.residuals[layer] if steer is None else steer.of(run.having).residuals(prefix)
             final = decoder.rows(run.having).stream(run.tokens, run.mask, layer, edited[:, 1:])
             self._add(sums, run.asked, final)
         return [row.numpy() for row in sums.split(self.counts)]
 
-    def _prefixes(self, layer: int) -> list[ode.Prefix]:
-        """The prompts with what follows them, with the residuals of one layer; the last layer's are kept."""
+    def _prefixes(self, layer: int) -> Iterator[tuple[Run, ode.Prefix]]:
+        """Prompts with what follows them, with the residuals of one layer; the last layer's are kept.
+
+        Their keys and values are not: of prompts with many completions those are gigabytes.
+        """
         if self._at is None or self._at[0] != layer:
-            found = [self.prompt.rows(run.having).followed_by(run.tokens, run.mask, layer) for run in self.runs]
-            self._at = (layer, found)
-        return self._at[1]
+            self._at = (layer, [None] * len(self.runs))
+        for j, run in enumerate(self.runs):
+            prompts, known = self.prompt.rows(run.having), self._at[1][j]
+            found = known or prompts.followed_by(run.tokens, run.mask, layer)
+            self._at[1][j] = replace(found, cache=None)
+            yield run, replace(found, cache=prompts.cache)
 
     def _add(self, sums: Float[Tensor, " options"], asked: Sequence[Asked], final: Float[Tensor, "n pos d"]) -> None:
         """Add the log-probabilities that are asked for, read a few positions at a time."""

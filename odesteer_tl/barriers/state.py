@@ -29,7 +29,7 @@ class FittedState:
 
     @state.setter
     def state(self, state: dict[str, Tensor]) -> None:
-        """Take tensors over, and drop what was derived."""
+        """Put in another, and forget what was derived."""
         self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self._collapsed: QuadraticBarrier | None = None
