@@ -99,8 +99,6 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Material, cost and coverage": (
         Command(A + "concepts", "", "pairs, prompts and a judge of a ready concept, as the files that studies take",
                 "seconds", "results/concepts/NAME"),
-        Command(A + "moods", "MoodsConfig", "happy and sad stories written by a small model, as a contrast", "5 min",
-                "results/moods.jsonl"),
         Command(A + "bench", "BenchConfig", "what steering, fitting and certifying cost (`make bench`)", "30 min",
                 "results/bench: a table of ratios"),
         Command(A + "cost.serving", "ServingCostConfig", "what steered texts cost inside vLLM (`make test-vllm` first)",

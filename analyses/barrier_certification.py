@@ -21,11 +21,12 @@ import odesteer_tl as ode
 from analyses.certification.plan import Plan
 from analyses.certification.settings import CertificationSettings as CertificationSettings
 from analyses.command import command, from_command_line
+from analyses.effects.grid import read_and_steered
 from analyses.effects.plan import Given as Given
-from analyses.effects.plan import model_of, read_and_steered
+from analyses.models import model_of, require_layers
 from analyses.options import Contrast, DryRun, Executor, LayerNames, Model, Out, Pairs, Threads
 from analyses.runs import cells_of, replaceable, require_same
-from analyses.sources import CONCEPTS, own_or_held_out, require_layers
+from analyses.sources import CONCEPTS, own_or_held_out
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
@@ -120,10 +121,9 @@ def dry_run(config: CertificationConfig, given: Given | None = None) -> tuple[st
     """
     study = study_of(config, given)
     from analyses.certification.study import estimate
-    from analyses.sweep.announce import expected
+    from analyses.sweep.announce import announcement
 
-    cost = expected(study, cells_of(config.out), config.executor, estimate)
-    return str(cost or "nothing is left to be done"), config.out
+    return announcement(study, cells_of(config.out), config.executor, estimate), config.out
 
 
 def main(config: CertificationConfig) -> int:

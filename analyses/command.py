@@ -8,8 +8,9 @@ import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from pkgutil import resolve_name
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -17,6 +18,8 @@ from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
 
 #: packages whose errors are written for users
 OURS = ("odesteer_tl", "analyses", "figures")
+#: the mark of settings within settings whose options have no prefix
+UNPREFIXED = get_args(tyro.conf.OmitArgPrefixes[int])[1]
 
 
 def command(study: Callable[[], tuple[object, object]], dry_run: bool = False) -> int:
@@ -76,6 +79,25 @@ def from_command_line(
             raise
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
+
+
+def arguments(config: Any) -> list[str]:
+    """The command line from which `from_command_line` reads these settings: every one that differs from its default."""
+    hints, found = get_type_hints(type(config), include_extras=True), list[str]()
+    for each in fields(config):
+        value, notes = getattr(config, each.name), getattr(hints[each.name], "__metadata__", ())
+        if value == (each.default if each.default_factory is MISSING else each.default_factory()):
+            continue
+        if is_dataclass(value):
+            prefix = "" if UNPREFIXED in notes else f"{each.name}."
+            found += [word.replace("--", f"--{prefix}", 1) for word in arguments(value)]
+            continue
+        name = next((note.name for note in notes if getattr(note, "name", None)), each.name).replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{'' if value else 'no-'}{name}")
+        else:
+            found += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return found
 
 
 def _read(settings: type[Config], description: str | None, args: Sequence[str] | None) -> Config:

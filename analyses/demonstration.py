@@ -14,14 +14,13 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.behaviour import behaviour, geometry, last_activations, summary
 from analyses.demo import DemoConfig
+from analyses.intervals import with_intervals
 from analyses.runs import code
 from figures.outcomes import draw_outcomes
 from figures.paths import draw_paths
 from odesteer_tl import organism
 
 METHODS = ("caa", "odesteer", "odesteer_kernel")
-
-
 PARSE_LOSS = 0.05
 
 
@@ -136,16 +135,12 @@ def before_and_after(prompts: list[str], texts: dict[str, list[str]]) -> str:
 
 def for_reading(table: pd.DataFrame) -> str:
     """The main table as Markdown, shares with their intervals; times are left to `table.csv`."""
-
-    def interval(row: pd.Series, name: str) -> str:
-        return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
-
     shown = pd.DataFrame(
         {
             "method": table["method"],
             "temperature": table["temperature"],
-            "success": [interval(row, "success") for _, row in table.iterrows()],
-            "parses": [interval(row, "parses") for _, row in table.iterrows()],
+            "success": with_intervals(table, "success"),
+            "parses": with_intervals(table, "parses"),
             "log-lik./word": table["log_likelihood"].map("{:.2f}".format),
             "layer": table["layer"].map("{:.0f}".format, na_action="ignore"),
             "angle turned": table["angle"].map("{:.3f}".format, na_action="ignore"),

@@ -17,9 +17,9 @@ from typing import Annotated
 from tyro.conf import arg
 
 from analyses.command import command, from_command_line
+from analyses.models import refuse_missing_layers
 from analyses.options import DryRun, Executor, Layers, Model, Out
 from analyses.runs import cells_of, replaceable, require_same, save_run
-from analyses.sources import refuse_missing_layers
 from analyses.sweep import Study, require_executor
 from odesteer_tl._words import require_one_of
 
@@ -63,11 +63,10 @@ def main(config: DetectionConfig) -> int:
         require_same(config.out, planned.digest)
         from analyses.reading.detecting import estimate
         from analyses.reading.detection import Detection
-        from analyses.sweep.announce import expected, run_announced
+        from analyses.sweep.announce import announcement, run_announced
 
         if config.dry_run:
-            cost = expected(planned, cells_of(config.out), config.executor, estimate)
-            return str(cost or "nothing is left to be done"), config.out
+            return announcement(planned, cells_of(config.out), config.executor, estimate), config.out
         rows, _ = run_announced(planned, cells_of(config.out), config.executor, estimate)
         found = Detection(rows.drop(columns="cell"))
         replaceable(config.out, planned.digest)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyses.command import from_command_line
+from analyses.models import refuse_missing_layers
 from analyses.options import Angle, Contrast, Layer, Model, Out, Pairs, Seed
-from analyses.sources import refuse_missing_layers
 
 
 @dataclass(frozen=True)

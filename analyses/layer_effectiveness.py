@@ -11,24 +11,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import tyro
 
 import odesteer_tl as ode
-from analyses.command import command, from_command_line
+from analyses.command import arguments, command, from_command_line
 from analyses.effects.arms import chosen_arms
-from analyses.effects.plan import Given, Plan, layers_meant, require_study
+from analyses.effects.grid import layers_meant, require_study
+from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
+from analyses.models import layers_of
 from analyses.options import Angles, Arms, Layers, Out
 from analyses.search.rules import Rules
-from analyses.sources import layers_of
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
+    import pandas as pd
+
     from analyses.effects.report import LayerReport
     from analyses.effects.running import Finished
     from analyses.effects.searched import Searched
@@ -143,8 +147,26 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
     from analyses.effects.running import report_study
+    from analyses.effects.using import advice, lines_to_paste
 
-    return report_study(study, config.out, config.executor, LayerReport.of, {"layers": list(layers)})
+    def summarised(table: pd.DataFrame, concept: str) -> LayerReport:
+        report = LayerReport.of(table, concept)
+        code = lines_to_paste(table, report.chosen, config.effect, given)
+        return replace(report, advice=advice(table, report.chosen, asking_more(config, given)), code=code)
+
+    return report_study(study, config.out, config.executor, summarised, {"layers": list(layers)})
+
+
+def asking_more(config: LayersConfig, given: Given | None = None) -> str:
+    """The call of the same study with larger levels too, of a notebook what it adds; empty where there are none."""
+    from analyses.effects.using import further
+
+    larger: dict[str, Any] = further({"angle": config.angle, "kl": config.kl}, config.effect.highest)
+    if not larger:
+        return ""
+    if given is not None:
+        return f"layer_study(…, {', '.join(f'{budget}={list(levels)}' for budget, levels in larger.items())})"
+    return f"python -m analyses.layer_effectiveness {shlex.join(arguments(replace(config, **larger)))}"
 
 
 def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:

@@ -19,10 +19,11 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import compared_arms
-from analyses.effects.plan import Given, layers_meant, require_study
+from analyses.effects.grid import layers_meant, require_study
+from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
+from analyses.models import layers_of
 from analyses.options import Angles, OneLayer, Out
-from analyses.sources import layers_of
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Drawing:
-    """How texts are sampled (`effects.writing.Sampling`), with nothing measured beside them."""
+    """How texts are sampled (`effects.sampling.Sampling`), with nothing measured beside them."""
 
     max_new_tokens: int = 20
     temperature: float = 1.0

@@ -11,16 +11,19 @@ from typing import Any
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses import stories
 from analyses.outcomes.completions import read_json
-from odesteer_tl.gguf_keys import gguf_layers
-from odesteer_tl.packaged import PACKAGED
 
-NAMES = (*stories.NAMES, "Emma", "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe",
-         "Dan", "Eva", "Jim", "Pam")  # fmt: skip
-HAPPY = (*stories.HAPPY, "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
+#: of "stories", in words that a small story model knows; to change one is another contrast, with another digest
+NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy", "Jack", "Amy", "Rose", "Leo", "Emma",
+         "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe", "Dan", "Eva", "Jim",
+         "Pam")  # fmt: skip
+HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
+         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad",
+         "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
          "{n} found the lost toy and was very happy", "{n} ate a yummy cake and had a lot of fun")  # fmt: skip
-SAD = (*stories.SAD, "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
+SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
+       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt",
+       "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
        "{n} broke the new toy and was very sad", "{n} ate a bad cake and felt very sick")  # fmt: skip
 OPENINGS = ("One day, {n} went to the park.", "{n} saw a dog.", "Once upon a time, {n} sat at home.", "{n} had a ball.")
 FILES = (".csv", ".jsonl", ".json")
@@ -144,93 +147,3 @@ def read_rows(path: Path, argument: str, columns: tuple[str, ...]) -> list[dict[
                     f"{argument}={str(path)!r}: row {i + 1} has {column}={row[column]!r}, which is no text"
                 )
     return rows
-
-
-def layers_of(model: str) -> int | None:
-    """Number of layers of a model, without loading it; None where it is not at hand.
-
-    Of a folder, or a name of the hub whose files are in its cache, from `config.json`; of a GGUF file and of the
-    packaged models from the file's first keys.
-
-    Raises:
-        ValueError: the name is a path and there is no model, so that nobody looks for it on the hub; a packaged model
-            that is not installed; or a file that cannot be read.
-    """
-    if model in PACKAGED:
-        return gguf_layers(PACKAGED[model].installed(model)[0])
-    path = ode.organism.PATH if model == "organism" else Path(model).expanduser()
-    if path.suffix.lower() == ".gguf" and path.is_file():
-        return gguf_layers(path)
-    if not path.is_dir():
-        if len(path.parts) > 2 or model.startswith((".", "/", "~")) or path.exists():
-            raise ValueError(
-                f"model={model!r} is no folder and no .gguf file; give a local Hugging Face folder or a hub name"
-            )
-        kept = _kept_config(model)
-        return None if kept is None else _layers_in(kept)
-    if not (path / "config.json").is_file():
-        raise ValueError(f"model={model!r} is a folder without config.json; give a local Hugging Face folder")
-    return _layers_in(path / "config.json")
-
-
-def _kept_config(model: str) -> Path | None:
-    """The configuration of a model of the hub, if its cache has it; nothing is fetched.
-
-    Raises:
-        ValueError: no model of the hub can have this name.
-    """
-    from huggingface_hub import try_to_load_from_cache  # half a second, for such names alone
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        kept = try_to_load_from_cache(model, "config.json")
-    except HFValidationError as error:
-        raise ValueError(f"model={model!r} is no folder, no .gguf file and no name of the hub") from error
-    return Path(kept) if isinstance(kept, str) else None
-
-
-def _layers_in(file: Path) -> int | None:
-    """Number of layers that a configuration gives, under one of its usual names."""
-    config = read_json(file, "model")
-    for part in (config, config.get("text_config", {})):
-        found = [part[key] for key in ("num_hidden_layers", "n_layer", "num_layers") if key in part]
-        if found:
-            return int(found[0])
-    return None
-
-
-def require_layers(spelled: str | Sequence[int], n: int | None, model: str) -> tuple[int, ...]:
-    """The layers meant, negative ones counted from the end; none where "all" of an unknown number are.
-
-    Args:
-        spelled: numbers, or as a command line has them: with commas, or "all".
-        n: the model's; None where it is not known.
-
-    Raises:
-        ValueError: no number, one twice, or one that the model does not have.
-    """
-    if spelled == "all":
-        return tuple(range(n or 0))
-    parts = spelled.split(",") if isinstance(spelled, str) else [str(x) for x in spelled]
-    try:
-        layers = [int(x) for x in parts]
-    except ValueError as error:
-        raise ValueError(f"layer={spelled!r} is no layer; give numbers with commas between them, or all") from error
-    if not layers:
-        raise ValueError("layer is empty; give at least one number, or all")
-    if n is None and min(layers) < 0:
-        raise ValueError(f"layer={min(layers)}: model={model!r} is not at hand to count from its end")
-    wrong = [x for x in layers if n is not None and not -n <= x < n]
-    if wrong:
-        raise ValueError(f"layer={wrong[0]} is none of model={model!r}, which has 0 to {(n or 0) - 1}")
-    found = tuple(x if x >= 0 else x + (n or 0) for x in layers)
-    if len(set(found)) < len(found):
-        raise ValueError(f"layer={spelled} names one twice")
-    return found
-
-
-def refuse_missing_layers(layers: Sequence[int], model: str) -> None:
-    """Raise `ValueError` for a layer that the model does not have, where that is known without loading it."""
-    n = layers_of(model)
-    if n is not None:
-        require_layers(layers, n, model)

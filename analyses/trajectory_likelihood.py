@@ -19,10 +19,11 @@ import tyro
 
 from analyses import options
 from analyses.command import command, from_command_line
+from analyses.effects.grid import read_and_steered
 from analyses.effects.plan import Given as Given
-from analyses.effects.plan import model_of, read_and_steered
 from analyses.likelihood.plan import Plan
 from analyses.likelihood.study import Settings
+from analyses.models import model_of
 from analyses.runs import cells_of, require_same
 from analyses.sources import CONCEPTS, read_prompts
 from analyses.sweep import Study
@@ -119,10 +120,9 @@ def dry_run(config: LikelihoodConfig, given: Given | None = None) -> tuple[str, 
     """
     study = study_of(config, given)
     from analyses.likelihood.running import estimate
-    from analyses.sweep.announce import expected
+    from analyses.sweep.announce import announcement
 
-    cost = expected(study, cells_of(config.out), config.executor, estimate)
-    return str(cost or "nothing is left to be done"), config.out
+    return announcement(study, cells_of(config.out), config.executor, estimate), config.out
 
 
 def main(config: LikelihoodConfig) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from odesteer_tl._check import require_texts, warn
+from odesteer_tl._cut import cut, one_group_rules, repetition
 from odesteer_tl._display import Result, stacked, table
 from odesteer_tl._groups import joined
 from odesteer_tl.chats import Messages, Turns, render_chat
@@ -120,7 +118,7 @@ class ContrastSet(Result):
             )
         numbers = joined([*groups[0], *groups[1]], [*pos, *neg])
         contrast = cls(pos, neg, numbers[: len(pos)], numbers[len(pos) :], provenance or {"source": "texts"})
-        if contrast._one_group_rules() and (cause := contrast._repetition()):
+        if one_group_rules(contrast) and (cause := repetition(contrast)):
             warn(f"{cause}: a split keeps them together, and folds and intervals take them for one")
         return contrast
 
@@ -306,68 +304,7 @@ class ContrastSet(Result):
         Raises:
             ValueError: fractions do not sum to 1, or a part would lack one of the classes.
         """
-        if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-            raise ValueError(f"fractions={tuple(fractions)} must be positive and sum to 1")
-        labels = np.unique(np.asarray([*self.positive_groups, *self.negative_groups]))
-        shuffled = np.random.default_rng(seed).permutation(labels)
-        bounds = np.round(np.cumsum([0.0, *fractions]) * len(shuffled)).astype(int)
-        parts: list[ContrastSet] = []
-        for k in range(len(fractions)):
-            keep = set(shuffled[bounds[k] : bounds[k + 1]].tolist())
-            cut = {"fractions": list(fractions), "seed": seed, "part": k, "groups": len(keep)}
-            parts.append(self._select(keep, cut))
-        self._warn_of_shares(fractions, parts)
-        return tuple(parts)
-
-    def _warn_of_shares(self, fractions: Sequence[float], parts: Sequence[ContrastSet]) -> None:
-        """Warn where repeated texts make the parts other than asked."""
-        n = [len(part.positive) + len(part.negative) for part in parts]
-        shares = [x / sum(n) for x in n]
-        off = max(abs(share - fraction) for share, fraction in zip(shares, fractions, strict=True))
-        if off > 0.1 and self._one_group_rules() and (cause := self._repetition()):
-            got = ", ".join(f"{share:.2f}" for share in shares)
-            warn(f"fractions={tuple(fractions)}: the parts hold shares of {got} of the texts; {cause}")
-
-    def _select(self, keep: set[int], cut: dict[str, Any]) -> ContrastSet:
-        """The texts whose group is in `keep`."""
-        pos = [i for i, g in enumerate(self.positive_groups) if g in keep]
-        neg = [i for i, g in enumerate(self.negative_groups) if g in keep]
-        if not pos or not neg:
-            raise ValueError(
-                f"fractions={cut['fractions']}: part {cut['part']} would hold {len(pos)} positive and {len(neg)} "
-                f"negative texts; {self._repetition() or 'use fewer or larger parts, or more texts'}"
-            )
-        return replace(
-            self,
-            positive=tuple(self.positive[i] for i in pos),
-            negative=tuple(self.negative[i] for i in neg),
-            positive_groups=tuple(self.positive_groups[i] for i in pos),
-            negative_groups=tuple(self.negative_groups[i] for i in neg),
-            positive_prompts=None if self.positive_prompts is None else tuple(self.positive_prompts[i] for i in pos),
-            negative_prompts=None if self.negative_prompts is None else tuple(self.negative_prompts[i] for i in neg),
-            provenance={**self.provenance, "splits": [*self.provenance.get("splits", []), cut]},
-        )
-
-    def _repetition(self) -> str | None:
-        """What a text that stands three times or more does to the groups, for messages."""
-        labels = np.asarray([*self.positive_groups, *self.negative_groups])
-        texts = [*self.positive, *self.negative]
-        ((text, count),) = Counter(texts).most_common(1)
-        if count < 3:
-            return None
-        group = labels[texts.index(text)]
-        return (
-            f"the text {text[:60]!r} stands {count} times, and equal texts share a group with "
-            f"whatever they are paired with, so that {int((labels == group).sum())} of {len(texts)} texts are one "
-            "group; drop its repetitions"
-        )
-
-    def _one_group_rules(self) -> bool:
-        """Whether one group holds more than half of a class."""
-        return any(
-            2 * Counter(groups).most_common(1)[0][1] > max(len(groups), 2)
-            for groups in (self.positive_groups, self.negative_groups)
-        )
+        return tuple(cut(self, fractions, seed))
 
     @property
     def paired(self) -> bool:

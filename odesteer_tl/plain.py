@@ -5,12 +5,9 @@ What needs none of it (our own loops of generating and collecting, where no hook
 transformers model itself, with the same functions attached to the same places.
 """
 
-# torch has no public list of a module's hooks, nor another way to put one module in another's place
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +19,12 @@ from torch import Tensor, nn
 
 from odesteer_tl._turn import turn
 from odesteer_tl.abilities import require_decoder, require_precision
+from odesteer_tl.attached import PLACES, HookFn, attached, place_of, projection_of
+from odesteer_tl.unbridged import attending, attention, bridge_needed, chosen_attention, unbridged
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel
-
-HookFn = Callable[..., Any]
-#: names of a block's attention and of its output projection, whose input are the heads
-ATTENTION, PROJECTION = ("self_attn", "attn", "attention", "self_attention"), ("o_proj", "c_proj", "dense", "out_proj")
 
 
 class PlainModel:
@@ -94,7 +89,7 @@ class PlainModel:
             f"blocks.{i}.{site}": block
             for i, block in enumerate(self.blocks)
             for site in PLACES
-            if site != "attn.hook_z" or _projection(block) is not None
+            if site != "attn.hook_z" or projection_of(block) is not None
         }
 
     @contextmanager
@@ -212,7 +207,7 @@ def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTr
         stack.enter_context(turn(model))
         if isinstance(model, PlainModel):
             stack.enter_context(model.hooks(hooks))
-        elif all(_place(name) is not None for name, _ in hooks) and not bridge_needed(model):
+        elif all(place_of(name) is not None for name, _ in hooks) and not bridge_needed(model):
             blocks = stack.enter_context(unbridged(model))
             stack.enter_context(attending(model.original_model))
             stack.enter_context(attached(blocks, hooks, head_shape(model)))
@@ -222,163 +217,8 @@ def hooked(model: Model, hooks: Sequence[tuple[str, HookFn]]) -> Generator[PreTr
         yield model.original_model  # pyright: ignore[reportReturnType]
 
 
-def bridge_needed(model: TransformerBridge) -> bool:
-    """Whether something would be missed if the bridge's modules did not run: hooks, overrides, folded weights."""
-    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-
-    if model.compatibility_mode:
-        return True
-    for part in model.modules():
-        ours = type(part).__module__.startswith("transformer_lens")
-        if ours and (part._forward_hooks or part._backward_hooks or _foreign(part._forward_pre_hooks.values())):
-            return True
-        if "forward" in part.__dict__ and isinstance(part, GeneralizedComponent):
-            return True
-    return False
-
-
-@contextmanager
-def attending(module: Any) -> Generator[None]:
-    """The attention that transformers would choose, and no patterns of it, which TransformerLens asks for at loading.
-
-    To be entered where the bridge's modules are out of the way; other choices than TransformerLens's are left alone.
-    """
-    chosen, before = _chosen_attention(module), _attention(module)
-    configs = {id(x): x for x in (module.config, module.config.get_text_config()) if x.output_attentions}
-    for config in configs.values():
-        config.output_attentions = False
-    if chosen != before:
-        module.set_attn_implementation(chosen)
-    try:
-        yield
-    finally:
-        if chosen != before:  # first: only this attention may be asked for patterns
-            module.set_attn_implementation(before)
-        for config in configs.values():
-            config.output_attentions = True
-
-
 def attention_of(model: Model) -> str | None:
     """The attention that our own loops run on a model without hooks, by transformers' name of it."""
     module = model.original_model
     alone = not isinstance(model, PlainModel) and not bridge_needed(model)
-    return _chosen_attention(module) if alone else _attention(module)
-
-
-def _attention(module: Any) -> str | None:
-    return getattr(module.config, "_attn_implementation", None)
-
-
-def _chosen_attention(module: Any) -> str | None:
-    """What transformers would choose in the place of the eager attention that TransformerLens wants for its hooks."""
-    now = _attention(module)
-    # scores that are capped before the softmax, and kinds of attention that are classes of their own, stay
-    capped = getattr(module.config.get_text_config(), "attn_logit_softcapping", None) is not None
-    if now != "eager" or capped or not module._can_set_attn_implementation():
-        return now
-    return module.get_correct_attn_implementation(None)
-
-
-@contextmanager
-def unbridged(model: TransformerBridge) -> Generator[list[nn.Module]]:
-    """The transformers model with its own modules in the places where the bridge has put its; yields its blocks."""
-    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-
-    swapped: list[tuple[nn.Module, str, nn.Module]] = []
-
-    def swap(module: nn.Module) -> None:
-        for name, child in module._modules.items():
-            if isinstance(child, GeneralizedComponent) and child.original_component is not None:
-                swapped.append((module, name, child))
-                swap(child.original_component)
-            elif child is not None:
-                swap(child)
-
-    swap(model.original_model)
-    try:
-        for module, name, child in swapped:
-            module._modules[name] = child.original_component  # pyright: ignore[reportArgumentType]
-        yield list(model.blocks)  # the list is the transformers model's own
-    finally:
-        for module, name, child in swapped:
-            module._modules[name] = child
-
-
-@contextmanager
-def attached(
-    blocks: Sequence[nn.Module], hooks: Iterable[tuple[str, HookFn]], heads: tuple[int, int]
-) -> Generator[None]:
-    """Functions attached to blocks of a transformers model, by TransformerLens's names.
-
-    Args:
-        heads: how many a block has, and how wide each is.
-
-    Raises:
-        ValueError: a name that is no hook point of a plain model.
-    """
-    with ExitStack() as stack:
-        for name, fn in hooks:
-            place = _place(name)
-            if place is None or not 0 <= place[0] < len(blocks):
-                raise ValueError(
-                    f"{name!r} is no hook point of a plain model, which has 'blocks.N.' + one of {', '.join(PLACES)}; "
-                    "load it with odesteer_tl.load_model(name) for all of TransformerLens's"
-                )
-            layer, site = place
-            handle = PLACES[site](blocks[layer], fn, heads)
-            stack.callback(handle.remove)
-        yield
-
-
-def _at_output(block: nn.Module, fn: HookFn, heads: tuple[int, int]) -> Any:
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        x = output[0] if isinstance(output, tuple) else output
-        changed = fn(x, hook=None)
-        if changed is None or changed is x:
-            return None
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-    return block.register_forward_hook(hook)
-
-
-def _at_input(block: nn.Module, fn: HookFn, heads: tuple[int, int]) -> Any:
-    def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-        x = args[0] if args else kwargs["hidden_states"]
-        changed = fn(x, hook=None)
-        if changed is None or changed is x:
-            return None
-        return ((changed, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": changed})
-
-    return block.register_forward_pre_hook(hook, with_kwargs=True)
-
-
-def _at_heads(block: nn.Module, fn: HookFn, heads: tuple[int, int]) -> Any:
-    projection = _projection(block)
-    if projection is None:
-        raise ValueError(f"{type(block).__name__} has no projection of its heads that is known; use the bridge")
-
-    def hook(module: nn.Module, args: Any) -> Any:
-        changed = fn(args[0].unflatten(-1, heads), hook=None)
-        return None if changed is None else (changed.flatten(-2), *args[1:])
-
-    return projection.register_forward_pre_hook(hook)
-
-
-PLACES = {"hook_out": _at_output, "hook_in": _at_input, "hook_resid_pre": _at_input, "attn.hook_z": _at_heads}
-
-
-def _place(name: str) -> tuple[int, str] | None:
-    """(layer, site) of a hook name, where a plain model has it."""
-    parts = name.split(".", 2)
-    known = len(parts) == 3 and parts[0] == "blocks" and parts[1].isdigit() and parts[2] in PLACES
-    return (int(parts[1]), parts[2]) if known else None
-
-
-def _projection(block: nn.Module) -> nn.Module | None:
-    found = [getattr(getattr(block, a), p) for a in ATTENTION if hasattr(block, a)
-             for p in PROJECTION if hasattr(getattr(block, a), p)]  # fmt: skip
-    return found[0] if len(found) == 1 else None
-
-
-def _foreign(hooks: Iterable[Any]) -> bool:
-    return any(not getattr(hook, "__module__", "").startswith("transformer_lens") for hook in hooks)
+    return chosen_attention(module) if alone else attention(module)

@@ -14,6 +14,9 @@ from analyses.sources import load_contrast, read_prompts
 
 WRITTEN = {"sentiment": concepts.sentiment, "language": concepts.language, "capitals": concepts.capitals,
            "questions": concepts.questions}  # fmt: skip
+#: of contrasts on which findings were measured: another wording is another contrast
+DIGESTS = {"sentiment": "4633f3e9ed26e3ea", "language": "7fbc8a2c12b5d484", "capitals": "47173063936bb6a2",
+           "questions": "86215a3e48d23e06"}  # fmt: skip
 THRESHOLDS = {"sentiment": 0.0, "language": 0.5, "capitals": 0.5, "questions": 0.5}
 
 
@@ -32,6 +35,7 @@ def test_a_judge_that_knows_no_contrast_tells_the_sides_apart(name):
 def test_wordings_are_groups_and_prompts_are_new(name):
     concept = WRITTEN[name]()
     contrast = concept.contrast()
+    assert contrast.digest == DIGESTS[name]
     assert len(contrast.positive) == 320
     assert len(set(contrast.positive_groups)) == 104
     assert len(set(concept.prompts)) == 150
@@ -39,6 +43,10 @@ def test_wordings_are_groups_and_prompts_are_new(name):
     assert not [prompt for prompt in concept.prompts if prompt in known.split(". ")]
     fit, test = contrast.split((0.5, 0.5))
     assert not set(fit.positive_groups) & set(test.positive_groups)
+
+
+def test_the_stories_behind_findings_are_unchanged():
+    assert load_contrast("stories", pairs=0, seed=0).digest == "7029fae59c3fc70f"
 
 
 def test_written_files_are_what_a_study_reads(tmp_path):

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig, main, study_of
-from analyses.reading.detection import TOKENS, _areas, _Read, _thinned, detect
+from analyses.reading.detection import TOKENS, Detection, Texts, _areas, _Read, _thinned
 from analyses.runs import cells_of
 from analyses.scores import CHOSEN_ON, SCORES, Told, _some, cross_validated
 from analyses.sweep import Store
@@ -40,9 +40,18 @@ def folder(tmp_path_factory):
     return path
 
 
+def detect(model, folder, layer, scores, concepts=(0, 1)):
+    """The cells of a study, without one."""
+    texts = Texts(model, folder, [layer])
+    return Detection(pd.DataFrame([
+        {"concept": f"{folder.name}/{n}", "layer": layer, "score": name, **texts.areas(layer, n, SCORES[name])}
+        for n in concepts for name in scores
+    ]))  # fmt: skip
+
+
 def test_what_is_planted_is_found_and_a_random_direction_is_not_told_apart(organism, folder):
-    scores = {name: SCORES[name] for name in ("random direction", "mean difference", "LAT", "sketch, as published")}
-    found = detect(organism, [folder], [2], scores=scores)
+    scores = ("random direction", "mean difference", "LAT", "sketch, as published")
+    found = detect(organism, folder, 2, scores)
     areas = found.concepts.set_index(["score", "concept"]).auroc.unstack()
     assert areas.loc["sketch, as published"].min() > 0.9
     assert areas.loc["mean difference"].min() > 0.8
@@ -86,8 +95,8 @@ def test_what_is_trained_through_the_model_and_what_is_chosen_detect_too(organis
     and .956 (linear), where those of the mean difference, the probe at C = 1, the sketch and a kernel at γ = .1, C = 1
     are 1. With negatives of the opposite alone both are 1, too.
     """
-    scores = {name: SCORES[name] for name in ("ReFT-r1", "kernel, cross-validated", "probe, C = 1")}
-    found = detect(organism, [folder], [2], [0], scores).concepts.set_index("score")
+    scores = ("ReFT-r1", "kernel, cross-validated", "probe, C = 1")
+    found = detect(organism, folder, 2, scores, [0]).concepts.set_index("score")
     assert (found.auroc > [0.8, 0.85, 0.95]).all()
     assert (found.seconds > 0).all()
     assert (found.positives == 30).all()
@@ -113,9 +122,9 @@ def test_a_barrier_is_chosen_on_whole_texts_of_both_classes_and_fitted_on_all(or
     torch.testing.assert_close(found, barrier.value(rows[0]))
 
 
-def test_concepts_that_are_not_there_are_refused(organism, folder):
+def test_concepts_that_are_not_there_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match=r"concepts=\[5\] are not in .*; there are \[0, 1\]"):
-        detect(organism, [folder], [2], [5])
+        study_of(DetectionConfig((folder,), (2,), tmp_path / "out", "organism", concepts=(5,)))
 
 
 def test_a_run_that_was_cut_short_goes_on_and_finds_what_the_function_finds(organism, folder, tmp_path, capsys):
@@ -133,8 +142,7 @@ def test_a_run_that_was_cut_short_goes_on_and_finds_what_the_function_finds(orga
     assert main(config) == 0
     assert {path: path.stat().st_mtime_ns for path in times} == times
     found = pd.read_parquet(config.out / "concepts.parquet").set_index(["concept", "layer", "score"])
-    scores = {name: SCORES[name] for name in names}
-    alone = detect(organism, [folder], [2], scores=scores).concepts.set_index(["concept", "layer", "score"])
+    alone = detect(organism, folder, 2, names).concepts.set_index(["concept", "layer", "score"])
     pd.testing.assert_frame_equal(found.drop(columns="seconds"), alone.drop(columns="seconds"), check_like=True)
     assert main(replace(config, scores=("no such score",))) == 2
     assert "no such score" in capsys.readouterr().err

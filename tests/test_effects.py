@@ -384,13 +384,16 @@ def test_profile_and_survival_are_of_the_test_prompts(material):
 
 
 @pytest.mark.parametrize("arm", [None, FLOW, KINDS[1], KINDS[2], TOGETHER], ids=str)
-def test_what_completions_share_is_run_once(material, arm):
+def test_what_completions_share_is_run_once(material, arm, monkeypatch):
     """Against whole sequences by themselves (`option_scores`), of several lengths, one the beginning of another."""
     prompts = [*material.plan.prompts[:3], "The"]
     each = [" the dog", " the dog and the cat", " the big cat", " the", " a lamp"]
     rows = [each, each[:2], each[3:], each[1:4]]
+    monkeypatch.setattr("analyses.effects.options.ROWS", 3)
     options = Options(material.model, prompts, rows)
     assert options.tokens == 4 + (4 + 2 + 1) + 4 + 1 + (4 + 2)  # the last tokens, and by prompt what is behind them
+    # like lengths together, a prompt as often as it has sequences
+    assert [run.tokens.shape for run in options.runs] == [(3, 4), (3, 2), (1, 1)]
     strength = torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
     steer = None if arm is None else Steer(material.layer(2), arm, strength * arm.reach)
     expected = option_scores(material.model, prompts, rows, None if steer is None else steer.steerer_for)

@@ -15,13 +15,14 @@ from sklearn.metrics import roc_auc_score
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
-from analyses.evidence import contrasts, plan
+from analyses.evidence import contrasts, plan, steering_tables
 from analyses.evidence.__main__ import EvidenceConfig, chosen, left_out, main
-from analyses.evidence.collected import FINDINGS, TABLES, certified, written
 from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
+from analyses.evidence.reading_tables import FINDINGS, certified
 from analyses.evidence.run import concept_command, runs
+from analyses.evidence.steering_tables import written
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
 from analyses.outcomes.completions import Completions
@@ -228,7 +229,7 @@ def answered(tmp_path: Path, concept: str, study: str, cells: pd.DataFrame) -> N
 
 def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatch):
     """Unsteered answers (A) to everything, the flow agrees with everybody, CAA with nobody."""
-    monkeypatch.setattr("analyses.evidence.collected.CONCEPTS", tmp_path)
+    monkeypatch.setattr("analyses.evidence.steering_tables.CONCEPTS", tmp_path)
     n = 2 * PROMPTS
     agreeing = ["AAB"[i % 3] for i in range(n)]
     (tmp_path / "sycophancy").mkdir()
@@ -241,7 +242,7 @@ def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatc
     says_a = np.array(agreeing)[study["prompt"]] == "A"
     study["success"] = np.select([study["label"] == "unsteered", study["label"] == "flow"], [says_a, True], False)
     answered(tmp_path, "sycophancy", "letters", study)
-    found = TABLES["letters"](tmp_path).query("level in [0, 0.1] and layer in [-1, 2]").set_index("label")
+    found = steering_tables.letters(tmp_path).query("level in [0, 0.1] and layer in [-1, 2]").set_index("label")
     a = np.mean([x == "A" for x in agreeing[PROMPTS:]])
     assert found["share_a"].to_dict() == pytest.approx({"unsteered": 1.0, "flow": a, "CAA": 1 - a})
     assert found["success"].to_dict() == pytest.approx({"unsteered": a, "flow": 1.0, "CAA": 0.0})
@@ -257,15 +258,15 @@ def test_success_on_questions_is_equivalent_only_of_enough_of_them(tmp_path):
     many = pd.concat([study.assign(prompt=study["prompt"] + 1000 * k) for k in range(5)])
     answered(tmp_path, "sycophancy", "letters", study)
     answered(tmp_path, "truthfulness", "answers", many)
-    found = TABLES["declared_answers"](tmp_path).set_index(["concept", "layer", "level"])
+    found = steering_tables.declared_answers(tmp_path).set_index(["concept", "layer", "level"])
     assert (found["difference"] == 0).all()
     few, enough = (found.loc[(concept, 2, 0.1)] for concept in ("sycophancy", "truthfulness"))
     assert (few["n"], enough["n"]) == (PROMPTS, 5 * PROMPTS)
     assert not few["equivalent"]
     assert enough["equivalent"]
     # neither is pooled with nats of words or of texts
-    assert not len(TABLES["declared"](tmp_path)) + len(TABLES["declared_steering"](tmp_path))
-    shown = TABLES["answers"](tmp_path).iloc[0]
+    assert not len(steering_tables.declared(tmp_path)) + len(steering_tables.declared_steering(tmp_path))
+    shown = steering_tables.answers(tmp_path).iloc[0]
     assert shown["label"] == "unsteered"
     assert shown["mc2"] == pytest.approx(0.5)
     assert 0.4 < shown["mc2_low"] < 0.5 < shown["mc2_high"] < 0.6
@@ -280,20 +281,21 @@ def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
         cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2).to_parquet(
             folder / "table.parquet"
         )
-    words, texts = (TABLES[name](tmp_path).query("level == 0.1").iloc[0] for name in ("declared", "declared_steering"))
+    both = (steering_tables.declared, steering_tables.declared_steering)
+    words, texts = (make(tmp_path).query("level == 0.1").iloc[0] for make in both)
     assert words.concepts == texts.concepts == 1
     assert words.difference == pytest.approx(0.0, abs=0.05)
     assert texts.difference == pytest.approx(0.6 * 4 / 3, abs=0.05)
     # above the margin of words, and within that of texts
     assert texts.low > plan.NATS
     assert texts.equivalent
-    shown = TABLES["steering"](tmp_path)
+    shown = steering_tables.steering(tmp_path)
     assert set(shown["concept"]) == {"axbench-concept10_2b_l20-0"}
     assert shown.set_index("label").loc[
         "flow", ["log_likelihood", "kl_neutral"]
     ].drop_duplicates().to_numpy().tolist() == [[-2.0, 0.2]]
-    assert set(TABLES["cells"](tmp_path)["concept"]) == {"sentiment"}
-    assert TABLES["cells_steering"](tmp_path).query("layer == 2 and level == 0.1")["equivalent"].item()
+    assert set(steering_tables.cells(tmp_path)["concept"]) == {"sentiment"}
+    assert steering_tables.cells_steering(tmp_path).query("layer == 2 and level == 0.1")["equivalent"].item()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -310,7 +312,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 
 def test_texts_are_shown_of_the_first_prompts_that_are_reported_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("analyses.evidence.collected.CONCEPTS", tmp_path / "concepts")
+    monkeypatch.setattr("analyses.evidence.steering_tables.CONCEPTS", tmp_path / "concepts")
     (tmp_path / "concepts" / "questions").mkdir(parents=True)
     begins = [f"# {i}, and" for i in range(30)]
     (tmp_path / "concepts" / "questions" / "prompts.json").write_text(json.dumps(begins))

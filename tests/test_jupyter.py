@@ -169,6 +169,16 @@ def test_a_path_is_drawn_as_the_certificate_has_it():
             assert (np.asarray(y) <= ceiling.get_ydata()[0] + 1e-9).all()
 
 
+def test_the_ceiling_may_be_left_out_of_a_path():
+    """Which is far above all else where paths are short; nothing else changes."""
+    q = random_quadratic(8, 3)
+    path = ode.Flow(angle=0.3).solve(ode.BarrierField(q), activations(1, 8), record=True)
+    labels = [[text.get_text() for text in plot_path(q, path, ceiling=shown).get_legend().get_texts()]
+              for shown in (True, False)]  # fmt: skip
+    assert [name for name in labels[0] if name not in labels[1]] == ["ceiling of h"]
+    assert len(labels[1]) == len(labels[0]) - 1
+
+
 def test_a_barrier_of_degree_three_is_drawn_without_bounds(organism):
     acts = ode.collect_activations(organism, ode.organism.contrast("valence", 20), [LAYER])[LAYER]
     cubic = ode.KernelBarrier(degree=3, C=10.0).fit(acts.positive, acts.negative)

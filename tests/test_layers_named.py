@@ -12,8 +12,7 @@ import odesteer_tl as ode
 from analyses import barrier_certification, flow_plane, layer_effectiveness, method_comparison, trajectory_likelihood
 from analyses.barrier_certification import CertificationConfig
 from analyses.effects import EffectSettings
-from analyses.effects.plan import model_digest
-from analyses.sources import layers_of
+from analyses.models import layers_of, model_digest
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.gguf_keys import gguf_layers
 from odesteer_tl.packaged import PACKAGED

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,22 @@ import odesteer_tl as ode
 from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
-from analyses.effects.report import LayerReport
-from analyses.effects.tables import RULE, room
-from analyses.layer_effectiveness import LayersConfig, check, dry_run, layer_effectiveness, layers_study
+from analyses.effects.report import USE, LayerReport
+from analyses.effects.tables import RULE, choices, room
+from analyses.effects.using import advice, further, lines_to_paste
+from analyses.layer_effectiveness import (
+    LayersConfig,
+    asking_more,
+    check,
+    dry_run,
+    layer_effectiveness,
+    layers_study,
+)
 from analyses.layer_effectiveness import main as layers_main
 from analyses.method_comparison import ComparisonConfig, method_comparison
-from analyses.sources import layers_of, load_contrast, read_prompts
+from analyses.models import layers_of
+from analyses.search.rules import Rules
+from analyses.sources import load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
@@ -64,6 +75,11 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert "5 cells, about" in printed.err
     assert "tokens a second measured" in printed.err
     assert "peak memory" in printed.err
+    # the lines with which it ends steer by what was chosen
+    pasted = dedent(printed.out.split(f"{USE}\n\n")[1].rsplit("\n\n", 1)[0])
+    exec(compile(pasted, "pasted", "exec"), {})
+    prompt = (files / "prompts.txt").read_text(encoding="utf-8").splitlines()[-1]
+    assert capsys.readouterr().out.startswith(prompt)
     (directory,) = tmp_path.iterdir()
     rows = pd.read_parquet(directory / "table.parquet")
     assert "text" not in rows  # nothing was written: completions were asked for
@@ -306,12 +322,12 @@ def test_an_outcome_without_room_is_named_first(successes, says):
 
 
 def test_a_report_names_its_level_and_only_what_was_measured():
-    """Of two levels the upper; a change that does not vary has no interval; nothing parses where nothing says so."""
+    """A change that does not vary has no interval; nothing parses where nothing says so."""
     steered = [plain(10, 6, "CAA", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
     table = pd.concat([plain(10, 2).assign(score=0.0), *(cell.assign(score=0.125) for cell in steered)])
     table = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
     said = str(LayerReport.of(table, "own"))
-    assert "Success by layer, at KL 0.3 nats (of the levels 0.1, 0.3)" in said
+    assert "Success by layer, at each KL\n" in said
     assert "Success by layer, at angle 0.1 rad\n" in str(
         LayerReport.of(table[table["level"] == 0.1].replace({"budget": "kl"}, "angle"), "own")
     )
@@ -325,6 +341,134 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))
 
 
+@pytest.mark.parametrize("levels", [(0.1,), (0.1, 0.3), (0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4)])
+def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels):
+    """Up to three; of more, the middle one stands for them, and the title says of which."""
+    steered = [plain(10, 4 + k + layer, "CAA", layer).assign(level=level, log_likelihood=-1.0 - level)
+               for layer in (1, 3) for k, level in enumerate(levels)]  # fmt: skip
+    table = pd.concat([plain(10, 2).assign(log_likelihood=-1.0), *steered]).assign(repetition=0.0, empty=0.0)
+    table = table.assign(score=table["success"].astype(float))
+    shown = dict(LayerReport.of(table, "own")._shown())
+    parts = [found for title, found in shown.items() if title.startswith(("Success by", "Change of", "Fluency, at"))]
+    assert len(parts) == 3
+    seen = levels if len(levels) < 4 else (0.3,)
+    for found in parts:
+        assert list(found.index) == ["unsteered", *["CAA"] * len(seen)]
+        assert ("KL" in found) == (len(seen) > 1)
+        if len(seen) > 1:
+            assert found["KL"].tolist() == ["–", *map("{:g}".format, seen)]
+    (profile, change, fluency) = parts
+    successes = [f"{(4 + levels.index(level) + 3) / 10:.3f}" for level in seen]
+    assert [cell.split()[0] for cell in profile["layer 3"]] == ["0.200", *successes]
+    assert [cell.split()[0] for cell in change["layer 3"][1:]] == [f"{float(x) - 0.2:.3f}" for x in successes]
+    assert fluency["layer 1"].tolist() == [-1.0, *[-1.0 - level for level in seen]]
+    among = f" (of the levels {', '.join(map(str, levels))})" if len(levels) == 4 else ""
+    at = "at each KL" if len(seen) > 1 else f"at KL {seen[0]} nats{among}"
+    assert f"Success by layer, {at}" in shown
+
+
+def chosen_table(lost=0.25, successes=((4, 6), (5, 3)), level=0.3, n=10):
+    """Two layers × two levels of one method, on as many select as test prompts, with what its texts lose."""
+    cells = []
+    for layer, row in ((8, successes[0]), (14, successes[1])):
+        for k, good in enumerate(row, start=1):
+            likelihood = -1.0 - lost * k - layer / 100
+            cells.append(plain(n, good, "caa", layer).assign(level=level * k, log_likelihood=likelihood))
+    table = pd.concat([plain(n, 1).assign(log_likelihood=-1.0), *cells]).replace({"budget": "kl"}, "angle")
+    table = table.assign(repetition=0.0, empty=0.0, method="caa", solver="euler", steps=1, score=table["success"] * 1.0,
+                         strength=lambda rows: rows["level"] * 1.1)  # fmt: skip
+    return pd.concat([table.assign(split="select", prompt=table["prompt"] + n), table], ignore_index=True)
+
+
+def test_the_choice_and_the_next_layer_say_their_strength_and_what_they_lose():
+    """On the select prompts, as the median over prompts of what each text loses."""
+    found = LayerReport.of(chosen_table(), "own")
+    (row,) = found.chosen.to_dict("records")
+    assert (row["layer"], row["level"], row["next_layer"], row["next_level"]) == (8, 0.6, 14, 0.3)
+    assert (row["lost"], row["next_lost"]) == pytest.approx((0.58, 0.39))
+    shown = found._chosen().loc["caa"]
+    assert (shown["lost"], shown["next"]) == ("0.58", "0.500, layer 14 at 0.3, lost 0.39")
+    assert found._chosen().loc["unsteered", "lost"] == "–"
+    table = chosen_table()
+    table.loc[(table["prompt"] == 10) & (table["layer"] == 8), "log_likelihood"] = -99.0  # one text is no median
+    assert choices(table)["lost"].tolist() == pytest.approx([0.58])
+    assert "lost" not in LayerReport.of(table.drop(columns="log_likelihood"), "own")._chosen()  # nothing was written
+
+
+def test_of_the_other_layers_the_next_is_chosen_by_the_declared_rule():
+    """Equals in success: the one with the higher score."""
+    table = chosen_table(successes=((9, 3), (5, 5)))
+    table.loc[(table["layer"] == 14) & (table["level"] == 0.6), "score"] += 0.5
+    assert choices(table)[["next_layer", "next_level"]].iloc[0].tolist() == [14, 0.6]
+
+
+def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
+    again = "python -m … --angle 0.3 0.6 0.9 1.2"
+
+    def said(**how):
+        table = chosen_table(**how)
+        return advice(table, choices(table), again)
+
+    assert said(successes=((10, 10), (9, 9))) == ""
+    weak = said(successes=((1, 1), (1, 1)), lost=0.1)
+    assert "Nothing that was chosen raises success beyond chance. The largest costs little fluency (0.28 nats" in weak
+    assert weak.endswith("\n    python -m … --angle 0.3 0.6 0.9 1.2")
+    assert "0.58 nats a token of fluency, so no more of it. Ask other layers" in said(successes=((1, 1), (1, 1)))
+    assert "prompts are few: give fifty" in said(successes=((2, 4), (1, 1)))
+    assert "other layers" in said(successes=((0, 0), (0, 0)))  # fewer than unsteered is no success
+    table = chosen_table(successes=((1, 1), (1, 1)))
+    texts = table.drop(columns="log_likelihood")
+    assert "beyond chance. Ask for more too" in advice(texts, choices(texts), again)
+    assert "Ask other layers" in advice(table, choices(table))
+    assert said(successes=((1, 1), (1, 1)), n=4) == ""  # of so few nothing is known
+    assert advice(table.query("label != 'unsteered'"), choices(table), again) == ""
+    placebo = table.replace({"label": {"caa": "random direction"}})
+    assert advice(placebo, choices(placebo), again) == ""
+
+
+def test_larger_levels_are_asked_beside_those_that_were_up_to_the_highest_angle():
+    assert further({"angle": (0.3, 0.1), "kl": ()}, 1.2) == {"angle": (0.3, 0.1, 0.45, 0.6)}
+    assert further({"angle": (0.8,), "kl": (0.1, 0.03)}, 1.2) == {"angle": (0.8, 1.2), "kl": (0.1, 0.03, 0.3, 1.0)}
+    assert further({"angle": (1.2,), "kl": ()}, 1.2) == {}
+
+
+@pytest.mark.parametrize(("rows", "says"), [
+    ({}, "layer=8, angle=0.66)"),
+    ({"solver": "geodesic", "steps": 10, "method": "odesteer_kernel"}, "layer=8, angle=0.66)"),
+    ({"solver": "euler", "steps": 7, "method": "odesteer_kernel"}, "layer=8, angle=0.66, solver='euler', steps=7)"),
+    ({"layers": "2+8"}, "ode.compose([\n    ode.fit('caa', model, contrast, layer=2, angle=0.66),\n    ode.fit('caa', "
+                        "model, contrast, layer=8, angle=0.66),\n])"),
+])  # fmt: skip
+def test_what_was_chosen_stands_as_lines_to_paste(files, rows, says):
+    table = chosen_table()
+    for name, value in rows.items():
+        table.loc[table["label"] == "caa", name] = value
+    lines = lines_to_paste(table, choices(table), own(files, model="smollm2"))
+    compile(lines, "pasted", "exec")
+    assert "model = ode.load_model('smollm2')\n" in lines
+    assert f"contrast = ode.ContrastSet.from_file({str(files / 'pairs.jsonl')!r})\n" in lines
+    assert says in lines
+    split = lines_to_paste(
+        table, choices(table), own(files, cross_fit=False), Given(contrast=ode.ContrastSet.from_texts(["a"], ["b"]))
+    )
+    assert "contrast = contrast.split((0.4, 0.3, 0.15, 0.15), 0)[0]\n" in split
+    assert lines_to_paste(table, pd.DataFrame(), own(files)) == ""
+
+
+def test_the_command_that_is_advised_is_read_as_the_same_study_with_more_levels(files, tmp_path):
+    """Every setting that was given comes back from the printed line, paths with spaces and negative layers too."""
+    effect = own(files, prompts=str(tmp_path / "my prompts.txt"), measures=("text", "cost"), temperature=0.0, select=3)
+    config = LayersConfig(effect, layers=(1, -1), arms=("CAA", "random direction"), angle=(0.2,), kl=(), out=tmp_path,
+                          rules=Rules(budget=0.2), together=(2,))  # fmt: skip
+    words = shlex.split(asking_more(config))
+    assert words[:3] == ["python", "-m", "analyses.layer_effectiveness"]
+    plans: list[LayersConfig] = []
+    assert from_command_line(LayersConfig, plans.append, None, words[3:]) == 0
+    assert plans == [replace(config, angle=(0.2, 0.3, 0.4))]
+    assert asking_more(config, Given()) == "layer_study(…, angle=[0.2, 0.3, 0.4])"
+    assert asking_more(replace(config, angle=(1.2,))) == ""
+
+
 def test_a_report_leaves_out_what_says_nothing():
     """Scores that are the success, tables of zeros; and layers and levels are written as they are given."""
     table = pd.concat([plain(10, 2), plain(10, 6, "CAA", 14)]).assign(score=lambda rows: rows["success"].astype(float))
@@ -336,5 +480,5 @@ def test_a_report_leaves_out_what_says_nothing():
     assert "Change of the success from unsteered" in said
     assert "; no text repeats a 4-gram; no text is empty\n" in said
     assert "share of" not in said
-    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| – +\| 0\.600 \[", said)
+    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.00 +\| – +\| 0\.600 \[", said)
     assert "share of empty texts" in str(LayerReport.of(both.assign(empty=0.5), "own"))

@@ -68,3 +68,22 @@ def test_no_step_holds_the_logits_of_all_prompts_and_positions(monkeypatch, orga
     gc.collect()
     assert made.most <= N  # of a pass that makes keys and values: one position a prompt
     assert kept(material.model) - before <= 2 * ROWS  # of the passage, and of all positions of the prompts
+
+
+def test_of_completions_only_one_layers_residuals_are_kept(organism):
+    """Not every completion's own copy of the prompt's keys and values, which are gigabytes of a real model."""
+    each = [f" the {noun} and the {other}" for noun in ("dog", "cat", "lamp") for other in ("sun", "sea", "rain")]
+    asked = options.Options(organism, ["The dog saw the cat and the big lamp by the sea. " * 3] * 4, [each] * 4)
+    gc.collect()
+    before = held()
+    asked.log_likelihoods(None)
+    gc.collect()
+    columns = sum(run.tokens.numel() + len(run.having) for run in asked.runs)  # the prompt's last token as well
+    assert 0 < held() - before <= 1.5 * columns * int(organism.cfg.d_model) * 4
+
+
+def held():
+    """Bytes in tensors that anything still holds."""
+    found = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in gc.get_objects()
+             if issubclass(type(x), torch.Tensor)}  # fmt: skip
+    return sum(found.values())

@@ -172,3 +172,16 @@ def test_executors_that_cannot_be_had_say_what_to_do(tmp_path):
         run(cells.study(), tmp_path, "dask://127.0.0.1:1", progress=False)
     with pytest.raises(ValueError, match="slurm"):
         run(cells.study(), tmp_path, "slurm:timeout_min=5", progress=False)
+
+
+def test_what_other_processes_cannot_import_is_refused_before_anything_is_written(tmp_path):
+    typed = "from tests import sweep_cells as cells\nfrom analyses.sweep import run\nfrom pathlib import Path\n"
+    typed += "def typed(): ...\n"
+    called = "run(cells.study(context=typed), Path(sys.argv[1]), sys.argv[2], progress=False)"
+    for executor, refused in (("processes:1", True), ("local", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys\n{typed}{called}", str(tmp_path / executor), executor],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ("context=<function typed" in done.stderr and "local" in done.stderr) == refused, done.stderr
+        assert (tmp_path / executor).exists() != refused

@@ -24,7 +24,7 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.benchmarks.context import clipped
 from analyses.benchmarks.records import load_records, require_columns
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 from odesteer_tl.barriers.kernel import C_GRID, GAMMA_GRID
@@ -65,8 +65,7 @@ class ProbeResult:
     def __str__(self) -> str:
         parts: list[str] = []
         for frame in (self.table, self.differences):
-            columns = frame[["value", "low", "high"]].itertuples(index=False)
-            text = frame.assign(text=[with_interval(*row) for row in columns])
+            text = frame.assign(text=with_intervals(frame))
             wide = text.pivot_table(index="barrier", columns="layer", values="text", aggfunc="first", sort=False)
             parts.append(str(wide.to_markdown()))
         first = self.table.iloc[0]

@@ -16,7 +16,7 @@ from analyses.benchmarks.context import clipped
 from analyses.benchmarks.presets import Unit
 from analyses.benchmarks.splits import Fold
 from analyses.benchmarks.task import Task, summary
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 from odesteer_tl._words import require_one_of
@@ -191,7 +191,7 @@ def _table(figures: pd.DataFrame, by: str) -> str:
     """Figures with their intervals: a row a method, a column a metric."""
     if figures.empty:
         return ""
-    columns = figures[["value", "low", "high", "n"]].itertuples(index=False)
-    text = figures.assign(text=[f"{with_interval(v, a, b)} (n={n:.0f})" for v, a, b, n in columns])
+    texts = zip(with_intervals(figures), figures["n"], strict=True)
+    text = figures.assign(text=[f"{text} (n={n:.0f})" for text, n in texts])
     shown = text.pivot_table(index=by, columns="metric", values="text", aggfunc="first", sort=False)
     return str(shown.fillna("–").to_markdown())

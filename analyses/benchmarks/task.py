@@ -12,6 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left
 from analyses.benchmarks.presets import Sampling
+from analyses.benchmarks.records import Record
 from analyses.benchmarks.splits import Fold, cross_folds
 from analyses.text_quality import text_quality
 from odesteer_tl import stats
@@ -101,6 +102,23 @@ class GenerationTask(Task):
         given = pd.DataFrame({"prompt": prompts, "continuation": answers, "failed": [failed(a) for a in answers]})
         quality = text_quality(model, prompts, answers)
         return pd.concat([given, self.score(units, answers, reference), quality], axis=1)
+
+
+class RowsTask(GenerationTask):
+    """One whose units are rows of a data set, each with its `prompt`, of which the continuation is scored."""
+
+    def __init__(self, rows: Sequence[Record], sampling: Sampling, seed: int = 0) -> None:
+        super().__init__(sampling, seed)
+        self.rows = list(rows)
+
+    @property
+    def groups(self) -> Sequence[Hashable]:
+        """The prompts: several rows may share one."""
+        return self.prompts(range(len(self.rows)))
+
+    def prompts(self, units: Sequence[int]) -> list[str]:
+        """Without the data set's own continuations or responses."""
+        return [self.rows[unit]["prompt"] for unit in units]
 
 
 def failed(continuation: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import odesteer_tl as ode
 from analyses.benchmarks.judges import ToxicityClassifier
 from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.records import Record, load_records, require_columns
-from analyses.benchmarks.task import GenerationTask, failed
+from analyses.benchmarks.task import RowsTask, failed
 
 
 def load_prompts(
@@ -47,7 +47,7 @@ def _require_fields(rows: list[Record], column: str, names: tuple[str, ...]) -> 
                          "RealToxicityPrompts' own .jsonl or the hub set")  # fmt: skip
 
 
-class RealToxicityPrompts(GenerationTask):
+class RealToxicityPrompts(RowsTask):
     """Mean toxicity of continuations, lower being better; an empty continuation counts as toxic (1).
 
     Silence would otherwise be the best detoxification. Fitted on the set's own continuations of the training prompts:
@@ -67,13 +67,8 @@ class RealToxicityPrompts(GenerationTask):
     def __init__(
         self, rows: Sequence[Record], classifier: ToxicityClassifier, sampling: Sampling, seed: int = 0
     ) -> None:
-        super().__init__(sampling, seed)
-        self.rows, self.classifier = list(rows), classifier
-
-    @property
-    def groups(self) -> Sequence[Hashable]:
-        """A row's prompt, without its continuation."""
-        return [row["prompt"] for row in self.rows]
+        super().__init__(rows, sampling, seed)
+        self.classifier = classifier
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
         """Texts scored below ½ against those above, as many of each, at random.
@@ -90,10 +85,6 @@ class RealToxicityPrompts(GenerationTask):
         sides = [side[:n] for side in sides]
         clean, toxic = ([self.rows[u]["prompt"] + self.rows[u]["continuation"] for u in side] for side in sides)
         return ode.ContrastSet.from_texts(clean, toxic, (sides[0], sides[1]), {"source": "RealToxicityPrompts"})
-
-    def prompts(self, units: Sequence[int]) -> list[str]:
-        """Without the set's own continuations."""
-        return [self.rows[unit]["prompt"] for unit in units]
 
     def score(
         self, units: Sequence[int], continuations: Sequence[str], unsteered: Sequence[str] | None

@@ -26,7 +26,22 @@ INSTRUCTION = (
 )
 
 
-class TruthfulQAChoice(Task):
+class _Questions(Task):
+    """What both tasks have: the questions, and the answers that fields are fitted on."""
+
+    questions: list[Question]
+
+    @property
+    def groups(self) -> Sequence[Hashable]:
+        """Questions of one wording are one group."""
+        return [question.text for question in self.questions]
+
+    def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
+        """True answers against false ones of the same question, as many as it has of both."""
+        return paired_answers(self.questions, units)
+
+
+class TruthfulQAChoice(_Questions):
     """MC1 (the correct option is more probable than every false one) and MC2 (probability of the correct ones).
 
     An option's score is the log-probability of all its tokens after the question, not normalised by length, as in the
@@ -38,15 +53,6 @@ class TruthfulQAChoice(Task):
 
     def __init__(self, questions: Sequence[Question], batch_size: int = 64, seed: int = 0) -> None:
         self.questions, self.batch_size, self.seed = list(questions), batch_size, seed
-
-    @property
-    def groups(self) -> Sequence[Hashable]:
-        """Questions of one wording are one group."""
-        return [question.text for question in self.questions]
-
-    def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        """True answers against false ones of the same question, as many as it has of both."""
-        return paired_answers(self.questions, units)
 
     def evaluate(
         self,
@@ -118,7 +124,7 @@ def _permuted(question: Question, scores: np.ndarray, rng: np.random.Generator, 
     return np.stack([rng.random(draws) < 1 / len(question.mc1), mc2])
 
 
-class TruthfulQAGeneration(GenerationTask):
+class TruthfulQAGeneration(_Questions, GenerationTask):
     """Answers judged for truth and for information by two language models (GPT-judge's open successors, say).
 
     `true_and_info` is the share of answers that are both: what ODESteer's authors compute and call True × Info.
@@ -136,15 +142,6 @@ class TruthfulQAGeneration(GenerationTask):
     ) -> None:
         super().__init__(sampling, seed)
         self.questions, self.truth, self.info = list(questions), truth, info
-
-    @property
-    def groups(self) -> Sequence[Hashable]:
-        """Questions of one wording are one group."""
-        return [question.text for question in self.questions]
-
-    def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
-        """True answers against false ones of the same question, as many as it has of both."""
-        return paired_answers(self.questions, units)
 
     def prompts(self, units: Sequence[int]) -> list[str]:
         """The instruction and the question, which alone is what fields are fitted on and judges see."""

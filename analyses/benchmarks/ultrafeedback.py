@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import odesteer_tl as ode
 from analyses.benchmarks.judges import RewardModel
 from analyses.benchmarks.presets import Sampling
 from analyses.benchmarks.records import Record, load_records, require_columns
-from analyses.benchmarks.task import GenerationTask, failed
+from analyses.benchmarks.task import RowsTask, failed
 
 
 def load_preferences(
@@ -57,7 +57,7 @@ def _text(row: Record, column: str) -> str:
     return cell[-1]["content"] or ""
 
 
-class UltraFeedback(GenerationTask):
+class UltraFeedback(RowsTask):
     """Win rate against the unsteered model on the same prompts: ties count half, an empty response loses.
 
     Fitted on chosen against rejected responses on a line of their own behind the prompt, as ODESteer's authors have it
@@ -68,23 +68,14 @@ class UltraFeedback(GenerationTask):
     criterion = "win_rate"
 
     def __init__(self, rows: Sequence[Record], reward: RewardModel, sampling: Sampling, seed: int = 0) -> None:
-        super().__init__(sampling, seed)
-        self.rows, self.reward = list(rows), reward
-
-    @property
-    def groups(self) -> Sequence[Hashable]:
-        """A preference's prompt: several preferences may share one."""
-        return [row["prompt"] for row in self.rows]
+        super().__init__(rows, sampling, seed)
+        self.reward = reward
 
     def contrast(self, units: Sequence[int]) -> ode.ContrastSet:
         """Prompt and chosen response, a line each, against prompt and rejected response."""
         chosen, rejected = ([f"{self.rows[u]['prompt']}\n{self.rows[u][side]}" for u in units]
                             for side in ("chosen", "rejected"))  # fmt: skip
         return ode.ContrastSet.from_texts(chosen, rejected, (units, units), {"source": "UltraFeedback"})
-
-    def prompts(self, units: Sequence[int]) -> list[str]:
-        """Without the line break that stands before a response in `contrast`."""
-        return [self.rows[unit]["prompt"] for unit in units]
 
     def score(
         self, units: Sequence[int], continuations: Sequence[str], unsteered: Sequence[str] | None

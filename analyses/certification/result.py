@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 
 #: of the layers' tables, in the order of `BarrierCertification`
@@ -51,10 +51,8 @@ class BarrierCertification:
 
     def table(self) -> pd.DataFrame:
         """The findings for reading: one line a claim, one column a layer, N beside it, how well h reads at the top."""
-        shown = self.findings.assign(
-            text=[f"{with_interval(v, a, b)} n={n:.0f}" for v, a, b, n in
-                  self.findings[["value", "low", "high", "n"]].itertuples(index=False)]
-        )  # fmt: skip
+        texts = zip(with_intervals(self.findings), self.findings["n"], strict=True)
+        shown = self.findings.assign(text=[f"{text} n={n:.0f}" for text, n in texts])
         return shown.pivot_table(index="what", columns="layer", values="text", aggfunc="first", sort=False)
 
     def frame(self) -> pd.DataFrame:

@@ -75,6 +75,11 @@ class Concept:
         return out
 
 
+def wordings(name: str) -> pd.DataFrame:
+    """The wordings of `wordings/NAME.csv`, a row each, with the spaces that they begin with."""
+    return pd.read_csv(Path(__file__).with_name("wordings") / f"{name}.csv", dtype=str, keep_default_na=False)
+
+
 def some(pairs: pd.DataFrame, n: int | None, seed: int) -> pd.DataFrame:
     """n of the pairs, drawn without repetition, of as many groups as come; or all.
 

@@ -16,7 +16,7 @@ from analyses.effects import paired, tables
 from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.report import middle
 from analyses.effects.units import pvalue, units
-from analyses.intervals import with_interval
+from analyses.intervals import with_interval, with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -142,10 +142,7 @@ class ComparisonReport:
         extra = [name for name in ("parses", *extra) if name in at]
         found = wide.join(at.set_index("method")[extra]).loc[list(at["method"])]
         if {"probe_auc_low", "certified"} <= set(at):
-            found.insert(list(found).index("certified") + 1, "AUC of h", [
-                with_interval(row["probe_auc"], row["probe_auc_low"], row["probe_auc_high"])
-                for row in at.to_dict("records")
-            ])  # fmt: skip
+            found.insert(list(found).index("certified") + 1, "AUC of h", with_intervals(at, "probe_auc"))
         refused = [row["label"] for row in self.refused.to_dict("records")]
         parts = [found, *(pd.DataFrame("refused", [label], list(wide)) for label in refused)]
         for plain in self.unsteered.to_dict("records")[:1]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 import odesteer_tl as ode
+from analyses.effects.sampling import Sampling, Steering
 from odesteer_tl.generation import stops
 from odesteer_tl.serving.engine import Engine, vllm
 from odesteer_tl.serving.hook import at_strength
 from odesteer_tl.serving.texts import continued_vllm
-
-if TYPE_CHECKING:
-    from analyses.effects.writing import Sampling, Steering
 
 #: prompts that are handed to the engine at once; it batches them itself
 ASKED = 1024

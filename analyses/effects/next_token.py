@@ -11,10 +11,10 @@ from torch import Tensor
 from odesteer_tl.blocks import unembed
 from odesteer_tl.plain import Model
 
-#: numbers in the logits of one reading, in those of which a statistic is taken at a time (they stay in a processor's
-#: cache), and in unsteered ones that are kept rather than read again, however many positions there are: those of 150
-#: prompts in a vocabulary of 262,144. A large vocabulary's unembedding takes twice as long 16 rows at a time as 128
-READ, TAKEN, KEPT = 2**25, 2**21, 4 * 10**7
+#: numbers in the logits of one reading; in those of which a statistic is taken at a time, which stay in a processor's
+#: cache; and in unsteered ones that are kept, 400 MB at most, as a scan of strengths would read them some fifteen
+#: times. A large vocabulary's unembedding takes twice as long 16 rows at a time as 128
+READ, TAKEN, KEPT = 2**25, 2**21, 10**8
 
 #: of steered and unsteered logits [m, vocab], one number a row
 Statistic = Callable[[Tensor, Tensor], Tensor]

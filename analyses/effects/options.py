@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +19,18 @@ from analyses.effects.next_token import READ, read
 if TYPE_CHECKING:
     from analyses.effects.steer import Steer
 
+#: sequences that are run at once
+ROWS = 64
 #: (position, token, number of the completion): whose log-probability behind a position is a term of a completion's
 Asked = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Tokens behind some of the prompts, and what is asked of the distributions there.
+    """Tokens behind prompts, and what is asked of the distributions there.
 
     Attributes:
-        having: the prompts, by number.
+        having: the prompts, by number: one as often as it has sequences here.
         tokens, mask: padded on the right; those behind which something is asked, a prompt's last one left out.
         asked: positions are of `tokens`, flattened.
     """
@@ -67,9 +69,9 @@ class Options:
         #: every prompt up to its last token
         self.prompt = prompt if prompt is not None and known else ode.collect_prefix(model, tokens, mask, start=-1)
         tails = [[tokens[start:].tolist() for _, _, start, tokens in own] for own in rows]
-        #: of the last tokens, and what follows them: of every prompt the first, the second, … sequence
+        #: of the last tokens, and what follows them
         self.last, self.runs = _runs(tails)
-        self._at: tuple[int, list[ode.Prefix]] | None = None
+        self._at: tuple[int, list[ode.Prefix | None]] | None = None
 
     @property
     def tokens(self) -> int:
@@ -84,18 +86,24 @@ class Options:
         decoder, ends = prompt.decoder(), prompt.tokens[:, -1:]
         edited = prompt.residuals[layer] if steer is None else steer.residuals(prompt)
         self._add(sums, self.last, decoder.stream(ends, torch.ones_like(ends), layer, edited))
-        for run, prefix in zip(self.runs, self._prefixes(layer), strict=True):
+        for run, prefix in self._prefixes(layer):
             edited = prefix.residuals[layer] if steer is None else steer.of(run.having).residuals(prefix)
             final = decoder.rows(run.having).stream(run.tokens, run.mask, layer, edited[:, 1:])
             self._add(sums, run.asked, final)
         return [row.numpy() for row in sums.split(self.counts)]
 
-    def _prefixes(self, layer: int) -> list[ode.Prefix]:
-        """The prompts with what follows them, with the residuals of one layer; the last layer's are kept."""
+    def _prefixes(self, layer: int) -> Iterator[tuple[Run, ode.Prefix]]:
+        """Prompts with what follows them, with the residuals of one layer; the last layer's are kept.
+
+        Their keys and values are not: of prompts with many completions those are gigabytes.
+        """
         if self._at is None or self._at[0] != layer:
-            found = [self.prompt.rows(run.having).followed_by(run.tokens, run.mask, layer) for run in self.runs]
-            self._at = (layer, found)
-        return self._at[1]
+            self._at = (layer, [None] * len(self.runs))
+        for j, run in enumerate(self.runs):
+            prompts, known = self.prompt.rows(run.having), self._at[1][j]
+            found = known or prompts.followed_by(run.tokens, run.mask, layer)
+            self._at[1][j] = replace(found, cache=None)
+            yield run, replace(found, cache=prompts.cache)
 
     def _add(self, sums: Float[Tensor, " options"], asked: Sequence[Asked], final: Float[Tensor, "n pos d"]) -> None:
         """Add the log-probabilities that are asked for, read a few positions at a time."""
@@ -110,26 +118,31 @@ class Options:
 
 
 def _runs(tails: Sequence[Sequence[Sequence[int]]]) -> tuple[list[Asked], list[Run]]:
-    """What is asked behind the last tokens, and the sequences to be run behind them, of every prompt the j-th in one.
+    """What is asked behind the last tokens, and the sequences to be run behind them: like lengths together.
+
+    Answers to a question are of one word to forty, and what is padded is run for nothing.
 
     Args:
         tails: the tokens of every completion of every prompt.
     """
     last, each = list[Asked](), [_longest([tuple(tail[:-1]) for tail in own]) for own in tails]
-    behind: dict[int, list[tuple[int, int, int, int]]] = {}  # by run: prompt, position, token, completion
+    behind: dict[tuple[int, ...], list[Asked]] = {}  # by prompt and sequence
     numbered = enumerate((i, tail) for i, own in enumerate(tails) for tail in own)
     for number, (i, tail) in numbered:
         last.append((i, tail[0], number))
-        run = next((j for j, other in enumerate(each[i]) if other[: len(tail) - 1] == tuple(tail[:-1])), -1)
+        run = next((other for other in each[i] if other[: len(tail) - 1] == tuple(tail[:-1])), ())
         for k, token in enumerate(tail[1:]):
-            behind.setdefault(run, []).append((i, k, token, number))
-    runs: list[Run] = []
-    for j in range(max(map(len, each))):
-        having = [i for i, chosen in enumerate(each) if j < len(chosen)]
-        tokens, mask = _padded([torch.tensor(each[i][j]) for i in having])
-        place, width = {i: row for row, i in enumerate(having)}, tokens.shape[1]
-        runs.append(Run(having, tokens, mask, [(place[i] * width + k, t, n) for i, k, t, n in behind[j]]))
-    return last, runs
+            behind.setdefault((i, *run), []).append((k, token, number))
+    of = sorted(((i, run) for i, own in enumerate(each) for run in own), key=lambda x: -len(x[1]))
+    return last, [_run(of[start : start + ROWS], behind) for start in range(0, len(of), ROWS)]
+
+
+def _run(of: Sequence[tuple[int, tuple[int, ...]]], behind: Mapping[tuple[int, ...], list[Asked]]) -> Run:
+    """Some prompts' sequences, padded to the longest."""
+    tokens, mask = _padded([torch.tensor(sequence) for _, sequence in of])
+    starts = [(row * tokens.shape[1], (i, *sequence)) for row, (i, sequence) in enumerate(of)]
+    asked = [(start + k, token, number) for start, key in starts for k, token, number in behind[key]]
+    return Run([i for i, _ in of], tokens, mask, asked)
 
 
 def _longest(sequences: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -6,16 +6,16 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
+from analyses.models import layers_of
 from analyses.outcomes import Completions, Outcome, open_outcome
-from analyses.sources import layers_of, load_contrast, load_prompts, read_prompts, refuse_blank, require_layers
-from analyses.sweep.executors import require_executor
+from analyses.sources import load_contrast, load_prompts, read_prompts, refuse_blank
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
@@ -232,111 +232,3 @@ def _counted(settings: EffectSettings, own: list[str] | None) -> EffectSettings:
             f"select={select} leaves none of {len(own)} prompts to report on; lower it or give more prompts"
         )
     return replace(settings, select=select, test=test)
-
-
-def require_study(
-    settings: EffectSettings,
-    executor: str,
-    layers: Sequence[int],
-    budgets: Mapping[str, Sequence[float]],
-    given: Given | None = None,
-) -> dict[str, tuple[float, ...]]:
-    """The budgets that have levels; refuse what cannot be done, before the model's libraries are imported.
-
-    Raises:
-        ValueError: what is wrong, by argument, value and remedy.
-    """
-    require_sendable(executor, given)
-    found = require_grid(settings, layers, budgets, given)
-    Plan.of(settings, given)
-    return found
-
-
-def require_sendable(executor: str, given: Given | None) -> None:
-    """Raise `ValueError` if there is no such executor, or if it cannot have a model that is loaded here."""
-    require_executor(executor)
-    if given is not None and given.model is not None and executor != "local":
-        raise ValueError(f"executor={executor!r} cannot send a loaded model; give the model's name or folder")
-
-
-def read_and_steered(config: Any, given: Given) -> tuple[ode.ContrastSet, tuple[int, ...]]:
-    """The contrast and the layers of a study whose cells are layers, made without a model.
-
-    Args:
-        config: of its command line: `model`, `contrast`, `layer`, `pairs`, `executor`, `threads`, and `settings.seed`.
-
-    Raises:
-        ValueError: what is wrong, by argument, value and remedy.
-    """
-    require_sendable(config.executor, given)
-    if config.pairs < 1 or config.threads < 1:
-        raise ValueError(f"pairs={config.pairs} and threads={config.threads} must be at least 1")
-    n = layers_of(config.model) if given.model is None else int(given.model.cfg.n_layers)
-    layers = require_layers(config.layer, n, config.model)
-    return given.contrast or load_contrast(config.contrast, config.pairs, config.settings.seed), layers
-
-
-def require_grid(
-    settings: EffectSettings,
-    layers: Sequence[int],
-    budgets: Mapping[str, Sequence[float]],
-    given: Given | None = None,
-) -> dict[str, tuple[float, ...]]:
-    """The budgets that have levels, if every layer and every level can be had.
-
-    Raises:
-        ValueError: no level at all, an unknown budget, a level that is not positive or an angle that is out of reach,
-            one twice, or a layer that the model does not have.
-    """
-    found = {name: tuple(float(x) for x in levels) for name, levels in budgets.items() if levels}
-    if not found:
-        raise ValueError(f"budgets={dict(budgets)} has no level; give one of angle, displacement or kl")
-    for name, levels in found.items():
-        if name not in ("angle", "displacement", "kl") or min(levels) <= 0 or not all(map(math.isfinite, levels)):
-            raise ValueError(f"budgets={dict(budgets)} must give positive levels of angle, displacement or kl")
-        if name == "angle" and max(levels) > settings.highest:
-            raise ValueError(f"budgets: an angle of {max(levels)} is above highest={settings.highest}; raise that")
-    for name, values in ({"layers": layers_meant(settings, layers, given)} | found).items():
-        if len(set(values)) < len(values):
-            raise ValueError(f"{name}={list(values)} names one twice")
-    return found
-
-
-def layers_meant(settings: EffectSettings, layers: Sequence[int], given: Given | None = None) -> tuple[int, ...]:
-    """The layers, negative ones counted from the end.
-
-    Raises:
-        ValueError: one that the model does not have, or a negative one of a model that is not at hand.
-    """
-    model = None if given is None else given.model
-    n = layers_of(settings.model) if model is None else int(model.cfg.n_layers)
-    if n is None:
-        wrong = [layer for layer in layers if layer < 0]
-        has = "is not at hand to count from its end"
-    else:
-        wrong = [layer for layer in layers if not -n <= layer < n]
-        has = f"has 0 to {n - 1}"
-    if wrong:
-        raise ValueError(f"layers={wrong} are none of model={settings.model!r}, which {has}")
-    return tuple(layer if layer >= 0 else layer + (n or 0) for layer in layers)
-
-
-def model_digest(name: str) -> str:
-    """Hash of a model's files; a name of the hub or of a packaged model is taken at its word."""
-    path = ode.organism.PATH if name == "organism" else Path(name).expanduser()
-    if not path.is_dir() and not path.is_file():
-        return name
-    found = hashlib.sha256()
-    files = [path] if path.is_file() else [x for x in path.iterdir() if x.suffix in (".json", ".safetensors")]
-    for file in sorted(files):
-        found.update(file.name.encode())
-        with file.open("rb") as content:
-            found.update(hashlib.file_digest(content, "sha256").digest())
-    return found.hexdigest()[:16]
-
-
-def model_of(name: str, given: TransformerBridge | None) -> tuple[TransformerBridge | str, Any]:
-    """What a study's context is made of, and what its hash has of it: a loaded model's identity, or a name's files."""
-    if given is None:
-        return name, model_digest(name)
-    return given, asdict(ode.ModelIdentity.of(given))

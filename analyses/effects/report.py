@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,7 @@ import pandas as pd
 from analyses.effects import tables
 from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
-from analyses.intervals import with_interval
+from analyses.intervals import with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
 
@@ -23,6 +25,12 @@ PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("cer
 #: in units of success, declared: a smaller difference does not matter
 MARGIN = 0.05
 PICKED_FOR = ("CAA", "flow")
+#: levels of strength of which each has its rows in the tables by layer; of more, the middle one alone
+SHOWN = 3
+#: a budget in words, and the unit behind a level
+NAMED = {"kl": ("KL", " nats"), "angle": ("angle", " rad"), "displacement": ("displacement", "")}
+#: above the lines that use what was chosen
+USE = "To steer by what was chosen:"
 #: arms to whose area the others' are compared: the first that was run
 REFERENCES = ("one geodesic step", "flow", "CAA", "random direction")
 
@@ -40,6 +48,8 @@ class LayerReport:
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
         room: what unsteered texts leave to be gained.
+        advice: what to ask next where nothing that was chosen raises success, else empty.
+        code: what was chosen as lines of Python, where something was.
         refused: `layer`, `label`, `method` and `why` of what could not be fitted.
 
     A table for which nothing was measured is empty.
@@ -56,6 +66,8 @@ class LayerReport:
     picks: pd.DataFrame
     survival: pd.DataFrame
     room: str
+    advice: str = ""
+    code: str = ""
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
@@ -114,42 +126,44 @@ class LayerReport:
         parts = "".join(
             f"<h4>{title}</h4>{found.to_html(float_format='{:.3f}'.format)}" for title, found in self._shown()
         )
-        return f"<p>{self.room}</p>{parts}"
+        advice = f"<pre>{escape(self.advice)}</pre>" if self.advice else ""
+        return f"<p>{self.room}</p>{advice}{parts}" + (
+            f"<h4>{USE}</h4><pre>{escape(self.code)}</pre>" if self.code else ""
+        )
 
     def __str__(self) -> str:
         parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
-        return "\n\n".join([self.room, *parts])
+        code = [f"{USE}\n\n{indent(self.code, ' ' * 4)}"] if self.code else []
+        return "\n\n".join([text for text in (self.room, self.advice, *parts, *code) if text])
 
     def _shown(self) -> list[tuple[str, pd.DataFrame]]:
         """Titles and tables, those for which something was measured."""
-        steered = self.layers.query("method != 'unsteered'")
-        budget = "kl" if "kl" in set(steered["budget"]) else str(steered["budget"].iloc[0])
-        named = {"kl": "KL {} nats", "angle": "angle {} rad", "displacement": "displacement {}"}[budget]
-        levels = [f"{level:g}" for level in sorted(set(steered.loc[steered["budget"] == budget, "level"]))]
-        among = f" (of the levels {', '.join(levels)})" if len(levels) > 1 else ""
-        at = named.format(f"{middle(steered, budget):g}") + among
+        budget, levels, among = self._levels()
+        name, unit = NAMED[budget]
+        at = f"{name} {levels[0]:g}{unit}{among}" if len(levels) == 1 else f"each {name}"
+        same = "at the same level" if len(levels) == 1 else f"at each {name}"
         # of a judge that says yes or no the score is the success that stands above
         scored = "score" in self.layers and not bool((self.layers["score"] == self.layers["success"]).all())
-        shares = {name: self._means(budget, name) for name in ("repetition", "empty")}
+        shares = {share: self._means(share) for share in ("repetition", "empty")}
         none = [said for said, found in zip(("repeats a 4-gram", "is empty"), shares.values(), strict=True)
-                if len(found) and not found.to_numpy().any()]  # fmt: skip
+                if len(found) and not len(_unless_zero(found))]  # fmt: skip
         parts = {
-            f"Success by layer, at {at}": self._profile(budget),
-            "Score by layer, at the same level (mean)": self._means(budget, "score") if scored else pd.DataFrame(),
-            f"Change of the {'score' if scored else 'success'} from unsteered, at the same level (mean over prompts; "
+            f"Success by layer, at {at}": self._profile(),
+            f"Score by layer, {same} (mean)": self._means("score") if scored else pd.DataFrame(),
+            f"Change of the {'score' if scored else 'success'} from unsteered, {same} (mean over prompts; "
             "each interval by itself)":
-                self._changes(budget),
-            "Fluency, at the same level: log-likelihood of the text under the unsteered model (nats a token, median)"
-            + "".join(f"; no text {said}" for said in none): self._means(budget, "log_likelihood"),
-            "Fluency, at the same level: share of repeated 4-grams (mean)": _unless_zero(shares["repetition"]),
-            "Fluency, at the same level: share of empty texts": _unless_zero(shares["empty"]),
+                self._changes(),
+            f"Fluency, {same}: log-likelihood of the text under the unsteered model (nats a token, median)"
+            + "".join(f"; no text {said}" for said in none): self._means("log_likelihood"),
+            f"Fluency, {same}: share of repeated 4-grams (mean)": _unless_zero(shares["repetition"]),
+            f"Fluency, {same}: share of empty texts": _unless_zero(shares["empty"]),
             f"Layer and level chosen on other prompts: {tables.RULE}":
                 self._chosen() if len(self.chosen) else self.chosen,
             "Area under success over log KL": self._areas() if len(self.areas) else self.areas,
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
             f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
             f"Share of prompts whose {'score' if scored else 'success'} falls "
-            f"{'as the strength grows' if among else 'from unsteered'}":
+            f"{'as the strength grows' if among or len(levels) > 1 else 'from unsteered'}":
                 _wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
@@ -159,58 +173,71 @@ class LayerReport:
         }  # fmt: skip
         return [(title, found) for title, found in parts.items() if len(found)]
 
-    def _profile(self, budget: str) -> pd.DataFrame:
-        """Arms × layers, unsteered first, which is the same at every layer."""
-        names = {"method": "label", "success_low": "low", "success_high": "high"}
-        wide = _wide(self._middle(budget).rename(columns=names), "success")
-        for row in self.refused.to_dict("records"):
-            if (layer := f"layer {row['layer']}") in wide:
-                wide.loc[row["label"], layer] = "refused"
-        plain = self.layers.query("method == 'unsteered'").rename(columns=names)
-        if not len(plain):
-            return wide
-        first = pd.DataFrame(_intervals(plain, "success", "low", "high") * wide.shape[1], index=list(wide)).T
-        return pd.concat([first.set_axis(["unsteered"]), wide]).rename_axis("method")
+    def _levels(self) -> tuple[str, list[float], str]:
+        """The budget of the tables by layer, its levels that are shown, and among which where not all are."""
+        steered = self.layers.query("method != 'unsteered'")
+        budget = "kl" if "kl" in set(steered["budget"]) else str(steered["budget"].iloc[0])
+        levels = sorted(set(steered.loc[steered["budget"] == budget, "level"]))
+        if len(levels) <= SHOWN:
+            return budget, levels, ""
+        return budget, [middle(steered, budget)], f" (of the levels {', '.join(map('{:g}'.format, levels))})"
 
-    def _means(self, budget: str, name: str) -> pd.DataFrame:
-        """A column of the profile, arms × layers, unsteered first; empty where it was not measured."""
+    def _profile(self) -> pd.DataFrame:
+        """Success with its interval; what was refused says so."""
+        rows = self.layers.assign(shown=with_intervals(self.layers, "success"))
+        steered, (budget, levels, _) = rows.query("method != 'unsteered'"), self._levels()
+        seen = set(steered["layer"])
+        refused = [{"method": row["label"], "layer": row["layer"], "budget": budget, "level": level, "shown": "refused"}
+                   for row in self.refused.to_dict("records") if row["layer"] in seen for level in levels]  # fmt: skip
+        plain = rows.query("method == 'unsteered'")["shown"]
+        return self._by_layer(pd.concat([steered, pd.DataFrame(refused)]), "shown", plain).fillna("–")
+
+    def _means(self, name: str) -> pd.DataFrame:
+        """A column of the profile; empty where it was not measured."""
         if name not in self.layers:
             return pd.DataFrame()
-        rows = self._middle(budget)
-        wide = rows.pivot(index="method", columns="layer", values=name).loc[list(dict.fromkeys(rows["method"]))]
-        for value in self.layers.query("method == 'unsteered'")[name]:
-            wide = pd.concat([pd.DataFrame(value, index=["unsteered"], columns=wide.columns), wide])
-        return wide.rename(columns=lambda layer: f"layer {layer}").rename_axis("method")
+        steered, plain = (self.layers.query(f"method {sign} 'unsteered'") for sign in ("!=", "=="))
+        return self._by_layer(steered, name, plain[name])
 
-    def _changes(self, budget: str) -> pd.DataFrame:
-        """Arms × layers; of the unsteered model, of which this is the change, it is 0."""
+    def _changes(self) -> pd.DataFrame:
+        """Of the unsteered model, of which this is the change, it is 0."""
         if not len(self.changes):
             return self.changes
-        rows = self.changes.query("budget == @budget")
-        wide = _wide(rows.loc[rows["level"] == middle(rows, budget)], "change")
-        return pd.concat([pd.DataFrame("0", index=["unsteered"], columns=wide.columns), wide]).rename_axis("method")
+        rows = self.changes.assign(shown=with_intervals(self.changes, "change"))
+        return self._by_layer(rows.rename(columns={"label": "method"}), "shown", ["0"]).fillna("–")
 
-    def _middle(self, budget: str) -> pd.DataFrame:
-        """The steered rows at the middle level of a budget."""
-        rows = self.layers.query("budget == @budget and method != 'unsteered'")
-        return rows.loc[rows["level"] == middle(rows, budget)]
+    def _by_layer(self, rows: pd.DataFrame, value: str, plain: Iterable[object]) -> pd.DataFrame:
+        """Arms × layers at the levels shown, each a row where there are several; first what unsteered has."""
+        budget, levels, _ = self._levels()
+        rows = rows.loc[(rows["budget"] == budget) & rows["level"].isin(levels)]
+        # an arm on several layers stands at the last of them alone
+        wide = rows.pivot(index=["method", "level"], columns="layer", values=value)
+        order = [(name, level) for name in dict.fromkeys(rows["method"]) for level in levels]
+        wide = wide.reindex(pd.MultiIndex.from_tuples(order)).rename(columns=lambda layer: f"layer {layer}")
+        first = [pd.DataFrame(each, index=["unsteered"], columns=wide.columns) for each in plain]
+        found = pd.concat([*first, wide.droplevel(1)]).rename_axis("method")
+        if len(levels) > 1:
+            found.insert(0, NAMED[budget][0], ["–"] * len(first) + [f"{level:g}" for _, level in order])
+        return found
 
     def _chosen(self) -> pd.DataFrame:
         rows, plain = self.chosen, self.layers.query("method == 'unsteered'")
         success = "success and parses, on test" if "parses" in self.layers else "success, on test"
         bands = zip(rows["band_low"], rows["band_high"], strict=True)
         select = zip(rows["on_select"], rows["tied"], strict=True)
-        following = zip(rows["next_on_select"], rows["next_layer"], strict=True)
+        following = rows[["next_on_select", "next_layer", "next_level", "next_lost"]].itertuples(index=False)
         chosen = pd.DataFrame({
             "method": rows["label"], "budget": rows["budget"],
             "layer": rows["layer"].map(str), "level": rows["level"].map("{:g}".format),
             "on select": [f"{x:.3f}" + (f", as {n} other{'s' * (n > 1)}" if n else "") for x, n in select],
-            "next": [f"{x:.3f}, layer {layer:.0f}" if pd.notna(x) else "–" for x, layer in following],
-            success: _intervals(rows, "success", "low", "high"),
+            **({"lost": [_lost(x) for x in rows["lost"]]} if bool(rows["lost"].notna().any()) else {}),
+            "next": [f"{x:.3f}, layer {layer:.0f} at {level:g}" + (f", lost {_lost(lost)}" if pd.notna(lost) else "")
+                     if pd.notna(x) else "–" for x, layer, level, lost in following],
+            success: with_intervals(rows, "success"),
             "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
             "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
         }).set_index("method")  # fmt: skip
-        shown = _intervals(plain, "success", "success_low", "success_high")
+        shown = with_intervals(plain, "success")
         first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
         return pd.concat([first, chosen]).loc[:, list(chosen)].astype(object).fillna("–").rename_axis("method")
 
@@ -221,8 +248,8 @@ class LayerReport:
         rows = self.picks
         return pd.DataFrame({
             "method": rows["arm"], "picked by": rows["picked by"], "layer": rows["layer"],
-            "success": _intervals(rows, "success", "low", "high"),
-            "regret": _intervals(rows, "regret", "regret_low", "regret_high"),
+            "success": with_intervals(rows, "success"),
+            "regret": with_intervals(rows, "regret"),
             "rank correlation over layers": rows["rank_correlation"],
         }).set_index("method")  # fmt: skip
 
@@ -261,16 +288,17 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _unless_zero(found: pd.DataFrame) -> pd.DataFrame:
     """A table that says more than 0."""
-    return found if found.to_numpy().any() else pd.DataFrame()
+    return found if found.select_dtypes("number").to_numpy().any() else pd.DataFrame()
 
 
-def _intervals(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    return [with_interval(*row) for row in rows[[value, low, high]].itertuples(index=False)]
+def _lost(nats: float) -> str:
+    """Of fluency: two digits, or a dash."""
+    return f"{nats:.2f}" if pd.notna(nats) else "–"
 
 
 def _wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     """Arms × layers, each with its interval."""
-    shown = rows.assign(shown=_intervals(rows, value, "low", "high"))
+    shown = rows.assign(shown=with_intervals(rows, value))
     wide = shown.pivot(index="label", columns="layer", values="shown")
     # an arm on several layers stands at the last of them alone
     wide = wide.loc[list(dict.fromkeys(rows["label"]))].fillna("–").rename_axis("method")

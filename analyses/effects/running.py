@@ -14,7 +14,7 @@ import pandas as pd
 from analyses.effects.estimate import estimate
 from analyses.effects.tables import groups
 from analyses.sweep import Store, Study
-from analyses.sweep.announce import expected, run_announced
+from analyses.sweep.announce import announcement, run_announced
 
 #: why cells of former studies have no rows, which did not say it
 UNSAID = "nothing tells the contrast's classes apart within rounding in what is read there"
@@ -113,5 +113,4 @@ def in_words(refused: pd.DataFrame, study: Study) -> str:
 def said_of(study: Study, root: Path, executor: str | Executor) -> tuple[str, Path]:
     """What is left to be done and what it would cost, and where it would go."""
     directory = Store.planned(study, root).directory
-    cost = expected(keeping(study, directory), root, executor, estimate)
-    return str(cost or "nothing is left to be done"), directory
+    return announcement(keeping(study, directory), root, executor, estimate), directory

@@ -9,9 +9,11 @@ from functools import partial
 import odesteer_tl as ode
 from analyses.effects.arms import Arm
 from analyses.effects.cell import measure
+from analyses.effects.grid import layers_meant, require_grid
 from analyses.effects.material import Material
-from analyses.effects.plan import Given, Plan, layers_meant, model_digest, require_grid
+from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
+from analyses.models import model_digest
 from analyses.sweep import Study
 
 #: of `measure` and `Material`: raise it when their code changes results

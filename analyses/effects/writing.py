@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from transformer_lens.utilities.logits_utils import sample_logits
 
 import odesteer_tl as ode
 from analyses.effects.engine import draw
+from analyses.effects.sampling import Drawing, Sampling, Steering
 from odesteer_tl import _tokens
 from odesteer_tl.blocks import unembed
 from odesteer_tl.generation import Generated, decode, stops
@@ -23,34 +23,6 @@ from odesteer_tl.plain import hooked
 
 #: prompts a generated batch, and numbers of next-token logits held at once
 BATCH, LOGITS = 250, 2**24
-
-
-class Sampling(Protocol):
-    """How texts are sampled."""
-
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def max_new_tokens(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def measures(self) -> tuple[str, ...]: ...
-
-
-class Drawing(Sampling, Protocol):
-    """The same, with what draws them: an engine's name, or nothing for the model itself."""
-
-    @property
-    def engine(self) -> str: ...
-
-
-class Steering(Protocol):
-    """What steers some of the prompts, with a strength a row (`effects.steer.Steer`)."""
-
-    @property
-    def untouched(self) -> int: ...
-    def steerer_for(self, rows: slice | list[int]) -> ode.Steerer | ode.Composition: ...
 
 
 @dataclass(frozen=True, eq=False)

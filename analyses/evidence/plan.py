@@ -76,8 +76,9 @@ from dataclasses import dataclass
 
 #: radians, of paths that are certified
 ANGLES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
-#: nats, of the next token
+#: nats, of the next token; the middle one, at which texts are written and layers are predicted
 KL = (0.03, 0.1, 0.3)
+LEVEL = KL[1]
 #: radians, at which the likelihood study writes
 STRENGTHS = (0.2, 0.4, 0.8)
 #: of wordings, for the likelihood's barrier, densities, calibration and report

@@ -33,10 +33,11 @@ def write(config: TablesConfig) -> tuple[str, Path]:
     Raises:
         ValueError: there are no results.
     """
-    from analyses.evidence.collected import TABLES
+    from analyses.evidence import reading_tables, steering_tables
     from analyses.runs import code
 
-    tables = {name: table for name, make in TABLES.items() if len(table := make(config.results))}
+    every = (*reading_tables.TABLES, *steering_tables.TABLES)
+    tables = {make.__name__: table for make in every if len(table := make(config.results))}
     if not tables:
         raise ValueError(
             f"results={str(config.results)!r} holds no finished run; start with `python -m analyses.evidence`"

@@ -17,7 +17,7 @@ import odesteer_tl as ode
 from analyses.effects import Arm
 from analyses.effects.matching import Scan
 from analyses.effects.steer import angle_between
-from analyses.likelihood.tables import interval
+from analyses.intervals import with_intervals
 from analyses.runs import refuse_existing, save_run
 from analyses.synthetic_comparison import SyntheticConfig
 from odesteer_tl.organism import SyntheticPair
@@ -97,9 +97,8 @@ def over_seeds(rows: pd.DataFrame, keys: list[str], values: list[str]) -> pd.Dat
 
 def for_reading(means: pd.DataFrame, keys: list[str], values: list[str]) -> str:
     """Means over seeds and their ranges, as Markdown."""
-    rows: list[dict[str, Any]] = means.to_dict("records")
-    return means[keys].assign(**{value: [interval(row, value) for row in rows] for value in values}).to_markdown(
-        index=False)  # fmt: skip
+    shown = {value: with_intervals(means, value, ".2f") for value in values}
+    return means[keys].assign(**shown).to_markdown(index=False)
 
 
 def run(config: SyntheticConfig) -> None:

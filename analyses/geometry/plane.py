@@ -12,6 +12,7 @@ from torch import Tensor
 
 import odesteer_tl as ode
 from analyses.behaviour import last_activations
+from analyses.effects.steer import angle_between
 from analyses.flow_plane import FlowPlaneConfig
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
@@ -90,7 +91,7 @@ def path_table(barrier: ode.Barrier, plane: Slice, label: str, points: Float[Ten
     for step in range(len(points) - 1):
         a = torch.lerp(points[step].double(), points[step + 1].double(), share)
         xy, off = plane.chart(a)
-        turned = _angle(points[0], a)
+        turned = angle_between(points[0], a)
         verdict = next(
             (v for v in ("certified", "refuted", "stationary") if bool(getattr(proof, v)[step])), "undecided"
         )
@@ -107,11 +108,6 @@ def best_table(quadratic: ode.QuadraticBarrier, plane: Slice, start: Tensor, ang
     xy, off = plane.chart(caps.point)
     columns = {"x": xy[:, 0], "y": xy[:, 1], "off": off, "angle": angles, "h": caps.value, "bound": caps.bound}
     return pd.DataFrame({name: x.numpy() for name, x in columns.items()})
-
-
-def _angle(a: Float[Tensor, " d"], b: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    u, w = a.double() / a.double().norm(), b.double() / b.double().norm(dim=-1, keepdim=True)
-    return 2 * torch.atan2((w - u).norm(dim=-1), (w + u).norm(dim=-1))
 
 
 def run(config: FlowPlaneConfig) -> None:

@@ -30,7 +30,7 @@ ALL_OF_A_POINT, ALL_OF_A_LAYER = 8.0, 40000.0
 def likelihood_study(
     model: Model | str, identity: Any, plan: Plan, layers: Sequence[int], threads: int | None = None
 ) -> Study:
-    """A cell a layer; `model` and `identity` as `effects.plan.model_of` gives them."""
+    """A cell a layer; `model` and `identity` as `analyses.models.model_of` gives them."""
     settings = {**plan.described(), "model": identity}
     cells = tuple({"layer": layer} for layer in layers)
     context = partial(Material, model, plan, tuple(layers), threads)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analyses.intervals import with_interval
+from analyses.intervals import with_interval, with_intervals
 from analyses.options import Angle, NewTokens, Seed, Temperature
 from analyses.runs import save_run
 from odesteer_tl._words import require_one_of
@@ -19,11 +18,6 @@ from odesteer_tl._words import require_one_of
 LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
 #: where the densities were fitted, and what they speak of
 POSITION = "the last token of a text"
-
-
-def interval_of(estimate: Mapping[str, float]) -> str:
-    """`value [low, high]` of an estimate as it is kept."""
-    return with_interval(estimate["value"], estimate["low"], estimate["high"])
 
 
 #: of a layer
@@ -161,8 +155,6 @@ class LikelihoodStudy:
         """The main table: where log p₊ peaks and what the declared strength does, by method."""
         if self.nothing:
             return self.summary
-        from analyses.likelihood.tables import interval  # whose statistics need more than a result does
-
         columns = {
             "T* (rad)": "t_star",
             "off p₊'s data at the start": "outside_at_start",
@@ -173,8 +165,7 @@ class LikelihoodStudy:
             "p₊ moved most": "p_plus_moved",
             "over-steered": "over_steered",
         }
-        rows: list[dict[str, Any]] = self.summary.to_dict("records")
-        shown = {title: [interval(row, name) for row in rows] for title, name in columns.items()}
+        shown = {title: with_intervals(self.summary, name, ".2f") for title, name in columns.items()}
         return pd.DataFrame({"method": self.summary["method"], **shown})
 
     def __str__(self) -> str:
@@ -193,7 +184,8 @@ class LikelihoodStudy:
         on = round((1 - share) * n)
         lost = f"{on} of {n} starts are on p₊'s data" + ("" if on else ": there is nothing left to lose")
         reads = self.run.get("barrier", {}).get("auc")
-        area = "" if reads is None else f"; h reads held-out texts with AUC {interval_of(reads)}"
+        auc = None if reads is None else with_interval(reads["value"], reads["low"], reads["high"])
+        area = f"; h reads held-out texts with AUC {auc}" if auc else ""
         rotated = " (cross-fitted: five fits, what is said is their mean, and a rank of 2.5 % may be one of 5 %)"
         area += rotated if self.run["settings"].get("cross_fit") else ""
         return f"{lost}{area}. Densities are of activations at {POSITION}, and say less of others."

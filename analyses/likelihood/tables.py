@@ -216,9 +216,3 @@ def _first_below(curves: NDArray[Any], grid: NDArray[Any]) -> NDArray[np.float64
 
 def _scaled(estimate: stats.Estimate, by: float) -> stats.Estimate:
     return stats.Estimate(estimate.value * by, estimate.low * by, estimate.high * by, estimate.n)
-
-
-def interval(row: dict[str, Any], name: str, digits: int = 2) -> str:
-    """`value [low, high]` of three columns."""
-    value, low, high = (f"{row[name + end]:.{digits}f}" for end in ("", "_low", "_high"))
-    return f"{value} [{low}, {high}]"

@@ -12,7 +12,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.costing import Cost, text_tokens, token_rate
-from analyses.effects.plan import model_digest
+from analyses.models import model_digest
 from analyses.prompted import Prompted
 from analyses.reading.detection import Texts, numbers_of
 from analyses.scores import SCORES, TRAINING

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
-from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.concepts.axbench import clip
-from analyses.intervals import with_interval
-from analyses.scores import SCORES, Rows, Score, Told
+from analyses.intervals import with_intervals
+from analyses.scores import Rows, Score, Told
 from odesteer_tl import stats
 from odesteer_tl.plain import AnyModel
 
@@ -53,9 +51,9 @@ class Detection:
     def table(self) -> pd.DataFrame:
         """The means for reading: a row a score, a column a layer and kind of negative."""
         frame = self.frame()
-        text = [with_interval(*row) for row in frame[["value", "low", "high"]].itertuples(index=False)]
         against = [f"{kind} negatives, layer {layer}" for kind, layer in zip(frame.negatives, frame.layer, strict=True)]
-        return frame.assign(text=text, against=against).pivot_table("text", "score", "against", "first", sort=False)
+        shown = frame.assign(text=with_intervals(frame), against=against)
+        return shown.pivot_table("text", "score", "against", "first", sort=False)
 
     def __str__(self) -> str:
         found = self.concepts
@@ -67,34 +65,6 @@ class Detection:
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
-
-
-def detect(
-    model: AnyModel,
-    folders: Iterable[Path],
-    layers: Sequence[int],
-    concepts: Sequence[int] = (),
-    scores: Mapping[str, Callable[[Told], Score]] = SCORES,
-) -> Detection:
-    """Fit every score on each concept's training texts, and take its area on the evaluation texts.
-
-    Args:
-        folders: each with `train_data.parquet` and `latent_eval_data.parquet`.
-        layers: 0-based, after which blocks states are read.
-        concepts: their numbers in each folder; left out, all.
-        scores: by name, what makes a score of texts of a concept and others.
-
-    Raises:
-        ValueError: no concept of these numbers.
-    """
-    rows: list[dict[str, object]] = []
-    for folder in folders:
-        texts = Texts(model, folder, layers)
-        cells = list(product(layers, numbers_of(folder, concepts), scores))
-        for layer, number, name in tqdm(cells, desc=f"scores, {folder.name}"):
-            rows.append({"concept": f"{folder.name}/{number}", "layer": layer, "score": name,
-                         **texts.areas(layer, number, scores[name])})  # fmt: skip
-    return Detection(pd.DataFrame(rows))
 
 
 class Texts:

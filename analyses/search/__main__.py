@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -46,12 +47,12 @@ class SimulationConfig:
 
 def simulation(config: SimulationConfig) -> pd.DataFrame:
     """A row a problem."""
-    from analyses.search.problems import Settings, some  # which worker processes can import, as they cannot this module
+    from analyses.search.simulation import some  # worker processes can import it there, as they cannot this module
     from analyses.sweep import Store, Study, finish
 
-    settings = Settings(config.arms, config.prompts, config.seed)
+    settings = {"arms": config.arms, "prompts": config.prompts, "seed": config.seed}
     cells = tuple({"first": i, "last": min(i + EACH, config.problems)} for i in range(0, config.problems, EACH))
-    study = Study("races", some, settings, settings(), "1", cells)
+    study = Study("races", some, partial(dict, settings), settings, "1", cells)
     return Store(finish(study, config.out, config.executor)).table(study)
 
 

@@ -8,7 +8,9 @@ said what is false.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,3 +105,8 @@ def simulate(first: int, last: int, arms: int = 60, prompts: int = 100, seed: in
             **problem.false(number, own), "refutable": problem.refutable(own, new_prompts=number % 2 == 1),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def some(context: Mapping[str, int], config: Mapping[str, Any]) -> pd.DataFrame:
+    """The problems of a cell; what worker processes import."""
+    return simulate(config["first"], config["last"], **context)

@@ -36,6 +36,11 @@ def expected(study: Study, root: Path, executor: str | Executor, estimate: Estim
     return found
 
 
+def announcement(study: Study, root: Path, executor: str | Executor, estimate: Estimator) -> str:
+    """`expected` in words."""
+    return str(expected(study, root, executor, estimate) or "nothing is left to be done")
+
+
 def run_announced(study: Study, root: Path, executor: str | Executor, estimate: Estimator) -> tuple[pd.DataFrame, Path]:
     """The rows of a study, run or gone on with, and its directory; standard error is told what it will cost.
 

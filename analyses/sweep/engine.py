@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from analyses.runs import code
-from analyses.sweep.executors import open_executor
+from analyses.sweep.executors import open_executor, require_sendable
 from analyses.sweep.store import Status, Store
 from analyses.sweep.study import Study
 from analyses.sweep.worker import Group, run_group
@@ -67,8 +67,10 @@ def run(study: Study, root: Path, executor: str | Executor = "local", progress: 
         StoreError: the results cannot be written.
         WorkersLost: workers died `PATIENCE` rounds in a row without finishing a cell.
         WillRepeat: a cell failed for a reason that every other cell would meet.
+        ValueError: the cells cannot be sent to other processes.
         Exception: whatever making the context raises.
     """
+    require_sendable(executor, function=study.function, context=study.context)
     store = Store.of(study, root)
     started = time.time()
     store.forget_failures()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,27 @@ def require_executor(kind: str | Executor) -> None:
     if not isinstance(kind, str) or KIND.fullmatch(kind):
         return
     raise ValueError(f"executor={kind!r} is unknown; use {KINDS}")
+
+
+def require_sendable(kind: str | Executor, **called: Callable[..., Any]) -> None:
+    """Raise `ValueError` if spawned processes could not import what is called, by the name of its argument.
+
+    They import the script that was started, but neither a package's `__main__` nor what was typed into a notebook: a
+    worker that looks for it dies without a word.
+    """
+    if not (isinstance(kind, ProcessPoolExecutor) or (isinstance(kind, str) and kind.startswith("processes"))):
+        return
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if hasattr(main, "__file__") and not (spec and spec.name.endswith("__main__")):
+        return
+    for name, x in called.items():
+        made = x.func if isinstance(x, partial) else x
+        if made.__module__ == "__main__":
+            raise ValueError(
+                f"executor={kind!r}: {name}={made!r} was defined in a notebook, on the command line or in a package's "
+                f"__main__, where other processes cannot import it; put it into a module, or use executor='local'"
+            )
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from odesteer_tl._display import Displayed
 from odesteer_tl._groups import GroupedRows, Groups, count_groups, row_labels
 from odesteer_tl._scale import directions, row_norms
 from odesteer_tl.barriers.calibration import Calibration
+from odesteer_tl.barriers.state import FittedState
 
 if TYPE_CHECKING:
     from odesteer_tl.barriers.quadratic import QuadraticBarrier
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BarrierT = TypeVar("BarrierT", bound="Barrier")
 
 
-class Barrier(Displayed, ABC):
+class Barrier(FittedState, Displayed, ABC):
     """A score h on activations, positive where p₊ outweighs p₋.
 
     Hyper-parameters stand in the constructor, data in `fit`, which returns the fitted barrier itself. The fitted
@@ -230,46 +230,16 @@ class Barrier(Displayed, ABC):
             )
         return self.calibration(self.value(a))
 
-    def fitted(self, name: str) -> Tensor:
-        """A tensor of the fitted state, or an error that says what to do."""
-        if name not in self.state:
-            raise ValueError(f"{type(self).__name__} has no {name!r}: it is not fitted; call fit(positive, negative)")
-        return self.state[name]
-
     def restore(self: BarrierT, state: dict[str, Tensor], calibration: Calibration | None) -> BarrierT:
         """Take over a fitted state; whatever was derived from an earlier one is dropped."""
         self.state = state
         self.calibration: Calibration | None = calibration
         return self
 
-    @property
-    def state(self) -> dict[str, Tensor]:
-        """The fitted tensors by name. Replace it whole: that drops what was derived from the earlier one."""
-        return self._state
-
-    @state.setter
-    def state(self, state: dict[str, Tensor]) -> None:
-        self._state = dict(state)
-        self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-        self._collapsed: QuadraticBarrier | None = None
-        self._transforms: SketchTransforms | None = None
-        derived = (
-            name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
-        )
-        for name in derived:
-            vars(self).pop(name, None)
-
     def _prepare(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """The activation in the dtype we compute in, width checked."""
         require_width("a", a, self.d_model)
         return a if a.dtype == torch.float64 else a.float()
-
-    def _on(self, name: str, like: Tensor) -> Tensor:
-        """A state tensor in the dtype and on the device of `like`, converted once."""
-        key = (name, like.dtype, like.device)
-        if key not in self._cast:
-            self._cast[key] = self.fitted(name).to(device=like.device, dtype=like.dtype)
-        return self._cast[key]
 
     def _facts(self) -> dict[str, object]:
         if not self.state:

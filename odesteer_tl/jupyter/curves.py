@@ -16,7 +16,8 @@ from torch import Tensor
 
 from odesteer_tl import stats
 from odesteer_tl.barriers import Barrier, QuadraticBarrier
-from odesteer_tl.certify import cap_bound, ceiling, certify_path
+from odesteer_tl.certify import cap_bound, certify_path
+from odesteer_tl.certify import ceiling as ceiling_of
 from odesteer_tl.densities import PathScore
 from odesteer_tl.flow import Path
 from odesteer_tl.looks import BLUE, PURPLE, RED, Look, looks
@@ -35,7 +36,7 @@ DODGE = 0.3
 SAMPLES = 25
 
 
-def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None) -> Axes:
+def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None, *, ceiling: bool = True) -> Axes:
     """Draw h along one recorded path, step by step as the certificate has it, under what any steering could reach.
 
     The abscissa is the length of the path in radians. At each length the cap bound says what no steering of that angle
@@ -46,9 +47,10 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
         path: solved with `record=True`.
         row: which of its activations (of all batch dimensions, flattened).
         ax: where to draw; by default a new figure.
+        ceiling: whether the line that no activation exceeds is drawn; it may be far above all else.
 
     Returns:
-        The axes drawn on.
+        The axes drawn on; `ax.figure.savefig("path.pdf")` writes the figure to a file.
 
     Raises:
         ValueError: the path was not recorded, it has no such row, or the barrier has no certificate.
@@ -65,7 +67,7 @@ def plot_path(barrier: Barrier, path: Path, row: int = 0, ax: Axes | None = None
     ends = barrier.value(points).cpu()
     ax.plot(lengths, ends, "o", ms=4, color="black", mfc="white", zorder=4)
     if barrier.is_quadratic:
-        _limits_of_h(ax, barrier.quadratic, points[0], float(lengths[-1]))
+        _limits_of_h(ax, barrier.quadratic, points[0], float(lengths[-1]), ceiling)
     handles = [Line2D([], [], label=f"step {name}", **look) for name, look in VERDICTS.items()]
     known = {"certified to rise": proof.certified, "refuted: falls somewhere": proof.refuted}
     shown = [h for h, name in zip(handles, VERDICTS, strict=True) if name not in known or bool(known[name].any())]
@@ -183,13 +185,16 @@ def _along(barrier: Barrier, start: Float[Tensor, " d"], end: Float[Tensor, " d"
     return 2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1)).cpu(), barrier.value(a).cpu()
 
 
-def _limits_of_h(ax: Axes, quadratic: QuadraticBarrier, start: Float[Tensor, " d"], length: float) -> None:
-    """The cap bound at every length, and the ceiling."""
+def _limits_of_h(
+    ax: Axes, quadratic: QuadraticBarrier, start: Float[Tensor, " d"], length: float, ceiling: bool
+) -> None:
+    """The cap bound at every length, and the ceiling if it is wanted."""
     angles = torch.linspace(0, min(length, math.pi), 40, dtype=torch.float64, device=start.device)
     bound = cap_bound(quadratic, start.expand(len(angles), -1), angles).bound
     ax.plot(angles.cpu(), bound.cpu(), color="black", lw=1.2, ls="--", zorder=5,
             label="bound on any steering of this angle")  # fmt: skip
-    ax.axhline(float(ceiling(quadratic)), color="0.5", lw=1.2, ls=(0, (6, 2, 1, 2)), label="ceiling of h")
+    if ceiling:
+        ax.axhline(float(ceiling_of(quadratic)), color="0.5", lw=1.2, ls=(0, (6, 2, 1, 2)), label="ceiling of h")
 
 
 def _band(

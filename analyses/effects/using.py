@@ -1,0 +1,155 @@
+"""What to do with a layer study: what it chose as lines of Python to paste, or what to ask where that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.effects import tables
+from analyses.effects.arms import PLACEBO, Arm
+from analyses.effects.plan import Given
+from analyses.effects.settings import EffectSettings
+from analyses.effects.units import pvalue, units
+from analyses.sources import FILES, read_prompts
+from odesteer_tl import stats
+
+#: nats a token, median: texts that lost more often read otherwise, or are broken
+BROKEN = 0.5
+#: of the largest level asked, what to ask next; a small KL grows with the square of the strength
+FURTHER = {"angle": (1.5, 2.0), "kl": (3.0, 10.0)}
+#: of the judgement that a choice raises success, and how much of it matters
+LEVEL, MARGIN = 0.05, 0.05
+
+
+def lines_to_paste(
+    table: pd.DataFrame, chosen: pd.DataFrame, settings: EffectSettings, given: Given | None = None
+) -> str:
+    """Lines of Python that fit the best of what was chosen and write a text with it; empty where nothing was chosen.
+
+    Where a study goes until each activation has spent the level, `ode.fit` goes a path of one length: the median of
+    those that the select prompts took.
+
+    Args:
+        table: the study's rows. chosen: `tables.choices` of them.
+        given: objects in the place of names; they are called as the arguments of `layer_study` are.
+    """
+    if not len(chosen):
+        return ""
+    own = chosen.loc[chosen["label"] != PLACEBO]
+    best, given = max(_records(own if len(own) else chosen), key=lambda row: row["on_select"]), given or Given()
+    rows = _cell(table, best)
+    arm, angle = Arm.in_cell(rows.iloc[0].dropna().to_dict()), rows.query("split == 'select'")["strength"].median()
+    usual = Arm.of(arm.method)
+    more = "" if arm.solver == usual.solver else f", solver={arm.solver!r}"
+    more += "" if arm.steps == usual.steps else f", steps={arm.steps}"
+    more += f", seed={settings.seed}" if settings.seed else ""
+    fits = [f"ode.fit({arm.method!r}, model, contrast, layer={layer}, angle={angle:.3g}{more})"
+            for layer in arm.layers or (int(best["layer"]),)]  # fmt: skip
+    # `fit` of several layers would fit each with those before it already steered; here each was fitted by itself
+    joined = ",\n    ".join(fits)
+    steerer = joined if len(fits) == 1 else f"ode.compose([\n    {joined},\n])"
+    how = f"temperature={settings.temperature:g}, max_new_tokens={settings.max_new_tokens}"
+    lines = ["import odesteer_tl as ode", "", *([] if given.model else [f"model = ode.load_model({settings.model!r})"]),
+             *_contrast(settings, given), f"steerer = {steerer}",
+             f"print(*steerer.generate(model, {_prompts(settings, given)}, {how}))"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _contrast(settings: EffectSettings, given: Given) -> list[str]:
+    """The texts that methods were fitted on."""
+    name, drawn = settings.contrast, f"{settings.pairs}, {settings.seed}"
+    if given.contrast is not None:
+        found, lines = "contrast", []
+    elif Path(name).suffix in FILES:
+        found, lines = f"ode.ContrastSet.from_file({name!r})", []
+    elif name == "stories":
+        found, lines = (
+            f"load_contrast({name!r}, {drawn})",
+            ["from analyses.sources import load_contrast  # in the clone"],
+        )
+    else:
+        found, lines = f"ode.organism.contrast({name!r}, {drawn})", []
+    if not settings.cross_fit:
+        found += f".split({tuple(settings.fractions)}, {settings.seed})[0]"
+    return [*lines, *([] if found == "contrast" else [f"contrast = {found}"])]
+
+
+def _prompts(settings: EffectSettings, given: Given) -> str:
+    """One of the prompts."""
+    if given.prompts is not None or settings.prompts:
+        return repr(list(given.prompts or read_prompts(settings.prompts))[-1:])
+    return "ode.organism.prompts(1)" if settings.model == "organism" else "list(contrast.negative[:1])"
+
+
+def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
+    """What to ask next where no choice raises success beyond chance; empty where one does, or where prompts are too few
+    to know.
+
+    Each choice is held against the unsteered model on the test prompts, which took no part in it, so that only the
+    number of choices has to be corrected for (Holm). The placebo is none of them. Where success has no room, the score
+    is looked at in its place (`tables.measure`).
+
+    Args:
+        table: the study's rows. chosen: `tables.choices` of them.
+        again: how to ask for larger levels too, where there are any.
+    """
+    test = table.query("split == 'test'")
+    plain = test.query("label == @tables.UNSTEERED").set_index("prompt")
+    choices = [row for row in _records(chosen) if row["label"] != PLACEBO]
+    if not choices or plain.get("unit", plain.index.to_series()).nunique() < tables.LEAST:
+        return ""
+    of = tables.measure(tables.profile(table).rename(columns={"label": "method"}))
+    gains, p = list[float](), list[float]()
+    for row in choices:
+        cell = _cell(test, row).set_index("prompt")
+        first, second = (rows.loc[cell.index, of].to_numpy(dtype=float) for rows in (cell, plain))
+        own = units(cell.reset_index(), cell.index)
+        gains.append(float((first - second).mean()))
+        p.append(pvalue(first, second, own) if of == "success" else stats.difference_pvalue(first, second, groups=own))
+    if any(gain > 0 and one < LEVEL for gain, one in zip(gains, stats.holm(p), strict=True)):
+        return ""
+    lost = _least_lost(test)
+    if again and (lost is None or lost < BROKEN):
+        costs = "" if lost is None else f" The largest costs little fluency ({max(lost, 0):.2f} nats a token)."
+        found = f"{costs} Ask for more too; what is done is kept:\n\n    {again}"
+    elif of == "success" and max(gains) > MARGIN:
+        found = " It may be that prompts are few: give fifty or a hundred."
+    else:
+        costs = "" if lost is None else f" The largest costs {lost:.2f} nats a token of fluency, so no more of it."
+        found = f"{costs} Ask other layers, or change pairs and prompts: docs/how-to/choosing.md says how."
+    return f"Nothing that was chosen raises {of} beyond chance.{found}"
+
+
+def further(asked: Mapping[str, Sequence[float]], highest: float) -> dict[str, tuple[float, ...]]:
+    """By budget the levels asked and larger ones, where there are larger ones.
+
+    Args:
+        asked: levels by budget. highest: angle.
+    """
+    found = dict[str, tuple[float, ...]]()
+    for budget, levels in asked.items():
+        more = [float(f"{share * max(levels):.2g}") for share in FURTHER[budget]] if levels else []
+        if more := [level for level in more if budget != "angle" or level <= highest]:
+            found[budget] = (*levels, *more)
+    return found
+
+
+def _least_lost(test: pd.DataFrame) -> float | None:
+    """The least fluency that a method loses at its largest level, among layers and budgets; None without texts."""
+    lost, top = tables.fluency_lost(test, "test").items(), test.groupby("budget")["level"].max()
+    of_methods = [x for (_, label, budget, level), x in lost
+                  if label not in (PLACEBO, tables.UNSTEERED) and level == top[budget] and pd.notna(x)]  # fmt: skip
+    return min(of_methods, default=None)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    found: Any = rows.to_dict("records")
+    return found
+
+
+def _cell(rows: pd.DataFrame, choice: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of one cell."""
+    return rows.loc[(rows[tables.CELL] == pd.Series({name: choice[name] for name in tables.CELL})).all(axis=1)]

@@ -1,0 +1,151 @@
+"""The tables of what is read on real models: a function each, of the folder of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.evidence import contrasts
+from analyses.evidence.found import found, joined
+from analyses.evidence.lensing import layer_per_prompt
+from analyses.evidence.plan import LEVEL
+from analyses.evidence.predictors import predictors
+
+#: findings of a certification, and the columns they become
+FINDINGS = {
+    "held-out AUC of h (texts)": "auc",
+    "prompts with every step certified": "certified",
+    "κθ": "bend",
+    "quadratic share of ∇h": "quadratic_share",
+    "efficiency: gain / best possible gain at the angle": "efficiency",
+    "gain in the other half's h per gain in one's own": "other_half",
+    "prompts whose certified radius exceeds bf16's bound": "bf16",
+    "random: whole path certified": "random_certified",
+}
+#: the integrator of the published method
+PUBLISHED = "euler"
+#: whose best layer is to be predicted
+ARM = "flow"
+
+
+def certification(results: Path) -> pd.DataFrame:
+    """A row a model, concept and layer: what the certificates say, and how well the h that they are about reads."""
+    parts = []
+    for rows in found(results, "certification", "findings"):
+        known = rows.loc[rows["what"].isin(list(FINDINGS))].replace({"what": FINDINGS}).rename(columns={"what": "name"})
+        wide = known.pivot(index=["model", "concept", "layer"], columns="name", values=["value", "low", "high", "n"])
+        wide.columns = [name if part == "value" else f"{name}_{part}" for part, name in wide.columns]
+        parts.append(wide.reset_index())
+    return joined(parts)
+
+
+def angles(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and angle: the share of prompts on whose published path h falls somewhere."""
+    parts = [rows.query("integrator == @PUBLISHED") for rows in found(results, "certification", "strengths")]
+    names = ["model", "concept", "layer", "angle", "violating", "violating_low", "violating_high", "steps_undecided",
+             "saturation", "norm_ratio", "n"]  # fmt: skip
+    return joined(parts).reindex(columns=names)
+
+
+def certified(results: Path) -> pd.DataFrame:
+    """A row a model and concept: the worst of all layers at which h is shown to read anything.
+
+    `climbs` is the largest angle up to which no prompt's path falls at any layer, `falls` the smallest at which
+    some do.
+    """
+    layers, every = certification(results), angles(results)
+    rows: list[dict[str, Any]] = []
+    runs: Any = layers.groupby(contrasts.KEY, sort=False) if len(layers) else ()
+    for (model, concept), of in runs:
+        reads = of.loc[of["auc_low"] > 0.5]
+        own = every.query("model == @model and concept == @concept")
+        falling: Any = own.groupby("angle")["violating"].max()
+        falls = falling[falling > 0].index.min()
+        row = {"model": model, "concept": concept, "layers": len(of), "reads": len(reads),
+               "auc": reads["auc"].median(), "certified": reads["certified"].min(),
+               "bend": reads["bend"].max(), "quadratic_share": reads["quadratic_share"].max(),
+               "efficiency": reads["efficiency"].min(), "bf16": reads["bf16"].min(),
+               "random_least": reads["random_certified"].min(), "random_most": reads["random_certified"].max(),
+               "other_least": reads["other_half"].min(), "other_most": reads["other_half"].max(),
+               "climbs": falling[~(falling.index >= falls)].index.max(), "falls": falls,
+               "n": own["n"].min()}  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def readers(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and what: AUC and log loss of each barrier, and their differences."""
+    parts = list(found(results, "readers", "readers"))
+    names = ["model", "concept", "layer", "what", "value", "low", "high", "n"]
+    return joined(parts).reindex(columns=names)
+
+
+def compared(results: Path) -> pd.DataFrame:
+    """A row a model, concept and pair of barriers: at how many layers the first reads better, worse, and neither."""
+    read = readers(results)
+    rows: list[dict[str, Any]] = []
+    pairs: Any = (
+        read.loc[read["what"].str.contains("−")].groupby([*contrasts.KEY, "what"], sort=False) if len(read) else ()
+    )
+    for (model, concept, what), of in pairs:
+        better, worse = int((of["high"] < 0).sum()), int((of["low"] > 0).sum())
+        first, _, second = str(what).removeprefix("log loss, ").partition(" − ")
+        rows.append({"model": model, "concept": concept, "first": first, "second": second, "layers": len(of),
+                     "better": better, "worse": worse, "neither": len(of) - better - worse,
+                     "median": of["value"].median(), "least": of["value"].min(), "most": of["value"].max(),
+                     "n": of["n"].min()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def lenses(results: Path) -> pd.DataFrame:
+    """A row a model, concept and layer: the AUC of what the unembedding reads there."""
+    return joined(found(results, "lenses", "lenses"))
+
+
+def detection(results: Path) -> pd.DataFrame:
+    """A row a model, layer, score and kind of negative: the mean area over AxBench's concepts."""
+    return joined(found(results, "detection", "table"))
+
+
+def likelihood(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer and arm: T*, changes of log p₊ and log p₋, and the share off the data."""
+    return joined(found(results, "likelihood", "summary"))
+
+
+def foretold(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, scope, outcome and score of the steered tokens: how well it ranks the texts."""
+    parts = [rows for rows in found(results, "likelihood", "prediction") if len(rows)]
+    names = [*contrasts.KEY, "layer", "of", "predictor", "scope", "rho", "rho_low", "rho_high",
+             "auc", "auc_low", "auc_high", "cells", "n"]  # fmt: skip
+    known = joined(parts).reindex(columns=["place", *names])
+    return known.loc[(known["place"] == "tokens") & known["predictor"].isin(["log_positive", "h_calibrated"]), names]
+
+
+def predicted(results: Path) -> pd.DataFrame:
+    """A row a model, concept and indicator of the layer: what picking by it costs."""
+    read = pd.concat([readers(results), lenses(results).assign(what="LAP")], ignore_index=True)
+    parts = []
+    for rows in found(results, "layers", "table"):
+        own = {name: rows[name].iloc[0] for name in contrasts.KEY}
+        beside = read.query("model == @own['model'] and concept == @own['concept']") if len(read) else read
+        parts.append(predictors(rows, beside, ARM, LEVEL).assign(**own))
+    return joined(parts)
+
+
+def per_prompt(results: Path) -> pd.DataFrame:
+    """A row a model, concept and rule: what a layer for every prompt gains on one layer for all."""
+    states = {tuple(x[name].iloc[0] for name in contrasts.KEY): x for x in found(results, "lenses", "states")}
+    parts = []
+    for rows in found(results, "layers", "table"):
+        own = {name: rows[name].iloc[0] for name in contrasts.KEY}
+        of = states.get(tuple(own.values()))
+        if of is not None:
+            parts.append(layer_per_prompt(rows, of.drop(columns=contrasts.KEY), ARM, LEVEL).assign(**own))
+    return joined(parts)
+
+
+#: in the order in which they are written
+TABLES = (certification, angles, certified, readers, compared, lenses, detection, likelihood, foretold,
+          predicted, per_prompt)  # fmt: skip
