@@ -62,19 +62,14 @@ def _contrast(settings: EffectSettings, given: Given) -> list[str]:
     """The texts that methods were fitted on."""
     name, drawn = settings.contrast, f"{settings.pairs}, {settings.seed}"
     if given.contrast is not None:
-        found, lines = "contrast", []
+        found = "contrast"
     elif Path(name).suffix in FILES:
-        found, lines = f"ode.ContrastSet.from_file({name!r})", []
-    elif name == "stories":
-        found, lines = (
-            f"load_contrast({name!r}, {drawn})",
-            ["from analyses.sources import load_contrast  # in the clone"],
-        )
+        found = f"ode.ContrastSet.from_file({name!r})"
     else:
-        found, lines = f"ode.organism.contrast({name!r}, {drawn})", []
+        found = f"ode.organism.contrast({name!r}, {drawn})"
     if not settings.cross_fit:
         found += f".split({tuple(settings.fractions)}, {settings.seed})[0]"
-    return [*lines, *([] if found == "contrast" else [f"contrast = {found}"])]
+    return [] if found == "contrast" else [f"contrast = {found}"]
 
 
 def _prompts(settings: EffectSettings, given: Given) -> str:
