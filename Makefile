@@ -23,7 +23,6 @@ demo: $(STAMP)
 test test-gemma: export OMP_NUM_THREADS := 1
 test: $(STAMP) $(SMOLLM2)
 	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/vllm -n $(JOBS)
-	$(PY) -m pytest --doctest-modules odesteer_tl
 
 # a second real model, 240 MB and some minutes; not part of `make test`
 test-gemma: $(STAMP) $(GEMMA)

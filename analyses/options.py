@@ -16,8 +16,8 @@ Models = Annotated[
     tuple[str, ...], arg(name="model", aliases=("--models",), help="embedded models, one a training seed")
 ]
 Contrast = Annotated[
-    str, arg(help='"valence" or "agreement" of the embedded model, "stories", or a .csv or .jsonl file of columns '
-                  "positive and negative")
+    str, arg(help='"valence" or "agreement" of the embedded model, or a .csv or .jsonl file of columns positive '
+                  "and negative")
 ]  # fmt: skip
 Layer = Annotated[int, arg(name="layer", aliases=("--layers",), help="0-based block, negative ones from the end")]
 OneLayer = Annotated[

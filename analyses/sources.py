@@ -1,10 +1,9 @@
-"""Where a study's contrast and prompts come from: a concept of the organism, the openings below, or files."""
+"""Where a study's contrast and prompts come from: a concept of the organism, or files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,12 @@ import pandas as pd
 import odesteer_tl as ode
 from analyses.outcomes.completions import read_json
 
-#: of "stories", in words that a small story model knows; to change one is another contrast, with another digest
-NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy", "Jack", "Amy", "Rose", "Leo", "Emma",
-         "Kate", "Bob", "Joe", "Sue", "Jane", "Mark", "Nina", "Paul", "Ella", "Fred", "Zoe", "Dan", "Eva", "Jim",
-         "Pam")  # fmt: skip
-HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
-         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad",
-         "{n} won the game and jumped with joy", "Mom gave {n} a big hug and {n} felt good",
-         "{n} found the lost toy and was very happy", "{n} ate a yummy cake and had a lot of fun")  # fmt: skip
-SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
-       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt",
-       "{n} lost the game and cried with tears", "Mom was angry at {n} and {n} felt bad",
-       "{n} broke the new toy and was very sad", "{n} ate a bad cake and felt very sick")  # fmt: skip
-OPENINGS = ("One day, {n} went to the park.", "{n} saw a dog.", "Once upon a time, {n} sat at home.", "{n} had a ball.")
 FILES = (".csv", ".jsonl", ".json")
 CONCEPTS = ("valence", "agreement")
 
 
 def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
-    """The contrast called `name`: "valence" or "agreement" of the organism, "stories", or a .csv, .json or .jsonl file.
+    """The contrast called `name`: "valence" or "agreement" of the organism, or a .csv, .json or .jsonl file.
 
     A file has two columns, `positive` and `negative`, a pair a row; and, where both are completions of a `prompt`, that
     one; and, where wordings come back, a `group`: pairs that share one are never torn apart.
@@ -45,12 +31,9 @@ def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
         source = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         given = {name: name for name in ("prompt", "group") if name in rows[0]}
         return ode.ContrastSet.from_records(rows, **given, provenance=source)
-    if name == "stories":
-        both = [(h.format(n=n), s.format(n=n)) for (h, s), n in product(zip(HAPPY, SAD, strict=True), NAMES)]
-        return ode.ContrastSet.from_texts(*zip(*both, strict=True), provenance={"source": "stories"})
     if name not in CONCEPTS:
         raise ValueError(
-            f"contrast={name!r} is unknown; give {', '.join(CONCEPTS)}, stories, or a .csv or .jsonl file of columns "
+            f"contrast={name!r} is unknown; give {', '.join(CONCEPTS)}, or a .csv or .jsonl file of columns "
             "positive and negative"
         )
     return ode.organism.contrast(name, pairs, seed)
@@ -85,9 +68,7 @@ def own_or_held_out(prompts: str, name: str, seed: int, held_out: ode.ContrastSe
 
 
 def load_prompts(name: str, n: int, seed: int, held_out: ode.ContrastSet) -> list[str]:
-    """n prompts to steer: the organism's own openings, story openings, or the held-out negative texts of a file."""
-    if name == "stories":
-        return [opening.format(n=n) for n, opening in product(NAMES, OPENINGS)][:n]
+    """n prompts to steer: the organism's own openings, or the held-out negative texts of a file."""
     if Path(name).suffix in FILES:
         return list(held_out.negative[:n])
     return ode.organism.prompts(n, seed)

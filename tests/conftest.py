@@ -23,7 +23,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 #: what runs inside vLLM, in an environment of its own (`make test-vllm`)
 collect_ignore = [] if find_spec("vllm") else ["vllm"]
 
+#: a worker takes a file at a time, in this order and then by name: the long ones first, so that no worker ends alone
+LONG = ("notebooks", "docs", "figures", "own_certification", "method_comparison", "smollm2", "own_study", "effects",
+        "trajectory_likelihood", "certify", "search_layers", "soundness", "sweep_executors", "training", "steering",
+        "methods_model", "certify_caps", "sweep_model", "readme", "tinystories", "positions", "suffix")  # fmt: skip
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture

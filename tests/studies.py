@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+import odesteer_tl as ode
 from analyses.certification.material import Material
 from analyses.certification.plan import Plan
 from analyses.certification.study import assembled, certify_cell
@@ -21,6 +22,15 @@ def certified(model, contrast, layers, settings, prompts, concept=None):
 def recording(model, steerer, prompts, size, *drawing):
     """Every path of a generation in batches of `size`."""
     return Recording.joined(recorded(Prompted(model, prompts, size), steerer, Drawing(*drawing), lambda x: x))
+
+
+def write_concept(folder, pairs, prompts, words):
+    """A concept of the embedded model as `python -m analyses.concepts` writes one; the folder."""
+    folder.mkdir()
+    write_pairs(ode.organism.contrast("valence", n=pairs), folder / "pairs.jsonl")
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    (folder / "words.json").write_text(json.dumps(words))
+    return folder
 
 
 def write_pairs(contrast, file, encoding="utf-8"):

@@ -23,7 +23,7 @@ from analyses.sweep import StoreError
 from odesteer_tl.certify import geodesic_curvature
 from odesteer_tl.methods.learned_flow import learned_flow
 from odesteer_tl.methods.registry import Method
-from tests.studies import write_pairs
+from tests.studies import write_concept
 
 FEW = ode.organism.contrast("valence", 12)
 QUICK = ode.Training(steps=4, batch_size=4, every=2, looked_at=4)
@@ -259,13 +259,8 @@ def test_what_cannot_be_measured_is_refused_before_a_model_is_loaded(tmp_path):
 @pytest.fixture(scope="module")
 def concept(tmp_path_factory):
     """A concept of the embedded model, as the concepts' command writes them."""
-    folder = tmp_path_factory.mktemp("concepts") / "valence"
-    folder.mkdir()
-    write_pairs(ode.organism.contrast("valence", n=110), folder / "pairs.jsonl")
-    (folder / "prompts.json").write_text(json.dumps(ode.organism.prompts(6, 0)))
     words = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
-    (folder / "words.json").write_text(json.dumps(words))
-    return folder
+    return write_concept(tmp_path_factory.mktemp("concepts") / "valence", 110, ode.organism.prompts(6, 0), words)
 
 
 def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 import tyro
 
 import odesteer_tl as ode
+from analyses import concepts
 from analyses.barrier_certification import CertificationConfig, CertificationSettings, main
 from analyses.certification.audits import later_layers
 from analyses.certification.findings import of_steps
@@ -17,7 +18,7 @@ from analyses.prompted import Prompted
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import certify
 from tests.problems import activations, gaussian_classes, random_quadratic
-from tests.studies import certified, recording
+from tests.studies import certified, recording, write_pairs
 
 TINY = CertificationSettings(max_new_tokens=3, strengths=(0.3, 5.0))
 
@@ -145,7 +146,9 @@ def test_a_method_within_the_block_is_refused_before_any_work(organism):
 
 
 def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsys):
-    arguments = ["--model", str(shared / "models" / "TinyStories-656K"), "--contrast", "stories", "--layer", "0",
+    write_pairs(concepts.sentiment(120).contrast(), tmp_path / "pairs.jsonl")
+    arguments = ["--model", str(shared / "models" / "TinyStories-656K"), "--contrast", str(tmp_path / "pairs.jsonl"),
+                 "--layer", "0",
                  "--max-new-tokens", "2", "--prompts", "10", "--strengths", "0.3", "2.0",
                  "--out", str(tmp_path / "out")]  # fmt: skip
     assert main(tyro.cli(CertificationConfig, args=arguments)) == 0

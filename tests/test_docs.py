@@ -1,6 +1,7 @@
 """Every public name is documented, its examples run, and the reference builds without a warning."""
 
 import ast
+import doctest
 import importlib
 import inspect
 import re
@@ -71,6 +72,15 @@ def undocumented(file: Path) -> list[str]:
 def test_public_functions_of_all_modules_have_a_docstring():
     files = [file for folder in ("odesteer_tl", "analyses", "figures") for file in (ROOT / folder).rglob("*.py")]
     assert [name for file in files for name in undocumented(file)] == []
+
+
+EXAMPLES = [file for file in sorted((ROOT / "odesteer_tl").rglob("*.py")) if ">>> " in file.read_text()]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_examples_run(file):
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    assert doctest.testmod(importlib.import_module(name)) == (0, file.read_text().count(">>> "))
 
 
 def test_every_name_of_the_face_resolves():

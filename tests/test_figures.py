@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from figures import captions
+from figures import captions, kept
 from figures.__main__ import FiguresConfig, main
 from figures.arms import ARMS, nats
 from figures.audit import draw_audit
@@ -83,7 +83,7 @@ def success(seed: int, index: pd.DataFrame) -> pd.DataFrame:
 
 def levels(columns: dict[str, list]) -> pd.DataFrame:
     parts = [pd.MultiIndex.from_product([*columns.values(), [budget], grid], names=[*columns, "budget", "level"])
-             for budget, grid in (("angle", [0.1, 0.2, 0.4]), ("kl", [0.25, 1.0]))]  # fmt: skip
+             for budget, grid in (("angle", [0.2, 0.4]), ("kl", [0.25, 1.0]))]  # fmt: skip
     return pd.concat(part.to_frame(index=False) for part in parts)
 
 
@@ -167,10 +167,11 @@ def results(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def drawn(results, tmp_path_factory) -> Path:
-    """All figures; one that cannot be read is an error."""
+    """All figures of the catalogue; one that cannot be read is an error."""
     out = tmp_path_factory.mktemp("figures")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error", IllegibleWarning)
+        patch.setattr(kept, "KEPT", {})
         main(FiguresConfig(results, out))
     return out
 
@@ -225,8 +226,13 @@ def test_the_data_beside_a_figure_are_the_table(results, drawn):
     assert (row["low"], row["high"]) == pytest.approx((found.low, found.high))
 
 
+#: `python -m figures` without what stands in the checkout, which the documents' tests draw and compare
+ALONE = """import runpy; from figures.kept import KEPT; KEPT.clear()
+runpy.run_module("figures", run_name="__main__", alter_sys=True)"""
+
+
 def test_another_process_draws_the_same_bytes(results, drawn, tmp_path):
-    command = [sys.executable, "-m", "figures", "--results", str(results), "--out", str(tmp_path)]
+    command = [sys.executable, "-c", ALONE, "--results", str(results), "--out", str(tmp_path)]
     root = Path(__file__).parents[1]
     subprocess.run(command, check=True, capture_output=True, cwd=root, env={**os.environ, "PYTHONHASHSEED": "7"})
     first = {f.relative_to(drawn): f.read_bytes() for f in drawn.rglob("*") if f.is_file()}
@@ -235,11 +241,15 @@ def test_another_process_draws_the_same_bytes(results, drawn, tmp_path):
     assert [str(name) for name in first if first[name] != again[name]] == []
 
 
-def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys):
+def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys, monkeypatch):
+    """And what is drawn from kept tables stands in the checkout, wherever the others go."""
+    places = []
+    monkeypatch.setattr(kept, "KEPT", {"peaks": places.append, "regret": pytest.fail})
     (tmp_path / "demo").symlink_to(results / "demo")
-    main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "layers")))
+    main(FiguresConfig(results / "demo", tmp_path / "out", only=("outcomes", "layers", "peaks")))
+    assert places == [kept.OUT]
     said = capsys.readouterr().out
-    assert said.startswith(f"{tmp_path / 'out' / 'outcomes.pdf'}\n")
+    assert said.startswith(f"peaks: figures, from analyses/measured\n{tmp_path / 'out' / 'outcomes.pdf'}\n")
     assert "1 drawn; " in said
     assert "layers: left out, no layers.parquet" in said
     assert "analyses.layer_effectiveness" in said
@@ -287,14 +297,14 @@ def test_an_illegible_figure_is_written_with_a_warning(tmp_path):
 
 def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one(tmp_path, monkeypatch):
     """Not seven bars on one point, nor a fan of lines to names; the unsteered model stands in every panel."""
-    kept = []
+    shown = []
     for name in ("layers", "frontier", "audit"):
-        monkeypatch.setattr(f"figures.{name}.save", lambda figure, *rest: kept.append(figure) or [])
+        monkeypatch.setattr(f"figures.{name}.save", lambda figure, *rest: shown.append(figure) or [])
     plain = {"method": "unsteered", "budget": "none", "level": 0.0, "layer": -1}
     for table, draw in ((layers(), draw_layers), (frontier(), draw_frontier)):
         draw(pd.concat([table, table.iloc[:1].assign(**plain)]), tmp_path)
     draw_audit(audit(), tmp_path)
-    for figure, rows in zip(kept, (5, 4, 1), strict=True):
+    for figure, rows in zip(shown, (4, 4, 1), strict=True):
         panels = [axis for axis in figure.axes if len(axis.lines) > 5]
         colours = [axis.get_title(loc="left").replace("\n", "") for axis in panels[: len(panels) // rows]]
         assert len(panels) == rows * len(set(colours)) == rows * len(LOOKS)
@@ -336,13 +346,13 @@ def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
 
 def drawn_layers(table: pd.DataFrame, out: Path, **more) -> tuple[list, str]:
     """Panels of `draw_layers` by the label of their row, those without a label left out, and the caption; legible."""
-    kept = []
+    shown = []
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error", IllegibleWarning)
-        patch.setattr("figures.layers.save", lambda figure, *rest: kept.append(figure) or save(figure, *rest))
+        patch.setattr("figures.layers.save", lambda figure, *rest: shown.append(figure) or save(figure, *rest))
         draw_layers(table, out, **more)
     caption = " ".join((out / "layers_caption.txt").read_text(encoding="utf-8").split())
-    return [axis for axis in kept[0].axes if axis.get_ylabel()], caption
+    return [axis for axis in shown[0].axes if axis.get_ylabel()], caption
 
 
 def unsteered(table: pd.DataFrame, **values) -> pd.DataFrame:
@@ -376,7 +386,7 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     (legend,) = alone[0].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
     panels, _ = drawn_layers(table.query("layer == 2"), tmp_path)  # the interval of one point is a bar
-    assert [len(axis.collections[0].get_segments()) for axis in panels] == [1] * 5
+    assert [len(axis.collections[0].get_segments()) for axis in panels] == [1] * 4
 
 
 def test_axes_end_where_the_numbers_do(tmp_path):
@@ -399,7 +409,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
     table = table.assign(score_low=table["score"] - 1, score_high=table["score"] + 1)
     high = {"success": 0.99, "success_low": 0.95, "success_high": 1.0, "score": 4.0}
     panels, caption = drawn_layers(unsteered(table, **high), tmp_path)
-    assert [axis.get_ylabel().split("\n")[0] for axis in panels] == ["score"] * 5
+    assert [axis.get_ylabel().split("\n")[0] for axis in panels] == ["score"] * 4
     assert caption.startswith("The mean score of steering")
     assert "Success has no room here" in caption
     assert len({axis.get_ylim() for axis in panels}) == 1  # strengths are compared
@@ -425,7 +435,7 @@ def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_pat
     panels, caption = drawn_layers(unsteered(table, success=0.52, log_likelihood=-2.25), tmp_path)
     for label, value in (("success", 0.52), ("fluency", -2.25)):
         lines = [axis for axis in panels if axis.get_ylabel().startswith(label)]
-        assert len(lines) == 5, label  # one a strength
+        assert len(lines) == 4, label  # one a strength
         for axis in lines:
             drawn = [(line.get_color(), *np.unique(line.get_ydata())[:1]) for line in axis.lines]
             assert ("black", value) in drawn

@@ -18,7 +18,9 @@ NAMES = [source.stem for source in SOURCES]
 #: every cell is run, on fewer prompts and cells of a sweep where these are many: figures are the builder's business
 SMALLER = {"select=30, test=40, max_new_tokens=10": "select=4, test=6, max_new_tokens=3", "prompts[:40]": "prompts[:4]",
            "LAYERS = sorted({0, n_layers // 2, n_layers - 1})": "LAYERS = [0, n_layers - 1]",
-           '"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]': '"angle": [0.2, 0.8], "kl": [0.03]'}  # fmt: skip
+           '"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]': '"angle": [0.2, 0.8], "kl": [0.03]',
+           "for d in (128, 512, 2048):": "for d in (32, 128):", "max_new_tokens=20, **how": "max_new_tokens=3, **how",
+           "else Sampling()).settings()": "else Sampling(max_new_tokens=5)).settings()"}  # fmt: skip
 #: numbers in prose that no cell could show: a confidence, a margin and a share defined elsewhere, an example, the paper
 ELSEWHERE = {"95", "0.05", "15", "0.4", "2602.17560"}
 

@@ -96,12 +96,12 @@ def shout(prompts, texts):
 
 
 @pytest.mark.parametrize(("spelled", "says"), [
-    ("nonsense", "is unknown; use one of grammar, endings"), ("regex:(", "is no regular expression"),
+    ("nonsense", "is unknown; use one of grammar, FILE"), ("regex:(", "is no regular expression"),
     ("no_such_module:f", "No module named.*name its file, FOLDER/no_such_module.py:f, .*PYTHONPATH=FOLDER"),
     ("nowhere/judge.py:f", "'nowhere/judge.py' is no file; check the path, seen from"),
     ("tests/test_outcomes.py:no", "has no 'no'"), ("README.md.py:f", "is no file"),
     ("analyses.sources:nothing", "has no 'nothing'"),
-    ("analyses.sources:NAMES", "is a tuple; name a function"), ("nowhere.json", "is no file; check the path"),
+    ("analyses.sources:CONCEPTS", "is a tuple; name a function"), ("nowhere.json", "is no file; check the path"),
     ("classifier:/nowhere", "no folder with a config.json"), ("grammar", "not contrast='mine'"),
 ])  # fmt: skip
 def test_what_is_no_outcome_is_refused_in_one_line(spelled, says):

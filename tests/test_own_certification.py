@@ -172,6 +172,8 @@ def test_likelihood_of_ones_own_says_what_is_left_to_lose(files, organism, tmp_p
     assert "forward tokens" in capsys.readouterr().err
     assert set(study.texts["method"]) == {"unsteered", "real positives"}
     assert study.degeneration.empty
+    assert study.prediction.empty
+    assert "score" not in study.texts
     assert study.summary["n"].eq(9).all()
     moved = study.tokens[(study.tokens["strength"] > 0) & (study.tokens["state"] == 1)]
     assert (moved["displacement"] > 0).all()

@@ -15,7 +15,7 @@ from analyses.effects.plan import Plan
 from analyses.effects.settings import EffectSettings
 from analyses.method_audit import AuditConfig, main
 from analyses.outcomes import Completions
-from tests.studies import write_pairs
+from tests.studies import write_concept
 
 N = 40
 #: label: method, and mean score
@@ -124,17 +124,12 @@ def test_what_too_few_prompts_or_no_reference_leave_is_empty(table):
 @pytest.fixture
 def folder(tmp_path):
     """A concept whose prompts are judged by held-out texts, each pair of which stands behind two prompts."""
-    found = tmp_path / "axbench"
-    found.mkdir()
-    write_pairs(ode.organism.contrast("valence", n=24), found / "pairs.jsonl")
     prompts = ode.organism.prompts(12, 0)
     prompts[11] = prompts[3]  # whose texts are those of the last row, as 5's
     sides = {"positive": " the happy dog", "negative": " the sad dog"}
     rows = [{"prompt": text, "group": f"texts {i % 6}", **{side: f"{word} ." for side, word in sides.items()}}
             for i, text in enumerate(prompts)]  # fmt: skip
-    (found / "prompts.json").write_text(json.dumps(prompts))
-    (found / "words.json").write_text(json.dumps(rows))
-    return found
+    return write_concept(tmp_path / "axbench", 24, prompts, rows)
 
 
 def test_units_are_read_from_the_outcomes_file(folder):

@@ -166,6 +166,7 @@ def test_every_mark_is_above_a_table_and_every_kept_table_is_used():
     }
 
 
+@pytest.mark.filterwarnings("error::figures.save.IllegibleWarning")
 @pytest.mark.parametrize("name", KEPT)
 def test_a_figure_of_the_findings_is_drawn_from_the_tables_that_are_kept(name, tmp_path):
     KEPT[name](tmp_path)

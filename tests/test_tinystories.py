@@ -6,18 +6,24 @@ import pytest
 import torch
 
 import odesteer_tl as ode
-from analyses.outcomes.known import HAPPY_ENDINGS, SAD_ENDINGS
-from analyses.stories import HAPPY, NAMES, SAD
 
+NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy")
+HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
+         "{n} got a nice gift and felt great joy", "{n} played with a good friend and was glad")  # fmt: skip
+SAD = ("{n} was so sad. {n} cried and cried", "{n} hated the bad day. It was the worst",
+       "{n} lost a nice gift and felt great pain", "{n} fell down alone and was hurt")  # fmt: skip
 STARTS = ["went to the park", "saw a dog", "sat at home"]
 PROMPTS = [f"One day, {n} {start}." for n in ("Jack", "Amy", "Rose") for start in STARTS]
-ENDINGS = {"happy": HAPPY_ENDINGS, "sad": SAD_ENDINGS}
+ENDINGS = {
+    "happy": (" She was very happy.", " He smiled and laughed.", " It was a good day."),
+    "sad": (" She was very sad.", " He cried and cried.", " It was a bad day."),
+}
 LAYER = 0
 
 
 @pytest.fixture(scope="module")
 def contrast():
-    return ode.ContrastSet.from_texts(*([t.format(n=n) for n in NAMES[:10] for t in side] for side in (HAPPY, SAD)))
+    return ode.ContrastSet.from_texts(*([t.format(n=n) for n in NAMES for t in side] for side in (HAPPY, SAD)))
 
 
 @pytest.fixture(scope="module")

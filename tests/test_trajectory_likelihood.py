@@ -289,19 +289,18 @@ def test_what_judges_no_text_is_refused_before_a_model_is_loaded(tmp_path, contr
         study_of(LikelihoodConfig(outcome="vadr", out=tmp_path / "out"))
 
 
-@pytest.mark.parametrize("outcome", ["", "regex:dry"])
-def test_command_line_on_a_file(tmp_path, contrast, capsys, outcome):
+def test_command_line_on_a_file(tmp_path, contrast, capsys):
     file = tmp_path / "pairs.jsonl"
     write_pairs(contrast, file)
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
                  "--max-new-tokens", "4", "--strengths", "0.4",
-                 "--fractions", "0.3", "0.3", "0.25", "0.15", "--outcome", outcome]  # fmt: skip
+                 "--fractions", "0.3", "0.3", "0.25", "0.15", "--outcome", "regex:dry"]  # fmt: skip
     assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out
     texts, ranks = (pd.read_parquet(tmp_path / "out" / "layer-1" / f"{x}.parquet") for x in ("texts", "prediction"))
-    assert ("score" in texts) == bool(outcome) == (len(ranks) > 0)
-    if outcome:
-        assert (texts["success"] == texts["continuation"].str.contains("dry")).all()
+    assert "score" in texts
+    assert len(ranks)
+    assert (texts["success"] == texts["continuation"].str.contains("dry")).all()
 
 
 def test_prompts_stand_in_for_negatives_of_completions():

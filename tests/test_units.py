@@ -19,7 +19,7 @@ from analyses.search import Rules
 from analyses.search.replay import Grid
 from analyses.studies import search_layer
 from odesteer_tl import stats
-from tests.studies import write_pairs
+from tests.studies import write_concept
 
 #: units of a study, the first half of them to choose on, and by how much an arm raises their score
 N, ARMS = 40, {"CAA": 0.4, "one geodesic step": 0.9, "flow": 1.0}
@@ -111,13 +111,10 @@ def test_a_layer_per_prompt_and_a_grid_are_of_units():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Each of ten pairs of completions stands behind two prompts, ten apart."""
-    found = tmp_path_factory.mktemp("grouped")
-    write_pairs(ode.organism.contrast("valence", n=24), found / "pairs.jsonl")
     sides = [(" the happy dog", " the sad dog"), (" the kind cat", " the cruel cat")]
     rows = [{"prompt": text, "group": f"texts {i % 10}", "positive": sides[i % 2][0], "negative": sides[i % 2][1]}
             for i, text in enumerate(ode.organism.prompts(20))]  # fmt: skip
-    (found / "words.json").write_text(json.dumps(rows))
-    return found
+    return write_concept(tmp_path_factory.mktemp("grouped") / "words", 24, [row["prompt"] for row in rows], rows)
 
 
 def settings(folder, **changed):

@@ -1,1 +1,1 @@
-"""The rooms behind `analyses.barrier_certification`: what is proved, what is found, and what audits h itself."""
+"""What `analyses.barrier_certification` is made of: what is proved, what is found, and what audits h itself."""

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import odesteer_tl as ode
 
 if TYPE_CHECKING:  # a plan is checked before what these import is
+    from jaxtyping import Float
+    from torch import Tensor
+
     from odesteer_tl.flow import Strength
 
 
@@ -64,14 +67,32 @@ class Arm:
 
         return self.in_turn or bool(self.layers) or ode.METHODS[self.method].site != BLOCK_OUTPUT
 
-    def flow(self, strength: Strength) -> ode.Flow:
+    def flow(self, strength: Strength, steps: int | None = None) -> ode.Flow:
         """The flow of a strength.
 
         A length in radians of the activation's own norm; for layers in turn the method's own T, since what a later
         layer adds was fitted to be as little as the earlier ones leave to do.
+
+        Args:
+            steps: of a grid of strengths up to this one, in the place of the arm's own; one that takes a single step
+                takes it.
         """
         unit = "T" if self.in_turn else "angle"
-        return ode.Flow(**{unit: strength}, steps=self.steps, solver=self.solver)
+        own = self.steps if steps is None or self.steps == 1 else max(1, steps)
+        return ode.Flow(**{unit: strength}, steps=own, solver=self.solver)
+
+    def path(
+        self, field: ode.VectorField, a: Float[Tensor, "n d"], angle: float, steps: int
+    ) -> Float[Tensor, "steps_plus_1 n d"]:
+        """Where it stands at every angle of a grid from 0 to `angle`."""
+        import torch
+
+        if self.steps == 1:
+            ends = [self.flow(angle * k / steps).solve(field, a).end for k in range(1, steps + 1)]
+            return torch.stack([a, *ends])
+        points = self.flow(angle, steps).solve(field, a, record=True).points
+        assert points is not None
+        return points
 
     @property
     def reach(self) -> float:

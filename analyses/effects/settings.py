@@ -20,10 +20,10 @@ class EffectSettings:
     """What is steered, on what, and who judges.
 
     Args:
-        outcome: "grammar" (the embedded model's exact judge), "endings" (happy against sad endings of a story), a .json
-            or .jsonl file of completions for and against or of multiple-choice questions, "vader", "profanity",
-            "language:CODE", "regex:PATTERN", "classifier:FOLDER[:LABEL]", a measure such as "length", or
-            "FILE.py:FUNCTION" or "module:function", called with prompts and what was written behind each.
+        outcome: "grammar" (the embedded model's exact judge), a .json or .jsonl file of completions for and against or
+            of multiple-choice questions, "vader", "profanity", "language:CODE", "regex:PATTERN",
+            "classifier:FOLDER[:LABEL]", a measure such as "length", or "FILE.py:FUNCTION" or "module:function", called
+            with prompts and what was written behind each.
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the outcome's
             own, the embedded model's, or held-out negative texts of the contrast.
         threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.

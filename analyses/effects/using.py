@@ -87,19 +87,14 @@ def _contrast(settings: EffectSettings, given: Given) -> list[str]:
     """The texts that methods were fitted on."""
     name, drawn = settings.contrast, f"{settings.pairs}, {settings.seed}"
     if given.contrast is not None:
-        found, lines = "contrast", []
+        found = "contrast"
     elif Path(name).suffix in FILES:
-        found, lines = f"ode.ContrastSet.from_file({name!r})", []
-    elif name == "stories":
-        found, lines = (
-            f"load_contrast({name!r}, {drawn})",
-            ["from analyses.sources import load_contrast  # in the clone"],
-        )
+        found = f"ode.ContrastSet.from_file({name!r})"
     else:
-        found, lines = f"ode.organism.contrast({name!r}, {drawn})", []
+        found = f"ode.organism.contrast({name!r}, {drawn})"
     if not settings.cross_fit:
         found += f".split({tuple(settings.fractions)}, {settings.seed})[0]"
-    return [*lines, *([] if found == "contrast" else [f"contrast = {found}"])]
+    return [] if found == "contrast" else [f"contrast = {found}"]
 
 
 def _prompts(settings: EffectSettings, given: Given) -> str:
@@ -124,7 +119,8 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
     test = table.query("split == 'test'")
     plain = test.query("label == @tables.UNSTEERED").set_index("prompt")
     choices = [row for row in _records(chosen) if row["label"] != PLACEBO]
-    if not choices or not len(plain) or stats.share(plain["success"], groups=plain.get("unit")).n < tables.LEAST:
+    asked: Any = plain.get("unit", plain.index)
+    if not choices or len(set(asked)) < tables.LEAST:
         return ""
     of = tables.measure(tables.profile(table).rename(columns={"label": "method"}))
     gains, p = list[float](), list[float]()
@@ -164,10 +160,11 @@ def further(asked: Mapping[str, Sequence[float]], highest: float) -> dict[str, t
 
 def _least_lost(test: pd.DataFrame) -> float | None:
     """The least fluency that a method loses at its largest level, among layers and budgets; None without texts."""
-    lost = {cell: x for cell, x in tables.fluency_lost(test, "test").items()
-            if cell[1] not in (PLACEBO, tables.UNSTEERED) and pd.notna(x)}  # fmt: skip
-    top = {budget: max(level for *_, one, level in lost if one == budget) for *_, budget, _ in lost}
-    return min((x for (*_, budget, level), x in lost.items() if level == top[budget]), default=None)
+    top: Any = test.groupby("budget")["level"].max()
+    lost = tables.fluency_lost(test, "test").items()
+    of_methods = [x for (_, label, budget, level), x in lost
+                  if label not in (PLACEBO, tables.UNSTEERED) and level == top[budget] and pd.notna(x)]  # fmt: skip
+    return min(of_methods, default=None)
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:

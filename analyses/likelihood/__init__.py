@@ -1,1 +1,1 @@
-"""The rooms behind `analyses.trajectory_likelihood`: arms, referees, generated text, tables, and two commands."""
+"""What `analyses.trajectory_likelihood` is made of: arms, referees, generated text, tables, and two commands."""

@@ -1,4 +1,4 @@
-"""The outcomes that come with the project's own models: the organism's grammar, and endings of small stories."""
+"""The outcome that comes with the embedded model: its grammar."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.outcomes.base import TextOutcome
-from analyses.outcomes.completions import Completions
 
-HAPPY_ENDINGS = (" She was very happy.", " He smiled and laughed.", " It was a good day.")
-SAD_ENDINGS = (" She was very sad.", " He cried and cried.", " It was a bad day.")
 CONCEPTS = ("valence", "agreement")
 
 
@@ -37,8 +34,3 @@ def grammar(concept: str) -> TextOutcome:
         })  # fmt: skip
 
     return TextOutcome("grammar", judge, digest=concept)
-
-
-def endings() -> Completions:
-    """Happy against sad endings of a story."""
-    return Completions.alike("endings", HAPPY_ENDINGS, SAD_ENDINGS)

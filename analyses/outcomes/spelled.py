@@ -15,11 +15,11 @@ from typing import Any
 from analyses.outcomes import judges
 from analyses.outcomes.base import Judge, TextOutcome, source_digest
 from analyses.outcomes.completions import Completions, Outcome
-from analyses.outcomes.known import endings, grammar
+from analyses.outcomes.known import grammar
 from analyses.outcomes.texts import MEASURES, each
 
 FORMS = (
-    "grammar, endings, FILE.json or FILE.jsonl (completions for and against, or multiple choice), vader, profanity, "
+    "grammar, FILE.json or FILE.jsonl (completions for and against, or multiple choice), vader, profanity, "
     f"language:CODE, regex:PATTERN, classifier:FOLDER[:LABEL], {', '.join(MEASURES)}, or FILE.py:FUNCTION or "
     "MODULE:FUNCTION (prompts, texts) → scores"
 )
@@ -53,8 +53,6 @@ def _open(spelled: Any, contrast: str) -> Outcome:
     name, _, rest = text.partition(":")
     if text == "grammar":
         return grammar(contrast)
-    if text == "endings":
-        return endings()
     if Path(text).suffix in (".json", ".jsonl"):
         return Completions.read(Path(text))
     if text in MEASURES:

@@ -1,0 +1,100 @@
+"""Layer and level chosen on some prompts and reported on others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.effects.tables.rows import CELL, UNSTEERED, groups
+from analyses.effects.units import by_unit, units
+from odesteer_tl import stats
+
+#: how a cell is chosen
+RULE = "the most success there; of equals the highest mean score, then the lowest layer, then the least strength"
+
+
+def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Layer and level of each arm chosen on the select prompts and reported on test, beside the naive figure.
+
+    The criterion, declared: `RULE`, of success that parses where the outcome says so. The share is also what is
+    reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
+    `tied` other cells did as well on the select prompts, before the score was asked; of the other layers `next_layer`
+    at `next_level` did best there by the same rule, with `next_on_select`. `lost` and `next_lost` are the two's
+    `fluency_lost`, on the select prompts too, since it may be a reason to take the other. `naive` chooses by the same
+    rule on the test prompts that it reports on.
+
+    Returns:
+        A row an arm × budget.
+    """
+    rows: list[dict[str, Any]] = []
+    lost = fluency_lost(table)
+    for (label, budget), arm in groups(table.query("label != 'unsteered'"), ["label", "budget"]):
+        parts = [arm.query(f"split == {split!r}") for split in ("select", "test")]
+        own = _matrix(parts[1])
+        select, test = (by_unit(_matrix(part), arm) for part in parts)
+        means = [
+            (good.mean().to_numpy(), by_unit(_matrix(part, "score"), arm).mean().to_numpy())
+            for good, part in zip((select, test), parts, strict=True)
+        ]
+        chosen, naive = (best(*each) for each in means)
+        # units whose prompts part are neither 0 nor 1
+        whole = bool(test.isin((0, 1)).to_numpy().all())
+        band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
+        at, (on_select, score) = test.columns[chosen], means[0]
+        beside = _best_elsewhere(select.columns, on_select, score, at[0])
+        value = stats.share(own.iloc[:, chosen], groups=units(arm, own.index))
+        rows.append(
+            {
+                "label": label, "budget": budget, "layer": at[0], "level": at[1],
+                "success": value.value, "low": value.low, "high": value.high,
+                "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
+                "on_select": float(on_select[chosen]), "tied": int((on_select == on_select[chosen]).sum()) - 1,
+                "lost": lost.get((at[0], label, budget, at[1]), np.nan),
+                "next_layer": beside[0], "next_level": beside[1], "next_on_select": beside[2],
+                "next_lost": lost.get((beside[0], label, budget, beside[1]), np.nan),
+                "naive": float(test.to_numpy().mean(0)[naive]),
+                "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def fluency_lost(table: pd.DataFrame, split: str = "select") -> dict[tuple[Any, ...], float]:
+    """By `CELL`: what steering costs the log-likelihood of a prompt's text, nats a token, median over prompts.
+
+    Nothing where no texts were written or unsteered was not measured.
+    """
+    rows = table.query("split == @split")
+    plain: Any = rows.loc[rows["label"] == UNSTEERED].set_index("prompt")
+    if "log_likelihood" not in rows or not len(plain):
+        return {}
+    loss = rows["prompt"].map(plain["log_likelihood"]) - rows["log_likelihood"]
+    lost: Any = rows.assign(loss=loss).groupby(CELL, dropna=False, sort=False)["loss"].median()
+    return dict(lost)
+
+
+def best(success: NDArray[np.float64], score: NDArray[np.float64]) -> int:
+    """The place that `RULE` chooses among cells, in the order of layer and level, by their means over prompts."""
+    return max(range(len(success)), key=lambda cell: (success[cell], score[cell]))  # the first of equals
+
+
+def _best_elsewhere(
+    cells: pd.Index, success: NDArray[np.float64], score: NDArray[np.float64], layer: int
+) -> tuple[float, float, float]:
+    """Layer, level and success of the best cell of the other layers; NaN where there is no other."""
+    others = np.flatnonzero(cells.get_level_values("layer") != layer)
+    if not len(others):
+        return np.nan, np.nan, np.nan
+    cell = others[best(success[others], score[others])]
+    return (*cells[cell], float(success[cell]))
+
+
+def _matrix(rows: pd.DataFrame, of: str = "good") -> pd.DataFrame:
+    """Prompts × (layer, level), in order: a column; by default whether it succeeds, and parses where that is said."""
+    good = rows["success"] & rows["parses"] if "parses" in rows else rows["success"]
+    rows = rows.assign(good=good)
+    wide = rows.astype({of: float}).pivot(index="prompt", columns=["layer", "level"], values=of)
+    return wide.sort_index(axis=1)  # which pivot leaves as they come

@@ -1,0 +1,66 @@
+"""What unsteered texts leave to be gained, and whether success can tell anything apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analyses.effects.tables.rows import CELL, UNSTEERED, groups
+from analyses.intervals import with_interval
+from odesteer_tl import stats
+
+
+def room(table: pd.DataFrame) -> str:
+    """What unsteered texts leave to be gained, as a sentence or two; it belongs in the first line of every report.
+
+    A share stands at the floor or the ceiling where it is no further from it than from the other end of its interval.
+    """
+    rows = table.query("split == 'test'")
+    plain = rows.loc[rows["label"] == UNSTEERED]
+    if not len(plain):
+        return "Unsteered was not measured: what is achieved below may have been there before."
+    share = stats.share(plain["success"], groups=plain.get("unit"))
+    said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
+    said = f"{said}, those judged by the same texts counted once" if share.n < len(plain) else said
+    end = _end(share)
+    if end:
+        # texts that never show a concept are what one steers; those that always do are a fault of the material
+        warned, seen = ("WARNING: ", "lowers") if end == "ceiling" else ("", "raises")
+        said = f"{warned}{said}, the {end}: only what {seen} that can be seen"
+    steered = groups(rows.loc[rows["label"] != UNSTEERED], CELL)
+    arms = [stats.share(cell["success"], groups=cell.get("unit")) for _, cell in steered]
+    if stuck := _common_end(arms):
+        said = f"{said}. WARNING: every method is at the {stuck} too: success tells nothing apart"
+        said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
+    return f"{said}."
+
+
+def measure(cells: pd.DataFrame) -> str:
+    """What to look at, "success" or "score": the score where the judge gives one and success has no room.
+
+    That is where unsteered texts are at the ceiling, or all methods at one end: what `room` warns of.
+
+    Args:
+        cells: `profile`, with `method` in the place of `label`.
+    """
+    if "score" not in cells or bool((cells["score"] == cells["success"]).all()):
+        return "success"
+    plain, arms = (
+        [stats.Estimate(*row) for row in rows[["success", "success_low", "success_high", "n"]].itertuples(index=False)]
+        for rows in (cells.query("method == @UNSTEERED"), cells.query("method != @UNSTEERED"))
+    )
+    return "score" if "ceiling" in map(_end, plain) or _common_end(arms) else "success"
+
+
+def _common_end(shares: Sequence[stats.Estimate]) -> str:
+    """The end at which all of them stand, if they do."""
+    ends = {_end(share) for share in shares}
+    return ends.pop() if len(ends) == 1 else ""
+
+
+def _end(share: stats.Estimate) -> str:
+    """The end of the scale at which a share stands, if it does."""
+    if 1 - share.value <= share.value - share.low:
+        return "ceiling"
+    return "floor" if share.value <= share.high - share.value else ""
