@@ -381,7 +381,7 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["unsteered, with its 95 % interval", "random direction"]
     drawn_by_layer = panels[0].figure.axes
-    assert [bool(axis.xaxis.get_tick_params()["labelbottom"]) for axis in drawn_by_layer] == [False] * 8 + [True] * 2
+    assert [bool(axis.xaxis.get_tick_params()["labelbottom"]) for axis in drawn_by_layer] == [False] * 6 + [True] * 2
     alone, _ = drawn_layers(unsteered(table.query("method != 'flow'")), tmp_path)  # no title tells it from others
     (legend,) = alone[0].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
