@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analyses.effects.tables import UNSTEERED, measure
@@ -103,10 +102,12 @@ def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: b
     own = columns(looks)
     entries: list[Any] = []
     names: list[str] = []
-    shades = {**({own[0]: (looks[own[0]], {"color": looks[own[0]]["color"], "alpha": BAND})} if len(own) == 1 else {}),
+    shades: dict[str, tuple[Look, Any]] = {
+        **({own[0]: (looks[own[0]], {"color": looks[own[0]]["color"], "alpha": BAND})} if len(own) == 1 else {}),
               **({UNSTEERED: (ACROSS, SHADE)} if unsteered else {})}  # fmt: skip
     for name, (look, shade) in shades.items():
-        line = Line2D([], [], ms=2.6, **look)
+        (line,) = handles({name: look})
+        line.set_markersize(2.6)
         entries.append((Patch(lw=0, **shade), line) if bands else line)
         names.append(f"{name}, with its 95 % interval" if bands else name)
     for entry in handles({name: look for name, look in looks.items() if look is PLACEBO and name not in shades}):
