@@ -336,7 +336,7 @@ def test_a_report_names_its_level_and_only_what_was_measured():
     assert "inf" not in said
     assert "success, on test" in said
     # what is chosen is said where it is shown, and the score has its interval for the figure
-    assert "chosen on other prompts: the most success there; of equals the highest mean score, then the lowest" in said
+    assert f"chosen on other prompts: {RULE}" in said
     assert {"score_low", "score_high"} <= set(LayerReport.of(table, "own").layers)
     assert "parses" not in said
     assert "success and parses, on test" in str(LayerReport.of(table.assign(parses=True, kl=0.1), "own"))
@@ -398,6 +398,19 @@ def test_the_choice_and_the_next_layer_say_their_strength_and_what_they_lose():
     unwritten = LayerReport.of(table.drop(columns="log_likelihood"), "own")
     assert "lost on select" not in unwritten._chosen()  # nothing was written
     assert (LOST in str(found), LOST in str(unwritten)) == (True, False)
+
+
+def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_where_all_is():
+    """By what texts lose on the select prompts: at layers 8 and 14 .33 and .58, and .39 and .64."""
+    even = chosen_table(successes=((5, 5), (5, 5)))
+    assert choices(even)[["layer", "level", "tied"]].iloc[0].tolist() == [8, 0.3, 3]
+    even.loc[(even["layer"] == 8) & (even["level"] == 0.3), "log_likelihood"] -= 0.3
+    assert choices(even)[["layer", "level", "next_layer", "next_level"]].iloc[0].tolist() == [14, 0.3, 8, 0.6]
+    broken = chosen_table(successes=((9, 10), (3, 10)), lost=0.9)  # .98, 1.88; 1.04, 1.94
+    assert choices(broken)[["layer", "level"]].iloc[0].tolist() == [8, 0.3]
+    every = chosen_table(successes=((9, 10), (3, 8)), lost=2.0)
+    assert choices(every)[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
+    assert choices(every.drop(columns="log_likelihood"))[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
 
 
 def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_cell():

@@ -36,7 +36,7 @@ def layer_picks(table: pd.DataFrame, label: str, budget: str, level: float) -> p
     indicators = {"success on select": on_select}
     indicators |= {name: sign * chosen[name].median().loc[layers].to_numpy() for name, sign in PICKS.items()
                    if name in rows}  # fmt: skip
-    best = layers[best_of(on_select, scores)]
+    best = layers[best_of(on_select, scores, np.zeros(len(scores)))]
     found: list[dict[str, Any]] = []
     for name, values in indicators.items():
         if not np.isfinite(values).any():

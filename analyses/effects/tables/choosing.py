@@ -12,8 +12,13 @@ from analyses.effects.tables.rows import CELL, UNSTEERED, groups
 from analyses.effects.units import by_unit, units
 from odesteer_tl import stats
 
+#: nats a token; texts that lose more are left out of the choice where others lose less, as they are often broken
+LOST = 1.0
 #: how a cell is chosen
-RULE = "the most success there; of equals the highest mean score, then the lowest layer, then the least strength"
+RULE = (
+    f"of the cells whose texts lose at most {LOST:g} nat, if any, the one with the most success there; of equals the "
+    "one with the highest mean score, then the least lost, then the lowest layer and the least strength"
+)
 
 
 def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -30,7 +35,7 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         A row an arm × budget.
     """
     rows: list[dict[str, Any]] = []
-    lost = fluency_lost(table)
+    lost, lost_on_test = fluency_lost(table), fluency_lost(table, "test")
     for (label, budget), arm in groups(table.query("label != 'unsteered'"), ["label", "budget"]):
         parts = [arm.query(f"split == {split!r}") for split in ("select", "test")]
         own = _matrix(parts[1])
@@ -39,12 +44,16 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             (good.mean().to_numpy(), by_unit(_matrix(part, "score"), arm).mean().to_numpy())
             for good, part in zip((select, test), parts, strict=True)
         ]
-        chosen, naive = (best(*each) for each in means)
+        losses = [
+            np.array([of.get((layer, label, budget, level), np.nan) for layer, level in select.columns])
+            for of in (lost, lost_on_test)
+        ]
+        chosen, naive = (best(*each, loss) for each, loss in zip(means, losses, strict=True))
         # units whose prompts part are neither 0 nor 1
         whole = bool(test.isin((0, 1)).to_numpy().all())
         band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
         at, (on_select, score) = test.columns[chosen], means[0]
-        beside = _best_elsewhere(select.columns, on_select, score, at[0])
+        beside = _best_elsewhere(select.columns, on_select, score, losses[0], at[0])
         value = stats.share(own.iloc[:, chosen], groups=units(arm, own.index))
         rows.append(
             {
@@ -76,19 +85,29 @@ def fluency_lost(table: pd.DataFrame, split: str = "select") -> dict[tuple[Any, 
     return dict(lost)
 
 
-def best(success: NDArray[np.float64], score: NDArray[np.float64]) -> int:
-    """The place that `RULE` chooses among cells, in the order of layer and level, by their means over prompts."""
-    return max(range(len(success)), key=lambda cell: (success[cell], score[cell]))  # the first of equals
+def best(success: NDArray[np.float64], score: NDArray[np.float64], lost: NDArray[np.float64]) -> int:
+    """The place that `RULE` chooses among cells, in the order of layer and level, by their means over prompts.
+
+    Args:
+        lost: NaN where no texts were written; nothing is left out for it.
+    """
+    known = np.nan_to_num(lost)
+    # the first of equals
+    return max(range(len(success)), key=lambda cell: (known[cell] <= LOST, success[cell], score[cell], -known[cell]))
 
 
 def _best_elsewhere(
-    cells: pd.Index, success: NDArray[np.float64], score: NDArray[np.float64], layer: int
+    cells: pd.Index,
+    success: NDArray[np.float64],
+    score: NDArray[np.float64],
+    lost: NDArray[np.float64],
+    layer: int,
 ) -> tuple[float, float, float]:
     """Layer, level and success of the best cell of the other layers; NaN where there is no other."""
     others = np.flatnonzero(cells.get_level_values("layer") != layer)
     if not len(others):
         return np.nan, np.nan, np.nan
-    cell = others[best(success[others], score[others])]
+    cell = others[best(success[others], score[others], lost[others])]
     return (*cells[cell], float(success[cell]))
 
 
