@@ -507,6 +507,10 @@ def test_what_was_chosen_stands_as_lines_to_paste(files, rows, says):
     )
     assert "contrast = contrast.split((0.4, 0.3, 0.15, 0.15), 0)[0]\n" in split
     assert lines_to_paste(table, pd.DataFrame(), own(files)) == ""
+    # of two methods the one whose texts hold, though the other's succeed more often
+    broken = chosen_table(successes=((10, 10), (10, 10)), lost=2.0).replace({"label": {"caa": "more"}})
+    both = pd.concat([choices(broken), choices(chosen_table())], ignore_index=True)
+    assert "layer=8, angle=0.66" in lines_to_paste(chosen_table(), both, own(files, model="smollm2"))
 
 
 def test_the_command_that_is_advised_is_read_as_the_same_study_with_more_levels(files, tmp_path):

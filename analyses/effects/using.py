@@ -78,9 +78,13 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
 
 
 def _best(chosen: pd.DataFrame) -> dict[str, Any]:
-    """Of the choices the one with the most success on the select prompts; the placebo only where it is alone."""
+    """Of the choices the one with the most success on the select prompts, broken texts last as in each of them.
+
+    The placebo only where it is alone.
+    """
     own = chosen.loc[chosen["label"] != PLACEBO]
-    return max(_records(own if len(own) else chosen), key=lambda row: row["on_select"])
+    # (nothing is lost where no texts were written, which is NaN)
+    return max(_records(own if len(own) else chosen), key=lambda row: (not row["lost"] > tables.LOST, row["on_select"]))
 
 
 def _contrast(settings: EffectSettings, given: Given) -> list[str]:

@@ -4,6 +4,7 @@ The unit is the prompt throughout, unless rows have a `unit`: prompts that are j
 what is judged is then of units, each the mean of its prompts. `report` rows are of the test prompts alone.
 """
 
+from analyses.effects.tables.choosing import LOST as LOST
 from analyses.effects.tables.choosing import RULE as RULE
 from analyses.effects.tables.choosing import best as best
 from analyses.effects.tables.choosing import choices as choices
