@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analyses.effects.tables import UNSTEERED, measure
@@ -26,14 +27,16 @@ LEAST_RANGE = 0.5
 TALL, LOW, AROUND = 1.25, 0.75, 0.8
 #: inches of a page, to which rows shrink, as far as this
 HIGHEST, LEAST_ROW = 9.0, 0.65
+#: layers up to which each is drawn by itself, without lines between them, and the placebo with its intervals too
+FEW = 5
 #: where no interval reaches above this, axes of success end where the highest does
 HALF = 0.5
 UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
 {outcome} of steering by the layer steered at; a row has one strength, {strengths}; a column has one method in colour,
-with its 95 % intervals, and the others in grey, the placebo with crosses. {fluent}N = {n} prompts a point. {looks}
-{plain}{source}"""
+with its 95 % intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} prompts a point.
+{looks} {plain}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
 JUDGED = {"success": ", the share of prompts on which outcome {outcome} says so,", "score": " by outcome {outcome}"}
 #: why it is not success that is drawn
@@ -45,7 +48,8 @@ Fluency: the mean log-likelihood of a text's tokens under the unsteered model (n
 
 def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str = "") -> list[Path]:
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
-    written, their fluency. Where success has no room (`measure`), the judge's score is drawn in its place.
+    written, their fluency. Where success has no room (`measure`), the judge's score is drawn in its place. Of up to
+    `FEW` layers each stands by itself, without a line to the next.
 
     Where neither a method nor the unsteered model comes near one half, axes of success end where the highest interval
     does.
@@ -85,10 +89,11 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
         for axes in drawn[:-1]:
             for axis in axes:  # all rows are over the same layers
                 axis.tick_params(labelbottom=False)
-        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table)
+        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
+            placebo=" and its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
             source=source,
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
@@ -96,32 +101,37 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
 
 
-def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: bool) -> None:
-    """Below the panels each line that all of them have, those with an interval on its shade; a method that has the only
-    column is named here too."""
-    own = columns(looks)
-    entries: list[Any] = []
-    names: list[str] = []
-    shades: dict[str, tuple[Look, Any]] = {
-        **({own[0]: (looks[own[0]], {"color": looks[own[0]]["color"], "alpha": BAND})} if len(own) == 1 else {}),
-              **({UNSTEERED: (ACROSS, SHADE)} if unsteered else {})}  # fmt: skip
-    for name, (look, shade) in shades.items():
-        (line,) = handles({name: look})
-        line.set_markersize(2.6)
-        entries.append((Patch(lw=0, **shade), line) if bands else line)
-        names.append(f"{name}, with its 95 % interval" if bands else name)
-    for entry in handles({name: look for name, look in looks.items() if look is PLACEBO and name not in shades}):
-        entries.append(entry)
-        names.append(str(entry.get_label()))
-    figure.legend(entries, names, loc="outside lower center", ncols=3)
+def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool) -> None:
+    """Below the panels each line that all of them have, those with an interval on its shade, or bar where points stand
+    apart; a method that has the only column is named here too."""
+    own, baselines = columns(looks), [name for name, look in looks.items() if look is PLACEBO]
+    entries: dict[str, Any] = {}
+    named: list[str] = own[:] if len(own) == 1 else []
+    named += [*([UNSTEERED] if unsteered else []), *(name for name in baselines if name not in named)]
+    for name in named:
+        if name == UNSTEERED:
+            (line,), behind = handles({name: ACROSS}), Patch(lw=0, **SHADE)
+        else:
+            (line,) = handles({name: {**looks[name], "ls": ""} if apart else looks[name]})
+            line.set_markersize(2.6)
+            behind = _bar(looks[name]) if apart else Patch(lw=0, color=looks[name]["color"], alpha=BAND)
+        ranged = bands and (apart or name not in baselines or name in own)
+        entries[f"{name}, with its 95 % interval" if ranged else name] = (behind, line) if ranged else line
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=3)
+
+
+def _bar(look: Look) -> Line2D:
+    """An interval in a legend, where it is a bar."""
+    return Line2D([], [], color=look["color"], ls="", marker="|", ms=9)
 
 
 def _rows(table: pd.DataFrame, unsteered: pd.DataFrame, shown: str) -> list[Row]:
     """The rows of panels: what is shown by layer at each strength, and fluency below where texts were written."""
     fluent = FLUENCY in table and bool(table[FLUENCY].notna().any())
     names = {shown: shown, **({FLUENCY: "fluency"} if fluent else {})}
+    apart = len(set(table["layer"])) <= FEW
     rows = [
-        Row(found, "layer", quantity, ("", f"{name}\n{level:g} {unit}"), unsteered)
+        Row(found, "layer", quantity, ("", f"{name}\n{level:g} {unit}"), unsteered, apart=apart)
         for budget, unit in UNITS.items()
         for level, found in table.loc[table["budget"] == budget].groupby("level")
         for quantity, name in names.items()

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from figures.looks import KNOWN, PLACEBO, REST, Look
 
@@ -22,6 +24,10 @@ BAND = 0.25
 WIDE = 14
 #: numbers on an axis
 TICKS = 3
+#: points by which the placebo stands to the left of its place and the method in colour to the right, to be told apart
+ASIDE = 2.0
+#: of a panel's width, left free on either side of points so moved
+MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Row:
         labels: of the two axes.
         unsteered: one row with `y`, and its interval; or none.
         logarithmic: whether x grows by factors, those of `level`.
+        apart: whether points stand without a line from one to the next, the placebo's with their intervals too. Between
+            few of them a line or a band would speak of what was not measured.
     """
 
     table: pd.DataFrame
@@ -43,6 +51,7 @@ class Row:
     labels: tuple[str, str]
     unsteered: pd.DataFrame
     logarithmic: bool = False
+    apart: bool = False
 
 
 def columns(looks: Iterable[str]) -> list[str]:
@@ -85,22 +94,41 @@ def draw_multiples(
 
 def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
     """One method in colour with its interval, over all others, the placebo and the unsteered model."""
+    alone: Look = {"ls": ""} if row.apart else {}
     for other, found in row.table.sort_values("level" if row.logarithmic else row.x).groupby("method", sort=False):
         if other == name:
-            axis.plot(found[row.x], found[row.y], ms=2.6, lw=1, zorder=3, **look)
-            if f"{row.y}_low" in found and len(found) == 1:  # a band of one point has no width
-                axis.vlines(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"], lw=1)
+            drawn = axis.plot(found[row.x], found[row.y], ms=2.6, lw=1, zorder=3, **{**look, **alone})
+            if row.apart or len(found) == 1:  # a band of one point has no width
+                _aside([*drawn, *_bars(axis, found, row, look)], axis, row.apart * ASIDE)
             elif f"{row.y}_low" in found:
                 axis.fill_between(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"],
                                   alpha=BAND, lw=0, zorder=2)  # fmt: skip
         elif KNOWN.get(str(other)) is PLACEBO:
-            axis.plot(found[row.x], found[row.y], ms=2.6, lw=0.9, zorder=2, **PLACEBO)
+            drawn = axis.plot(found[row.x], found[row.y], ms=2.6, lw=0.9, zorder=2, **{**PLACEBO, **alone})
+            if row.apart:
+                _aside([*drawn, *_bars(axis, found, row, PLACEBO)], axis, -ASIDE)
         else:
-            axis.plot(found[row.x], found[row.y], **REST)
+            dots: Look = {"marker": ".", "ms": 2.6} if row.apart else {}
+            axis.plot(found[row.x], found[row.y], **{**REST, **alone, **dots})
+    if row.apart:
+        axis.margins(x=MARGIN)
     for plain in row.unsteered.to_dict("records"):
         axis.axhline(plain[row.y], **ACROSS)
         if f"{row.y}_low" in plain:
             axis.axhspan(plain[f"{row.y}_low"], plain[f"{row.y}_high"], lw=0, zorder=0, **SHADE)
+
+
+def _bars(axis: Axes, found: pd.DataFrame, row: Row, look: Look) -> list[Artist]:
+    """The interval of each point, where it has one."""
+    if f"{row.y}_low" not in found:
+        return []
+    return [axis.vlines(found[row.x], found[f"{row.y}_low"], found[f"{row.y}_high"], color=look["color"], lw=1)]
+
+
+def _aside(drawn: Iterable[Artist], axis: Axes, points: float) -> None:
+    """Move what was drawn to the side, by which axes do not change."""
+    for artist in drawn:
+        artist.set_transform(axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans))
 
 
 def _scale(axis: Axes, row: Row) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
 from figures import captions, kept
 from figures.__main__ import FiguresConfig, main
@@ -385,8 +386,29 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     alone, _ = drawn_layers(unsteered(table.query("method != 'flow'")), tmp_path)  # no title tells it from others
     (legend,) = alone[0].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
-    panels, _ = drawn_layers(table.query("layer == 2"), tmp_path)  # the interval of one point is a bar
-    assert [len(axis.collections[0].get_segments()) for axis in panels] == [1] * 4
+
+
+def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
+    """Nothing is drawn between layers that were not steered at; side by side, of one layer too."""
+    names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
+    table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
+    panels, caption = drawn_layers(unsteered(table), tmp_path)
+    assert "the placebo with crosses and its intervals." in caption
+    (legend,) = panels[0].figure.legends
+    assert all("95 % interval" in text.get_text() for text in legend.get_texts())
+    for axis in panels:
+        bars = {to_hex(bar.get_color()[0]): bar for bar in axis.collections}
+        assert len(bars) == 2
+        assert all(len(bar.get_segments()) == 3 for bar in bars.values())
+        axis.figure.draw_without_rendering()
+        at = {line.get_color(): line.get_transform().transform((8, 0.5))[0] for line in axis.lines}
+        assert at[PLACEBO["color"]] < at[REST["color"]] < max(at[colour] for colour in bars)
+        assert {line.get_linestyle() for line in axis.lines if line.get_color() != "black"} == {"None"}
+    panels, _ = drawn_layers(table.query("layer == 8"), tmp_path)
+    assert [[len(bar.get_segments()) for bar in axis.collections] for axis in panels] == [[1, 1]] * 4
+    panels, caption = drawn_layers(success(1, levels({"method": names, "layer": list(range(6))})), tmp_path)
+    assert "the placebo with crosses." in caption
+    assert [len(axis.collections) for axis in panels] == [1] * 4
 
 
 def test_axes_end_where_the_numbers_do(tmp_path):
@@ -416,7 +438,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
     for axis in panels:
         assert ("black", 4.0) in [(line.get_color(), line.get_ydata()[0]) for line in axis.lines]
         assert PLACEBO["color"] in [line.get_color() for line in axis.lines]
-        assert len(axis.collections) == 1
+        assert len(axis.collections) == 2  # of the score the intervals too
     middling = {"success": 0.5, "success_low": 0.4, "success_high": 0.6, "score": 4.0}
     for shown in (unsteered(table, **middling),
                   unsteered(table, **high).assign(score=lambda rows: rows["success"])):  # fmt: skip
