@@ -84,7 +84,7 @@ def recorded(
 
             def observe(path: ode.Path, positions: Tensor, found: list[Tensor] = paths) -> None:
                 assert path.points is not None
-                found.append(path.points[:, :, 0])
+                found.append(path.points[:, :, 0].cpu())
 
             hooks = steerer.hooks(prefix.tokens.shape[1], observe)
             written = write_batch(prefix, hooks, steerer.layer, drawing, compared)
@@ -133,7 +133,7 @@ class Unsteered:
                 whole = prefix.followed_by(behind, torch.ones_like(behind)) if columns > 1 else prefix
                 prompt, token = places(written, columns)
                 for layer in layers:
-                    states[layer].append(whole.residuals[layer][prompt, token + 1])
+                    states[layer].append(whole.residuals[layer][prompt, token + 1].cpu())
                 at.append((prompt + first, token))
                 texts.append(written)
         prompt, token = (torch.cat(x) for x in zip(*at, strict=True))

@@ -188,6 +188,10 @@ def test_crossings_are_where_the_mean_falls_below():
     assert found.loc["a", "crossing_low"] <= 0.3 + 1e-9
     assert found.loc["a", "crossing_high"] >= 0.3 - 1e-9
     assert np.isinf(found.loc["b", "crossing"])
+    few = texts.assign(q=texts["q"].where(texts["prompt"] < 4))  # of all others the text is empty
+    known = tables.crossing(few, "q", 1.0, relative=False)
+    assert known[[*tables.CROSSING]].isna().all(axis=None)
+    assert (known["n"] == 4).all()
 
 
 def test_wordings_that_repeat_count_once_in_bands_references_and_crossings():

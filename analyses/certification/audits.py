@@ -90,7 +90,7 @@ def later_layers(prompted: Prompted, steerer: ode.Steerer, barriers: Mapping[int
         prompts = np.arange(first, first + len(before))
         for layer, (x, y) in states.items():
             barrier = barriers[layer]
-            gain = (barrier.log_ratio(y[:, 0].double()) - barrier.log_ratio(x[:, 0].double())).numpy()
+            gain = (barrier.log_ratio(y[:, 0].double()) - barrier.log_ratio(x[:, 0].double())).cpu().numpy()
             frames.append(pd.DataFrame({"prompt": prompts, "layer": layer, "gain": gain}))
     return pd.concat(frames, ignore_index=True)
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.bench import BenchConfig
+from analyses.cost.accelerator import accelerator_rows
 from analyses.cost.layer_study import layer_study_rows
 from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, row
 from analyses.cost.methods import method_rows
@@ -160,11 +161,11 @@ def sweeps() -> Iterator[Row]:
     yield from sweep_rows()
 
 
-#: the last two need SmolLM2's package (see `make test`)
+#: the last three need SmolLM2's package (see `make test`), the last one an accelerator
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
     "methods": lambda: method_rows(gpt2_small()), "sweeps": sweeps, "real": real_model_rows,
-    "studies": layer_study_rows,
+    "studies": layer_study_rows, "accelerator": accelerator_rows,
 }  # fmt: skip
 
 

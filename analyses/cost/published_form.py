@@ -37,11 +37,10 @@ def published_euler(
     steps: int = 10,
     fourier: Transforms = COMPLEX,
 ) -> Float[Tensor, "batch d"]:
-    """`steps` Euler steps of total length T along ∇h/‖∇h‖, h a degree-2 sketch barrier, in the dtype of `a`."""
+    """`steps` Euler steps of total length T along ∇h/‖∇h‖, h a degree-2 sketch barrier, computed as `a` is kept."""
     d, n = barrier.d_model, barrier.n_components
-    index = barrier.fitted("hashes")
-    signs = barrier.fitted("signs").to(a.dtype)
-    weight = barrier.fitted("weight").to(a.dtype)
+    index = barrier.fitted("hashes").to(a.device)
+    signs, weight = (barrier.fitted(name).to(a) for name in ("signs", "weight"))
     eta = T / steps
     for _ in range(steps):
         norm = a.norm(dim=-1, keepdim=True)

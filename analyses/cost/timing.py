@@ -42,10 +42,16 @@ def interleaved(
 
 
 def spent(call: Callable[[], Any], times: int = 1, clock: Callable[[], float] = time.process_time) -> float:
-    """Seconds a call takes, by default of this process: other programs do not count."""
+    """Seconds a call takes, by default of this process: other programs do not count.
+
+    What was handed to an accelerator is waited for.
+    """
+    wait = torch.accelerator.synchronize if torch.accelerator.is_available() else lambda: None
+    wait()
     start = clock()
     for _ in range(times):
         call()
+    wait()
     return (clock() - start) / times
 
 

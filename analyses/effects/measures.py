@@ -55,8 +55,9 @@ class Seen:
 
     @cached_property
     def points(self) -> Float[Tensor, "steps_plus_1 n d"]:
-        """The path from the token looked at; its start and end where the arm is not `direct`, float64."""
-        return self.path(self.steer, self.passage).double()
+        """The path from the token looked at; its start and end where the arm is not `direct`, float64 on the CPU, where
+        the fits are."""
+        return self.path(self.steer, self.passage).double().cpu()
 
     def path(self, steer: Steer, passage: Float[Tensor, "n pos d"] | None = None) -> Float[Tensor, "steps_plus_1 n d"]:
         """A steer's path from the token looked at; `passage` where it is known."""
@@ -90,7 +91,7 @@ def reached(seen: Seen, points: Float[Tensor, "steps_plus_1 n d"]) -> dict[str, 
     """Where a path ends, how far that is, and what h says of its steps, beside how well h reads."""
     steer, fits, states = seen.steer, seen.steer.fits, seen.states.passage
     start, end = points[0], points[-1]
-    moves = (seen.passage != states.prefix.residuals[steer.layer]).any(-1).double()
+    moves = (seen.passage != states.prefix.residuals[steer.layer]).any(-1).double().cpu()
     certificate = ode.certify_path(fits.barrier, points)
     h0, h1 = fits.barrier.value(start), fits.barrier.value(end)
     angle, norm = angle_between(start, end), start.norm(dim=-1)
@@ -111,7 +112,7 @@ def reached(seen: Seen, points: Float[Tensor, "steps_plus_1 n d"]) -> dict[str, 
 
 def _displacement(seen: Seen, seed: int | None = None, half: str = "") -> Float[Tensor, "n d"]:
     """Where the arm would go, fitted with another seed or on half the texts: the displacement of a short path."""
-    points = seen.path(seen.steer.refitted(seed, half)).double()
+    points = seen.path(seen.steer.refitted(seed, half)).double().cpu()
     return points[-1] - points[0]
 
 
@@ -172,7 +173,7 @@ def _later(prefix: ode.Prefix, layer: int, edited: Float[Tensor, "n pos d"]) -> 
 
 def _gain(barrier: ode.Barrier, after: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     """What a layer's own calibrated barrier gained, nats."""
-    return barrier.log_ratio(after.double()) - barrier.log_ratio(before.double())
+    return barrier.log_ratio(after.double().cpu()) - barrier.log_ratio(before.double().cpu())
 
 
 def cost(seen: Seen) -> dict[str, Any]:

@@ -65,7 +65,9 @@ class Options:
         self.model, self.counts = model, [len(row) for row in options]
         rows = [tokenised(model, i, p, o) for i, (p, o) in enumerate(zip(prompts, options, strict=True))]
         tokens, mask = (x.flip(1) for x in _padded([own[0][3][: own[0][2]].flip(0) for own in rows]))
-        known = prompt is not None and torch.equal(prompt.tokens, tokens) and torch.equal(prompt.attention_mask, mask)
+        known = prompt is not None and all(
+            torch.equal(theirs.cpu(), own) for theirs, own in ((prompt.tokens, tokens), (prompt.attention_mask, mask))
+        )
         #: every prompt up to its last token
         self.prompt = prompt if prompt is not None and known else ode.collect_prefix(model, tokens, mask, start=-1)
         tails = [[tokens[start:].tolist() for _, _, start, tokens in own] for own in rows]

@@ -69,9 +69,8 @@ class Passage:
         return Passage(self.prefix.rows(rows), self.plain.rows(rows), self.counted[index], self.looked[index])
 
     def mean(self, values: Float[Tensor, "n pos"]) -> Float[Tensor, " n"]:
-        """Of what each token spends, over the tokens that count."""
-        counted = self.counted.to(values.device)
-        return (values * counted).sum(1) / counted.sum(1)
+        """Of what each token spends, over the tokens that count; on the CPU."""
+        return (values.cpu() * self.counted).sum(1) / self.counted.sum(1)
 
     def at(self, values: Float[Tensor, "n pos d"]) -> Float[Tensor, "n d"]:
         """The values at the token looked at."""

@@ -69,7 +69,7 @@ class Steer:
             before = prefix.residuals[self.layer]
             # padding may be zero, which has no direction
             real = prefix.attention_mask[:, prefix.start :].bool()
-            strength = self.strength[:, None].expand(real.shape)[real]
+            strength = self.strength.to(real.device)[:, None].expand(real.shape)[real]
             end = before.clone()
             end[real] = self.arm.flow(strength).solve(field, before[real]).end
             return end
@@ -77,13 +77,13 @@ class Steer:
         return prefix.hooked(self.layer, steering.hooks(prefix.start + 1), look_back=looks_back(steering))
 
     def steps(self, passage: Passage) -> Float[Tensor, "steps_plus_1 n d"] | None:
-        """Every point of the path from the token looked at, float64 where the field alone decides it.
+        """Every point of the path from the token looked at, on the CPU, float64 where the field alone decides it.
 
         None where it is no path at this layer's output: of heads, or of several layers.
         """
         prefix = passage.prefix
         if self.direct:
-            return self.points(passage.at(prefix.residuals[self.layer]).double())
+            return self.points(passage.at(prefix.residuals[self.layer]).double().cpu())
         steering = self.steerer_for(slice(None), _positions(prefix))
         if self.arm.inside:
             return None
@@ -94,7 +94,7 @@ class Steer:
         path, columns = seen[-1]
         assert path.points is not None
         at = torch.searchsorted(columns, passage.looked.to(columns) + prefix.start)
-        return path.points[:, torch.arange(len(at)), at].double()
+        return path.points[:, torch.arange(len(at)), at].double().cpu()
 
     def points(
         self, start: Float[Tensor, "n d"], end: Float[Tensor, "n d"] | None = None

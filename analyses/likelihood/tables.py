@@ -171,13 +171,17 @@ def agreements(scores: Scores, calibration: Calibration, grid: float) -> pd.Data
     return pd.DataFrame(rows)
 
 
+#: where a mean falls below a limit, and the ends of its interval
+CROSSING = ("crossing", "crossing_low", "crossing_high")
+
+
 def crossing(texts: pd.DataFrame, quantity: str, limit: float, relative: bool, seed: int = 0) -> pd.DataFrame:
     """The strength at which a method's mean of `quantity` falls by `limit` (or by that share) below the unsteered mean.
 
     Linear between strengths, ∞ where it does not by the largest. The interval is from where the lower edge of the
     simultaneous band of the fall first passes the limit to where the upper edge does. Prompts without a value at some
     strength (a text too short for it) are left out; of the others a `group` of near copies counts once, and is what `n`
-    counts.
+    counts. NaN where fewer groups are left than an interval takes.
     """
     plain = texts.query("method == 'unsteered'")
     base = plain.set_index("prompt")[quantity]
@@ -187,12 +191,16 @@ def crossing(texts: pd.DataFrame, quantity: str, limit: float, relative: bool, s
         wide = np.column_stack([base.to_numpy(), table.to_numpy()])
         known = np.isfinite(wide).all(1)
         wide = wide[known]
+        units = grouping(plain, base.index)[known]
+        row = {"method": method, "quantity": quantity, **dict.fromkeys(CROSSING, np.nan)}
+        if len(set(units)) < stats.LEAST:
+            rows.append({**row, "n": len(set(units))})
+            continue
         # above 0 until the limit is passed: a mean over prompts, at and between the strengths
         gap = wide - wide[:, :1] * (1 - limit) if relative else wide - wide[:, :1] + limit
-        band = stats.mean_band(gap, seed=seed, groups=grouping(plain, base.index)[known])
+        band = stats.mean_band(gap, seed=seed, groups=units)
         low, at, high = _first_below(np.stack([band.low, band.center, band.high]), np.array([0.0, *table.columns]))
-        rows.append({"method": method, "quantity": quantity, "crossing": at, "crossing_low": low,
-                     "crossing_high": high, "n": band.n})  # fmt: skip
+        rows.append({**row, **dict(zip(CROSSING, (at, low, high), strict=True)), "n": band.n})
     return pd.DataFrame(rows)
 
 
