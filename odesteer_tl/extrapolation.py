@@ -17,7 +17,7 @@ from torch import Tensor
 
 #: coarse integrations tried in turn; each descending, so that the ones still running are a prefix
 COARSE = ((8, 6, 4, 3, 2), (16, 12, 8, 6, 4, 3, 2))
-#: numbers that stay in a core's cache; more rows than fit are taken in turn
+#: numbers that stay in a core's cache; more rows than fit are taken in turn, but not on an accelerator, which has none
 CACHED = 2**17
 
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -39,7 +39,8 @@ def extrapolated_end(
         if len(left) == 0:
             break
         agreed: list[Tensor] = []
-        for rows in left.split(max(1, CACHED // (len(coarse) * x.shape[1]))):
+        size = max(1, CACHED // (len(coarse) * x.shape[1])) if x.device.type == "cpu" else len(left)
+        for rows in left.split(size):
             end[rows], agree = _extrapolate(step, x[rows], T[rows], coarse, steps, tolerance)
             agreed.append(agree)
         left, evaluations = left[~torch.cat(agreed)], evaluations + sum(coarse)

@@ -151,7 +151,9 @@ class GgufHeader:
         if saved(_PROBE).input_ids != tokenizer(_PROBE).input_ids:
             wrong.append("texts cut otherwise once it was saved")
         if wrong:
-            raise ValueError(self._refusal(f"the tokenizer made of it has {'; '.join(wrong)}"))
+            # 5.17.0 does so of files that 5.18 reads rightly
+            made = f"the tokenizer that transformers {transformers.__version__} makes of it has {'; '.join(wrong)}"
+            raise ValueError(self._refusal(f"{made}; take another transformers (pip install -U transformers)", "or "))
 
     def _keep_rotary(self, config: Any) -> None:
         """Give `config` the scaled rotary frequencies that transformers does not read from a GGUF, or refuse them."""
@@ -173,8 +175,8 @@ class GgufHeader:
         if not torch.allclose(plain / scaled, self.rotary.float(), rtol=1e-4):
             raise ValueError("it scales its rotary frequencies by a rule that is not Llama 3's")
 
-    def _refusal(self, why: str) -> str:
-        return f"name={str(self.path)!r}: {why}; load the checkpoint that this file was made of instead"
+    def _refusal(self, why: str, also: str = "") -> str:
+        return f"name={str(self.path)!r}: {why}; {also}load the checkpoint that this file was made of instead"
 
 
 def _frequencies(config: Any, kind: str) -> torch.Tensor:

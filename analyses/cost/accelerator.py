@@ -1,4 +1,4 @@
-"""What steering costs where the model is on an accelerator, whose passes take far less than the steer's Python does."""
+"""What steering costs on an accelerator, where a model's pass takes no longer than the Python around it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,24 @@ from typing import Any
 import torch
 
 import odesteer_tl as ode
-from analyses.cost.material import Row, classes, row
+from analyses.cost.material import Row, classes, gpt2_small, row
 from analyses.cost.published_form import published_euler
-from analyses.cost.real_model import LAYER, NEW, OPENINGS
 from analyses.cost.timing import interleaved
 
-METHODS = ("caa", "odesteer", "odesteer_kernel")
-ENDS = {"positive": ("it was wonderful", "I loved it", "a joy to see", "simply great"),
-        "negative": ("it was terrible", "I hated it", "a bore to see", "simply bad")}  # fmt: skip
+PROMPT, NEW, LAYER = 32, 32, 6
 
 
 def accelerator_rows() -> Iterator[Row]:
-    """SmolLM2 in float32 and bfloat16, steered against not; and a steering call against the published form.
+    """A steering call against the published form; and GPT-2-small in float32 and bfloat16, steered against not.
 
     Nothing where torch finds no accelerator.
     """
-    if not torch.accelerator.is_available():
-        return
-    device = torch.accelerator.current_accelerator()
-    assert device is not None
-    yield from _calls(device)
-    for dtype in ("float32", "bfloat16"):
-        yield from _texts(device, dtype)
+    if torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+        assert device is not None
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+        for line in (*_calls(device), *_texts(device, "float32"), *_texts(device, "bfloat16")):
+            yield {**line, "what": f"{line['what']}, {name}"}
 
 
 def _calls(device: torch.device) -> Iterator[Row]:
@@ -44,29 +40,24 @@ def _calls(device: torch.device) -> Iterator[Row]:
             error = float((theirs - ours).norm() / ours.norm())
             assert error <= 1e-5, f"end points differ by {error:.1e}"
             times = interleaved(lambda: published_euler(sketch, a, T), lambda: flow.solve(field, a).end)  # noqa: B023
-            yield row(f"steering call, d = {d}, batch {batch}, {_name(device)}", "", *times)
+            yield row(f"steering call, d = {d}, batch {batch}", "", *times)
 
 
 def _texts(device: torch.device, dtype: str) -> Iterator[Row]:
-    model = ode.load_model("smollm2", dtype=dtype, device=str(device))
-    contrast = ode.ContrastSet.from_texts(
-        *([f"{opening}: {end}" for opening in OPENINGS for end in ends] for ends in ENDS.values())
-    )
+    model = gpt2_small(dtype)
+    barriers = {"sketch": ode.SketchBarrier(), "kernel": ode.KernelBarrier(C=10.0)}
+    fields = {name: ode.BarrierField(barrier.fit(*classes(500, 768))) for name, barrier in barriers.items()}
     told: dict[str, Any] = {"max_new_tokens": NEW, "do_sample": False, "verbose": False, "stop_at_eos": False,
                             "return_type": "tokens"}  # fmt: skip
     for batch in (16, 256):
-        tokens = torch.randint(100, 20_000, (batch, 32), generator=torch.Generator().manual_seed(0)).to(device)
+        tokens = torch.randint(5, 180, (batch, PROMPT), generator=torch.Generator().manual_seed(0)).to(device)
         plain = partial(model.generate, tokens, attention_mask=torch.ones_like(tokens), **told)
-        for name in METHODS:
-            steerer = ode.fit(name, model, contrast, layer=LAYER, angle=0.2)
+        for name, field in fields.items():
+            steerer = ode.Steerer(field, ode.Flow(angle=0.3), layer=LAYER)
 
-            def steered(steerer: ode.Steerer = steerer, plain: partial[Any] = plain, length: int = 32) -> None:
-                with steerer.on(model, prompt_length=length):
+            def steered(steerer: ode.Steerer = steerer, plain: partial[Any] = plain) -> None:
+                with steerer.on(model, prompt_length=PROMPT):
                     plain()
 
-            what = f"generating {batch} × {NEW} tokens with SmolLM2 in {dtype}, {name}, steered against not"
-            yield row(f"{what}, {_name(device)}", "", *interleaved(steered, plain, rounds=3))
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+            what = f"generation, 124 M in {dtype}, batch {batch}, {PROMPT} + {NEW} tokens, {name}, steered against not"
+            yield row(what, "", *interleaved(steered, plain, rounds=3))

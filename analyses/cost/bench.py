@@ -161,7 +161,7 @@ def sweeps() -> Iterator[Row]:
     yield from sweep_rows()
 
 
-#: the last three need SmolLM2's package (see `make test`), the last one an accelerator
+#: "real" and "studies" need SmolLM2's package (see `make test`), "accelerator" what its name says
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls, "steps": steps, "fits": fits, "models": model_runs, "certificates": certificates,
     "methods": lambda: method_rows(gpt2_small()), "sweeps": sweeps, "real": real_model_rows,

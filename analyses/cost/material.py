@@ -30,14 +30,14 @@ def classes(n: int, d: int, seed: int = 0) -> tuple[Float[Tensor, "n d"], Float[
     return positive, torch.randn(n, d, generator=g) * torch.linspace(0.7, 1.3, d) - 0.1 * mean
 
 
-def gpt2_small() -> TransformerBridge:
+def gpt2_small(dtype: str = "float32") -> TransformerBridge:
     """A GPT-2-small shape (124 M parameters) with random weights and the organism's tokenizer."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         for file in ode.organism.PATH.glob("*token*"):
             shutil.copy(file, folder)
         GPT2LMHeadModel(GPT2Config(bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
-        return ode.load_model(folder)
+        return ode.load_model(folder, dtype=dtype)
 
 
 def decaying_classes(

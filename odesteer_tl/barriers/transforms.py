@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-#: complex numbers of one block of rows: what stays in a core's cache, however many rows there are
-BLOCK = 2**16
+#: complex numbers of one block of rows: what stays in a core's cache, however many rows there are; and elsewhere than
+#: on a CPU, where every block is a dozen launches and memory alone sets a bound: 128 MB
+BLOCK, WIDE = 2**16, 2**24
 #: d² from which the transforms beat the eigenbasis, over n log₂n (n sketch features): a call of ten steps is as fast
 #: either way at about 40 for one row and later for many, and the eigenbasis has to be found first (d³)
 WORTH = 60.0
@@ -66,17 +67,16 @@ class SketchTransforms:
         """Whether steps by transforms of n numbers cost less than the eigenbasis of a matrix of width d."""
         return d * d >= WORTH * n * math.log2(max(n, 2))
 
-    @property
-    def rows(self) -> int:
+    def rows(self, device: torch.device) -> int:
         """Rows that are best taken at a time."""
-        return max(1, BLOCK // self.n)
+        return max(1, (BLOCK if device.type == "cpu" else WIDE) // self.n)
 
     def product(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """2Ax, in the dtype and on the device of x; memory beside the result is that of `rows` rows."""
-        own, flat = self._like(x), x.reshape(-1, self.d)
-        if len(flat) <= self.rows:
+        own, flat, size = self._like(x), x.reshape(-1, self.d), self.rows(x.device)
+        if len(flat) <= size:
             return self._product(flat, own).reshape(x.shape)
-        return torch.cat([self._product(rows, own) for rows in flat.split(self.rows)]).reshape(x.shape)
+        return torch.cat([self._product(rows, own) for rows in flat.split(size)]).reshape(x.shape)
 
     def slope(self, u: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         """2Au + b."""

@@ -63,7 +63,7 @@ class BarrierField(VectorField):
         """
         transforms = self.barrier.transforms
         if transforms is not None:
-            return Chart(TransformField(transforms), a, lambda y: y, transforms.rows)
+            return Chart(TransformField(transforms), a, lambda y: y, transforms.rows(a.device))
         quadratic = self.quadratic
         if quadratic is None:
             return super().chart(a)
