@@ -66,7 +66,7 @@ def _column(column: Any, own: Any, drawn: dict[str, Any], title: str) -> None:
     for axis in column:
         axis.set_xticks(range(len(starts)), list(map(str, starts.index)))
     above.tick_params(labelbottom=False)
-    below.set_xlabel("layer")
+    below.set(xlabel="layer", ylim=(-0.05, 1.05))
 
 
 def _marks(axis: Any, own: Any, column: str, drawn: dict[str, Any]) -> None:
