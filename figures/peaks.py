@@ -34,7 +34,8 @@ def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -
         angle: at which `outside` was measured, radians.
         source: sentences for the caption on where the table comes from.
     """
-    concepts = {model: list(dict.fromkeys(rows["concept"])) for model, rows in table.groupby("model", sort=False)}
+    runs = dict.fromkeys(zip(table["model"], table["concept"], strict=True))
+    concepts = {model: [of for other, of in runs if other == model] for model, _ in runs}
     drawn, width = looks(dict.fromkeys(table["method"])), max(map(len, concepts.values()))
     with plt.style.context(STYLE):
         size = (PAGE, 3.2 * len(concepts) + 0.4)

@@ -430,6 +430,7 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
         f"{declared['p_holm']:.3f}",
         10,
     )
+    assert row["above the placebo"] == "not shown"  # p is above .05
     assert row["difference"] == f"+0.400 [{declared['low']:+.3f}, {declared['high']:+.3f}]"
     assert declared["p_holm"] == pytest.approx(min(1.0, 4 * declared["p"]))  # the least of four
     assert "(each interval by itself; p by Holm's correction over all 4 declared differences)\n" in str(found)

@@ -24,6 +24,8 @@ PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("cer
          ("optimal cap", "one geodesic step"), ("flow", "CAA"), ("flow", "random direction"))  # fmt: skip
 #: in units of success, declared: a smaller difference does not matter
 MARGIN = 0.05
+#: below it a corrected p is significant
+ALPHA = 0.05
 PICKED_FOR = ("CAA", "flow")
 #: levels of strength of which each has its rows in the tables by layer; of more, the middle one alone
 SHOWN = 3
@@ -268,7 +270,9 @@ class LayerReport:
             "method": rows["label"], "budget": rows["budget"],
             "cell": [f"layer {layer} at {level:g}" for layer, level in zip(rows["layer"], rows["level"], strict=True)],
             "difference": with_intervals(rows, "difference", "+.3f"),
-            "p": [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in rows["p_holm"]], "N": rows["n"],
+            "p": [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in rows["p_holm"]],
+            "above the placebo": [_shown(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
+            "N": rows["n"],
         }).set_index("method")  # fmt: skip
 
     def _areas(self) -> pd.DataFrame:
@@ -296,7 +300,7 @@ def differences(contrasts: pd.DataFrame) -> pd.DataFrame:
     are significant after Holm's correction and how many equivalent."""
     if not len(contrasts):
         return pd.DataFrame()
-    rows = contrasts.assign(significant=contrasts["p_holm"] < 0.05)
+    rows = contrasts.assign(significant=contrasts["p_holm"] < ALPHA)
     found = rows.groupby(["budget", "first", "second"], sort=False).agg(
         cells=("n", "size"), least=("difference", "min"), median=("difference", "median"),
         most=("difference", "max"), significant=("significant", "sum"), equivalent=("equivalent", "sum"),
@@ -314,6 +318,11 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One below the other; empty where there is none."""
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+def _shown(difference: float, p: float) -> str:
+    """Whether a difference is shown, of all that are declared."""
+    return "not shown" if p >= ALPHA else "yes" if difference > 0 else "below"
 
 
 def _unless_zero(found: pd.DataFrame) -> pd.DataFrame:
