@@ -28,7 +28,7 @@ test: $(STAMP) $(SMOLLM2)
 test-gemma: $(STAMP) $(GEMMA)
 	$(PY) -m pytest tests/gemma
 
-# studies on a device that is not the CPU, without a GPU: a C++ compiler, some minutes
+# studies on a device that is not the CPU, without a GPU: a C++ compiler and ninja, some seven minutes
 test-device: $(STAMP)
 	$(PY) -m pytest tests/device
 
