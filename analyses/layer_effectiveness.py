@@ -204,15 +204,17 @@ def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tup
 
 
 def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path]:
-    """What the study would cost, and where it would go.
+    """What the study would cost and what it could show, and where it would go.
 
     Raises:
         ValueError: what `check` refuses.
     """
     study, _ = layers_study(config, given)
+    from analyses.effects.report import enough
     from analyses.effects.running import said_of
 
-    return said_of(study, config.out, config.executor)
+    said, directory = said_of(study, config.out, config.executor)
+    return "\n".join(filter(None, (said, "" if config.search else enough(study)))), directory
 
 
 def main(config: LayersConfig) -> int:

@@ -62,8 +62,9 @@ class Entry:
         return self.draw(*tables, out=out, source=source(folder), **self.more(folder))
 
 
-def _outcome(folder: Path) -> dict[str, Any]:
-    return {"outcome": recorded(folder, "outcome")}
+def _judged(folder: Path) -> dict[str, Any]:
+    chosen = folder / "chosen.parquet"
+    return {"outcome": recorded(folder, "outcome"), "chosen": pd.read_parquet(chosen) if chosen.is_file() else None}
 
 
 def _answer(folder: Path) -> dict[str, Any]:
@@ -84,7 +85,7 @@ FIGURES = (
     Entry("likelihood", draw_likelihood, ("curves.parquet", "references.parquet", "summary.parquet"), LIKELIHOOD),
     Entry("tokens", draw_tokens, ("tokens.parquet", "references.parquet"), LIKELIHOOD, ("run.json",), _strength),
     Entry("outcome", draw_outcome, ("texts.parquet",), LIKELIHOOD, ("references.parquet",)),
-    Entry("layers", draw_layers, ("layers.parquet",), "python -m analyses.layer_effectiveness", more=_outcome),
+    Entry("layers", draw_layers, ("layers.parquet",), "python -m analyses.layer_effectiveness", more=_judged),
     Entry("race", draw_race, ("race.parquet", "arms.parquet"), "python -m analyses.layer_effectiveness --search",
           ("run.json",), _answer),
     Entry("frontier", draw_frontier, ("frontier.parquet",), "python -m analyses.method_comparison"),

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
-from figures.looks import PLACEBO, Look, handles, highlighted
+from figures.looks import KNOWN, PLACEBO, Look, handles, highlighted
 from figures.multiples import ACROSS, BAND, SHADE, Row, columns, draw_multiples
 from figures.save import PAGE, STYLE, save
 
@@ -35,8 +35,8 @@ UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
 {outcome} of steering by the layer steered at; a row has one strength, {strengths}; a column has one method in colour,
-with its 95 % intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} prompts a point.
-{looks} {plain}{source}"""
+with its 95 % intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} test prompts
+a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
 JUDGED = {"success": ", the share of prompts on which outcome {outcome} says so,", "score": " by outcome {outcome}"}
 #: why it is not success that is drawn
@@ -46,7 +46,9 @@ FLUENT = """\
 Fluency: the mean log-likelihood of a text's tokens under the unsteered model (nats), median over prompts. """
 
 
-def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str = "") -> list[Path]:
+def draw_layers(
+    table: pd.DataFrame, out: Path, source: str = "", outcome: str = "", chosen: pd.DataFrame | None = None
+) -> list[Path]:
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
     written, their fluency. Where success has no room (`measure`), the judge's score is drawn in its place. Of up to
     `FEW` layers each stands by itself, without a line to the next.
@@ -58,6 +60,7 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`; `score`
             with the same if the judge gives one; `log_likelihood` of the texts if any were written.
         source: sentences for the caption on where the table comes from. outcome: the name of what judged.
+        chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts, for the caption.
 
     Raises:
         ValueError: the table has neither budget. The unsteered model's row is drawn as a line across all layers.
@@ -96,6 +99,7 @@ def draw_layers(table: pd.DataFrame, out: Path, source: str = "", outcome: str =
             placebo=" and its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
             source=source,
+            chosen="" if chosen is None else _chosen(chosen),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
@@ -144,6 +148,16 @@ def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
     placebos = [f"{name} (crosses)" for name, look in looks.items() if look is PLACEBO]
     grey = listed([*placebos, *(name for name in scores if name not in looks)])
     return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
+
+
+def _chosen(rows: pd.DataFrame) -> str:
+    """What was chosen, of the methods and not the placebo."""
+    cells = [
+        f"{row['label']} at layer {row['layer']} and {row['level']:g} {UNITS[row['budget']]}"
+        for row in rows.to_dict("records")
+        if KNOWN.get(row["label"]) is not PLACEBO and row["budget"] in UNITS
+    ]
+    return f"Chosen on the select prompts: {listed(cells)}. " if cells else ""
 
 
 def _top(highs: Sequence[float]) -> float:

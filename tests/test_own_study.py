@@ -18,7 +18,9 @@ from analyses.command import from_command_line
 from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
-from analyses.effects.tables import RULE, choices, room
+from analyses.effects.shown import at_chosen, chosen, differences
+from analyses.effects.tables import ALPHA, RULE, choices, least_changed, room
+from analyses.effects.units import pvalue
 from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
 from analyses.layer_effectiveness import (
     LayersConfig,
@@ -36,6 +38,7 @@ from analyses.sources import load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
+from odesteer_tl.stats import holm
 from tests.studies import write_pairs
 
 WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
@@ -92,7 +95,7 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert same == directory
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(report.layers["method"]) == {"unsteered", "random direction", "CAA", "flow"}
-    assert dry_run(more)[0] == "nothing is left to be done"
+    assert dry_run(more)[0].splitlines()[0] == "nothing is left to be done"
 
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
@@ -389,14 +392,16 @@ def test_the_choice_and_the_next_layer_say_their_strength_and_what_they_lose():
     (row,) = found.chosen.to_dict("records")
     assert (row["layer"], row["level"], row["next_layer"], row["next_level"]) == (8, 0.6, 14, 0.3)
     assert (row["lost"], row["next_lost"]) == pytest.approx((0.58, 0.39))
-    shown = found._chosen().loc["caa"]
+    table = chosen(found.chosen, found.layers)
+    shown = table.loc["caa"]
     assert (shown["lost on select"], shown["next on select"]) == ("0.58", "0.500, layer 14 at 0.3, lost 0.39")
-    assert found._chosen().loc["unsteered", "lost on select"] == "–"
+    assert table.loc["unsteered", "lost on select"] == "–"
+    assert not [name for name in table if "aside" in name]  # nothing better loses more than it may
     table = chosen_table()
     table.loc[(table["prompt"] == 10) & (table["layer"] == 8), "log_likelihood"] = -99.0  # one text is no median
     assert choices(table)["lost"].tolist() == pytest.approx([0.58])
     unwritten = LayerReport.of(table.drop(columns="log_likelihood"), "own")
-    assert "lost on select" not in unwritten._chosen()  # nothing was written
+    assert "lost on select" not in chosen(unwritten.chosen, unwritten.layers)  # nothing was written
     assert (LOST in str(found), LOST in str(unwritten)) == (True, False)
 
 
@@ -408,6 +413,9 @@ def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_wh
     assert choices(even)[["layer", "level", "next_layer", "next_level"]].iloc[0].tolist() == [14, 0.3, 8, 0.6]
     broken = chosen_table(successes=((9, 10), (3, 10)), lost=0.9)  # .98, 1.88; 1.04, 1.94
     assert choices(broken)[["layer", "level"]].iloc[0].tolist() == [8, 0.3]
+    found = LayerReport.of(broken, "own")
+    (aside,) = chosen(found.chosen, found.layers).loc[["caa"]].filter(like="set aside").to_numpy().ravel()
+    assert aside == "1.000, layer 8 at 0.6, lost 1.88"  # of two that do better the one that loses less
     every = chosen_table(successes=((9, 10), (3, 8)), lost=2.0)
     assert choices(every)[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
     assert choices(every.drop(columns="log_likelihood"))[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
@@ -423,7 +431,7 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     table["score"] = table["success"].astype(float)
     found = LayerReport.of(table, "own")
     (declared,) = found.contrasts.query("layer == 8 and level == 0.6").to_dict("records")
-    (row,) = found._at_chosen().reset_index().to_dict("records")
+    (row,) = at_chosen(found.chosen, found.contrasts).reset_index().to_dict("records")
     assert (row["method"], row["cell"], row["p"], row["N"]) == (
         "caa",
         "layer 8 at 0.6",
@@ -435,6 +443,33 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     assert declared["p_holm"] == pytest.approx(min(1.0, 4 * declared["p"]))  # the least of four
     assert "(each interval by itself; p by Holm's correction over all 4 declared differences)\n" in str(found)
     assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
+
+
+@pytest.mark.parametrize("declared", [1, 6, 24, 400])
+def test_a_dry_run_says_how_many_prompts_must_change_for_a_difference_to_be_shown(declared, files, tmp_path):
+    """Against Holm's correction of McNemar's own p value: so many that all change are significant, one fewer are not.
+    Five declared differences: two methods against the placebo at two layers are four."""
+    least = least_changed(declared)
+    for k, significant in ((least, True), (least - 1, False)):
+        p = pvalue(np.ones(k), np.zeros(k), None)
+        assert (holm(np.array([p, *[1.0] * (declared - 1)]))[0] < ALPHA) == significant
+    asked = LayersConfig(own(files, outcome="length"), layers=(1, 3), arms=("caa", "pca"), angle=(0.2,), kl=(),
+                         out=tmp_path)  # fmt: skip
+    assert least_changed(4) == 8
+    said = dry_run(asked)[0].splitlines()[-1]
+    assert said.startswith("WARNING: 6 test prompts are too few")
+    assert "correction over 4 declared differences); ask 8 or more" in said
+
+
+def test_declared_differences_say_which_are_significant_unless_they_are_many():
+    cells = [(layer, level) for layer in (8, 14) for level in (0.3, 0.5)]
+    table = pd.DataFrame(cells, columns=["layer", "level"]).assign(
+        budget="angle", first="caa", second="random direction", difference=0.5, equivalent=False, n=16,
+        p_holm=[0.01, 0.2, 0.03, 0.04])  # fmt: skip
+    assert differences(table)["where"].tolist() == ["layer 8 at 0.3; layer 14 at 0.3, 0.5"]
+    many = pd.concat([table.assign(layer=table["layer"] + k, p_holm=0.01) for k in (0, 1)])
+    assert differences(many)[["significant", "where"]].to_numpy().tolist() == [[8, "–"]]
+    assert differences(table.assign(p_holm=1.0))["where"].tolist() == ["–"]
 
 
 def test_the_lines_that_show_texts_show_what_the_judge_counted_and_what_was_chosen(tmp_path, capsys):

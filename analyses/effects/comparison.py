@@ -14,7 +14,7 @@ import pandas as pd
 from analyses.effects import audit as audited
 from analyses.effects import paired, tables
 from analyses.effects.paired import BASELINE, SPENT
-from analyses.effects.report import middle
+from analyses.effects.shown import middle
 from analyses.effects.units import pvalue, units
 from analyses.intervals import with_interval, with_intervals
 from analyses.runs import save_run

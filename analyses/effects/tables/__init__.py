@@ -9,9 +9,11 @@ from analyses.effects.tables.choosing import RULE as RULE
 from analyses.effects.tables.choosing import best as best
 from analyses.effects.tables.choosing import choices as choices
 from analyses.effects.tables.choosing import fluency_lost as fluency_lost
+from analyses.effects.tables.differences import ALPHA as ALPHA
 from analyses.effects.tables.differences import anti_steerable as anti_steerable
 from analyses.effects.tables.differences import areas as areas
 from analyses.effects.tables.differences import contrasts as contrasts
+from analyses.effects.tables.differences import least_changed as least_changed
 from analyses.effects.tables.headroom import measure as measure
 from analyses.effects.tables.headroom import room as room
 from analyses.effects.tables.profiles import LEAST as LEAST

@@ -28,8 +28,9 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
     `tied` other cells did as well on the select prompts, before the score was asked; of the other layers `next_layer`
     at `next_level` did best there by the same rule, with `next_on_select`. `lost` and `next_lost` are the two's
-    `fluency_lost`, on the select prompts too, since it may be a reason to take the other. `naive` chooses by the same
-    rule on the test prompts that it reports on.
+    `fluency_lost`, on the select prompts too, since it may be a reason to take the other. `aside_…` is the same of the
+    best cell that loses more than `LOST`, if it does better there than the chosen one. `naive` chooses by the same rule
+    on the test prompts that it reports on.
 
     Returns:
         A row an arm × budget.
@@ -53,7 +54,8 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         whole = bool(test.isin((0, 1)).to_numpy().all())
         band = (stats.share_band if whole else stats.mean_band)(test.to_numpy(), seed=seed)
         at, (on_select, score) = test.columns[chosen], means[0]
-        beside = _best_elsewhere(select.columns, on_select, score, losses[0], at[0])
+        others = np.flatnonzero(select.columns.get_level_values("layer") != at[0])
+        broken = np.flatnonzero((losses[0] > LOST) & (on_select > on_select[chosen]))
         value = stats.share(own.iloc[:, chosen], groups=units(arm, own.index))
         rows.append(
             {
@@ -62,8 +64,8 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
                 "on_select": float(on_select[chosen]), "tied": int((on_select == on_select[chosen]).sum()) - 1,
                 "lost": lost.get((at[0], label, budget, at[1]), np.nan),
-                "next_layer": beside[0], "next_level": beside[1], "next_on_select": beside[2],
-                "next_lost": lost.get((beside[0], label, budget, beside[1]), np.nan),
+                **_cell("next", select.columns, others, on_select, score, losses[0]),
+                **_cell("aside", select.columns, broken, on_select, score, losses[0]),
                 "naive": float(test.to_numpy().mean(0)[naive]),
                 "naive_layer": test.columns[naive][0], "naive_level": test.columns[naive][1], "n": value.n,
             }
@@ -96,19 +98,20 @@ def best(success: NDArray[np.float64], score: NDArray[np.float64], lost: NDArray
     return max(range(len(success)), key=lambda cell: (known[cell] <= LOST, success[cell], score[cell], -known[cell]))
 
 
-def _best_elsewhere(
+def _cell(
+    name: str,
     cells: pd.Index,
+    among: NDArray[np.intp],
     success: NDArray[np.float64],
     score: NDArray[np.float64],
     lost: NDArray[np.float64],
-    layer: int,
-) -> tuple[float, float, float]:
-    """Layer, level and success of the best cell of the other layers; NaN where there is no other."""
-    others = np.flatnonzero(cells.get_level_values("layer") != layer)
-    if not len(others):
-        return np.nan, np.nan, np.nan
-    cell = others[best(success[others], score[others], lost[others])]
-    return (*cells[cell], float(success[cell]))
+) -> dict[str, float]:
+    """Layer, level, success and loss of the best of some cells, by `RULE`; NaN where there is none."""
+    keys = [f"{name}_{what}" for what in ("layer", "level", "on_select", "lost")]
+    if not len(among):
+        return dict.fromkeys(keys, np.nan)
+    cell = among[best(success[among], score[among], lost[among])]
+    return dict(zip(keys, (*cells[cell], float(success[cell]), float(lost[cell])), strict=True))
 
 
 def _matrix(rows: pd.DataFrame, of: str = "good") -> pd.DataFrame:

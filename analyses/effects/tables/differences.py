@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from odesteer_tl import stats
 
 #: what a share, and an area under one, can be
 UNIT = (0.0, 1.0)
+#: below it a corrected p is significant
+ALPHA = 0.05
 #: columns of `contrasts`
 CONTRAST = ("layer", "level", "first", "second", "difference", "low", "high", "p", "equivalence_p", "equivalent", "n")
 
@@ -107,3 +110,12 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
         return pd.DataFrame(columns=[*CONTRAST, "p_holm"])
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"]))
+
+
+def least_changed(declared: int) -> int:
+    """Prompts that must change, all of them the same way, for one of so many declared differences to be significant.
+
+    McNemar's exact p of k prompts that all change the same way is 2^(1 − k), by which Holm's correction of the smallest
+    of them multiplies their number.
+    """
+    return math.floor(1 + math.log2(declared / ALPHA)) + 1
