@@ -10,7 +10,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import compress, dropwhile
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +30,8 @@ class MeasuredConfig:
     name: tyro.conf.Positional[str]
     """of the kept table, without `.csv`"""
     tables: tyro.conf.Positional[tuple[Path, ...]]
-    """parquet or csv files, one below the other, each named by the column `table` if there are several"""
+    """parquet or csv files, one below the other; if there are several, the column `table` says of which of them a row
+    is, by the folders in which they differ"""
     where: str = ""
     """rows kept, as `pandas.DataFrame.query` has them; left out, all"""
     columns: tuple[str, ...] = ()
@@ -56,13 +57,26 @@ def origin(file: Path) -> str:
     return f"# {file.as_posix()}: commit {digits[:12]}{plus}{changes}"
 
 
+def told_apart(files: tuple[Path, ...]) -> list[str]:
+    """Of each path the parts that not all have.
+
+    Raises:
+        ValueError: they do not all stand equally deep.
+    """
+    if len({len(file.parts) for file in files}) > 1:
+        raise ValueError(f"tables={', '.join(map(str, files))} stand at different depths; keep each by itself")
+    apart = [len(set(at)) > 1 for at in zip(*(file.parts for file in files), strict=True)]
+    return ["/".join(compress(file.parts, apart)) for file in files]
+
+
 def main(config: MeasuredConfig) -> None:
     """Write the table and say how large it is.
 
     Raises:
-        ValueError: the table is too large to keep beside the code.
+        ValueError: the table is too large to keep beside the code, or what `told_apart` refuses.
     """
-    parts = [read(file).assign(table="/".join(file.parts[-3:-1])) for file in config.tables]
+    names = told_apart(config.tables)
+    parts = [read(file).assign(table=name) for file, name in zip(config.tables, names, strict=True)]
     table = pd.concat(parts) if len(parts) > 1 else parts[0].drop(columns="table")
     table = table.query(config.where) if config.where else table
     table = table.loc[:, list(config.columns)] if config.columns else table
