@@ -210,7 +210,7 @@ def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path
         ValueError: what `check` refuses.
     """
     study, _ = layers_study(config, given)
-    from analyses.effects.report import enough
+    from analyses.effects.declared import enough
     from analyses.effects.running import said_of
 
     said, directory = said_of(study, config.out, config.executor)

@@ -99,7 +99,7 @@ def draw_layers(
             placebo=" and its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
             source=source,
-            chosen="" if chosen is None else _chosen(chosen),
+            chosen="" if chosen is None else _chosen(chosen, table),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
@@ -150,8 +150,10 @@ def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
     return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
 
 
-def _chosen(rows: pd.DataFrame) -> str:
-    """What was chosen, of the methods and not the placebo."""
+def _chosen(rows: pd.DataFrame, table: pd.DataFrame) -> str:
+    """What was chosen, of the methods and not the placebo, where there was something to choose."""
+    cells = table.groupby(["method", "budget"]).size()
+    rows = rows[[cells.get((row["label"], row["budget"]), 0) > 1 for row in rows.to_dict("records")]]
     cells = [
         f"{row['label']} at layer {row['layer']} and {row['level']:g} {UNITS[row['budget']]}"
         for row in rows.to_dict("records")

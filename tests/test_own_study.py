@@ -99,19 +99,22 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
 
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
-PAGE = (PAGES / "own-study.md").read_text(encoding="utf-8")
+PAGE, JUDGES, REPORT = (
+    (PAGES / f"{name}.md").read_text(encoding="utf-8") for name in ("own-study", "judges", "study-report")
+)
 
 
-def documented_call(number: int = 0) -> list[str]:
-    """The arguments of the documented dry run, or of a later study."""
-    block = [part for part in PAGE.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part][number]
+def documented_call(page: str = PAGE) -> list[str]:
+    """The arguments of a page's study."""
+    block = next(part for part in page.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
     words = shlex.split(block.split("```")[0].replace("\\\n", " "))
     return words[words.index("analyses.layer_effectiveness") + 1 :]
 
 
 def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_path, monkeypatch):
     """The page's two scripts, word for word; its command takes what they write, without a model being loaded."""
-    material, judge, words = (part.split("```")[0] for part in PAGE.split("```python\n")[1:4])
+    material, judge = (part.split("```")[0] for part in PAGE.split("```python\n")[1:3])
+    words = next(code for part in JUDGES.split("```python\n")[1:] if "words.json" in (code := part.split("```")[0]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
     exec(compile(material, "material.py", "exec"), {})
@@ -122,15 +125,20 @@ def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_pat
     assert f"{len(study.cells)} cells, about" in PAGE
     assert layers == plans[0].layers
     exec(compile(words, "words.py", "exec"), {})
-    assert from_command_line(LayersConfig, plans.append, None, documented_call(1)) == 0
+    assert from_command_line(LayersConfig, plans.append, None, documented_call(JUDGES)) == 0
     study, _ = layers_study(plans[1])
     assert len(study.cells) == 3 * 3 * 2 + 1  # "three layers and three angles", with the placebo
-    assert f"\nLayer and level chosen on other prompts: {RULE}. {LOST}\n" in PAGE
-    assert f"\nSuccess by layer, at each angle, on the test prompts ({OVERLAP})\n" in PAGE
+    assert f"\nLayer and level chosen on other prompts: {RULE}. {LOST}\n" in REPORT
+    (tmp_path / "new.txt").write_text("\n".join(f"New {k}" for k in range(24)))
+    (tmp_path / "both.txt").write_text("\n".join((tmp_path / x).read_text() for x in ("prompts.txt", "new.txt")))
+    assert from_command_line(LayersConfig, plans.append, None, documented_call(REPORT)) == 0
+    once_more, _ = layers_study(plans[2])
+    assert {cell["label"] for cell in once_more.cells} == {"unsteered", "caa", "random direction"}
+    assert len(once_more.cells) == 3  # one layer at one strength: nothing is chosen
     for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
         assert str(len((tmp_path / name).read_text().splitlines())) == lines
         assert re.search(rf"`{name}`.*\n?.* here {lines}\.", PAGE)
-    assert len(re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split()) <= 900
+    assert len(re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split()) <= 700
 
 
 def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, capsys):
@@ -431,34 +439,46 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     table["score"] = table["success"].astype(float)
     found = LayerReport.of(table, "own")
     (declared,) = found.contrasts.query("layer == 8 and level == 0.6").to_dict("records")
-    (row,) = at_chosen(found.chosen, found.contrasts).reset_index().to_dict("records")
-    assert (row["method"], row["cell"], row["p"], row["N"]) == (
-        "caa",
-        "layer 8 at 0.6",
-        f"{declared['p_holm']:.3f}",
-        10,
+    (row,) = at_chosen(found.held).reset_index().to_dict("records")
+    assert (row["method"], row["cell"], row["p"], row["N"]) == ("caa", "layer 8 at 0.6", f"{declared['p']:.3f}", 10)
+    assert row["above the random direction"] == "not shown"  # p is above .05
+    shown = f"+0.400 [{declared['low']:+.3f}, {declared['high']:+.3f}]"
+    assert row["difference"] == shown
+    # of four declared differences the least; but other prompts chose the cell, which is one
+    assert declared["p_holm"] == pytest.approx(min(1.0, 4 * declared["p"]))
+    said = found.found
+    assert said.startswith(
+        "Found: caa at layer 8 and 0.6 rad, chosen among 4 cells on 10 other prompts, succeeds on 0.600"
     )
-    assert row["above the placebo"] == "not shown"  # p is above .05
-    assert row["difference"] == f"+0.400 [{declared['low']:+.3f}, {declared['high']:+.3f}]"
-    assert declared["p_holm"] == pytest.approx(min(1.0, 4 * declared["p"]))  # the least of four
-    assert "(each interval by itself; p by Holm's correction over all 4 declared differences)\n" in str(found)
+    assert ", unsteered on 0.100. " in said
+    assert f"It is not shown to do more than a random direction there: {shown}, p = {declared['p']:.3f}." in said
+    assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median).")
+    assert said in str(found)
+    assert said in found._repr_html_()
     assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
 
 
 @pytest.mark.parametrize("declared", [1, 6, 24, 400])
 def test_a_dry_run_says_how_many_prompts_must_change_for_a_difference_to_be_shown(declared, files, tmp_path):
     """Against Holm's correction of McNemar's own p value: so many that all change are significant, one fewer are not.
-    Five declared differences: two methods against the placebo at two layers are four."""
+    Of what other prompts choose only the choices count; else two methods against the placebo at two layers are four."""
     least = least_changed(declared)
     for k, significant in ((least, True), (least - 1, False)):
         p = pvalue(np.ones(k), np.zeros(k), None)
         assert (holm(np.array([p, *[1.0] * (declared - 1)]))[0] < ALPHA) == significant
     asked = LayersConfig(own(files, outcome="length"), layers=(1, 3), arms=("caa", "pca"), angle=(0.2,), kl=(),
                          out=tmp_path)  # fmt: skip
-    assert least_changed(4) == 8
+    assert least_changed(2) == 7  # of two methods each has its chosen cell
     said = dry_run(asked)[0].splitlines()[-1]
-    assert said.startswith("WARNING: 6 test prompts are too few")
-    assert "correction over 4 declared differences); ask 8 or more" in said
+    assert said.startswith("WARNING: 6 test prompts are too few to show more success than by a random direction at the")
+    assert "Holm's correction over 2); ask 7 or more" in said
+    one = replace(asked, arms=("caa",), kl=(0.1,))  # at two budgets
+    assert "Holm's correction over 2); ask 7 or more" in dry_run(one)[0]
+    unchosen = replace(asked, effect=replace(asked.effect, select=0))
+    assert "Holm's correction over 4); ask" not in (said := dry_run(unchosen)[0])
+    assert (
+        "to show a difference in success, 8 of the 9 test prompts must change, all the same way (p below 0.05, " in said
+    )
 
 
 def test_declared_differences_say_which_are_significant_unless_they_are_many():
@@ -472,15 +492,31 @@ def test_declared_differences_say_which_are_significant_unless_they_are_many():
     assert differences(table.assign(p_holm=1.0))["where"].tolist() == ["–"]
 
 
+def test_a_choice_of_other_prompts_needs_no_correction_for_what_it_was_chosen_among():
+    """Twelve cells in which nothing differs: at the one that others choose p is below .05 in at most 5 % of studies;
+    at the best on the same prompts in far more."""
+    rng, at_chosen, at_best = np.random.default_rng(0), 0, 0
+    studies, n, cells = 2000, 40, 12
+    for _ in range(studies):
+        select, test, placebo = (rng.random((k, cells)) < 0.4 for k in (n, n, n))
+        fair, naive = int(select.mean(0).argmax()), int((test.mean(0) - placebo.mean(0)).argmax())
+        p = [pvalue(*(x[:, cell].astype(float) for x in (test, placebo)), None) for cell in (fair, naive)]
+        at_chosen, at_best = at_chosen + (p[0] < 0.05), at_best + (p[1] < 0.05)
+    assert at_chosen / studies <= 0.05
+    assert at_best / studies > 0.15
+
+
 def test_the_lines_that_show_texts_show_what_the_judge_counted_and_what_was_chosen(tmp_path, capsys):
     table = chosen_table()
     table["text"] = [f"{row.label} {row.layer} {row.level} {row.prompt}\n" for row in table.itertuples()]
     table.to_parquet(tmp_path / "table.parquet")
     exec(lines_to_read(table, choices(table), tmp_path), {})
     shown = capsys.readouterr().out.splitlines()
-    counted = [repr(text) for text in table.query("label == 'unsteered' and success")["text"]]
-    chosen = [repr(text) for text in table.query("label == 'caa' and layer == 8 and level == 0.6")["text"]][:10]
+    counted = [f"yes {text!r}" for text in table.query("label == 'unsteered' and success")["text"]]
+    rows = table.query("label == 'caa' and layer == 8 and level == 0.6 and split == 'test'")
+    chosen = [f"{'yes' if good else 'no '} {text!r}" for good, text in zip(rows["success"], rows["text"], strict=True)]
     assert shown == [*counted, *chosen]
+    assert {line[:3] for line in shown} == {"yes", "no "}
     assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
 

@@ -8,24 +8,16 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from analyses.effects import shown, tables
+from analyses.effects import declared, saying, shown, tables
 from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
 from analyses.runs import save_run
 from odesteer_tl import stats
 
-if TYPE_CHECKING:
-    from analyses.sweep import Study
-
-#: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than CAA?
-PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("certified", "flow"),
-         ("optimal cap", "one geodesic step"), ("flow", "CAA"), ("flow", "random direction"))  # fmt: skip
-#: in units of success, declared: a smaller difference does not matter
-MARGIN = 0.05
 PICKED_FOR = ("CAA", "flow")
 #: above the lines that use what was chosen, and those that show its texts
 USE = "To steer by what was chosen:"
@@ -47,11 +39,13 @@ class LayerReport:
         layers: success, score and cost, an arm × layer × budget × level a row (`method` is the arm's label).
         frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
         changes: of the score from the unsteered model's, by cell.
-        chosen: layer and level chosen on the select prompts, with the naive figure beside it.
+        chosen: layer and level chosen on the select prompts, with the naive figure beside it. held: what each choice
+            does more than the placebo at its cell.
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
         room: what unsteered texts leave to be gained.
+        found: what the best of the choices does, in sentences that can stand in a paper.
         advice: what to ask next where nothing that was chosen raises success, else empty.
         code: what was chosen as lines of Python, where something was. reading: lines that show its texts, where any
             were written.
@@ -71,6 +65,8 @@ class LayerReport:
     picks: pd.DataFrame
     survival: pd.DataFrame
     room: str
+    found: str = ""
+    held: pd.DataFrame = field(default_factory=pd.DataFrame)
     advice: str = ""
     code: str = ""
     reading: str = ""
@@ -95,26 +91,34 @@ class LayerReport:
         reference = next((name for name in REFERENCES if name in labels), labels[0])
         # where it could not be fitted, there is nothing to compare with
         compared = set(steered.query("budget == 'kl' and label == @reference")["layer"])
-        area = [tables.areas(table, layer, reference, MARGIN).assign(layer=layer) for layer in layers
+        area = [tables.areas(table, layer, reference, declared.MARGIN).assign(layer=layer) for layer in layers
                 if layer in compared]  # fmt: skip
         chosen_from = PICKED_FOR if "select" in set(table["split"]) else ()
         picks = [layer_picks(table, label, budget, level).assign(arm=label) for label in chosen_from if label in labels]
-        declared = _joined([tables.contrasts(table, b, _pairs(labels), MARGIN).assign(budget=b) for b in budgets])
-        declared = declared.assign(p_holm=stats.holm(declared["p"])) if len(declared) else declared
+        tested = _joined(
+            [tables.contrasts(table, b, declared.pairs(labels), declared.MARGIN).assign(budget=b) for b in budgets]
+        )
+        tested = tested.assign(p_holm=stats.holm(tested["p"])) if len(tested) else tested
+        profile = tables.profile(table).rename(columns={"label": "method"})
+        of = tables.measure(profile)
+        chosen = tables.choices(table) if len(chosen_from) else pd.DataFrame()
+        changes, held = tables.changes(table), tables.at_chosen(table, chosen, PLACEBO, of)
         survives = "flow" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
-            tables.with_score_intervals(tables.profile(table), table).rename(columns={"label": "method"}),
+            tables.with_score_intervals(profile, table),
             tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
-            tables.changes(table),
-            tables.choices(table) if len(chosen_from) else pd.DataFrame(),
+            changes,
+            chosen,
             _joined(area),
-            declared,
-            shown.differences(declared),
+            tested,
+            shown.differences(tested),
             tables.anti_steerable(table, budget),
             _joined(picks),
             tables.survival(table, "flow", budget, level).rename(columns=str).reset_index() if survives
             else pd.DataFrame(),
             tables.room(table),
+            saying.found(table, chosen, held, changes, of),
+            held,
         )  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
@@ -122,7 +126,7 @@ class LayerReport:
         if folder.exists():
             shutil.rmtree(folder)
         found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
-        return save_run(folder, found, {**run, "room": self.room})
+        return save_run(folder, found, {**run, "room": self.room, "found": self.found})
 
     def frame(self) -> pd.DataFrame:
         """`layers`: unsteered and every arm, one row a cell."""
@@ -134,12 +138,13 @@ class LayerReport:
         )
         advice = f"<pre>{escape(self.advice)}</pre>" if self.advice else ""
         lines = "".join(f"<h4>{title}</h4><pre>{escape(code)}</pre>" for title, code in self._lines())
-        return f"<p>{self.room}</p>{advice}{parts}{lines}"
+        found = f"<p>{escape(self.found)}</p>" if self.found else ""
+        return f"<p>{self.room}</p>{found}{advice}{parts}{lines}"
 
     def __str__(self) -> str:
         parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
         code = [f"{title}\n\n{indent(lines, ' ' * 4)}" for title, lines in self._lines()]
-        return "\n\n".join([text for text in (self.room, self.advice, *parts, *code) if text])
+        return "\n\n".join([text for text in (self.room, self.found, self.advice, *parts, *code) if text])
 
     def _lines(self) -> list[tuple[str, str]]:
         """Titles and lines of Python, where there are any."""
@@ -149,7 +154,7 @@ class LayerReport:
         """Titles and tables, those for which something was measured."""
         at = shown.Levels.of(self.layers)
         name, unit = shown.NAMED[at.budget]
-        test, single = "on the test prompts", len(at.levels) == 1
+        test, single, of = "on the test prompts", len(at.levels) == 1, tables.measure(self.layers)
         where = f"{name} {at.levels[0]:g}{unit}{at.among}" if single else f"each {name}"
         same = f"{'at the same level' if single else f'at each {name}'}, {test}"
         # of a judge that says yes or no the score is the success that stands above
@@ -170,14 +175,16 @@ class LayerReport:
             f"Layer and level chosen on other prompts: {tables.RULE}"
             + (f". {LOST}" if len(self.chosen) and bool(self.chosen["lost"].notna().any()) else ""):
                 shown.chosen(self.chosen, self.layers) if len(self.chosen) else self.chosen,
-            f"At the chosen cell: success less that of the {PLACEBO} there, prompt by prompt, {test} (each interval by "
-            f"itself; p by Holm's correction over all {len(self.contrasts)} declared differences)":
-                shown.at_chosen(self.chosen, self.contrasts),
+            f"At the chosen cell: {of} less that of the {PLACEBO} there, prompt by prompt, {test}"
+            + (f" (p: with Holm's correction over these {len(self.held)})" if len(self.held) > 1 else ""):
+                shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
             "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
-            f"within {MARGIN:g})": self.differences.set_index("budget") if len(self.differences) else self.differences,
+            f"within {declared.MARGIN:g})":
+                self.differences.set_index("budget") if len(self.differences) else self.differences,
             f"Share of prompts whose {'score' if scored else 'success'} falls "
-            f"{'as the strength grows' if at.among or not single else 'from unsteered'}":
+            + ("from unsteered to the largest level (slope of a line through all of them)"
+               if at.among or not single else "from unsteered"):
                 shown.wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
@@ -188,34 +195,7 @@ class LayerReport:
         return [(title, found) for title, found in parts.items() if len(found)]
 
 
-def _pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
-    """The declared pairs; where none of them was run, every arm against the placebo."""
-    if any({*pair} <= {*labels} for pair in PAIRS):
-        return PAIRS
-    return [(label, PLACEBO) for label in labels if label != PLACEBO]
-
-
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One below the other; empty where there is none."""
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-
-
-def enough(study: Study) -> str:
-    """How many of a study's test prompts must change for its declared differences in success to be shown, in words.
-
-    Nothing where prompts are judged together, which are tested as one.
-    """
-    if study.settings.get("units"):
-        return ""
-    labels = list(dict.fromkeys(str(cell["label"]) for cell in study.cells))
-    cells = {(c["layer"], c["budget"], c["level"], c["label"]) for c in study.cells}
-    declared = sum((*at, second) in cells for first, second in _pairs(labels) for *at, label in cells if label == first)
-    if not declared:
-        return ""
-    least, n = tables.least_changed(declared), study.settings["test"]
-    over = f"p below {tables.ALPHA:g}, Holm's correction over {declared} declared differences"
-    if n < least:
-        return (f"WARNING: {n} test prompts are too few to show a difference in success, whatever it is ({over}); ask "
-                f"{least} or more, or fewer layers and strengths")  # fmt: skip
-    return f"a difference in success is shown where {least} of the {n} test prompts change, all the same way ({over})"

@@ -90,6 +90,7 @@ def chosen(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     success = "success and parses, on test" if "parses" in layers else "success, on test"
     bands = zip(rows["band_low"], rows["band_high"], strict=True)
     select = zip(rows["on_select"], rows["tied"], strict=True)
+    naive = rows[["naive", "naive_layer", "naive_level"]].itertuples(index=False)
     lost, aside = rows["lost"].notna().to_numpy().any(), rows["aside_layer"].notna().to_numpy().any()
     found = pd.DataFrame({
         "method": rows["label"], "budget": rows["budget"],
@@ -99,8 +100,9 @@ def chosen(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         "next on select": _cells(rows, "next"),
         **({"set aside, as it loses more": _cells(rows, "aside")} if aside else {}),
         success: with_intervals(rows, "success"),
+        **({"lost on test": [nats(x) for x in rows["lost_on_test"]]} if lost else {}),
         "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
-        "naive": rows["naive"].map("{:.3f}".format), "naive layer": rows["naive_layer"].map(str), "N": rows["n"],
+        "naive": [f"{x:.3f}, layer {layer} at {level:g}" for x, layer, level in naive], "N": rows["n"],
     }).set_index("method")  # fmt: skip
     shown = with_intervals(plain, "success")
     first = pd.DataFrame({success: shown, "N": plain["n"].tolist()}, index=["unsteered"] * len(plain))
@@ -116,18 +118,16 @@ def _cells(rows: pd.DataFrame, name: str) -> list[str]:
     ]  # fmt: skip
 
 
-def at_chosen(chosen: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
-    """Of each choice the declared difference from the placebo at the same layer and level, where there is one."""
-    if not len(chosen) or not len(contrasts):
-        return pd.DataFrame()
-    held = contrasts.loc[contrasts["second"] == PLACEBO].rename(columns={"first": "label"})
-    rows = chosen[tables.CELL].merge(held, on=tables.CELL)
+def at_chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of `tables.at_chosen`: how much more succeeds, and whether that is shown."""
+    if not len(rows):
+        return rows
     return pd.DataFrame({
         "method": rows["label"], "budget": rows["budget"],
         "cell": [f"layer {layer} at {level:g}" for layer, level in zip(rows["layer"], rows["level"], strict=True)],
         "difference": with_intervals(rows, "difference", "+.3f"),
-        "p": [f"{p:.3f}" if p >= 0.0005 else "< 0.001" for p in rows["p_holm"]],
-        "above the placebo": [_said(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
+        "p": [pvalue(p) for p in rows["p_holm"]],
+        f"above the {PLACEBO}": [verdict(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
         "N": rows["n"],
     }).set_index("method")  # fmt: skip
 
@@ -176,9 +176,14 @@ def wide(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     return found.rename(columns=lambda layer: f"layer {layer}")
 
 
-def _said(difference: float, p: float) -> str:
-    """Whether a difference is shown, of all that are declared."""
+def verdict(difference: float, p: float) -> str:
+    """Whether a difference is shown."""
     return "not shown" if p >= tables.ALPHA else "yes" if difference > 0 else "below"
+
+
+def pvalue(p: float) -> str:
+    """Three digits, or that it is smaller."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def unless_zero(found: pd.DataFrame) -> pd.DataFrame:

@@ -40,7 +40,7 @@ def lines_to_paste(
     """
     if not len(chosen):
         return ""
-    best, given = _best(chosen), given or Given()
+    best, given = best_choice(chosen), given or Given()
     rows = _cell(table, best)
     arm, angle = Arm.in_cell(rows.iloc[0].dropna().to_dict()), rows.query("split == 'select'")["strength"].median()
     usual = Arm.of(arm.method)
@@ -60,7 +60,8 @@ def lines_to_paste(
 
 
 def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) -> str:
-    """Lines of Python that print the unsteered texts that succeed and those of the best of what was chosen.
+    """Lines of Python that print the unsteered texts that succeed and those of the best of what was chosen, on the
+    test prompts, with what the judge says of each.
 
     Empty where nothing was chosen or written.
 
@@ -69,15 +70,16 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
     """
     if not len(chosen) or "text" not in table:
         return ""
-    best = _best(chosen)
+    best = best_choice(chosen)
     cell = " and ".join(f"{name} == {best[name]!r}" for name in tables.CELL)
-    shown = [f"print(*rows.query({query!r}).text.map(repr)[:{TEXTS}], sep='\\n')"
-             for query in (f"label == {tables.UNSTEERED!r} and success", cell)]  # fmt: skip
+    shown = [f"print(*rows.query({query!r}).said[:{TEXTS}], sep='\\n')"
+             for query in (f"label == {tables.UNSTEERED!r} and success", f"split == 'test' and {cell}")]  # fmt: skip
+    shown.insert(0, "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)")
     file = (directory / "table.parquet").as_posix()
     return "\n".join(["import pandas as pd", "", f"rows = pd.read_parquet({file!r})", *shown])
 
 
-def _best(chosen: pd.DataFrame) -> dict[str, Any]:
+def best_choice(chosen: pd.DataFrame) -> dict[str, Any]:
     """Of the choices the one with the most success on the select prompts, broken texts last as in each of them.
 
     The placebo only where it is alone.

@@ -12,6 +12,7 @@ from analyses.effects.tables.choosing import fluency_lost as fluency_lost
 from analyses.effects.tables.differences import ALPHA as ALPHA
 from analyses.effects.tables.differences import anti_steerable as anti_steerable
 from analyses.effects.tables.differences import areas as areas
+from analyses.effects.tables.differences import at_chosen as at_chosen
 from analyses.effects.tables.differences import contrasts as contrasts
 from analyses.effects.tables.differences import least_changed as least_changed
 from analyses.effects.tables.headroom import measure as measure

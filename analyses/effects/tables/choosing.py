@@ -28,9 +28,9 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
     `tied` other cells did as well on the select prompts, before the score was asked; of the other layers `next_layer`
     at `next_level` did best there by the same rule, with `next_on_select`. `lost` and `next_lost` are the two's
-    `fluency_lost`, on the select prompts too, since it may be a reason to take the other. `aside_…` is the same of the
-    best cell that loses more than `LOST`, if it does better there than the chosen one. `naive` chooses by the same rule
-    on the test prompts that it reports on.
+    `fluency_lost`, on the select prompts too, since it may be a reason to take the other; `lost_on_test` on the others.
+    `aside_…` is the same of the best cell that loses more than `LOST`, if it does better there than the chosen one.
+    `naive` chooses by the same rule on the test prompts that it reports on.
 
     Returns:
         A row an arm × budget.
@@ -63,7 +63,7 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 "success": value.value, "low": value.low, "high": value.high,
                 "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
                 "on_select": float(on_select[chosen]), "tied": int((on_select == on_select[chosen]).sum()) - 1,
-                "lost": lost.get((at[0], label, budget, at[1]), np.nan),
+                "lost": float(losses[0][chosen]), "lost_on_test": float(losses[1][chosen]),
                 **_cell("next", select.columns, others, on_select, score, losses[0]),
                 **_cell("aside", select.columns, broken, on_select, score, losses[0]),
                 "naive": float(test.to_numpy().mean(0)[naive]),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.effects.tables.rows import UNSTEERED, groups
+from analyses.effects.tables.rows import CELL, UNSTEERED, groups
 from analyses.effects.units import pvalue, units
 from odesteer_tl import stats
 
@@ -112,10 +112,37 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     return out.assign(p_holm=stats.holm(out["p"]))
 
 
-def least_changed(declared: int) -> int:
-    """Prompts that must change, all of them the same way, for one of so many declared differences to be significant.
+def at_chosen(table: pd.DataFrame, chosen: pd.DataFrame, second: str, of: str = "success") -> pd.DataFrame:
+    """Of each choice how much more it does than an arm at the same cell, on the test prompts, where there is one.
+
+    Other prompts chose the cell, so that here it is one fixed beforehand: `p_holm` is corrected over the choices alone,
+    and not over all that is declared.
+
+    Args:
+        table: the study's rows. chosen: `choices` of them. second: the arm's label. of: "success" or "score".
+    """
+    test, found = table.query("split == 'test'"), list[dict[str, Any]]()
+    rows: list[dict[str, Any]] = chosen[chosen["label"] != second].to_dict("records") if len(chosen) else []
+    for row in rows:
+        where = pd.Series({name: row[name] for name in CELL if name != "label"})
+        cell = test[(test[list(where.index)] == where).all(axis=1)]
+        wide = cell[cell["label"].isin([row["label"], second])].astype({of: float})
+        wide = wide.pivot(index="prompt", columns="label", values=of)
+        if second not in wide:
+            continue
+        a, b, own = wide[row["label"]].to_numpy(), wide[second].to_numpy(), units(cell, wide.index)
+        difference = stats.paired_difference(a, b, groups=own)
+        p = pvalue(a, b, own) if of == "success" else stats.difference_pvalue(a, b, groups=own)
+        found.append({**{name: row[name] for name in CELL}, "difference": difference.value, "low": difference.low,
+                      "high": difference.high, "p": p, "n": difference.n})  # fmt: skip
+    out = pd.DataFrame(found)
+    return out.assign(p_holm=stats.holm(out["p"])) if found else out
+
+
+def least_changed(family: int) -> int:
+    """Prompts that must change, all of them the same way, for one of so many differences in success to be significant.
 
     McNemar's exact p of k prompts that all change the same way is 2^(1 − k), by which Holm's correction of the smallest
     of them multiplies their number.
     """
-    return math.floor(1 + math.log2(declared / ALPHA)) + 1
+    return math.floor(1 + math.log2(family / ALPHA)) + 1

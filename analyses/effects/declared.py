@@ -1,0 +1,45 @@
+"""What a layer study declares before looking, and how many prompts it takes to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analyses.effects import tables
+from analyses.effects.arms import PLACEBO
+from analyses.sweep import Study
+
+#: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than CAA?
+PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("certified", "flow"),
+         ("optimal cap", "one geodesic step"), ("flow", "CAA"), ("flow", "random direction"))  # fmt: skip
+#: in units of success, declared: a smaller difference does not matter
+MARGIN = 0.05
+
+
+def pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """The declared pairs; where none of them was run, every arm against the placebo."""
+    if any({*pair} <= {*labels} for pair in PAIRS):
+        return PAIRS
+    return [(label, PLACEBO) for label in labels if label != PLACEBO]
+
+
+def enough(study: Study) -> str:
+    """How many of a study's test prompts must change for a difference in success to be shown, in words.
+
+    Nothing where prompts are judged together, which are tested as one, or where nothing is compared.
+    """
+    labels = list(dict.fromkeys(str(cell["label"]) for cell in study.cells if cell["label"] != tables.UNSTEERED))
+    cells = {(c["layer"], c["budget"], c["level"], c["label"]) for c in study.cells}
+    compared = [pair for pair in pairs(labels) if {*pair} <= {*labels}]
+    # at what other prompts choose, a method and budget each; else everywhere
+    family = sum(second == PLACEBO for _, second in compared) * len({c["budget"] for c in study.cells} - {"none"})
+    at_chosen = bool(study.settings["select"] and family)
+    if not at_chosen:
+        family = sum((*at, second) in cells for first, second in compared for *at, label in cells if label == first)
+    if study.settings.get("units") or not family:
+        return ""
+    least, n = tables.least_changed(family), study.settings["test"]
+    what = f"more success than by a {PLACEBO} at the chosen cell" if at_chosen else "a difference in success"
+    over = f"p below {tables.ALPHA:g}" + (f", Holm's correction over {family}" if family > 1 else "")
+    if n < least:
+        return f"WARNING: {n} test prompts are too few to show {what}, however large ({over}); ask {least} or more"
+    return f"to show {what}, {least} of the {n} test prompts must change, all the same way ({over})"

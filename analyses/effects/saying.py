@@ -1,0 +1,69 @@
+"""What a layer study found, in sentences that can stand in a paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analyses.effects import tables
+from analyses.effects.arms import PLACEBO
+from analyses.effects.shown import pvalue, verdict
+from analyses.effects.using import best_choice
+from analyses.intervals import with_interval, with_intervals
+
+#: behind a level
+UNITS = {"kl": " nats of KL", "angle": " rad", "displacement": " of the norm"}
+
+
+def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes: pd.DataFrame, of: str) -> str:
+    """What the best of the choices does on the test prompts; empty where nothing was chosen.
+
+    Args:
+        table: the study's rows. chosen: `tables.choices` of them.
+        held: `tables.at_chosen`, against the placebo. changes: `tables.changes` of the rows.
+        of: "success", or "score" where that has no room (`tables.measure`); what `held` is of.
+    """
+    if not len(chosen):
+        return ""
+    best = best_choice(chosen)
+    own = chosen[chosen["label"] != PLACEBO]
+    cells = table[table["label"].isin(set(own["label"]))].drop_duplicates(tables.CELL)
+    select = table.query("split == 'select'")["prompt"].nunique()
+    how = f", chosen among {len(cells)} cells on {select} other prompts," if len(cells) > 1 else ""
+    where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
+    shown = with_interval(best["success"], best["low"], best["high"])
+    success = f"{best['label']} at {where}{how} succeeds on {shown} of {best['n']} test prompts"
+    profile = tables.profile(table)
+    plain = profile.query("label == @tables.UNSTEERED")["success"]
+    success += f", unsteered on {plain.iloc[0]:.3f}." if len(plain) else "."
+    parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of)]
+    if pd.notna(best["lost_on_test"]):
+        parts.append(f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood (median).")
+    return "Found: " + " ".join(filter(None, parts))
+
+
+def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:
+    """How the score changes, where success has no room."""
+    rows = _same(changes[changes["label"] == best["label"]], best) if len(changes) else changes
+    return f"The score changes by {with_intervals(rows, 'change', '+.3f')[0]} from unsteered." if len(rows) else ""
+
+
+def _beside(best: dict[str, Any], held: pd.DataFrame, of: str) -> str:
+    """How much more it does than the placebo at the same cell, and whether that is shown."""
+    rows = _same(held[held["label"] == best["label"]], best) if len(held) else held
+    if not len(rows):
+        return ""
+    row: dict[str, Any] = rows.iloc[0].to_dict()
+    p, over = pvalue(row["p_holm"]), f" (Holm's correction over {len(held)})" if len(held) > 1 else ""
+    said = {"yes": "is shown to do more", "below": "does less", "not shown": "is not shown to do more"}
+    what = "score " if of == "score" else ""
+    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than a {PLACEBO} there: "
+            f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
+            f"p {p if p.startswith('<') else f'= {p}'}{over}.")  # fmt: skip
+
+
+def _same(rows: pd.DataFrame, best: dict[str, Any]) -> pd.DataFrame:
+    """Of the same layer, budget and level."""
+    where = [name for name in tables.CELL if name != "label"]
+    return rows[(rows[where] == pd.Series({name: best[name] for name in where})).all(axis=1)]
