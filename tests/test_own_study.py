@@ -20,7 +20,6 @@ from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
 from analyses.effects.tables import ALPHA, RULE, choices, least_changed, room
-from analyses.effects.units import pvalue
 from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
 from analyses.layer_effectiveness import (
     LayersConfig,
@@ -38,7 +37,7 @@ from analyses.sources import load_contrast, read_prompts
 from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
-from odesteer_tl.stats import holm
+from odesteer_tl.stats import difference_pvalue, holm
 from tests.studies import write_pairs
 
 WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
@@ -430,7 +429,7 @@ def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_wh
 
 
 def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_cell():
-    """Layer 8 at 0.6: 6 of 10 test prompts against 2; McNemar on four that part, and Holm over four differences."""
+    """Layer 8 at 0.6: 6 of 10 test prompts against 2; four that part, and Holm over four differences."""
     placebo = [plain(10, 2, "random direction", layer).assign(level=level) for layer in (8, 14) for level in (0.3, 0.6)]
     table = pd.concat([chosen_table(), *(cell.replace({"budget": "kl"}, "angle").assign(split="test")
                                          for cell in placebo)], ignore_index=True)  # fmt: skip
@@ -452,7 +451,7 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     )
     assert ", unsteered on 0.100. " in said
     assert f"It is not shown to do more than a random direction there: {shown}, p = {declared['p']:.3f}." in said
-    assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median).")
+    assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()
     assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
@@ -460,25 +459,24 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
 
 @pytest.mark.parametrize("declared", [1, 6, 24, 400])
 def test_a_dry_run_says_how_many_prompts_must_change_for_a_difference_to_be_shown(declared, files, tmp_path):
-    """Against Holm's correction of McNemar's own p value: so many that all change are significant, one fewer are not.
+    """Against Holm's correction of the test's own p value: so many that all change are significant, one fewer are not.
     Of what other prompts choose only the choices count; else two methods against the placebo at two layers are four."""
-    least = least_changed(declared)
+    least = least_changed(declared, 40)
     for k, significant in ((least, True), (least - 1, False)):
-        p = pvalue(np.ones(k), np.zeros(k), None)
+        p = difference_pvalue(np.arange(40) < k, np.zeros(40))
         assert (holm(np.array([p, *[1.0] * (declared - 1)]))[0] < ALPHA) == significant
     asked = LayersConfig(own(files, outcome="length"), layers=(1, 3), arms=("caa", "pca"), angle=(0.2,), kl=(),
                          out=tmp_path)  # fmt: skip
-    assert least_changed(2) == 7  # of two methods each has its chosen cell
-    said = dry_run(asked)[0].splitlines()[-1]
-    assert said.startswith("WARNING: 6 test prompts are too few to show more success than by a random direction at the")
-    assert "Holm's correction over 2); ask 7 or more" in said
-    one = replace(asked, arms=("caa",), kl=(0.1,))  # at two budgets
-    assert "Holm's correction over 2); ask 7 or more" in dry_run(one)[0]
+    said = dry_run(replace(asked, arms=("caa",)))[0].splitlines()[-1]
+    assert said.startswith("to show more success than by a random direction at the chosen cell, 5 of the 6 test")
+    assert said.endswith(" (p below 0.05)")
+    for two in (asked, replace(asked, arms=("caa",), kl=(0.1,))):  # methods, and budgets: each has its chosen cell
+        assert "\nWARNING: 6 test prompts are too few to show more success" in (said := dry_run(two)[0])
+        assert "Holm's correction over 2); ask more" in said
     unchosen = replace(asked, effect=replace(asked.effect, select=0))
-    assert "Holm's correction over 4); ask" not in (said := dry_run(unchosen)[0])
-    assert (
-        "to show a difference in success, 8 of the 9 test prompts must change, all the same way (p below 0.05, " in said
-    )
+    said = dry_run(unchosen)[0]
+    assert "to show a difference in success, " in said
+    assert said.endswith("(p below 0.05, Holm's correction over 4)")
 
 
 def test_declared_differences_say_which_are_significant_unless_they_are_many():
@@ -500,7 +498,7 @@ def test_a_choice_of_other_prompts_needs_no_correction_for_what_it_was_chosen_am
     for _ in range(studies):
         select, test, placebo = (rng.random((k, cells)) < 0.4 for k in (n, n, n))
         fair, naive = int(select.mean(0).argmax()), int((test.mean(0) - placebo.mean(0)).argmax())
-        p = [pvalue(*(x[:, cell].astype(float) for x in (test, placebo)), None) for cell in (fair, naive)]
+        p = [difference_pvalue(*(x[:, cell].astype(float) for x in (test, placebo))) for cell in (fair, naive)]
         at_chosen, at_best = at_chosen + (p[0] < 0.05), at_best + (p[1] < 0.05)
     assert at_chosen / studies <= 0.05
     assert at_best / studies > 0.15

@@ -15,7 +15,7 @@ from analyses.effects import audit as audited
 from analyses.effects import paired, tables
 from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.shown import middle
-from analyses.effects.units import pvalue, units
+from analyses.effects.units import units
 from analyses.intervals import with_interval, with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
@@ -198,10 +198,10 @@ def _against(table: pd.DataFrame, baseline: str, budget: str, level: float) -> p
 
 
 def _difference(success: pd.DataFrame, label: str, baseline: str, own: Any) -> dict[str, float]:
-    """To the baseline, paired by prompt, with the p value (`tables.pvalue`); NaN where the baseline was not run."""
+    """To the baseline, paired by prompt, with the p value; NaN where the baseline was not run."""
     if baseline not in success:
         return dict.fromkeys(("difference", "difference_low", "difference_high", "p"), float("nan"))
     ours, theirs = success[label].to_numpy(), success[baseline].to_numpy()
     difference = stats.paired_difference(ours, theirs, groups=own)
     return {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-            "p": pvalue(ours, theirs, own)}  # fmt: skip
+            "p": stats.difference_pvalue(ours, theirs, groups=own)}  # fmt: skip

@@ -37,9 +37,10 @@ def enough(study: Study) -> str:
         family = sum((*at, second) in cells for first, second in compared for *at, label in cells if label == first)
     if study.settings.get("units") or not family:
         return ""
-    least, n = tables.least_changed(family), study.settings["test"]
+    n = study.settings["test"]
+    least = tables.least_changed(family, n)
     what = f"more success than by a {PLACEBO} at the chosen cell" if at_chosen else "a difference in success"
     over = f"p below {tables.ALPHA:g}" + (f", Holm's correction over {family}" if family > 1 else "")
     if n < least:
-        return f"WARNING: {n} test prompts are too few to show {what}, however large ({over}); ask {least} or more"
+        return f"WARNING: {n} test prompts are too few to show {what}, however large ({over}); ask more"
     return f"to show {what}, {least} of the {n} test prompts must change, all the same way ({over})"

@@ -39,7 +39,7 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     success += f", unsteered on {plain.iloc[0]:.3f}." if len(plain) else "."
     parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of)]
     if pd.notna(best["lost_on_test"]):
-        parts.append(f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood (median).")
+        parts.append(f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood (median over the prompts).")
     return "Found: " + " ".join(filter(None, parts))
 
 

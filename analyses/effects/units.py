@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-
-from odesteer_tl import stats
 
 Table = TypeVar("Table", pd.DataFrame, pd.Series)
-
-
-def pvalue(first: NDArray[np.float64], second: NDArray[np.float64], own: NDArray[Any] | None) -> float:
-    """Of no difference in success: McNemar's exact test of prompts; of units of several, that of their means.
-
-    Args:
-        first, second: of the same prompts. own: the unit of each (`units`).
-    """
-    if own is not None:
-        return stats.difference_pvalue(first, second, groups=own)
-    better, worse = int((first > second).sum()), int((first < second).sum())
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def units(rows: pd.DataFrame, prompts: Iterable[Any]) -> NDArray[Any] | None:

@@ -12,7 +12,7 @@ from analyses.effects import tables
 from analyses.effects.arms import PLACEBO, Arm
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
-from analyses.effects.units import pvalue, units
+from analyses.effects.units import units
 from analyses.sources import FILES, read_prompts
 from odesteer_tl import stats
 
@@ -135,7 +135,7 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
         first, second = (rows.loc[cell.index, of].to_numpy(dtype=float) for rows in (cell, plain))
         own = units(cell.reset_index(), cell.index)
         gains.append(float((first - second).mean()))
-        p.append(pvalue(first, second, own) if of == "success" else stats.difference_pvalue(first, second, groups=own))
+        p.append(stats.difference_pvalue(first, second, groups=own))
     if any(gain > 0 and one < LEVEL for gain, one in zip(gains, stats.holm(p), strict=True)):
         return ""
     lost = _least_lost(test)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import spearmanr
 
 from analyses.inference import units
 from analyses.inference.claim import Claim
@@ -17,11 +17,6 @@ from odesteer_tl.densities.calibration import rank_pvalue
 
 def tests() -> Iterator[Claim]:
     """That p values of true null hypotheses fall below .05 in 5 % of studies at most, Holm's over eight of them."""
-
-    def mcnemar(r: Rng, n: int, s: int) -> bool:
-        a, b = units.pairs(r, n, 0.5, 0.0)
-        better, worse = int((a > b).sum()), int((a < b).sum())
-        return better + worse == 0 or float(binomtest(better, better + worse).pvalue) > 0.05
 
     def mean_zero(r: Rng, n: int, s: int) -> bool:
         x = r.standard_t(3, size=n) if s % 2 else units.skewed(r, n)
@@ -41,7 +36,6 @@ def tests() -> Iterator[Claim]:
         )
         return found > 0.05
 
-    yield Claim("McNemar's test", "binary, half part", True, mcnemar)
     yield Claim("test of a mean difference", "continuous, skewed or heavy tails", False, mean_zero)
     yield Claim("test of a mean difference", "binary, half part", True, lambda r, n, s:
                 stats.difference_pvalue(*units.pairs(r, n, 0.5, 0.0)) > 0.05)  # fmt: skip

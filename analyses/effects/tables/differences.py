@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.effects.tables.rows import CELL, UNSTEERED, groups
-from analyses.effects.units import pvalue, units
+from analyses.effects.units import units
 from odesteer_tl import stats
 
 #: what a share, and an area under one, can be
@@ -91,8 +90,8 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
     Pairs of which the table has no arm are left out.
 
     Returns:
-        A row a pair × layer × level: `difference` (first − second) with its exact interval, the exact McNemar p value
-        with Holm's correction over the rows returned (`pvalue`), and the exact equivalence test within `margin`.
+        A row a pair × layer × level: `difference` (first − second) with its exact interval, the p value that goes
+        with it, also with Holm's correction over the rows returned, and the exact equivalence test within `margin`.
     """
     rows = table.query("split == 'test' and budget == @budget")
     found: list[dict[str, Any]] = []
@@ -104,8 +103,8 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
             difference, test = stats.paired_difference(a, b, groups=own), stats.equivalence(a, b, margin, groups=own)
             found.append({"layer": layer, "level": level, "first": first, "second": second,
                           "difference": difference.value, "low": difference.low, "high": difference.high,
-                          "p": pvalue(a, b, own), "equivalence_p": test.pvalue, "equivalent": test.equivalent,
-                          "n": difference.n})  # fmt: skip
+                          "p": stats.difference_pvalue(a, b, groups=own), "equivalence_p": test.pvalue,
+                          "equivalent": test.equivalent, "n": difference.n})  # fmt: skip
     if not found:
         return pd.DataFrame(columns=[*CONTRAST, "p_holm"])
     out = pd.DataFrame(found)
@@ -132,17 +131,21 @@ def at_chosen(table: pd.DataFrame, chosen: pd.DataFrame, second: str, of: str = 
             continue
         a, b, own = wide[row["label"]].to_numpy(), wide[second].to_numpy(), units(cell, wide.index)
         difference = stats.paired_difference(a, b, groups=own)
-        p = pvalue(a, b, own) if of == "success" else stats.difference_pvalue(a, b, groups=own)
+        p = stats.difference_pvalue(a, b, groups=own)
         found.append({**{name: row[name] for name in CELL}, "difference": difference.value, "low": difference.low,
                       "high": difference.high, "p": p, "n": difference.n})  # fmt: skip
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"])) if found else out
 
 
-def least_changed(family: int) -> int:
-    """Prompts that must change, all of them the same way, for one of so many differences in success to be significant.
+def least_changed(family: int, prompts: int) -> int:
+    """Of so many prompts those that must change, all the same way, for one of a family of differences in success to be
+    significant; one more than there are where all are too few.
 
-    McNemar's exact p of k prompts that all change the same way is 2^(1 − k), by which Holm's correction of the smallest
-    of them multiplies their number.
+    Args:
+        family: differences that Holm's correction is over; the smallest p is multiplied by their number.
     """
-    return math.floor(1 + math.log2(family / ALPHA)) + 1
+    for k in range(1, prompts + 1):
+        if family * stats.difference_pvalue(np.arange(prompts) < k, np.zeros(prompts)) < ALPHA:
+            return k
+    return prompts + 1
