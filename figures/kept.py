@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
 from figures.audited import draw_audited
+from figures.audited_concepts import draw_audited_concepts
 from figures.certified_layers import draw_certified_layers
 from figures.costs import draw_costs
 from figures.detection import draw_detection
@@ -22,6 +23,7 @@ OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
     "audited": ("audit",),
+    "audited_concepts": ("audit-axbench",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
     "costs": ("audit",),
     "detection": ("evidence-detection",),
@@ -34,10 +36,13 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 #: nats of KL that the audit and the indicators were asked at
 LEVEL = 0.1
+#: titles of AxBench's concepts, by the folder of their audit
+AXBENCH = {"axbench-concept10_2b_l20-0": "(a) rental services", "axbench-concept10_2b_l20-3": "(b) academic papers"}
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
+    "audited_concepts": partial(draw_audited_concepts, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
     "certified_layers": draw_certified_layers,
     "costs": partial(draw_costs, level=LEVEL, model="SmolLM2"),
     "detection": draw_detection,

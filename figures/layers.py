@@ -34,11 +34,11 @@ HALF = 0.5
 UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
-{outcome} of steering by the layer steered at; a row has one strength, {strengths}; a column has one method in colour,
-with its 95 % intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} test prompts
+{outcome}, by the layer steered at; a row has one strength, {strengths}; {columns} one method in colour, with its 95 %
+intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} test prompts
 a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
-JUDGED = {"success": ", the share of prompts on which outcome {outcome} says so,", "score": " by outcome {outcome}"}
+JUDGED = {"success": " (share of prompts; judge: {outcome})", "score": " (judge: {outcome})"}
 #: why it is not success that is drawn
 SCORED = "Success has no room here: the unsteered model is at its ceiling, or all methods are at one end. "
 PLAIN = "Black, dotted: the unsteered model, with its interval. "
@@ -95,6 +95,7 @@ def draw_layers(
         _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
+            columns="a column has" if len(columns(looks)) > 1 else "there is",
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
             placebo=" and its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),

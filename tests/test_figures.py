@@ -421,7 +421,7 @@ def test_axes_end_where_the_numbers_do(tmp_path):
     low, high = panel.get_ylim()
     assert 0.41 < high < 0.5
     assert low < 0
-    assert "the share of prompts on which outcome judge.py:shouts says so" in caption
+    assert "Success (share of prompts; judge: judge.py:shouts), by the layer steered at" in caption
 
 
 def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
@@ -432,7 +432,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
     high = {"success": 0.99, "success_low": 0.95, "success_high": 1.0, "score": 4.0}
     panels, caption = drawn_layers(unsteered(table, **high), tmp_path)
     assert [axis.get_ylabel().split("\n")[0] for axis in panels] == ["score"] * 4
-    assert caption.startswith("The mean score of steering")
+    assert caption.startswith("The mean score, by the layer steered at")
     assert "Success has no room here" in caption
     assert len({axis.get_ylim() for axis in panels}) == 1  # strengths are compared
     for axis in panels:

@@ -179,8 +179,9 @@ class LayerReport:
             + (f" (p: with Holm's correction over these {len(self.held)})" if len(self.held) > 1 else ""):
                 shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
-            "Declared differences in success, first less second (significant: by Holm's correction; equivalent: "
-            f"within {declared.MARGIN:g})":
+            "Declared differences in success at every layer and level, first less second (significant: by Holm's "
+            f"correction over all {len(self.contrasts)}, unlike the chosen cell above; equivalent: within "
+            f"{declared.MARGIN:g})":
                 self.differences.set_index("budget") if len(self.differences) else self.differences,
             f"Share of prompts whose {'score' if scored else 'success'} falls "
             + ("from unsteered to the largest level (slope of a line through all of them)"
