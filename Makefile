@@ -54,6 +54,9 @@ evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
 	$(PY) -m analyses.evidence.tables
 	$(PY) -m analyses.method_audit --concept results/concepts/sentiment --layer 14 --angle .3 --kl .1 --test 60 \
 		--max-new-tokens 20 --executor processes:$(JOBS) --between bipo curveball
+	for n in 0 3; do f=results/concepts/axbench-concept10_2b_l20-$$n; test ! -d $$f || $(PY) -m analyses.method_audit \
+		--concept $$f --layer 20 --angle .3 --kl .1 --test 48 --max-new-tokens 20 --cross-fit \
+		--executor processes:$(JOBS) || exit 1; done
 	test -e results/flow/smollm2 || $(PY) -m analyses.flow_plane --model smollm2 --layer 14 --angle 1.2 --grid 41 \
 		--contrast results/concepts/sentiment/pairs.jsonl --out results/flow/smollm2
 
