@@ -42,10 +42,11 @@ def draw_audited_concepts(
     if {*own["concept"]} != {*concepts.values()}:
         raise ValueError(f"table has {sorted({*own['concept'].dropna()})} at level={level} of KL, and not {concepts}")
     short = set(own.query("measure == 'budget reached' and value < @SPENT")["method"])
-    own = own[(own["measure"] == EFFECT) & ~own["method"].isin(short)]
+    own = own.loc[(own["measure"] == EFFECT) & ~own["method"].isin(list(short))]
     series = own["made"].mask(own["method"] == "random", "placebo")
     rows: Any = own.rename(columns={"method": "name"}).assign(series=series)
-    order = list(map(str, own.groupby("method")["value"].mean().sort_values(ascending=False).index))
+    effect: Any = own.groupby("method")["value"].mean()
+    order = list(map(str, effect.sort_values(ascending=False).index))
     with plt.style.context(STYLE):
         panels = [Panel(rows[rows["concept"] == title], "nats a text", title, 0.0) for title in concepts.values()]
         figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})

@@ -153,12 +153,11 @@ def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
 
 def _chosen(rows: pd.DataFrame, table: pd.DataFrame) -> str:
     """What was chosen, of the methods and not the placebo, where there was something to choose."""
-    cells = table.groupby(["method", "budget"]).size()
-    rows = rows[[cells.get((row["label"], row["budget"]), 0) > 1 for row in rows.to_dict("records")]]
+    sizes: Any = table.groupby(["method", "budget"]).size()
     cells = [
         f"{row['label']} at layer {row['layer']} and {row['level']:g} {UNITS[row['budget']]}"
         for row in rows.to_dict("records")
-        if KNOWN.get(row["label"]) is not PLACEBO and row["budget"] in UNITS
+        if sizes.get((row["label"], row["budget"]), 0) > 1 and KNOWN.get(row["label"]) is not PLACEBO
     ]
     return f"Chosen on the select prompts: {listed(cells)}. " if cells else ""
 

@@ -27,8 +27,8 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     if not len(chosen):
         return ""
     best = best_choice(chosen)
-    own = chosen[chosen["label"] != PLACEBO]
-    cells = table[table["label"].isin(set(own["label"]))].drop_duplicates(tables.CELL)
+    labels = [label for label in chosen["label"] if label != PLACEBO]
+    cells = table.loc[table["label"].isin(labels)].drop_duplicates(tables.CELL)
     select = table.query("split == 'select'")["prompt"].nunique()
     how = f", chosen among {len(cells)} cells on {select} other prompts," if len(cells) > 1 else ""
     where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
@@ -45,13 +45,13 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
 
 def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:
     """How the score changes, where success has no room."""
-    rows = _same(changes[changes["label"] == best["label"]], best) if len(changes) else changes
+    rows = _same(changes, best) if len(changes) else changes
     return f"The score changes by {with_intervals(rows, 'change', '+.3f')[0]} from unsteered." if len(rows) else ""
 
 
 def _beside(best: dict[str, Any], held: pd.DataFrame, of: str) -> str:
     """How much more it does than the placebo at the same cell, and whether that is shown."""
-    rows = _same(held[held["label"] == best["label"]], best) if len(held) else held
+    rows = _same(held, best) if len(held) else held
     if not len(rows):
         return ""
     row: dict[str, Any] = rows.iloc[0].to_dict()
@@ -64,6 +64,5 @@ def _beside(best: dict[str, Any], held: pd.DataFrame, of: str) -> str:
 
 
 def _same(rows: pd.DataFrame, best: dict[str, Any]) -> pd.DataFrame:
-    """Of the same layer, budget and level."""
-    where = [name for name in tables.CELL if name != "label"]
-    return rows[(rows[where] == pd.Series({name: best[name] for name in where})).all(axis=1)]
+    """Of the same cell."""
+    return rows.loc[(rows[tables.CELL] == pd.Series({name: best[name] for name in tables.CELL})).all(axis=1)]

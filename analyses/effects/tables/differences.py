@@ -121,11 +121,11 @@ def at_chosen(table: pd.DataFrame, chosen: pd.DataFrame, second: str, of: str = 
         table: the study's rows. chosen: `choices` of them. second: the arm's label. of: "success" or "score".
     """
     test, found = table.query("split == 'test'"), list[dict[str, Any]]()
-    rows: list[dict[str, Any]] = chosen[chosen["label"] != second].to_dict("records") if len(chosen) else []
+    rows: Any = chosen.loc[chosen["label"] != second].to_dict("records") if len(chosen) else []
     for row in rows:
         where = pd.Series({name: row[name] for name in CELL if name != "label"})
-        cell = test[(test[list(where.index)] == where).all(axis=1)]
-        wide = cell[cell["label"].isin([row["label"], second])].astype({of: float})
+        cell = test.loc[(test[list(where.index)] == where).all(axis=1)]
+        wide = cell.loc[cell["label"].isin([row["label"], second])].astype({of: float})
         wide = wide.pivot(index="prompt", columns="label", values=of)
         if second not in wide:
             continue
