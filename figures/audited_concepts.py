@@ -13,13 +13,13 @@ from figures.captions import counts
 from figures.rows import Panel, draw_rows
 from figures.save import STYLE, save
 
-#: share of prompts that must spend the budget
+#: share of prompts that must spend the budget, as the audit has it
 SPENT = 0.95
 CAPTION = """\
 How much more likely a held-out text of a concept becomes next to another text (mean change of the log-odds, nats a
-text, with 95 % intervals), for every method that spends {level:g} nats of KL on all prompts; layer {layers} of {model};
-fitted on activations or trained through the model, all on the same texts. A column is a concept: {concepts}; the order
-is that of the mean over them. N = {n} pairs of texts a point. {source}"""
+text, with 95 % intervals), for every method that spends {level:g} nats of KL on {spent:g} of the prompts or more; layer
+{layers} of {model}; fitted on activations or trained through the model, all on the same texts. A column is a concept:
+{concepts}; the order is that of the mean over them. N = {n} pairs of texts a point. {source}"""
 
 
 def draw_audited_concepts(
@@ -51,6 +51,6 @@ def draw_audited_concepts(
         panels = [Panel(rows[rows["concept"] == title], "nats a text", title, 0.0) for title in concepts.values()]
         figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
-        caption = CAPTION.format(level=level, n=counts(own["n"]), layers=counts(own["layer"]), model=model,
+        caption = CAPTION.format(level=level, spent=SPENT, n=counts(own["n"]), layers=counts(own["layer"]), model=model,
                                  concepts=", ".join(concepts.values()), source=source)  # fmt: skip
         return save(figure, out, "audited_concepts", caption, own)

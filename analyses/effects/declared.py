@@ -31,8 +31,8 @@ def enough(study: Study) -> str:
     cells = {(c["layer"], c["budget"], c["level"], c["label"]) for c in study.cells}
     compared = [pair for pair in pairs(labels) if {*pair} <= {*labels}]
     # at what other prompts choose, a method and budget each; else everywhere
-    family = sum(second == PLACEBO for _, second in compared) * len({c["budget"] for c in study.cells} - {"none"})
-    at_chosen = bool(study.settings["select"] and family)
+    at_chosen = bool(study.settings["select"]) and PLACEBO in labels
+    family = (len(labels) - 1) * len({c["budget"] for c in study.cells} - {"none"})
     if not at_chosen:
         family = sum((*at, second) in cells for first, second in compared for *at, label in cells if label == first)
     if study.settings.get("units") or not family:
