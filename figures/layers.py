@@ -35,7 +35,7 @@ UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
 {outcome}, by the layer steered at; a row has one strength, {strengths}; {columns} one method in colour, with its 95 %
-intervals, and the others in grey, the placebo with crosses{placebo}. {fluent}N = {n} test prompts
+intervals, and in grey {others}the placebo (crosses{placebo}). {fluent}N = {n} test prompts
 a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
 JUDGED = {"success": " (share of prompts; judge: {outcome})", "score": " (judge: {outcome})"}
@@ -95,9 +95,10 @@ def draw_layers(
         _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
+            others="" if all(looks.get(name) for name in scores) else "the others, among them ",
             columns="a column has" if len(columns(looks)) > 1 else "there is",
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
-            placebo=" and its intervals" if rows[0].apart and f"{shown}_low" in table else "",
+            placebo=", with its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
             source=source,
             chosen="" if chosen is None else _chosen(chosen, table),

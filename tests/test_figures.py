@@ -393,7 +393,7 @@ def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
     names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
     table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
     panels, caption = drawn_layers(unsteered(table), tmp_path)
-    assert "the placebo with crosses and its intervals." in caption
+    assert "in grey the others, among them the placebo (crosses, with its intervals)." in caption
     (legend,) = panels[0].figure.legends
     assert all("95 % interval" in text.get_text() for text in legend.get_texts())
     for axis in panels:
@@ -407,7 +407,7 @@ def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
     panels, _ = drawn_layers(table.query("layer == 8"), tmp_path)
     assert [[len(bar.get_segments()) for bar in axis.collections] for axis in panels] == [[1, 1]] * 4
     panels, caption = drawn_layers(success(1, levels({"method": names, "layer": list(range(6))})), tmp_path)
-    assert "the placebo with crosses." in caption
+    assert "the placebo (crosses)." in caption
     assert [len(axis.collections) for axis in panels] == [1] * 4
 
 

@@ -450,7 +450,8 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
         "Found: caa at layer 8 and 0.6 rad, chosen among 4 cells on 10 other prompts, succeeds on 0.600"
     )
     assert ", unsteered on 0.100. " in said
-    assert f"It is not shown to do more than a random direction there: {shown}, p = {declared['p']:.3f}." in said
+    p = f"p = {declared['p']:.3f}, exact unconditional test of pairs."
+    assert f"It is not shown to do more than the random direction there: {shown}, {p}" in said
     assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()

@@ -37,7 +37,9 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     profile = tables.profile(table)
     plain = profile.query("label == @tables.UNSTEERED")["success"]
     success += f", unsteered on {plain.iloc[0]:.3f}." if len(plain) else "."
-    parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of)]
+    # of prompts that are judged together it is another
+    test = "" if of == "score" or "unit" in table else ", exact unconditional test of pairs"
+    parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of, test)]
     if pd.notna(best["lost_on_test"]):
         parts.append(f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood (median over the prompts).")
     return "Found: " + " ".join(filter(None, parts))
@@ -49,7 +51,7 @@ def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:
     return f"The score changes by {with_intervals(rows, 'change', '+.3f')[0]} from unsteered." if len(rows) else ""
 
 
-def _beside(best: dict[str, Any], held: pd.DataFrame, of: str) -> str:
+def _beside(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str:
     """How much more it does than the placebo at the same cell, and whether that is shown."""
     rows = _same(held, best) if len(held) else held
     if not len(rows):
@@ -58,9 +60,9 @@ def _beside(best: dict[str, Any], held: pd.DataFrame, of: str) -> str:
     p, over = pvalue(row["p_holm"]), f" (Holm's correction over {len(held)})" if len(held) > 1 else ""
     said = {"yes": "is shown to do more", "below": "does less", "not shown": "is not shown to do more"}
     what = "score " if of == "score" else ""
-    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than a {PLACEBO} there: "
+    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than the {PLACEBO} there: "
             f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
-            f"p {p if p.startswith('<') else f'= {p}'}{over}.")  # fmt: skip
+            f"p {p if p.startswith('<') else f'= {p}'}{test}{over}.")  # fmt: skip
 
 
 def _same(rows: pd.DataFrame, best: dict[str, Any]) -> pd.DataFrame:
