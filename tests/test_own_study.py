@@ -455,6 +455,9 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()
+    parsed = LayerReport.of(table.assign(parses=table["label"] != "unsteered", kl=0.1), "own").found
+    assert " succeeds and parses on 0.600" in parsed
+    assert ", unsteered on 0.000. " in parsed  # as the share of what was chosen counts it
     assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
 
 

@@ -33,10 +33,11 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     how = f", chosen among {len(cells)} cells on {select} other prompts," if len(cells) > 1 else ""
     where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
     shown = with_interval(best["success"], best["low"], best["high"])
-    success = f"{best['label']} at {where}{how} succeeds on {shown} of {best['n']} test prompts"
-    profile = tables.profile(table)
-    plain = profile.query("label == @tables.UNSTEERED")["success"]
-    success += f", unsteered on {plain.iloc[0]:.3f}." if len(plain) else "."
+    # what was chosen by, and its share is of
+    does, good = ("succeeds and parses", ["success", "parses"]) if "parses" in table else ("succeeds", ["success"])
+    success = f"{best['label']} at {where}{how} {does} on {shown} of {best['n']} test prompts"
+    plain: Any = table.query("split == 'test' and label == @tables.UNSTEERED").loc[:, good].all(axis=1)
+    success += f", unsteered on {plain.mean():.3f}." if len(plain) else "."
     # of prompts that are judged together it is another
     test = "" if of == "score" or "unit" in table else ", exact unconditional test of pairs"
     parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of, test)]
