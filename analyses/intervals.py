@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def with_interval(value: float, low: float, high: float, digits: str = ".3f") -> str:
-    """`0.125 [0.013, 0.527]`; an end of which the units say nothing is a dash: `0.125 [–, –]`."""
+    """`0.125 [0.013, 0.527]`; an end of which the units say nothing is a dash: `0.125 [–, –]`. Nothing is -0."""
+    digits = digits.replace(".", "z.")  # what is rounded to 0 has no minus
     ends = (f"{end:{digits}}" if math.isfinite(end) else "–" for end in (low, high))
     return f"{value:{digits}} [{', '.join(ends)}]"
 

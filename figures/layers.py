@@ -9,14 +9,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
 from figures.looks import KNOWN, PLACEBO, Look, handles, highlighted
-from figures.multiples import ACROSS, BAND, SHADE, Row, columns, draw_multiples
+from figures.multiples import ACROSS, ASIDE, BAND, SHADE, Row, columns, draw_multiples
 from figures.save import PAGE, STYLE, save
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
@@ -31,6 +33,8 @@ HIGHEST, LEAST_ROW = 9.0, 0.65
 FEW = 5
 #: where no interval reaches above this, axes of success end where the highest does
 HALF = 0.5
+#: about what was chosen
+RING: Look = {"ls": "", "marker": "o", "ms": 7, "mfc": "none", "mec": "black", "mew": 0.8, "zorder": 4}
 UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
@@ -60,7 +64,7 @@ def draw_layers(
         table: `layer`, `method`, `budget` ("angle" or "kl"), `level`, `success` with `_low` and `_high`, `n`; `score`
             with the same if the judge gives one; `log_likelihood` of the texts if any were written.
         source: sentences for the caption on where the table comes from. outcome: the name of what judged.
-        chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts, for the caption.
+        chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts: ringed.
 
     Raises:
         ValueError: the table has neither budget. The unsteered model's row is drawn as a line across all layers.
@@ -92,6 +96,8 @@ def draw_layers(
         for axes in drawn[:-1]:
             for axis in axes:  # all rows are over the same layers
                 axis.tick_params(labelbottom=False)
+        picked = _picked(chosen, table)
+        _ring(drawn, rows, columns(looks), picked, shown)
         _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
@@ -101,7 +107,7 @@ def draw_layers(
             placebo=", with its intervals" if rows[0].apart and f"{shown}_low" in table else "",
             fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
             source=source,
-            chosen="" if chosen is None else _chosen(chosen, table),
+            chosen=_said_of(picked, columns(looks)),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
@@ -152,15 +158,33 @@ def _said(scores: Mapping[str, float], looks: Mapping[str, Look]) -> str:
     return f"In colour: {listed(n for n in looks if looks[n] is not PLACEBO)}. In grey: {grey or 'nothing'}."
 
 
-def _chosen(rows: pd.DataFrame, table: pd.DataFrame) -> str:
+def _picked(chosen: pd.DataFrame | None, table: pd.DataFrame) -> list[dict[str, Any]]:
     """What was chosen, of the methods and not the placebo, where there was something to choose."""
     sizes: Any = table.groupby(["method", "budget"]).size()
-    cells = [
-        f"{row['label']} at layer {row['layer']} and {row['level']:g} {UNITS[row['budget']]}"
-        for row in rows.to_dict("records")
-        if sizes.get((row["label"], row["budget"]), 0) > 1 and KNOWN.get(row["label"]) is not PLACEBO
-    ]
-    return f"Chosen on the select prompts: {listed(cells)}. " if cells else ""
+    rows: list[Any] = [] if chosen is None else chosen.to_dict("records")
+    return [row for row in rows
+            if sizes.get((row["label"], row["budget"]), 0) > 1 and KNOWN.get(row["label"]) is not PLACEBO]  # fmt: skip
+
+
+def _ring(
+    drawn: Sequence[list[Axes]], rows: Sequence[Row], names: Sequence[str], picked: Sequence[dict[str, Any]], shown: str
+) -> None:
+    """A ring about what was chosen, in the panel of its strength and method, where the method has one."""
+    for row, axes in zip(rows, drawn, strict=True):
+        for pick in picked if row.y == shown else ():
+            cell = pd.Series({"method": pick["label"], **{name: pick[name] for name in ("budget", "level", "layer")}})
+            at = row.table.loc[(row.table[cell.index] == cell).all(axis=1)]
+            if len(at) and pick["label"] in names:
+                axis = axes[list(names).index(pick["label"])]
+                place = axis.transData + ScaledTranslation(row.apart * ASIDE / 72, 0, axis.figure.dpi_scale_trans)
+                axis.plot(at["layer"], at[shown], transform=place, **RING)
+
+
+def _said_of(picked: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """Which cells were chosen."""
+    cells = [f"{row['label']} at layer {row['layer']} and {row['level']:g} {UNITS[row['budget']]}" for row in picked]
+    ringed = "ringed" if all(row["label"] in names for row in picked) else "ringed where in colour"
+    return f"Chosen on the select prompts ({ringed}): {listed(cells)}. " if cells else ""
 
 
 def _top(highs: Sequence[float]) -> float:

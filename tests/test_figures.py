@@ -25,7 +25,7 @@ from figures.audited import PANELS as AUDITED
 from figures.audited import draw_audited
 from figures.catalogue import FIGURES
 from figures.frontier import draw_frontier
-from figures.layers import draw_layers
+from figures.layers import RING, draw_layers
 from figures.legible import faults
 from figures.looks import KNOWN, LOOKS, PLACEBO, REST, highlighted
 from figures.rows import APART, Panel, draw_rows
@@ -386,6 +386,31 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     alone, _ = drawn_layers(unsteered(table.query("method != 'flow'")), tmp_path)  # no title tells it from others
     (legend,) = alone[0].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
+
+
+def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_path):
+    names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
+    table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
+    picked = pd.DataFrame({"label": ["random direction", "CAA", "flow"], "layer": [8, 14, 20], "budget": "kl",
+                           "level": [1.0, 0.25, 1.0]})  # fmt: skip
+    panels, caption = drawn_layers(unsteered(table), tmp_path, chosen=picked)
+    rings = [(axis, *line.get_xydata()[0]) for axis in panels[0].figure.axes for line in axis.lines
+             if line.get_markerfacecolor() == "none" and line.get_markersize() == RING["ms"]]  # fmt: skip
+    cells = table.set_index(["method", "budget", "level", "layer"])["success"]
+    assert [(x, y) for _, x, y in rings] == [(14, cells["CAA", "kl", 0.25, 14]), (20, cells["flow", "kl", 1.0, 20])]
+    assert (
+        "Chosen on the select prompts (ringed): CAA at layer 14 and 0.25 nats; flow at layer 20 and 1 nats." in caption
+    )
+    places = [axis.get_subplotspec() for axis, *_ in rings]
+    first = [axis for axis in panels[0].figure.axes if axis.get_title("left")]
+    titles = {axis.get_subplotspec().colspan.start: axis.get_title("left") for axis in first}
+    assert [titles[place.colspan.start] for place in places] == ["CAA", "flow"]
+    labels = {panel.get_subplotspec().rowspan.start: panel.get_ylabel() for panel in panels}
+    assert [labels[place.rowspan.start] for place in places] == ["success\n0.25 nats", "success\n1 nats"]
+    grey = caption.partition("In grey: ")[2].partition(".")[0].split("; ")[-1]
+    assert grey.startswith("method_")
+    said = drawn_layers(unsteered(table), tmp_path / "grey", chosen=picked.assign(label=grey))[1]
+    assert "(ringed where in colour)" in said
 
 
 def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):

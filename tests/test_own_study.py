@@ -21,6 +21,7 @@ from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
 from analyses.effects.tables import ALPHA, RULE, choices, least_changed, room
 from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
+from analyses.intervals import with_interval
 from analyses.layer_effectiveness import (
     LayersConfig,
     asking_more,
@@ -332,6 +333,12 @@ def test_an_outcome_without_room_is_named_first(successes, says):
     assert "every method" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
 
 
+def test_an_end_of_an_interval_that_is_0_has_no_minus():
+    assert with_interval(-0.0001, -0.0004, 0.25) == "0.000 [0.000, 0.250]"
+    assert with_interval(0.25, -0.0004, 0.5, "+.3f") == "+0.250 [+0.000, +0.500]"
+    assert with_interval(-0.25, -0.5, float("inf"), ".2f") == "-0.25 [-0.50, –]"
+
+
 def test_a_report_names_its_level_and_only_what_was_measured():
     """A change that does not vary has no interval; nothing parses where nothing says so."""
     steered = [plain(10, 6, "CAA", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
@@ -519,6 +526,10 @@ def test_the_lines_that_show_texts_show_what_the_judge_counted_and_what_was_chos
     chosen = [f"{'yes' if good else 'no '} {text!r}" for good, text in zip(rows["success"], rows["text"], strict=True)]
     assert shown == [*counted, *chosen]
     assert {line[:3] for line in shown} == {"yes", "no "}
+    none = table.assign(success=table["success"] & (table["label"] != "unsteered"))
+    exec(lines_to_read(none, choices(table), tmp_path), {})
+    assert capsys.readouterr().out.splitlines() == chosen
+    assert "unsteered texts the judge counts none" in lines_to_read(none, choices(table), tmp_path)
     assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
 

@@ -63,7 +63,7 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
     """Lines of Python that print the unsteered texts that succeed and those of the best of what was chosen, on the
     test prompts, with what the judge says of each.
 
-    Empty where nothing was chosen or written.
+    Empty where nothing was chosen or written. Where no unsteered text succeeds, a comment says so in its place.
 
     Args:
         table: the study's rows. chosen: `tables.choices` of them. directory: the study's, with `table.parquet`.
@@ -74,6 +74,8 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
     cell = " and ".join(f"{name} == {best[name]!r}" for name in tables.CELL)
     shown = [f"print(*rows.query({query!r}).said[:{TEXTS}], sep='\\n')"
              for query in (f"label == {tables.UNSTEERED!r} and success", f"split == 'test' and {cell}")]  # fmt: skip
+    if True not in set(table.query("label == @tables.UNSTEERED")["success"]):
+        shown[0] = "# of the unsteered texts the judge counts none"
     shown.insert(0, "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)")
     file = (directory / "table.parquet").as_posix()
     return "\n".join(["import pandas as pd", "", f"rows = pd.read_parquet({file!r})", *shown])
