@@ -39,7 +39,9 @@ that it was not chosen on; a layer drawn at random beside them. Named after the 
 and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all.
 
 Detection. AxBench's first ten concepts of Gemma-2's layer 20, at one layer, two thirds through: the area under the ROC
-curve of every score that the library has, over concepts; the published order of methods beside ours.
+curve of every score that the library has, over concepts; the published order of methods beside ours. Its set for layer
+10, of which every concept has hard negatives, is asked the same at the same layers, of all scores but ReFT-r1, which
+takes half an hour; concept by concept too.
 
 Steering on AxBench. Its concepts 0, 3 and 4, without a language model that judges: by how many nats likelier a steered
 model finds held-out texts of the concept (240 characters, some 50 tokens) than other texts, behind instructions that
