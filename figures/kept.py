@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
+from figures.answers import draw_answers
 from figures.audited import draw_audited
 from figures.audited_concepts import draw_audited_concepts
 from figures.certified_layers import draw_certified_layers
@@ -23,6 +24,7 @@ from figures.text_frontier import draw_text_frontier
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
+    "answers": ("evidence-answers", "evidence-letters"),
     "audited": ("audit",),
     "audited_concepts": ("audit-axbench",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
@@ -44,6 +46,7 @@ STEERED = {**AXBENCH, "axbench-concept10_2b_l20-4": "(c) layout of an interface"
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
+    "answers": partial(draw_answers, level=LEVEL),
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
     "audited_concepts": partial(draw_audited_concepts, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
     "certified_layers": draw_certified_layers,

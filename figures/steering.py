@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 
 from figures.captions import counts
-from figures.looks import KNOWN, Look, handles
+from figures.dodged import UNSTEERED, draw_dodged
+from figures.looks import handles
 from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
 
-UNSTEERED = "unsteered"
-#: of the way from one layer to the next, between the marks of two ways to steer
-APART = 0.14
 CAPTION = """\
 Steering toward three concepts of AxBench at {level:g} nats of KL, {model}, by the layer steered at; a column a concept.
 Above: by how much likelier a held-out text of the concept becomes next to another text (mean change of the log-odds,
@@ -40,21 +36,21 @@ def draw_steering(
     Raises:
         ValueError: a concept has nothing at that level, or the table has several models.
     """
-    steered = table.query("level == @level and label != @UNSTEERED")
+    plain = table["label"] == UNSTEERED
+    steered = table.loc[~plain & (table["level"] == level)]
     if missing := {*concepts} - {*steered["concept"]}:
         raise ValueError(f"table has no {sorted(missing)} at level={level} of KL")
     if len(models := sorted({*table["model"]})) != 1:
         raise ValueError(f"table has {models}; draw one model at a time")
-    own = table.query("(level == @level or label == @UNSTEERED) and concept in @concepts")
+    own = table.loc[(plain | (table["level"] == level)) & table["concept"].isin(list(concepts))]
     drawn = looks(dict.fromkeys(steered["label"]))
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(2, len(concepts), figsize=(PAGE, 3.6), sharex=True, sharey="row",
                                     squeeze=False, height_ratios=(3, 2))  # fmt: skip
         for column, (concept, title) in zip(axes.T, concepts.items(), strict=True):
             rows = own[own["concept"] == concept]
-            unsteered = rows.loc[rows["label"] == UNSTEERED, "log_likelihood"].iloc[0]
-            _marks(column[0], rows, "change", drawn, 0.0)
-            _marks(column[1], rows, "log_likelihood", drawn, float(unsteered))
+            draw_dodged(column[0], rows, "change", drawn, ("low", "high"))
+            draw_dodged(column[1], rows, "log_likelihood", drawn, None)
             column[0].set_title(title, fontsize=7)
             column[1].set_xlabel("layer steered at")
         axes[0][0].set_ylabel("change of log-odds\n(nats a text)")
@@ -63,15 +59,3 @@ def draw_steering(
                       loc="outside upper left", ncols=len(drawn))  # fmt: skip
         caption = CAPTION.format(level=level, model=model, n=counts(own["n"]), source=source)
         return save(figure, out, "steering", caption, own)
-
-
-def _marks(axis: Axes, rows: Any, name: str, drawn: dict[str, Look], unsteered: float) -> None:
-    axis.axhline(unsteered, color=KNOWN[UNSTEERED]["color"], lw=0.8, ls=":", zorder=0)
-    layers = sorted({*rows.loc[rows["label"] != UNSTEERED, "layer"]})
-    for k, (label, look) in enumerate(drawn.items()):
-        own = rows[rows["label"] == label].sort_values("layer")
-        x = own["layer"].map(layers.index) + APART * (k - (len(drawn) - 1) / 2)
-        error = [own["change"] - own["low"], own["high"] - own["change"]] if name == "change" else None
-        axis.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **{**look, "ls": ""})
-    axis.set_xticks(range(len(layers)), list(map(str, layers)))
-    axis.set_xlim(-0.5, len(layers) - 0.5)
