@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
+from figures.answers import draw_answers
 from figures.audited import draw_audited
 from figures.audited_concepts import draw_audited_concepts
 from figures.certified_layers import draw_certified_layers
@@ -17,11 +18,13 @@ from figures.layer_changes import draw_layer_changes
 from figures.peaks import draw_peaks
 from figures.readers import draw_readers
 from figures.regret import draw_regret
+from figures.steering import draw_steering
 from figures.text_frontier import draw_text_frontier
 
 OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
+    "answers": ("evidence-answers", "evidence-letters"),
     "audited": ("audit",),
     "audited_concepts": ("audit-axbench",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
@@ -32,15 +35,18 @@ TABLES: dict[str, tuple[str, ...]] = {
     "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
     "regret": ("evidence-predicted",),
+    "steering": ("evidence-steering",),
     "text_frontier": ("evidence-frontier",),
 }
 #: nats of KL that the audit and the indicators were asked at
 LEVEL = 0.1
 #: titles of AxBench's concepts, by the folder of their audit
 AXBENCH = {"axbench-concept10_2b_l20-0": "(a) rental services", "axbench-concept10_2b_l20-3": "(b) academic papers"}
+STEERED = {**AXBENCH, "axbench-concept10_2b_l20-4": "(c) layout of an interface"}
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
+    "answers": partial(draw_answers, level=LEVEL),
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
     "audited_concepts": partial(draw_audited_concepts, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
     "certified_layers": draw_certified_layers,
@@ -51,6 +57,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
+    "steering": partial(draw_steering, level=LEVEL, model="SmolLM2", concepts=STEERED),
     "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say

@@ -28,5 +28,5 @@ def language(pairs: int = 320, seed: int = 0) -> Concept:
     said = wordings("sentences")
     rows = crossed(pd.DataFrame({"negative": said.english, "positive": said.french}), list(WHO), pairs, seed)
     prompts = tuple(opening.format(x=x) for opening, x in product(OPENINGS, STEERED))
-    says = "Success: a detector finds French likelier than not, in what was written behind an English opening."
+    says = "Success: a language detector (py3langid) finds French likelier than not behind an English opening."
     return Concept("language", rows, prompts, WORDS, "language:fr", says, {"contrast": "translated sentences"})

@@ -1,0 +1,34 @@
+"""Estimates by layer, ways to steer beside each other at each: layers in order, one as far from the next as any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from figures.looks import KNOWN, Look
+
+UNSTEERED = "unsteered"
+#: of the way from one layer to the next, that all marks of a layer take
+WIDE = 0.64
+
+
+def draw_dodged(axis: Axes, rows: Any, name: str, looks: Mapping[str, Look], ends: tuple[str, str] | None) -> None:
+    """Draw a mark a layer and way to steer, and a dotted line for the unsteered model.
+
+    Args:
+        rows: `label`, `layer`, the column `name` and those of `ends`; one row is unsteered.
+        looks: by label, in the order in which marks stand beside each other.
+        ends: columns of the interval's ends; none where none are known.
+    """
+    unsteered = rows.loc[rows["label"] == UNSTEERED, name].iloc[0]
+    axis.axhline(float(unsteered), color=KNOWN[UNSTEERED]["color"], lw=0.8, ls=":", zorder=0)
+    layers = sorted({*rows.loc[rows["label"] != UNSTEERED, "layer"]})
+    for k, (label, look) in enumerate(looks.items()):
+        own = rows[rows["label"] == label].sort_values("layer")
+        x = own["layer"].map(layers.index) + WIDE * (k / max(len(looks) - 1, 1) - 0.5)
+        error = [own[name] - own[ends[0]], own[ends[1]] - own[name]] if ends else None
+        axis.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **{**look, "ls": ""})
+    axis.set_xticks(range(len(layers)), list(map(str, layers)))
+    axis.set_xlim(-0.5, len(layers) - 0.5)
