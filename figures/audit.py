@@ -1,4 +1,4 @@
-"""The audit of methods: success at equal KL, those trained through the model beside those fitted on activations."""
+"""The audit of methods: what each does at equal KL, those trained through the model beside those fitted."""
 
 from __future__ import annotations
 
@@ -17,43 +17,53 @@ MARKERS = {"trained": "^", "fitted": "o"}
 PLACEBO = "random"
 UNSTEERED = "unsteered"
 NEEDED = ("method", "made", "budget", "level", "measure", "value", "low", "high", "n", "layer")
+#: what can be drawn: in a caption, and on the axis
+SHOWN = {
+    "success": ("Success", "success"),
+    "change of the score from unsteered": ("Change of the score from unsteered", "change of score"),
+}
 CAPTION = """\
-Success at equal KL of every method, layer {layers}; a column has one in colour, with its 95 % intervals, and the others
+{what} at equal KL of every method, layer {layers}; a column has one in colour, with its 95 % intervals, and the others
 in grey. Triangles: trained through the model; circles: fitted on its activations; all learned from the same texts.
 N = {n} prompts a point. In colour: {shown}. In grey throughout: {rest}.{missed}{plain} {source}"""
 
 
-def draw_audit(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_audit(table: pd.DataFrame, out: Path, source: str = "", measure: str = "success") -> list[Path]:
     """Draw success against the KL asked for, a line a method, a marker by how it is made.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it.
+        measure: of `SHOWN`: where success has no room the change of the score, of which unsteered is 0.
         source: sentences for the caption on where the table comes from.
 
     Raises:
-        ValueError: a column is missing, or there is no success at a level of KL.
+        ValueError: a column is missing, or there is no such measure at a level of KL.
     """
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise ValueError(f"table lacks {', '.join(missing)}; give the audit of a comparison")
     reached = table.query("budget == 'kl' and measure == 'budget reached' and value < 0.95")
-    table = table.query("measure == 'success'")
+    what, label = SHOWN[measure]
+    table = table.query("measure == @measure")
     plain, rows = table.query("method == @UNSTEERED"), table.query("budget == 'kl'")
     if not len(rows):
-        raise ValueError("table has no success at a level of KL; run the comparison with --kl")
+        raise ValueError(f"table has no {measure} at a level of KL; run the comparison with --kl")
+    if measure != "success":
+        plain = pd.DataFrame({"value": [0.0]})
     looks = _looks(rows)
     with plt.style.context(STYLE):
         figure = plt.figure(figsize=(PAGE, 2.1))
         found = rows.rename(columns={"low": "value_low", "high": "value_high"})
         around = plain.rename(columns={"low": "value_low", "high": "value_high"})
-        labels = ("KL from the unsteered model asked for (nats)", "success")
+        labels = ("KL from the unsteered model asked for (nats)", label)
         row = Row(found, "level", "value", labels, around, logarithmic=True)
         axes = draw_multiples(figure, [row], looks)
-        axes[0][0].set_ylim(-0.03, 1.05)
+        if measure == "success":
+            axes[0][0].set_ylim(-0.03, 1.05)
         names = list(dict.fromkeys(map(str, rows["method"])))
         short = listed(str(name) for name in reached["method"])
         caption = CAPTION.format(
-            layers=counts(rows["layer"]), n=counts(rows["n"]), shown=listed(looks), source=source,
+            what=what, layers=counts(rows["layer"]), n=counts(rows["n"]), shown=listed(looks), source=source,
             rest=listed(name for name in names if name not in looks) or "nothing",
             missed=f" Not at equal budget, since some prompts could not spend it: {short}." if short else "",
             plain=" Black, dotted: the unsteered model." if len(plain) else "",
