@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures.looks import KNOWN, Look, handles
+from figures.looks import KNOWN, LOOKS, Look, handles
 from odesteer_tl import stats
 
 PLACEBO = "random direction"
@@ -20,6 +20,7 @@ PLACEBO = "random direction"
 ARMS: dict[str, Look] = {
     **{name: KNOWN[name] for name in (PLACEBO, "CAA", "ODESteer as published", "kernel flow", "one geodesic step",
                                       "optimal cap")},
+    "on_manifold": LOOKS[5],
     "unsteered": {"color": "black", "ls": "-", "marker": "p"},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
             row, column = divmod(place, across)
             above, below = axes[2 * row, column], axes[2 * row + 1, column]
             image = _heat(above, angles.query("model == @model and concept == @concept"))
-            above.set_title(f"({chr(97 + place)}) {concept}, {MODELS.get(model, model)}")
+            named = re.sub(r"^axbench-\w+-(?=\d+$)", "AxBench ", str(concept))
+            above.set_title(f"({chr(97 + place)}) {named}, {MODELS.get(model, model)}")
             _reads(below, layers.query("model == @model and concept == @concept"))
             if column == 0:
                 above.set_ylabel("angle asked for (rad)")

@@ -13,7 +13,8 @@ from analyses import concepts
 from analyses.barrier_certification import CertificationConfig, CertificationSettings, main
 from analyses.certification.audits import later_layers
 from analyses.certification.findings import of_steps
-from analyses.certification.tables import direction_table, strength_table
+from analyses.certification.tables import WRITTEN, direction_table, path_tables, strength_table
+from analyses.evidence.reading_tables import FINDINGS
 from analyses.prompted import Prompted
 from analyses.sources import load_contrast, load_prompts
 from odesteer_tl import certify
@@ -69,6 +70,27 @@ def test_tables_are_tidy_and_agree_with_each_other(result):
     pd.testing.assert_series_equal(last.sort_index(), ends.sort_index(), check_names=False)
     assert (result.tokens["efficiency"] <= 1 + 1e-9).all()
     assert (result.tokens["reach"] <= result.tokens["angle"] + 1e-6).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_written_back_is_asked_of_every_token(result, dtype):
+    """The findings are of the very end that the flow writes; a prompt counts where all its ends are proved."""
+    q, a = random_quadratic(12, 1, curvature=2.0), activations(60, 12).float()
+    path = ode.Flow(angle=0.05, steps=3).solve(ode.BarrierField(q), a, record=True)
+    points, start, end = path.points.clone(), a.clone(), path.end.clone()
+    # the last prompt's last token goes down
+    points[:, -1], start[-1], end[-1] = path.points[:, -1].flip(0), path.end[-1], a[-1]
+    steps, tokens = path_tables(q, points, torch.arange(60) // 3, torch.arange(60) % 3 - 1)
+    truth, name = ode.certify_written(q, start, end, dtype).proved, WRITTEN[dtype]
+    assert tokens[name].tolist() == truth.tolist()
+    assert truth.tolist() == [True] * 59 + [False]
+    word = name.removeprefix("written_")
+    what = f"prompts whose every end, written in {word}, is proved no lower in h"
+    counted = of_steps(steps, tokens).set_index("what").loc[what]
+    assert counted["value"] == pytest.approx(truth.reshape(20, 3).all(1).double().mean())
+    assert counted["n"] == 20
+    assert what in FINDINGS
+    assert finding(result, what)["n"] == 20
 
 
 def test_where_the_published_method_stops_climbing(result):

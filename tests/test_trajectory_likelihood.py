@@ -11,18 +11,22 @@ import tyro
 from scipy.stats import spearmanr
 
 import odesteer_tl as ode
-from analyses.likelihood import tables
-from analyses.likelihood.arms import ARMS, PLACEBO, POSITIVES, UNSTEERED, fitted_fields
+from analyses.likelihood import arms, tables
+from analyses.likelihood.arms import ARMS, ON_MANIFOLD, PLACEBO, POSITIVES, UNSTEERED, fitted_fields
 from analyses.likelihood.decoding import judged
+from analyses.likelihood.jury import Jury
 from analyses.likelihood.layer import studied
 from analyses.likelihood.material import Material
 from analyses.likelihood.plan import Plan, outcome_of
 from analyses.likelihood.prediction import correlations, each, prediction
 from analyses.likelihood.study import Settings
 from analyses.outcomes import TextOutcome
+from analyses.refusal import Refusal
 from analyses.sources import load_contrast
 from analyses.text_quality import distinct, text_quality
 from analyses.trajectory_likelihood import LikelihoodConfig, main, study_of
+from odesteer_tl.densities import PathScore
+from odesteer_tl.densities.splits import Splits
 from tests.studies import write_pairs
 
 LAYER = 2
@@ -96,7 +100,9 @@ def test_what_is_not_steered_does_not_move(study):
         rows = study.tokens[study.tokens["method"] == label]
         assert (rows["displacement"] == 0).all()
     moved = study.tokens[(study.tokens["state"] == 1) & (study.tokens["strength"] > 0)]
-    assert (moved["displacement"] > 0).all()
+    rests = moved["method"] == ON_MANIFOLD  # where h is high already
+    assert (moved.loc[~rests, "displacement"] > 0).all()
+    assert (moved.loc[rests, "displacement"] > 0).any()
 
 
 def test_steps_follow_each_other_at_equal_angles(organism, contrast):
@@ -113,7 +119,16 @@ def test_steps_follow_each_other_at_equal_angles(organism, contrast):
 def test_the_summary_is_that_of_the_paths(study):
     at = study.paths[np.isclose(study.paths["strength"], 0.4)].set_index(["method", "prompt"])
     start = study.paths[study.paths["step"] == 0].set_index(["method", "prompt"])
+    ends = study.turning.set_index(["method", "prompt"])["ends"]
     for row in study.summary.to_dict("records"):
+        assert row["angle_reached"] == pytest.approx(at.loc[row["method"], "angle"].mean())
+        going = ends[row["method"]] > 0.4 - 1e-9
+        assert row["stops"] == pytest.approx(1 - going.mean())
+        assert row["n_declared"] == going.sum()
+        if row["method"] == ON_MANIFOLD:
+            assert row["angle_reached"] < 0.4
+            continue
+        assert going.all()
         x = at.loc[row["method"], "log_positive"] - start.loc[row["method"], "log_positive"]
         assert row["log_positive_change"] == pytest.approx(x.mean())
         assert row["rises"] == pytest.approx((x > 0).mean())
@@ -125,6 +140,47 @@ def test_the_summary_is_that_of_the_paths(study):
     assert (study.comparisons["holm"] >= study.comparisons["pvalue"]).all()
     assert len(study.comparisons) == 2 * len(LABELS) - 1
     assert set(study.comparisons["against"]) == {"unsteered", PLACEBO}
+
+
+def test_a_path_that_stops_short_is_counted_as_far_as_it_goes():
+    """Three of twelve paths stop after two of six steps, one never moves; all others go on and fall at last."""
+    steps, n = 6, 12
+    moving = torch.ones(steps, n)
+    moving[2:, :3], moving[:, 3] = 0, 0
+    along = torch.cat([torch.zeros(1, n), moving.cumsum(0)]).double()
+    gain = torch.tensor([[1.0]] * 4 + [[-1.0]] * 2) * moving
+    log_p = torch.cat([torch.zeros(1, n), gain.cumsum(0)]).double() + torch.linspace(0, 0.01, n).double() * along
+    slope = torch.cat([gain, gain[-1:]]).double()
+    flat = torch.full_like(log_p, 0.5)
+    labels = tuple(range(n))
+    score = PathScore(log_p, -log_p, 2 * log_p, flat, slope, 0.1 * along, along, flat, log_p, Splits(test=labels),
+                      labels)  # fmt: skip
+    assert tables.reach(score).tolist() == [2] * 3 + [0] + [6] * 8
+    turned = tables.turning(score, 0.1)
+    assert turned["ends"].tolist() == pytest.approx([0.2] * 3 + [0] + [0.6] * 8)
+    # those that stop have not turned
+    assert turned["t_star"].isna().tolist() == [True] * 4 + [False] * 8
+    scores = {name: {"ambient": score, "directional": score} for name in (PLACEBO, "a")}
+    row = tables.summary(scores, 0.1, 4).set_index("method").loc["a"]
+    assert (row["n"], row["n_declared"], row["stops"]) == (12, 8, pytest.approx(4 / 12))
+    assert row["angle_reached"] == pytest.approx((8 * 0.4 + 3 * 0.2) / 12)
+    assert row["log_positive_change"] == pytest.approx(float((log_p[4] - log_p[0])[4:].mean()))
+    assert row["t_star"] == pytest.approx(0.4, abs=0.06)
+    assert (tables.comparisons(scores, PLACEBO, 4)["n"] == 8).all()
+    # two are too few for an interval
+    few = replace(score, displacement=along * (torch.arange(n) < 6))
+    none = {name: {"ambient": few, "directional": few} for name in (PLACEBO, "a")}
+    assert tables.comparisons(none, PLACEBO, 4)["pvalue"].isna().all()
+    assert tables.summary(none, 0.1, 4)["n_declared"].tolist() == [2, 2]
+
+
+def test_few_positives_carry_no_density_to_stay_on(organism, contrast, monkeypatch):
+    """Then the other ways to steer are there, and that one is not."""
+    acts = ode.collect_activations(organism, contrast, [LAYER])[LAYER]
+    monkeypatch.setattr(arms, "fitted", lambda *_: (_ for _ in ()).throw(Refusal("too few")))
+    fields = fitted_fields(acts, 0)
+    assert ON_MANIFOLD not in fields
+    assert [arm.label for arm in Jury(((fields, None, acts),)).arms] == [arm.label for arm in ARMS[:-1]]
 
 
 def test_strength_moves_the_barrier_and_the_text(study):

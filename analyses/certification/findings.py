@@ -10,6 +10,7 @@ import torch
 import odesteer_tl as ode
 from analyses.certification.audits import middle, row
 from analyses.certification.result import READING
+from analyses.certification.tables import WRITTEN
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
 
@@ -35,6 +36,12 @@ def of_steps(steps: pd.DataFrame, tokens: pd.DataFrame) -> pd.DataFrame:
         middle("smallest slack of a prompt, rad", prompts["slack"].min()),
         middle("angle turned, rad", by_token["angle"].median()),
     ]
+    # of two points, as numbers of that type: neither what lies between them nor the path's own last point
+    rows += [
+        share(f"prompts whose every end, written in {str(dtype).removeprefix('torch.')}, is proved no lower in h",
+              by_token[name].all())
+        for dtype, name in WRITTEN.items()
+    ]  # fmt: skip
     if "keeps_start" in tokens:
         rows += [
             share("prompts that leave {h ≥ 0}", by_token["leaves_safe"].any()),

@@ -14,6 +14,8 @@ import odesteer_tl as ode
 from odesteer_tl import certify, stats
 from odesteer_tl.activations import LayerActivations
 
+#: what a model's activations may be written in, and how a column of it is named
+WRITTEN = {torch.float32: "written_float32", torch.bfloat16: "written_bfloat16"}
 #: a gain smaller than this share of the barrier's range over its landscape is not divided by
 LEAST_GAIN = 1e-9
 
@@ -72,6 +74,7 @@ def _tokens(
     start, end, h0, h1 = points[0], points[-1], h[0], h[-1]
     angle = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).arccos()
     columns: dict[str, Tensor] = {"h_start": h0, "h_end": h1, "angle": angle}
+    columns |= {name: ode.certify_written(barrier, start, end, dtype).proved for dtype, name in WRITTEN.items()}
     if whole is not None:
         columns |= {
             "safe_start": h0 >= 0, "stays_safe": whole.level.certified, "leaves_safe": whole.level.refuted & (h0 >= 0),

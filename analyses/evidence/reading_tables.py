@@ -22,6 +22,8 @@ FINDINGS = {
     "efficiency: gain / best possible gain at the angle": "efficiency",
     "gain in the other half's h per gain in one's own": "other_half",
     "prompts whose certified radius exceeds bf16's bound": "bf16",
+    "prompts whose every end, written in float32, is proved no lower in h": "written_float32",
+    "prompts whose every end, written in bfloat16, is proved no lower in h": "written_bfloat16",
     "random: whole path certified": "random_certified",
 }
 #: the integrator of the published method
@@ -67,6 +69,8 @@ def certified(results: Path) -> pd.DataFrame:
                "auc": reads["auc"].median(), "certified": reads["certified"].min(),
                "bend": reads["bend"].max(), "quadratic_share": reads["quadratic_share"].max(),
                "efficiency": reads["efficiency"].min(), "bf16": reads["bf16"].min(),
+               "written_float32": reads["written_float32"].min(),
+               "written_bfloat16": reads["written_bfloat16"].min(),
                "random_least": reads["random_certified"].min(), "random_most": reads["random_certified"].max(),
                "other_least": reads["other_half"].min(), "other_most": reads["other_half"].max(),
                "climbs": falling[~(falling.index >= falls)].index.max(), "falls": falls,

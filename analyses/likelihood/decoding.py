@@ -16,7 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.effects.writing import Written
-from analyses.likelihood.arms import ARMS, POSITIVES, UNSTEERED
+from analyses.likelihood.arms import POSITIVES, UNSTEERED
 from analyses.likelihood.jury import Fields, Jury
 from analyses.likelihood.prediction import PLACES, PREDICTORS
 from analyses.likelihood.study import Settings
@@ -81,7 +81,7 @@ def decoded(
     for label, own, positive in ((UNSTEERED, plain[0], False), (POSITIVES, plain[1], True)):
         states = own.states[layer]
         keep(Recording(torch.stack([states, states]), own.prompt, own.token, own.written), label, 0.0, positive)
-    cells = [(arm, strength) for arm in ARMS for strength in s.strengths]
+    cells = [(arm, strength) for arm in jury.arms for strength in s.strengths]
     for arm, strength in tqdm(cells, desc="generating", leave=False, disable=not steered):
         flow = arm.flow(strength, s.step(strength))
         if steered:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import odesteer_tl as ode
 from analyses.certification.texts import area
-from analyses.likelihood.arms import BARRIER_ARM, fitted_fields
+from analyses.likelihood.arms import ARMS, BARRIER_ARM, Arm, fitted_fields
 from analyses.likelihood.referee import Referee
 from odesteer_tl import stats
 from odesteer_tl.barriers import Calibration
@@ -65,6 +65,11 @@ class Jury:
         jury = cls(tuple(members))
         jury._calibrate(seed)
         return jury
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those of `ARMS` whose method could be fitted in every rotation."""
+        return tuple(arm for arm in ARMS if all(arm.method in fields for fields, _, _ in self.members))
 
     @property
     def calibration(self) -> Calibration:

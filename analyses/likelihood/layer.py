@@ -13,7 +13,7 @@ import torch
 import odesteer_tl as ode
 from analyses.certification.texts import auc, unread
 from analyses.likelihood import tables
-from analyses.likelihood.arms import ARMS, BARRIER_ARM, PLACEBO, Arm
+from analyses.likelihood.arms import BARRIER_ARM, PLACEBO, Arm
 from analyses.likelihood.decoding import decoded
 from analyses.likelihood.jury import Fields, Jury, Rotation
 from analyses.likelihood.material import Material
@@ -41,7 +41,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         return LikelihoodStudy(**dict.fromkeys(TABLES, pd.DataFrame()), run=run)
     a = acts[-1].negative
     scores: dict[str, dict[str, PathScore]] = {}
-    for arm in ARMS:
+    for arm in jury.arms:
         along = partial(_path, arm, a, s)
         scores[arm.label] = jury.score(along, test.negative_groups)
     frames = {label: jury.frame(score) for label, score in scores.items()}
@@ -63,7 +63,7 @@ def studied(material: Material, layer: int) -> LikelihoodStudy:
         agreement=tables.agreements(scores, jury.calibration, s.grid),
         degeneration=_degeneration(texts) if writes else pd.DataFrame(),
         prediction=prediction(texts) if writes and material.outcome else pd.DataFrame(),
-        run={**_record(material, layer), **_judged_by(jury)},
+        run={**_record(material, layer), **_judged_by(jury), "arms": [asdict(arm) for arm in jury.arms]},
     )
 
 
@@ -130,5 +130,4 @@ def _record(material: Material, layer: int) -> dict[str, Any]:
         "texts": {name: {"positive": len(part.positive), "negative": len(part.negative)}
                   for name, part in zip(names, parts, strict=True)},
         "splits": splits,
-        "arms": [asdict(arm) for arm in ARMS],
     }  # fmt: skip

@@ -157,6 +157,8 @@ class LikelihoodStudy:
             return self.summary
         columns = {
             "T* (rad)": "t_star",
+            "turned (rad)": "angle_reached",
+            "stop before": "stops",
             "off p₊'s data at the start": "outside_at_start",
             "off p₊'s data": "outside",
             "left it, of those on it": "leaves",

@@ -4,6 +4,7 @@ ratio part."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ QUANTITIES = ("log_positive", "log_negative", "log_ratio", "rank", "h_calibrated
 
 #: a share of nobody
 NOTHING = stats.Estimate(np.nan, 0.0, 1.0, 0)
+#: a mean of nobody
+NO_MEAN = stats.Estimate(np.nan, -np.inf, np.inf, 0)
+#: a step this much shorter than the longest of all is none
+AT_REST = 1e-3
+
+
+def reach(score: PathScore) -> NDArray[np.intp]:
+    """The last step on which each path moves (0: never); all points behind it are its end."""
+    moved = score.displacement.diff(dim=0).abs().numpy()
+    moves = moved > AT_REST * moved.max(initial=0)
+    return np.where(moves.any(0), len(moves) - moves[::-1].argmax(0), 0)
 
 
 def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
@@ -29,20 +41,23 @@ def spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
 
 
 def mean(values: ArrayLike, seed: int = 0, groups: ArrayLike | None = None) -> stats.Estimate:
-    """A mean over prompts with its interval; rows without a value (NaN) are left out of n.
+    """A mean over prompts with its interval; rows without a value (NaN) are left out of n, and few have none.
 
     Args:
         groups: of near copies, which count once.
     """
     x = np.asarray(values, dtype=float)
     known = np.isfinite(x)
-    if not known.any():
-        return stats.Estimate(np.nan, -np.inf, np.inf, 0)
+    units = known.sum() if groups is None else len({*np.asarray(groups)[known]})
+    if units < stats.LEAST:
+        return replace(NO_MEAN, n=int(units))
     return stats.mean(x[known], seed=seed, groups=None if groups is None else np.asarray(groups)[known])
 
 
 def curves(paths: pd.DataFrame) -> pd.DataFrame:
     """Mean of every quantity along the path, with simultaneous 95 % bands; one row a method and step.
+
+    A path that stops before a strength stays in them as it ended; `summary` leaves it out.
 
     Args:
         paths: a row a step and prompt, with the `group` of near copies it belongs to; a group counts once, and is what
@@ -77,11 +92,17 @@ def references(real: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def turning(score: PathScore, grid: float) -> pd.DataFrame:
-    """T* of each prompt and what else is one number a path, in radians asked for; `grid` is a step's length."""
+    """T* of each prompt and what else is one number a path, in radians asked for; `grid` is a step's length.
+
+    A path that stops while log p₊ rises has no T*.
+    """
+    steps, last = score.turning_step.numpy(), reach(score)
+    stopped = (last < len(score.slope) - 1) & (steps >= last)
     return pd.DataFrame(
         {
             "prompt": np.arange(score.log_positive.shape[1]),
-            "t_star": grid * score.turning_step.numpy(),
+            "t_star": np.where(stopped, np.nan, grid * steps),
+            "ends": grid * last,
             "peak": grid * score.peak_step.double().numpy(),
             "exit": grid * score.exit_step.numpy(),
             "over_steered": score.over_steered.numpy(),
@@ -92,24 +113,32 @@ def turning(score: PathScore, grid: float) -> pd.DataFrame:
 def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
     """One row a method; changes and shares are those at the declared step, T* that of the whole path.
 
+    A path that stops before the declared step is in no change and no share there but `stops`: `n_declared` counts the
+    others, and `angle_reached`, in radians, is the mean over all. Where the mean of log p₊ peaks is up to those that
+    still move, since a path that has stopped changes it no more.
+
     Of all a group counts once, and is what `n` counts, but of `median_t_star`, the median of every prompt's own T*.
     """
     rows: list[dict[str, Any]] = []
     for method, found in scores.items():
         score, turned = found["ambient"], turning(found["ambient"], grid)
         groups = np.asarray(score.groups)
-        inside = ~score.outside[0].numpy()
+        going = reach(score) >= declared
+        inside = ~score.outside[0].numpy() & going
         peaks = {name: found[name].population_peak() for name in found}
-        shares = {
+        of_paths = {
             "falls_at_once": turned["t_star"] == 0,
             "never_turns": turned["t_star"].isna(),
+            "stops": ~going,
             "outside_at_start": score.outside[0].numpy(),
+            "over_steered": turned["over_steered"],
+        }
+        there = {
             "outside": score.outside[declared].numpy(),
             "left": (score.exit_step <= declared).numpy(),
-            "leaves": score.outside[declared].numpy()[inside],
+            "leaves": score.outside[declared].numpy(),
             "rises": score.change_positive[declared].numpy() > 0,
             "p_plus_moved": score.toward_positive[declared].numpy(),
-            "over_steered": turned["over_steered"],
         }
         means = {
             "log_positive_change": score.change_positive[declared],
@@ -124,17 +153,24 @@ def summary(scores: Scores, grid: float, declared: int) -> pd.DataFrame:
         row: dict[str, Any] = {"method": method, "median_t_star": turned["t_star"].median()}
         for name, peak in peaks.items():
             row |= spread("t_star" if name == "ambient" else f"{name}_t_star", _scaled(peak, grid))
-        for name, flags in shares.items():
-            own = groups[inside] if name == "leaves" else groups
-            row |= spread(name, stats.share(flags, groups=own) if len(flags) else NOTHING)
+        for name, flags in of_paths.items():
+            row |= spread(name, stats.share(flags, groups=groups))
+        row |= spread("angle_reached", mean(score.angle[declared].numpy(), groups=groups))
+        for name, flags in there.items():
+            kept = inside if name == "leaves" else going
+            row |= spread(name, stats.share(flags[kept], groups=groups[kept]) if kept.any() else NOTHING)
         for name, x in means.items():
-            row |= spread(name, mean(x.numpy(), groups=groups))
+            row |= spread(name, mean(x.numpy()[going], groups=groups[going]))
+        row["n_declared"] = len({*groups[going]})
         rows.append({**row, "n": peaks["ambient"].n})
     return pd.DataFrame(rows)
 
 
 def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> pd.DataFrame:
-    """Change of log p₊ at the declared step against no steering and against the placebo; Holm."""
+    """Change of log p₊ at the declared step against no steering and against the placebo; Holm.
+
+    Of the paths that go so far; NaN where these are fewer than an interval takes.
+    """
     change = {method: found["ambient"].change_positive[declared].numpy() for method, found in scores.items()}
     groups = {method: np.asarray(found["ambient"].groups) for method, found in scores.items()}
     rows: list[dict[str, Any]] = []
@@ -142,12 +178,22 @@ def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> p
         for other, y in {"unsteered": np.zeros_like(x), placebo: change[placebo]}.items():
             if method == other:
                 continue
-            estimate = stats.paired_difference(x, y, groups=groups[method])
-            p = stats.difference_pvalue(x, y, seed=seed, groups=groups[method])
+            both = reach(scores[method]["ambient"]) >= declared
+            own = groups[method][both]
+            if len({*own}) < stats.LEAST:
+                nothing = spread("difference", NO_MEAN)
+                rows.append({"method": method, "against": other, **nothing, "pvalue": np.nan, "n": len({*own})})
+                continue
+            estimate = stats.paired_difference(x[both], y[both], groups=own)
+            p = stats.difference_pvalue(x[both], y[both], seed=seed, groups=own)
             rows.append({"method": method, "against": other, **spread("difference", estimate), "pvalue": p,
                          "n": estimate.n})  # fmt: skip
     table = pd.DataFrame(rows)
-    return table.assign(holm=stats.holm(table["pvalue"]))
+    known = table["pvalue"].notna()
+    table["holm"] = np.nan
+    if known.any():
+        table.loc[known, "holm"] = stats.holm(table.loc[known, "pvalue"])
+    return table
 
 
 def agreements(scores: Scores, calibration: Calibration, grid: float) -> pd.DataFrame:
