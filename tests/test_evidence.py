@@ -25,7 +25,7 @@ from analyses.evidence.run import concept_command, runs
 from analyses.evidence.steering_tables import written
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
-from analyses.measured.__main__ import FOLDER
+from analyses.measured.__main__ import FOLDER, kept
 from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 
@@ -536,3 +536,30 @@ def test_the_chosen_families_are_read_from_the_runs(tmp_path):
         "model": "smollm2", "concept": "sentiment", "layer": 12, "positive": "ShrunkGaussian()", "positive_bits": 2.0,
         "negative": "FactorAnalysis(rank=16)", "negative_bits": 3.0, "n": 7,
     }  # fmt: skip
+
+
+def test_what_the_pages_say_of_kept_tables_holds():
+    told = kept("evidence-along")
+    behind = told.query("written")
+    assert behind["outside_before"].min() > 0.965  # ".97 to 1"
+    assert told.query("not written and method == 'real positives'")["outside"].max() < 0.105  # "at most .10"
+    change = told.dropna(subset="change").pivot(
+        index=["concept", "layer", "method"], columns="written", values="change"
+    )
+    signs = np.sign(change)
+    assert ((signs[False] == signs[True]).sum(), len(change)) == (85, 90)
+    layers = kept("evidence-layers").query("level == 0.1")
+    wide = layers.pivot(index=["model", "concept", "layer"], columns="label", values="change")
+    apart = (wide["flow"] - wide["random direction"]).groupby(["model", "concept"]).mean()
+    assert (round(apart.min(), 2), round(apart.max(), 2)) == (0.61, 5.32)
+    verdicts = kept("evidence-concepts").query("second == 'one geodesic step'")
+    assert verdicts["equivalent"].all()
+    ours = kept("evidence-concepts").query("second == 'CAA' or second == 'ODESteer as published'")
+    shown = ours[(ours["low"] > 0) | (ours["high"] < 0)]
+    assert shown[["level", "second", "unit"]].to_numpy().tolist() == [[0.3, "ODESteer as published", "concept"]]
+    foretold = kept("evidence-foretold").query(
+        "of == 'score' and scope == 'within, all methods' and model == 'smollm2'"
+    )
+    leaves = told[(told["auc_low"] > 0.5) | (told["auc_high"] < 0.5)]
+    assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]
+    assert len(leaves.query("predictor == 'h_calibrated'")) == 5
