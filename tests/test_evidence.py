@@ -557,9 +557,7 @@ def test_what_the_pages_say_of_kept_tables_holds():
     ours = kept("evidence-concepts").query("second == 'CAA' or second == 'ODESteer as published'")
     shown = ours[(ours["low"] > 0) | (ours["high"] < 0)]
     assert shown[["level", "second", "unit"]].to_numpy().tolist() == [[0.3, "ODESteer as published", "concept"]]
-    foretold = kept("evidence-foretold").query(
-        "of == 'score' and scope == 'within, all methods' and model == 'smollm2'"
-    )
-    leaves = told[(told["auc_low"] > 0.5) | (told["auc_high"] < 0.5)]
+    texts = kept("evidence-foretold").query("of == 'score' and scope == 'within, all methods' and model == 'smollm2'")
+    leaves = texts[(texts["auc_low"] > 0.5) | (texts["auc_high"] < 0.5)]
     assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]
     assert len(leaves.query("predictor == 'h_calibrated'")) == 5
