@@ -80,6 +80,9 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "1 min", "the folder named by --out: two tables"),
         Command(A + "evidence.tables", "TablesConfig", "their tables, from the results", "seconds",
                 "results/evidence/tables"),
+        Command(A + "evidence.together", "TogetherConfig",
+                "what their kept tables say together: totals, intervals over concepts, rank correlations", "seconds",
+                "analyses/measured: three tables"),
     ),
     "Looking at finished studies": (
         Command(A + "sweep", "", "how far is a study, and what failed? (status DIR, report DIR)", "seconds",

@@ -15,16 +15,17 @@ from sklearn.metrics import roc_auc_score
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
-from analyses.evidence import contrasts, plan, steering_tables
+from analyses.evidence import contrasts, over_cells, plan, steering_tables
 from analyses.evidence.__main__ import EvidenceConfig, chosen, left_out, main
 from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
-from analyses.evidence.reading_tables import FINDINGS, certified
+from analyses.evidence.reading_tables import FINDINGS, along, certified, families
 from analyses.evidence.run import concept_command, runs
 from analyses.evidence.steering_tables import written
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
+from analyses.measured.__main__ import FOLDER, kept
 from analyses.outcomes.completions import Completions
 from odesteer_tl import stats
 
@@ -422,3 +423,141 @@ def test_the_state_of_a_prompt_is_that_of_its_last_token(organism):
     for prompt, state in zip(prompts, states.to_numpy(), strict=True):
         _, cache = organism.run_with_cache(prompt)
         np.testing.assert_allclose(state, cache["blocks.2.hook_resid_post"][0, -1].numpy(), atol=1e-4)
+
+
+def profiles(apart: dict[tuple[str, str], float], noise: float = 0.0) -> pd.DataFrame:
+    """Of three layers and one level what `contrasts.profile` says: by how much the flow changes more than one step."""
+    cells = [
+        {"model": model, "concept": concept, "layer": layer, "level": 0.1, "label": label,
+         "change": layer + (label == "flow") * (by + noise * (layer - 5))}
+        for (model, concept), by in apart.items() for layer in LAYERS for label in ("flow", "one geodesic step")
+    ]  # fmt: skip
+    plain = {"model": "a", "concept": "x", "layer": -1, "level": 0.0, "label": "unsteered", "change": 0.0}
+    return pd.DataFrame([plain, *cells])
+
+
+def test_a_concept_of_two_models_counts_once_and_few_have_students_interval():
+    apart = {("a", "x"): 0.1, ("b", "x"): 0.3, ("a", "y"): 0.0, ("b", "z"): 0.1}
+    found = contrasts.over_concepts(profiles(apart, noise=0.01)).set_index("unit")
+    four, of = found.loc["concept"], [0.2, 0.0, 0.1]
+    assert (four.n, found.loc["model and concept"].n) == (3, 4)
+    assert four.difference == pytest.approx(0.1)
+    assert four.high - 0.1 == pytest.approx(4.3027 * np.std(of, ddof=1) / np.sqrt(3), rel=1e-4)
+    assert four.high_90 - 0.1 == pytest.approx(2.9200 * np.std(of, ddof=1) / np.sqrt(3), rel=1e-4)
+    assert not four.equivalent  # .1 ± .17
+    assert contrasts.over_concepts(profiles(apart), margin=0.3)["equivalent"].all()
+    one = contrasts.over_concepts(profiles({("a", "x"): 0.1}))
+    assert not one["equivalent"].any()  # of one concept nothing is known of others
+
+
+def test_pooled_and_over_concepts_agree_on_the_difference():
+    studies = [rows(SHIFTS, name, seed) for seed, name in enumerate("abc")]
+    of_prompts = contrasts.pooled(studies).set_index(["level", "second"])["difference"]
+    kept_ones = contrasts.over_concepts(pd.concat([contrasts.profile(study) for study in studies]))
+    of_cells = kept_ones.query("unit == 'concept'").set_index(["level", "second"])["difference"]
+    pd.testing.assert_series_equal(of_prompts, of_cells)
+
+
+def test_totals_count_cells_and_average_concepts():
+    table = pd.DataFrame(
+        [("smollm2", "sentiment", 30, 20, 1, -0.2), ("gemma-3-270m", "sentiment", 18, 18, 0, -0.4),
+         ("smollm2", "capitals", 30, 0, 0, 0.0), ("smollm2", "hate", 30, 30, 0, -0.3)],
+        columns=["model", "concept", "layers", "better", "worse", "median"],
+    ).assign(first="kernel", second="published", neither=lambda x: x["layers"] - x["better"] - x["worse"])  # fmt: skip
+    own, every = over_cells.totals(table).itertuples(index=False)
+    assert (own.cells, own.better, own.worse, own.neither, own.concepts) == (78, 38, 1, 39, 2)
+    assert own.difference == pytest.approx(-0.15)
+    assert (every.cells, every.better, every.concepts) == (108, 68, 3)
+    assert every.difference == pytest.approx(-0.2)
+    assert own.low < own.difference < own.high
+
+
+def test_a_lower_log_loss_that_goes_with_more_score_is_a_rank_correlation_of_1():
+    cells = [(m, c, layer) for m, c in (("a", "x"), ("b", "x"), ("a", "y")) for layer in range(10)]
+    at = pd.DataFrame(cells, columns=["model", "concept", "layer"])
+    read = at.assign(what=over_cells.LOSS, value=-0.01 * at["layer"])  # the later, the better the kernel reads
+    sign = np.where(at["concept"] == "x", 1, -1)
+    flow = at.assign(label="flow", level=0.1, change=1.0 + sign * at["layer"])
+    published = at.assign(label="ODESteer as published", level=0.1, change=1.0)
+    found = over_cells.ranks(read, pd.concat([flow, published, flow.assign(level=0.3, change=0.0)]))
+    assert found["rho"][:3].tolist() == pytest.approx([1, 1, -1])
+    mean, every = found.iloc[-2], found.iloc[-1]
+    assert (mean.rho, mean.n) == (pytest.approx(0), 2)  # concepts, not models
+    assert mean.low < -1 < 1 < mean.high  # two units say nothing
+    assert every.low <= every.rho <= every.high
+
+
+@pytest.mark.parametrize("name", over_cells.TABLES)
+def test_what_is_kept_of_kept_tables_is_what_they_say(name):
+    assert (FOLDER / f"{name}.csv").read_text(encoding="utf-8") == over_cells.text(name)
+
+
+def test_fluency_has_an_interval_of_the_texts_that_have_one():
+    study = rows(SHIFTS).assign(log_likelihood=lambda x: -2 + 0.1 * x["score"]).reset_index(drop=True)
+    study.loc[(study["label"] == "flow") & (study["prompt"] == 50), "log_likelihood"] = np.nan
+    found = steering_tables._with(study, "log_likelihood").set_index(["label", "layer", "level"])
+    test = study.query("split == 'test' and label == 'flow' and layer == 5 and level == 0.1")["log_likelihood"].dropna()
+    own, cell = stats.mean(test), found.loc[("flow", 5, 0.1)]
+    assert len(test) == PROMPTS - 1
+    assert (cell.log_likelihood, cell.log_likelihood_low, cell.log_likelihood_high) == (own.value, own.low, own.high)
+
+
+def likelihood_run(results: Path) -> None:
+    """A layer's folder: log p₊ of a prompt's last token rises by 10 when it is turned, of written ones by 4."""
+    out = results / "smollm2" / "sentiment" / "likelihood" / "layer-12"
+    out.mkdir(parents=True)
+    tokens = pd.DataFrame([
+        {"method": method, "strength": strength, "group": prompt // 2, "prompt": prompt, "token": token, "state": state,
+         "log_positive": prompt + (strength > 0) * state * (10 if token < 0 else 4) * (1 + strength - 0.4)
+         + 0.01 * prompt * state * (strength > 0), "outside": token >= 0}
+        for method, strength in (("unsteered", 0.0), ("CAA", 0.4), ("CAA", 0.8))
+        for prompt in range(20) for token in (-1, 0, 1) for state in (0, 1)
+    ])  # fmt: skip
+    tokens.to_parquet(out / "tokens.parquet")
+    fit = {f"fit_{side}": {"bits_per_dimension": bits, "n": 7} for side, bits in (("positive", 2.0), ("negative", 3.0))}
+    ambient = {"positive": "ShrunkGaussian()", "negative": "FactorAnalysis(rank=16)", **fit}
+    (out / "run.json").write_text(json.dumps({"densities": {"ambient": ambient}}))
+
+
+def test_what_a_rotation_does_to_the_prompts_last_token_and_to_those_behind_it(tmp_path):
+    likelihood_run(tmp_path)
+    found = along(tmp_path).set_index(["method", "written"])
+    assert found.loc[("CAA", False), "change"] == pytest.approx(10.095)
+    assert found.loc[("CAA", True), "change"] == pytest.approx(4.095)
+    assert found.loc[("CAA", True), "change_low"] < 4.095 < found.loc[("CAA", True), "change_high"]
+    assert np.isnan(found.loc[("unsteered", True), "change"])  # nothing is turned
+    assert found["outside"].tolist() == [0, 1, 0, 1]
+    assert set(found["n"]) == {10}
+
+
+def test_the_chosen_families_are_read_from_the_runs(tmp_path):
+    likelihood_run(tmp_path)
+    assert families(tmp_path).iloc[0].to_dict() == {
+        "model": "smollm2", "concept": "sentiment", "layer": 12, "positive": "ShrunkGaussian()", "positive_bits": 2.0,
+        "negative": "FactorAnalysis(rank=16)", "negative_bits": 3.0, "n": 7,
+    }  # fmt: skip
+
+
+def test_what_the_pages_say_of_kept_tables_holds():
+    told = kept("evidence-along")
+    behind = told.query("written")
+    assert behind["outside_before"].min() > 0.965  # ".97 to 1"
+    assert told.query("not written and method == 'real positives'")["outside"].max() < 0.105  # "at most .10"
+    change = told.dropna(subset="change").pivot(
+        index=["concept", "layer", "method"], columns="written", values="change"
+    )
+    signs = np.sign(change)
+    assert ((signs[False] == signs[True]).sum(), len(change)) == (85, 90)
+    layers = kept("evidence-layers").query("level == 0.1")
+    wide = layers.pivot(index=["model", "concept", "layer"], columns="label", values="change")
+    apart = (wide["flow"] - wide["random direction"]).groupby(["model", "concept"]).mean()
+    assert (round(apart.min(), 2), round(apart.max(), 2)) == (0.61, 5.32)
+    verdicts = kept("evidence-concepts").query("second == 'one geodesic step'")
+    assert verdicts["equivalent"].all()
+    ours = kept("evidence-concepts").query("second == 'CAA' or second == 'ODESteer as published'")
+    shown = ours[(ours["low"] > 0) | (ours["high"] < 0)]
+    assert shown[["level", "second", "unit"]].to_numpy().tolist() == [[0.3, "ODESteer as published", "concept"]]
+    texts = kept("evidence-foretold").query("of == 'score' and scope == 'within, all methods' and model == 'smollm2'")
+    leaves = texts[(texts["auc_low"] > 0.5) | (texts["auc_high"] < 0.5)]
+    assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]
+    assert len(leaves.query("predictor == 'h_calibrated'")) == 5

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from scipy.stats import ttest_1samp
 
 from analyses.effects import tables
 from analyses.effects.tables import UNSTEERED
@@ -61,7 +62,8 @@ def pooled(studies: Sequence[pd.DataFrame], margin: float = NATS, seed: int = 0)
     concepts; prompts that are judged by the same texts are one.
 
     Intervals are of a bootstrap that draws studies (a model and concept) first and prompts within each; it takes the
-    studies for a sample of what might be asked, and of few studies it is narrow. `concepts` says of how many.
+    studies for a sample of what might be asked, and of few studies it is narrow (`over_concepts` is not). `concepts`
+    says of how many.
     """
     wides = [_wide(rows) for rows in studies]
     random = np.random.default_rng(seed)
@@ -80,6 +82,46 @@ def pooled(studies: Sequence[pd.DataFrame], margin: float = NATS, seed: int = 0)
                               "high": high, "equivalent": max(-low90, high90) < margin, "concepts": len(units),
                               "n": sum(map(len, units))})  # fmt: skip
     return pd.DataFrame(found)
+
+
+def over_concepts(profiles: pd.DataFrame, margin: float = NATS) -> pd.DataFrame:
+    """The same by a t interval of the means of concepts, which of so few holds what the bootstrap of `pooled` does not.
+
+    Args:
+        profiles: what `profile` says of every model and concept, one below the other: no prompt is needed.
+        margin: nats; equivalent where the 90 % interval is within it.
+
+    Returns:
+        A row a pair of arms, level and unit: "concept" (the mean over its models, which have the same texts) and "model
+        and concept"; `difference` with `low` and `high` (95 %), `low_90` and `high_90`, `equivalent`, `n` units.
+    """
+    steered = profiles.loc[profiles["label"] != UNSTEERED]
+    wide: Any = steered.pivot(index=[*KEY, "layer", "level"], columns="label", values="change")
+    found: list[dict[str, Any]] = []
+    for level, at in wide.groupby("level"):
+        for first, second in PAIRS:
+            if {first, second} <= set(at):
+                apart: Any = (at[first] - at[second]).dropna().groupby(KEY).mean()
+                for unit, means in (("concept", apart.groupby("concept").mean()), ("model and concept", apart)):
+                    own = mean_of_few(means)
+                    equivalent = max(-own["low_90"], own["high_90"]) < margin
+                    found.append({"level": level, "first": first, "second": second, "unit": unit,
+                                  "difference": own.pop("value"), **own, "equivalent": equivalent,
+                                  "n": len(means)})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def mean_of_few(values: Any) -> dict[str, float]:
+    """A mean with Student's t interval, of 95 and of 90 %; infinite of a single value."""
+    x = np.asarray(values, dtype=float)
+    found = {"value": float(x.mean())}
+    for level, ending in ((0.95, ""), (0.9, "_90")):
+        if len(x) > 1:
+            low, high = ttest_1samp(x, 0).confidence_interval(level)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            low, high = -np.inf, np.inf
+        found |= {f"low{ending}": float(low), f"high{ending}": float(high)}
+    return found
 
 
 def _drawn(units: Sequence[Float[np.ndarray, " units"]], random: np.random.Generator) -> Float[np.ndarray, " draws"]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analyses.evidence import contrasts
+from analyses.evidence import contrasts, plan
 from analyses.evidence.found import found, joined
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.plan import LEVEL
 from analyses.evidence.predictors import predictors
+from odesteer_tl import stats
 
 #: findings of a certification, and the columns they become
 FINDINGS = {
@@ -118,6 +121,49 @@ def likelihood(results: Path) -> pd.DataFrame:
     return joined(found(results, "likelihood", "summary"))
 
 
+def families(results: Path) -> pd.DataFrame:
+    """A row a model, concept and layer: the family of each class's density, chosen on held-out groups of texts, and how
+    many bits a dimension it needs of other held-out texts (less is better)."""
+    rows: list[dict[str, Any]] = []
+    for model in plan.MODELS:
+        for file in sorted((results / model.name).glob("*/likelihood/layer-*/run.json")):
+            chosen = json.loads(file.read_text())["densities"]["ambient"]
+            own: dict[str, Any] = {"model": model.name, "concept": file.parts[-4],
+                                   "layer": int(file.parent.name.removeprefix("layer-"))}  # fmt: skip
+            for side in ("positive", "negative"):
+                own |= {side: chosen[side], f"{side}_bits": chosen[f"fit_{side}"]["bits_per_dimension"]}
+            rows.append({**own, "n": chosen["fit_positive"]["n"]})
+    return pd.DataFrame(rows)
+
+
+def along(results: Path) -> pd.DataFrame:
+    """A row a model, concept, layer, arm and place, at the middle angle: what a rotation does to log p₊ of a token.
+
+    Places are a prompt's last token, at which densities are fitted, and what is `written` behind it. `change` is from
+    the same token before it is turned, a prompt's the mean of its tokens; `outside_before` and `outside` are the shares
+    off p₊'s data. Of prompts of a group's near copies one counts, and is what `n` counts.
+    """
+    rows: list[dict[str, Any]] = []
+    for tokens in found(results, "likelihood", "tokens"):
+        # state 0 is a token before it is turned, 1 after
+        turned = tokens.loc[tokens["strength"].isin([0.0, plan.STRENGTHS[1]])].assign(written=tokens["token"] >= 0)
+        key = [*contrasts.KEY, "layer", "method", "written"]
+        each: Any = turned.groupby([*key, "group", "prompt", "state"], sort=False)
+        wide = each[["log_positive", "outside"]].mean().unstack("state")
+        for at, of in wide.groupby(key, sort=False):
+            groups = of.index.get_level_values("group").to_numpy()
+            share = (0.0, 1.0)
+            columns = {"change": (of["log_positive", 1] - of["log_positive", 0], None),
+                       "outside_before": (of["outside", 0], share), "outside": (of["outside", 1], share)}  # fmt: skip
+            row = dict(zip(key, at, strict=True))
+            for name, (x, bounds) in columns.items():
+                if name != "change" or x.any():  # what is not turned does not change
+                    estimate = stats.mean(x.to_numpy(dtype=float), groups=groups, bounds=bounds)
+                    row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append({**row, "n": len(np.unique(groups))})
+    return pd.DataFrame(rows)
+
+
 def foretold(results: Path) -> pd.DataFrame:
     """A row a model, concept, layer, scope, outcome and score of the steered tokens: how well it ranks the texts."""
     parts = [rows for rows in found(results, "likelihood", "prediction") if len(rows)]
@@ -151,5 +197,5 @@ def per_prompt(results: Path) -> pd.DataFrame:
 
 
 #: in the order in which they are written
-TABLES = (certification, angles, certified, readers, compared, lenses, detection, likelihood, foretold,
-          predicted, per_prompt)  # fmt: skip
+TABLES = (certification, angles, certified, readers, compared, lenses, detection, likelihood, families,
+          along, foretold, predicted, per_prompt)  # fmt: skip

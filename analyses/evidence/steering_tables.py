@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analyses.effects import tables
@@ -104,9 +105,25 @@ def declared_steering(results: Path) -> pd.DataFrame:
 
 
 def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """A study's profile with the means of some columns over the test prompts."""
-    test: Any = rows.query("split == 'test'").groupby(contrasts.CELL, dropna=False)
-    return contrasts.profile(rows).merge(test[[*names]].mean().reset_index(), on=contrasts.CELL, how="left")
+    """A study's profile with the means of some columns over the test prompts, and their intervals.
+
+    An empty text has no log-likelihood, and is in no mean of it; prompts that are judged by the same texts are one.
+    """
+    found = contrasts.profile(rows)
+    for name in names:
+        own: list[dict[str, Any]] = []
+        for key, cell in tables.groups(rows.query("split == 'test'"), contrasts.CELL):
+            known = cell.loc[cell[name].notna()]
+            of = _mean(known[name], known.get("unit"))
+            own.append({**dict(zip(contrasts.CELL, key, strict=True)), name: of.value, f"{name}_low": of.low,
+                        f"{name}_high": of.high})  # fmt: skip
+        found = found.merge(pd.DataFrame(own), on=contrasts.CELL, how="left")
+    return found
+
+
+def _mean(values: Any, units: Any) -> stats.Estimate:
+    """A mean, of which there may be nothing."""
+    return stats.mean(values, groups=units) if len(values) else stats.Estimate(np.nan, -np.inf, np.inf, 0)
 
 
 def answers(results: Path) -> pd.DataFrame:
