@@ -1,8 +1,9 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
 import json
+import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from analyses.evidence.steering_tables import written
 from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
 from analyses.outcomes.completions import Completions
+from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl import stats
 
 LAYERS, LEVELS, PROMPTS = (2, 5, 8), (0.03, 0.1), 40
@@ -149,6 +151,11 @@ def test_the_layer_score_is_largest_where_classes_part():
     assert layer_navigator(planted()) > layer_navigator(planted(curved=True)) + 0.2
 
 
+QUESTIONS = Path("results/evidence/smollm2/questions/texts")
+#: files and judge, which a run has beside its options
+GIVEN = ("contrast", "prompts", "outcome")
+
+
 def test_every_planned_run_is_a_command_that_is_understood():
     planned = list(runs("processes:2"))
     assert len({run.out for run in planned}) == len(planned)
@@ -172,6 +179,15 @@ def test_every_planned_run_is_a_command_that_is_understood():
     # the options of runs that are finished are those that they were run with
     texts = next(run for run in planned if run.study == "texts")
     assert texts.options[-4:] == ("--cross-fit", "--measures", "--max-new-tokens", "20")
+    # the figure of texts against KL is drawn of this one, and so it is the command that its page gives
+    config = tyro.cli(LayersConfig, args=next(run for run in planned if run.out == QUESTIONS).options)
+    assert (config.layers, config.kl, config.arms) == (plan.MODELS[0].layers, plan.KL, plan.ARMS)
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "study-costs.md").read_text()
+    (told,) = re.findall(r"analyses\.layer_effectiveness (--model smollm2.*?)\n```", page, flags=re.DOTALL)
+    told = tyro.cli(LayersConfig, args=shlex.split(told.replace("\\\n", " ")))
+    mine = replace(config.effect, model="smollm2", **{name: getattr(told.effect, name) for name in GIVEN})
+    assert (told.layers, told.kl, told.arms, told.angle) == (config.layers, config.kl, config.arms, config.angle)
+    assert told.effect == mine
     assert layers.options[-3:] == ("--cross-fit", "--measures", "geometry")
     answered = {run.study: run for run in planned if run.model == "smollm2"}
     for study, (concept, n, passage) in {
@@ -362,6 +378,23 @@ def test_a_run_of_other_options_than_are_planned_is_not_taken_for_done(tmp_path,
     assert run.state == "done"
     assert replace(run, executor="processes:2").state == "done"
     assert replace(run, options=("--strengths", "0.1")).state == "other options"
+
+
+def test_a_likelihood_that_was_run_by_hand_is_known_by_its_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("analyses.evidence.run.RESULTS", tmp_path)
+    plain, run = (
+        next(run for run in runs() if (run.model, run.concept, run.study) == ("gemma-3-270m", concept, "likelihood"))
+        for concept in ("sentiment", "language")
+    )
+    assert run.options == (*plain.options, "--texts", "unsteered")
+    asked = tyro.cli(LikelihoodConfig, args=run.options)
+    for layer in asked.layer:
+        assert run.state == ("left" if layer == asked.layer[0] else "other options")  # some layers are not all
+        folder = run.out / f"layer-{layer}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"layer": layer, "settings": asdict(asked.settings)}))
+    assert run.state == "done"
+    assert replace(run, options=plain.options).state == "other options"
 
 
 def test_the_least_change_of_the_branching_factor_picks_its_layer():
