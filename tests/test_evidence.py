@@ -5,6 +5,7 @@ import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,9 @@ from sklearn.metrics import roc_auc_score
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
-from analyses.evidence import contrasts, plan, steering_tables
+from analyses.evidence import contrasts, lenses, plan, readers, steering_tables
 from analyses.evidence.__main__ import EvidenceConfig, chosen, left_out, main
-from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
+from analyses.evidence.lensing import Lens, accessibility_study, accessible, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.reading_tables import FINDINGS, certified
@@ -439,7 +440,9 @@ def test_the_logit_lens_reads_the_outcomes_words_and_no_others(organism):
 @torch.no_grad()
 def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
     contrast = ode.organism.contrast("valence", 12, 0)
-    found = accessibility(organism, contrast, WORDS)
+    study = accessibility_study(organism, contrast, WORDS)
+    lens = Lens.of(organism, contrast, WORDS)
+    found = pd.concat([accessible(lens, config).assign(**config) for config in study.cells])
     positive, negative = label_tokens(organism, WORDS)
     odds = []
     for text in (*contrast.positive, *contrast.negative):
@@ -447,6 +450,59 @@ def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
         odds.append(float(logits[positive].logsumexp(0) - logits[negative].logsumexp(0)))
     assert found["layer"].tolist() == list(range(organism.cfg.n_layers))
     assert found["value"].iloc[-1] == pytest.approx(roc_auc_score([1] * 12 + [0] * 12, odds))
+
+
+def written_concept(folder: Path) -> Path:
+    """The embedded model's valence as the files that the commands read."""
+    contrast = ode.organism.contrast("valence", 20, 0)
+    pairs = [{"positive": p, "negative": n, "group": i}
+             for i, (p, n) in enumerate(zip(contrast.positive, contrast.negative, strict=True))]  # fmt: skip
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    (folder / "prompts.json").write_text(json.dumps(["the old cat", "the doctor praised the young"]))
+    (folder / "words.json").write_text(json.dumps({"positive": WORDS.positive[0], "negative": WORDS.negative[0]}))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "layer_of"), [("readers", "reading.read_layer"), ("lenses", "lensing._odds")])
+def test_layers_that_are_read_are_not_read_again_and_what_is_left_is_announced(
+    name, layer_of, organism, tmp_path, monkeypatch, capsys
+):
+    files = written_concept(tmp_path)
+    out = tmp_path / name
+    if name == "readers":
+        config = readers.ReadersConfig("organism", str(files / "pairs.jsonl"), out)
+        run = readers.main
+        monkeypatch.setattr("analyses.evidence.reading.BARRIERS", {"linear": ode.KernelBarrier})
+        monkeypatch.setattr("analyses.evidence.reading.PAIRS", ())
+    else:
+        config = lenses.LensesConfig("organism", str(files / "pairs.jsonl"), files / "words.json",
+                                     str(files / "prompts.json"), out)  # fmt: skip
+        run = lenses.main
+    monkeypatch.setattr(ode, "load_model", lambda name: organism)
+    real, calls, n = resolve_name(f"analyses.evidence.{layer_of}"), [], int(organism.cfg.n_layers)
+
+    def fails_at_first(*given):
+        calls.append(given)
+        if len(calls) == 2:  # of lenses the first is the estimate's
+            raise RuntimeError("stopped")
+        return real(*given)
+
+    monkeypatch.setattr(f"analyses.evidence.{layer_of}", fails_at_first)
+    assert run(config) == 1
+    told = capsys.readouterr().err
+    assert re.search(rf"^{name}: {n} layers, .* here", told, flags=re.MULTILINE)
+    assert not out.exists()
+    calls[:] = [None, None]
+    assert run(config) == 0
+    a_layer, estimated = (1, 0) if name == "readers" else (2, 1)
+    assert len(calls) - 2 == a_layer + estimated
+    assert f"{name}: 1 layers of {n} (the others are done), " in capsys.readouterr().err
+    table = pd.read_parquet(out / f"{name}.parquet")
+    assert sorted(set(table["layer"])) == list(range(n))
+    calls[:] = [None, None]
+    assert run(config) == 0  # and nothing is left
+    assert len(calls) == 2
+    assert run(replace(config, contrast=str(files / "none.jsonl"))) == 2
 
 
 def test_the_state_of_a_prompt_is_that_of_its_last_token(organism):
