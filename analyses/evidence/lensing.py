@@ -17,11 +17,10 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
-from analyses.costing import ROWS, Cost, text_tokens, token_rate
+from analyses.costing import ROWS, Cost, reading_rate, text_tokens
 from analyses.effects.per_prompt import ridge
 from analyses.effects.units import by_unit, units
 from analyses.outcomes.completions import Completions
-from analyses.prompted import Prompted
 from analyses.sweep import Config, Study
 from odesteer_tl import stats
 from odesteer_tl._tokens import tokens_of
@@ -98,8 +97,7 @@ def estimate(lens: Any, left: Sequence[Config], of: int, workers: int) -> Cost:
     other = len(left) * len(texts) / ROWS * (time.perf_counter() - start)
     done = "" if len(left) == of else f" of {of} (the others are done)"
     what = f"{len(left)} layers{done}, {len(texts)} texts unembedded at each"
-    rate = token_rate(Prompted(lens.model, texts[:ROWS]))
-    return Cost(what, text_tokens(lens.model, texts), rate, other, workers)
+    return Cost(what, text_tokens(lens.model, texts), reading_rate(lens.model, texts), other, workers)
 
 
 def label_tokens(model: TransformerBridge, outcome: Completions) -> tuple[list[int], list[int]]:

@@ -15,10 +15,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.behaviour import last_activations
-from analyses.costing import ROWS, Cost, text_tokens, token_rate
+from analyses.costing import Cost, reading_rate, text_tokens
 from analyses.effects.steer import angle_between
 from analyses.flow_plane import FlowPlaneConfig
-from analyses.prompted import Prompted
 from analyses.runs import refuse_existing, save_run
 from analyses.sources import load_contrast, load_prompts
 
@@ -121,7 +120,7 @@ def cost(config: FlowPlaneConfig, model: TransformerBridge, contrast: ode.Contra
     """What the picture will cost: reading texts and prompts, and `FITS` seconds."""
     texts = [*contrast.positive, *contrast.negative, *prompts]
     what = f"{len(texts)} texts read, a barrier fitted, five paths and {config.grid}² points"
-    return Cost(what, text_tokens(model, texts), token_rate(Prompted(model, prompts[:ROWS])), FITS, 1)
+    return Cost(what, text_tokens(model, texts), reading_rate(model, texts), FITS, 1)
 
 
 def run(config: FlowPlaneConfig) -> None:
