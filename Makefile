@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures figures-check notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures figures-check notebooks docs dist dist-check organism certify-soak coverage-soak search-soak clean
 
 # all that studies, notebooks and documents need, and a real model, into .venv
 install: $(STAMP) $(SMOLLM2)
@@ -81,6 +81,11 @@ docs: $(STAMP)
 # wheel and sdist, into dist
 dist: $(STAMP)
 	$(PY) -m build --no-isolation
+
+# installs both in fresh environments outside the checkout, one after the other, and steers the embedded model there:
+# every Python of 3.11 to 3.13 that is here, TransformerLens 4 and 3.9; some GB and minutes each
+dist-check: $(STAMP)
+	$(PY) -m tests.dist_check
 
 bench: $(STAMP)
 	$(PY) -m analyses.bench
