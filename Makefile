@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures notebooks docs dist organism certify-soak coverage-soak search-soak clean
+.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures figures-check notebooks docs dist dist-check organism certify-soak coverage-soak search-soak clean
 
 # all that studies, notebooks and documents need, and a real model, into .venv
 install: $(STAMP) $(SMOLLM2)
@@ -54,15 +54,21 @@ evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
 	$(PY) -m analyses.evidence.tables
 	$(PY) -m analyses.method_audit --concept results/concepts/sentiment --layer 14 --angle .3 --kl .1 --test 60 \
 		--max-new-tokens 20 --executor processes:$(JOBS) --between bipo curveball
-	for n in 0 3; do f=results/concepts/axbench-concept10_2b_l20-$$n; test ! -d $$f || $(PY) -m analyses.method_audit \
+	for n in 0 3 4; do f=results/concepts/axbench-concept10_2b_l20-$$n; test ! -d $$f || $(PY) -m analyses.method_audit \
 		--concept $$f --layer 20 --angle .3 --kl .1 --test 48 --max-new-tokens 20 --cross-fit \
 		--executor processes:$(JOBS) || exit 1; done
 	test -e results/flow/smollm2 || $(PY) -m analyses.flow_plane --model smollm2 --layer 14 --angle 1.2 --grid 41 \
 		--contrast results/concepts/sentiment/pairs.jsonl --out results/flow/smollm2
 
-# every figure whose tables stand under results/, into results/figures
+# the figures of the findings, from analyses/measured into figures/, and every other one whose tables stand under
+# results/, into results/figures
 figures: $(STAMP)
 	$(PY) -m figures
+
+# draws the figures of the findings into a folder of the test's, and compares them with those of the checkout, byte for
+# byte where the libraries are those of constraints.txt; half a minute
+figures-check: $(STAMP)
+	$(PY) -m pytest tests/test_readme.py -k figure_of_the_findings
 
 # runs the notebooks again and keeps their outputs
 notebooks: $(STAMP)
@@ -75,6 +81,11 @@ docs: $(STAMP)
 # wheel and sdist, into dist
 dist: $(STAMP)
 	$(PY) -m build --no-isolation
+
+# installs both in fresh environments outside the checkout, one after the other, and steers the embedded model there:
+# every Python of 3.11 to 3.13 that is here, TransformerLens 4 and 3.9; some GB and minutes each
+dist-check: $(STAMP)
+	$(PY) -m tests.dist_check
 
 bench: $(STAMP)
 	$(PY) -m analyses.bench

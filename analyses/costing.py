@@ -75,6 +75,15 @@ def pass_rate(prefix: ode.Prefix, rows: int) -> float:
     return TIMED * len(token) / (time.perf_counter() - start)
 
 
+def reading_rate(model: ode.plain.Model, texts: list[str]) -> float:
+    """Tokens a second of passes over whole texts, `ROWS` of them together."""
+    some = texts[:: max(1, len(texts) // ROWS)][:ROWS]
+    next(iter(Prompted(model, some[:2])))  # the first pass takes longer
+    prompted, start = Prompted(model, some), time.perf_counter()
+    next(iter(prompted))
+    return prompted.n_tokens / (time.perf_counter() - start)
+
+
 def text_tokens(model: ode.plain.Model, texts: list[str]) -> float:
     """Tokens of all texts, from some of them."""
     some = texts[:: max(1, len(texts) // 50)]

@@ -1,4 +1,7 @@
-"""Draw every figure whose tables exist, and say which are left out. `make figures`"""
+"""Draw every figure whose tables exist, and say which are left out. `make figures`
+
+Those of the findings are drawn from the tables kept in `analyses/measured`, into `figures`: they need no results.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,13 @@ def main(config: FiguresConfig) -> None:
     """Draw and report.
 
     Raises:
-        ValueError: `results` is no folder, or a name in `only` is none of the figures'.
+        ValueError: `results` is named and no folder, or a name in `only` is none of the figures'.
     """
     from figures.catalogue import FIGURES  # which needs matplotlib
     from figures.kept import KEPT, OUT
 
-    if not config.results.is_dir():
+    # a fresh clone has no `results`, and all that the findings' figures are drawn from
+    if config.results != FiguresConfig.results and not config.results.is_dir():
         raise ValueError(f"results={str(config.results)!r} is no folder; run a study first or name another")
     names = [*(entry.name for entry in FIGURES), *KEPT]
     if unknown := set(config.only) - set(names):

@@ -1,9 +1,11 @@
 """What is declared of the real models' studies, on rows whose answers are known."""
 
 import json
+import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,9 @@ from sklearn.metrics import roc_auc_score
 import odesteer_tl as ode
 from analyses.detection import DetectionConfig
 from analyses.effects.per_prompt import prompt_states
-from analyses.evidence import contrasts, over_cells, plan, steering_tables
+from analyses.evidence import contrasts, lenses, over_cells, plan, readers, steering_tables
 from analyses.evidence.__main__ import EvidenceConfig, chosen, left_out, main
-from analyses.evidence.lensing import accessibility, label_tokens, layer_per_prompt
+from analyses.evidence.lensing import Lens, accessibility_study, accessible, label_tokens, layer_per_prompt
 from analyses.evidence.predictors import BEST, RANDOM, predictors
 from analyses.evidence.reading import BARRIERS, layer_navigator, read_layer, reading
 from analyses.evidence.reading_tables import FINDINGS, along, certified, families
@@ -27,6 +29,7 @@ from analyses.evidence.tables import TablesConfig, write
 from analyses.layer_effectiveness import LayersConfig
 from analyses.measured.__main__ import FOLDER, kept
 from analyses.outcomes.completions import Completions
+from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl import stats
 
 LAYERS, LEVELS, PROMPTS = (2, 5, 8), (0.03, 0.1), 40
@@ -150,6 +153,11 @@ def test_the_layer_score_is_largest_where_classes_part():
     assert layer_navigator(planted()) > layer_navigator(planted(curved=True)) + 0.2
 
 
+QUESTIONS = Path("results/evidence/smollm2/questions/texts")
+#: files and judge, which a run has beside its options
+GIVEN = ("contrast", "prompts", "outcome")
+
+
 def test_every_planned_run_is_a_command_that_is_understood():
     planned = list(runs("processes:2"))
     assert len({run.out for run in planned}) == len(planned)
@@ -173,6 +181,15 @@ def test_every_planned_run_is_a_command_that_is_understood():
     # the options of runs that are finished are those that they were run with
     texts = next(run for run in planned if run.study == "texts")
     assert texts.options[-4:] == ("--cross-fit", "--measures", "--max-new-tokens", "20")
+    # the figure of texts against KL is drawn of this one, and so it is the command that its page gives
+    config = tyro.cli(LayersConfig, args=next(run for run in planned if run.out == QUESTIONS).options)
+    assert (config.layers, config.kl, config.arms) == (plan.MODELS[0].layers, plan.KL, plan.ARMS)
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "study-costs.md").read_text()
+    (told,) = re.findall(r"analyses\.layer_effectiveness (--model smollm2.*?)\n```", page, flags=re.DOTALL)
+    told = tyro.cli(LayersConfig, args=shlex.split(told.replace("\\\n", " ")))
+    mine = replace(config.effect, model="smollm2", **{name: getattr(told.effect, name) for name in GIVEN})
+    assert (told.layers, told.kl, told.arms, told.angle) == (config.layers, config.kl, config.arms, config.angle)
+    assert told.effect == mine
     assert layers.options[-3:] == ("--cross-fit", "--measures", "geometry")
     answered = {run.study: run for run in planned if run.model == "smollm2"}
     for study, (concept, n, passage) in {
@@ -365,6 +382,23 @@ def test_a_run_of_other_options_than_are_planned_is_not_taken_for_done(tmp_path,
     assert replace(run, options=("--strengths", "0.1")).state == "other options"
 
 
+def test_a_likelihood_that_was_run_by_hand_is_known_by_its_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("analyses.evidence.run.RESULTS", tmp_path)
+    plain, run = (
+        next(run for run in runs() if (run.model, run.concept, run.study) == ("gemma-3-270m", concept, "likelihood"))
+        for concept in ("sentiment", "language")
+    )
+    assert run.options == (*plain.options, "--texts", "unsteered")
+    asked = tyro.cli(LikelihoodConfig, args=run.options)
+    for layer in asked.layer:
+        assert run.state == ("left" if layer == asked.layer[0] else "other options")  # some layers are not all
+        folder = run.out / f"layer-{layer}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"layer": layer, "settings": asdict(asked.settings)}))
+    assert run.state == "done"
+    assert replace(run, options=plain.options).state == "other options"
+
+
 def test_the_least_change_of_the_branching_factor_picks_its_layer():
     study = rows(SHIFTS)
     rise = study["layer"].map({-1: 1.0, 2: 0.5, 5: 3.0, 8: 1.1})
@@ -407,7 +441,9 @@ def test_the_logit_lens_reads_the_outcomes_words_and_no_others(organism):
 @torch.no_grad()
 def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
     contrast = ode.organism.contrast("valence", 12, 0)
-    found = accessibility(organism, contrast, WORDS)
+    study = accessibility_study(organism, contrast, WORDS)
+    lens = Lens.of(organism, contrast, WORDS)
+    found = pd.concat([accessible(lens, config).assign(**config) for config in study.cells])
     positive, negative = label_tokens(organism, WORDS)
     odds = []
     for text in (*contrast.positive, *contrast.negative):
@@ -415,6 +451,59 @@ def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
         odds.append(float(logits[positive].logsumexp(0) - logits[negative].logsumexp(0)))
     assert found["layer"].tolist() == list(range(organism.cfg.n_layers))
     assert found["value"].iloc[-1] == pytest.approx(roc_auc_score([1] * 12 + [0] * 12, odds))
+
+
+def written_concept(folder: Path) -> Path:
+    """The embedded model's valence as the files that the commands read."""
+    contrast = ode.organism.contrast("valence", 20, 0)
+    pairs = [{"positive": p, "negative": n, "group": i}
+             for i, (p, n) in enumerate(zip(contrast.positive, contrast.negative, strict=True))]  # fmt: skip
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    (folder / "prompts.json").write_text(json.dumps(["the old cat", "the doctor praised the young"]))
+    (folder / "words.json").write_text(json.dumps({"positive": WORDS.positive[0], "negative": WORDS.negative[0]}))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "layer_of"), [("readers", "reading.read_layer"), ("lenses", "lensing._odds")])
+def test_layers_that_are_read_are_not_read_again_and_what_is_left_is_announced(
+    name, layer_of, organism, tmp_path, monkeypatch, capsys
+):
+    files = written_concept(tmp_path)
+    out = tmp_path / name
+    if name == "readers":
+        config = readers.ReadersConfig("organism", str(files / "pairs.jsonl"), out)
+        run = readers.main
+        monkeypatch.setattr("analyses.evidence.reading.BARRIERS", {"linear": ode.KernelBarrier})
+        monkeypatch.setattr("analyses.evidence.reading.PAIRS", ())
+    else:
+        config = lenses.LensesConfig("organism", str(files / "pairs.jsonl"), files / "words.json",
+                                     str(files / "prompts.json"), out)  # fmt: skip
+        run = lenses.main
+    monkeypatch.setattr(ode, "load_model", lambda name: organism)
+    real, calls, n = resolve_name(f"analyses.evidence.{layer_of}"), [], int(organism.cfg.n_layers)
+
+    def fails_at_first(*given):
+        calls.append(given)
+        if len(calls) == 2:  # of lenses the first is the estimate's
+            raise RuntimeError("stopped")
+        return real(*given)
+
+    monkeypatch.setattr(f"analyses.evidence.{layer_of}", fails_at_first)
+    assert run(config) == 1
+    told = capsys.readouterr().err
+    assert re.search(rf"^{name}: {n} layers, .* here", told, flags=re.MULTILINE)
+    assert not out.exists()
+    calls[:] = [None, None]
+    assert run(config) == 0
+    a_layer, estimated = (1, 0) if name == "readers" else (2, 1)
+    assert len(calls) - 2 == a_layer + estimated
+    assert f"{name}: 1 layers of {n} (the others are done), " in capsys.readouterr().err
+    table = pd.read_parquet(out / f"{name}.parquet")
+    assert sorted(set(table["layer"])) == list(range(n))
+    calls[:] = [None, None]
+    assert run(config) == 0  # and nothing is left
+    assert len(calls) == 2
+    assert run(replace(config, contrast=str(files / "none.jsonl"))) == 2
 
 
 def test_the_state_of_a_prompt_is_that_of_its_last_token(organism):

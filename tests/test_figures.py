@@ -257,6 +257,17 @@ def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys, monke
     assert not files(tmp_path / "out", "layers.pdf")
 
 
+def test_a_clone_without_results_draws_what_is_kept(tmp_path, capsys, monkeypatch):
+    places = []
+    monkeypatch.setattr(kept, "KEPT", {"peaks": places.append})
+    monkeypatch.chdir(tmp_path)
+    main(FiguresConfig())
+    assert places == [kept.OUT]
+    said = capsys.readouterr().out
+    assert "0 drawn; " in said
+    assert said.count(": left out, no ") == len(FIGURES)
+
+
 def test_unknown_names_and_folders_are_refused(results, tmp_path):
     with pytest.raises(ValueError, match=r"only=\['x'\] names no figure; choose from flow"):
         main(FiguresConfig(results, tmp_path, only=("x",)))

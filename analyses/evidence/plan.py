@@ -1,4 +1,5 @@
-"""What is asked of two real models, and how it will be decided: written down before anything is run.
+"""What is asked of two real models, and how it will be decided: written down before anything is run, but for what is
+said here to have been added later.
 
 Every comparison is of one prompt with itself under two ways to steer, at equal KL of the next token's distribution
 from the unsteered model's. Wordings that a method was fitted on are in no prompt. Layer and strength are chosen on one
@@ -24,15 +25,17 @@ densities were fitted: the prompts of the layer study end elsewhere, and start o
 of SmolLM2 their log p₊ is −10,587 nats on average, that of held-out positives −1,091). Asked: where log p₊ peaks along
 a path (T*), how far off real positives it is there, and whether log p₊ of the steered state goes with the score once
 the angle is partialled out: with the judge's score and the fluency of the texts written behind them, within every
-method and strength.
+method and strength. Of Gemma's language and questions no steered texts are written: the tokens of the
+unsteered model's own are scored instead (added here when both had been run so).
 
 Layers. Methods are fitted on all wordings, and h is calibrated and reported on by wordings left out in turn: none of
 them is in a prompt.
 
 Texts. What the log-odds of a few words say is asked again of a judge of texts, at three layers and the middle level of
-KL: 20 tokens are written behind every prompt. On questions, at all ten layers, as a study of that size was run to learn
-what it costs. On sentiment, whose contrast is of completions, this is asked once more
-with a contrast of the model's own texts and one of labelled sentences of a corpus, on the same prompts.
+KL: 20 tokens are written behind every prompt. On questions of SmolLM2, at all ten layers and three levels, as a study
+of that size was run to learn what it costs (all three levels: added here later). On sentiment, whose contrast is of
+completions, this is asked once more with a contrast of the model's own texts and one of labelled sentences of a corpus,
+on the same prompts.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them. Named after the first two concepts had been looked at,
@@ -69,6 +72,21 @@ tokens are written of people, of whom nothing bad is asked, and judged for profa
 hate in clean words. Unsteered texts are hardly ever profane, so what can be shown is that a steer raises it. Both
 models.
 
+Audit of all methods, fitted and trained through the model (`analyses.method_audit`). The declared test: the mean of all
+trained methods less the mean of all fitted ones, of each prompt's change of the score, at .3 rad and at .1 nats of KL
+(`AUDIT`); one test a budget, by units of prompts, Holm over all declared tests of an audit. It has been what the audit
+tests by itself, without an option, since commit 8811f4d. `bipo` against `curveball` is no such test: that pair was
+picked after the first audit of sentiment had been looked at, and is named there alone, on the command line. When this
+was declared:
+
+- Sentiment, SmolLM2: after first results. Its audit was first reported at 700d464, before 8811f4d, and run again at
+  0837348 with the test.
+- AxBench's concepts 0 and 3, SmolLM2: by the code, not in this file. Both ran at 0a381d7, of which 8811f4d is an
+  ancestor twelve hours older; the results were committed at 2239db0. Concept 0 with another seed, four methods: after
+  these.
+- AxBench's concept 4: by the code too, after the results of 0 and 3. It was running when this paragraph was written.
+- Every further audit: by this paragraph.
+
 A floor or a ceiling is said: unsteered within its interval of 0 or 1 leaves nothing to compare.
 """
 
@@ -89,6 +107,8 @@ FRACTIONS = (0.2, 0.25, 0.4, 0.15)
 MARGIN, NATS = 0.05, 0.25
 #: the same of the log-likelihoods of whole texts
 TEXT_NATS = 1.0
+#: of the declared test of an audit: radians, and nats of KL
+AUDIT = (0.3, LEVEL)
 #: AxBench's concepts are this and their number; of all together detection is asked
 AXBENCH = "axbench-concept10_2b_l20"
 
@@ -138,6 +158,8 @@ class Studied:
         detection: the layer at which AxBench's detection task is asked.
         concepts: with written contrasts. further: of which less is asked (`ASKED`): those read from a path, and
             sentiment once more, contrasted by what the model writes itself and by a corpus's labelled sentences.
+        at_all: concepts whose texts are written at all layers of the layer study and all levels of KL.
+        unsteered: concepts whose likelihood study scores the unsteered model's texts, and writes no steered ones.
     """
 
     name: str
@@ -147,6 +169,8 @@ class Studied:
     concepts: tuple[str, ...]
     detection: int
     further: tuple[str, ...] = ()
+    at_all: tuple[str, ...] = ()
+    unsteered: tuple[str, ...] = ()
 
 
 _AXBENCH = tuple(f"{AXBENCH}-{number}" for number in (0, 3, 4))
@@ -159,6 +183,7 @@ MODELS = (
         ("sentiment", "capitals", "questions"),
         20,
         (*_AXBENCH, "sentiment-own", "sentiment-corpus", "truthfulness", "sycophancy", "hate"),
+        at_all=("questions",),
     ),
     Studied(
         "gemma-3-270m",
@@ -168,6 +193,7 @@ MODELS = (
         ("sentiment", "language", "questions"),
         12,
         (*_AXBENCH, "truthfulness", "hate"),
+        unsteered=("language", "questions"),
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once everythin
 
 @dataclass(frozen=True)
 class ReadersConfig:
-    """Command line of the study.
+    """Command line of the study; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
         model: a name, folder or file that `load_model` takes.
@@ -37,28 +37,34 @@ class ReadersConfig:
 
 
 def readers(config: ReadersConfig) -> tuple[pd.DataFrame, Path]:
-    """The table of all layers, written to `out`.
+    """The table of all layers, written to `out`; finished layers are kept beside it, and are not read again.
 
     Raises:
-        ValueError: `out` holds something, or what loading and fitting refuse.
+        ValueError: `out` holds something else, or what loading and fitting refuse.
+        IncompleteStudy: a layer failed.
     """
-    from analyses.runs import refuse_existing, save_run
+    from analyses.runs import cells_of, replaceable, require_same, save_run
     from analyses.sources import load_contrast
 
-    refuse_existing(config.out)
+    require_same(config.out, None)
     contrast = load_contrast(config.contrast, 0, config.seed)
-    from analyses.evidence.reading import read_model
+    from analyses.evidence.reading import estimate, reading_study
+    from analyses.sweep.announce import run_announced
 
     model = ode.load_model(config.model)
-    table = read_model(model, contrast, config.seed)
+    study = reading_study(model, contrast, config.seed)
+    require_same(config.out, study.digest)
+    rows, _ = run_announced(study, cells_of(config.out), "local", estimate)
+    table = rows.drop(columns="cell")
     run = {"settings": {**asdict(config), "out": str(config.out)}, "contrast": contrast.provenance,
-           "model": asdict(ode.ModelIdentity.of(model))}  # fmt: skip
+           "model": asdict(ode.ModelIdentity.of(model)), "study": study.digest}  # fmt: skip
+    replaceable(config.out, study.digest)
     save_run(config.out, {"readers": table}, run)
     return table, config.out
 
 
 def main(config: ReadersConfig) -> int:
-    """Run, save and print; 2 if something was refused."""
+    """Run, or what is left, save and print; 1 if a layer failed, 2 if something was refused."""
     return command(lambda: readers(config))
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
+from analyses.costing import duration
 from analyses.crossfit import FOLDS, folds_of, left_out
 from analyses.effects.looks import layer_navigator
+from analyses.sweep import Config, Study
 from odesteer_tl import stats
 from odesteer_tl.barriers.calibration import Calibration, ScoresAlike
 
+#: of `read_cell`: raise it when its code changes results
+VERSION = "1"
 #: the linear one's stiffness by cross-validation, so that what is curved and what is merely stiff are told apart
 BARRIERS: dict[str, Callable[[], ode.Barrier]] = {
     "published": ode.SketchBarrier,
@@ -83,8 +88,42 @@ def read_layer(acts: ode.LayerActivations, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_model(model: TransformerBridge, contrast: ode.ContrastSet, seed: int) -> pd.DataFrame:
-    """`read_layer` at every layer."""
-    acts = ode.collect_activations(model, contrast, "all")
-    layers = tqdm(range(int(model.cfg.n_layers)), desc="reading layers")
-    return pd.concat([read_layer(acts[layer], seed).assign(layer=layer) for layer in layers], ignore_index=True)
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What the readings of a model's layers share.
+
+    Attributes:
+        acts: of the contrast's texts at every layer.
+        seed: of the folds.
+    """
+
+    acts: ode.Activations
+    seed: int
+
+    @classmethod
+    def of(cls, model: TransformerBridge, contrast: ode.ContrastSet, seed: int) -> Read:
+        """The texts read once."""
+        return cls(ode.collect_activations(model, contrast, "all"), seed)
+
+
+def reading_study(model: TransformerBridge, contrast: ode.ContrastSet, seed: int) -> Study:
+    """`read_layer` at every layer; its cells are the layers."""
+    settings = {"model": asdict(ode.ModelIdentity.of(model)), "contrast": contrast.digest, "seed": seed}
+    cells = tuple({"layer": layer} for layer in range(int(model.cfg.n_layers)))
+    return Study("readers", read_cell, partial(Read.of, model, contrast, seed), settings, VERSION, cells)
+
+
+def read_cell(read: Read, config: Config) -> pd.DataFrame:
+    """One layer's rows."""
+    return read_layer(read.acts[config["layer"]], read.seed)
+
+
+def estimate(read: Any, left: Sequence[Config], of: int, workers: int) -> str:
+    """What so many layers will cost, by one fit of each barrier in the middle of them."""
+    assert isinstance(read, Read)
+    acts, start = read.acts[left[len(left) // 2]["layer"]], time.perf_counter()
+    for make in BARRIERS.values():
+        make().fit_activations(acts)
+    seconds = len(left) * FOLDS * (time.perf_counter() - start)
+    done = "" if len(left) == of else f" of {of} (the others are done)"
+    return f"{len(left)} layers{done}, {len(BARRIERS)} barriers fitted {FOLDS} times each: {duration(seconds)} here"

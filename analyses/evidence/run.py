@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import tyro
+
 from analyses.evidence import plan
+from analyses.trajectory_likelihood import LikelihoodConfig
 
 RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
 STUDIES = {
@@ -60,9 +63,11 @@ class Run:
     @property
     def state(self) -> str:
         """Whether it is "done", "left", or was done with "other options" than are planned now."""
-        if not any(self.out.rglob("run.json")):
+        found = sorted(self.out.rglob("run.json"))
+        if not found:
             return "left"
-        return "done" if self._options.is_file() and self._kept == self.options else "other options"
+        same = self._kept == self.options if self._options.is_file() else self._ran_so(found)
+        return "done" if same else "other options"
 
     @property
     def _options(self) -> Path:
@@ -71,6 +76,20 @@ class Run:
     @property
     def _kept(self) -> tuple[str, ...]:
         return tuple(json.loads(self._options.read_text()))
+
+    def _ran_so(self, found: Sequence[Path]) -> bool:
+        """Whether what was run by hand, without `options.json`, had the planned settings, as its `run.json` has them.
+
+        Known of the likelihood study alone: the others do not write down all that they are told.
+        """
+        if self.study != "likelihood":
+            return False
+        asked = tyro.cli(LikelihoodConfig, args=self.options)
+        runs = [json.loads(file.read_text()) for file in found]
+        planned = json.loads(json.dumps(asdict(asked.settings)))
+        return {run.get("layer") for run in runs} == {*asked.layer} and all(
+            run.get("settings") == planned for run in runs
+        )
 
     def keep_options(self) -> None:
         """Write down with what it was run."""
@@ -147,8 +166,11 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     elif study == "likelihood":
         own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS),
                "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
+        if concept in model.unsteered:
+            own = (*own, "--texts", "unsteered")
     else:
-        layers, levels = (model.layers, plan.KL) if study == "layers" else (model.texts, plan.KL[1:2])
+        whole = study == "layers" or (study == "texts" and concept in model.at_all)
+        layers, levels = (model.layers, plan.KL) if whole else (model.texts, plan.KL[1:2])
         of, arms = plan.asked(concept), plan.AXBENCH_ARMS if study == "steering" else plan.ARMS
         own = ("--layers", *map(str, layers), "--arms", *arms, "--kl", *map(str, levels), "--angle",
                "--select", str(of.select), "--test", str(of.test), "--cross-fit",
