@@ -20,17 +20,27 @@ SLOW = ("torch", "transformer_lens", "transformers", "sklearn", "scipy", "matplo
 #: processor seconds for the help of all commands together, one interpreter: one page alone has 1.5 to itself
 BOUND = 4.0
 HELP = f"""
-import contextlib, io, json, sys, time
-import tyro
+import contextlib, io, json, os, re, runpy, sys, time, warnings
+os.environ["COLUMNS"] = "100"  # one column of options
+warnings.simplefilter("ignore", RuntimeWarning)  # of modules that are imported already
 from analyses.__main__ import COMMANDS
 pages = {{}}
-for command in (c for commands in COMMANDS.values() for c in commands if c.settings):
-    out = io.StringIO()
+def ask(name, *sub):
+    out, sys.argv = io.StringIO(), [name, *sub, "--help"]
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        tyro.cli(command.options(), args=["--help"])
-    pages[command.name] = [out.getvalue(), [m for m in {SLOW} if m in sys.modules]]
-print(json.dumps({{"pages": pages, "seconds": time.process_time()}}))
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    pages[" ".join((name, *sub))] = [out.getvalue(), [m for m in {SLOW} if m in sys.modules]]
+    return re.search(r"-h[]]\\s+[{{]([a-z,-]+)[}}]", out.getvalue())
+names = [command.name for commands in COMMANDS.values() for command in commands]
+below = {{name: found[1].split(",") for name in names if (found := ask(name))}}
+seconds = time.process_time()  # of the pages of all commands
+for name, subcommands in below.items():
+    for subcommand in subcommands:
+        ask(name, subcommand)
+print(json.dumps({{"pages": pages, "seconds": seconds}}))
 """
+#: names that users do not know, and what is said nowhere else
+JARGON = re.compile(r"\b(arms?|organisms?|rooms?|house|spine|rounds?)\b", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +76,25 @@ def test_every_option_has_help_and_one_spelling(helped):
             option, _, said = re.sub(r"\s{2,}", "\n", entry.strip(), count=1).partition("\n")
             assert said, f"{name} {option}"
             assert not said.startswith(("(default", "(required", "(optional")), f"{name} {option}"
-        spelled = set(re.findall(r"--[\w-]+", page))
-        for many, one in (("--layers", "--layer"), ("--angles", "--angle")):
-            assert (many in spelled) == (one in spelled), f"{name} knows only one of {many} and {one}"
+        former = {"--layers", "--angles", "--strengths", "--declared", "--arms", "--validation-prompts",
+                  "--test-prompts", "--new-tokens"}  # fmt: skip
+        spelled = set(re.findall(r"^\s*[│|]?\s*(--[\w.-]+)", page, re.MULTILINE))
+        assert not spelled & (former - ({"--strengths"} if "benchmarks" in name else set())), name
+
+
+def test_subcommands_have_help_of_their_own(helped):
+    below = {name for name in helped["pages"] if " " in name}
+    assert {"analyses.concepts sycophancy", "analyses.benchmarks caa", "analyses.sweep report"} <= below
+    assert len(below) == 9 + 6 + 2
+
+
+def test_help_has_no_words_of_the_workshop(helped):
+    for name, (page, _) in helped["pages"].items():
+        prose = re.sub(r"usage:.*?\n\s*\n", "", page, flags=re.DOTALL)  # names of options and files may have them
+        prose = re.sub(r"`[^`]*`|--[\w.-]+|\(default: [^)]*\)|\"organism\"|\S*/\S*", "", prose)
+        assert not JARGON.findall(prose), name
+        for word in set(re.findall(r'"(valence|agreement)"', prose)):
+            assert {"valence": "glad", "agreement": "weather"}[word] in prose, f"{name} does not say what {word} is"
 
 
 @pytest.mark.parametrize(

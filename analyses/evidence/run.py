@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyses.__main__ import COMMANDS
+from analyses.command import renamed
 from analyses.evidence import plan
 
 RESULTS, CONCEPTS = Path("results/evidence"), Path("results/concepts")
@@ -62,7 +64,7 @@ class Run:
         """Whether it is "done", "left", or was done with "other options" than are planned now."""
         if not any(self.out.rglob("run.json")):
             return "left"
-        return "done" if self._options.is_file() and self._kept == self.options else "other options"
+        return "done" if self._options.is_file() and self._kept == self._current(self.options) else "other options"
 
     @property
     def _options(self) -> Path:
@@ -70,7 +72,12 @@ class Run:
 
     @property
     def _kept(self) -> tuple[str, ...]:
-        return tuple(json.loads(self._options.read_text()))
+        return self._current(json.loads(self._options.read_text()))
+
+    def _current(self, options: Sequence[str]) -> tuple[str, ...]:
+        """Options by their names of today: a run that was kept under a former name was the same run."""
+        study = next(each for some in COMMANDS.values() for each in some if each.name == STUDIES[self.study])
+        return tuple(renamed(study.options(), options))
 
     def keep_options(self) -> None:
         """Write down with what it was run."""
@@ -143,14 +150,14 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     if study in ("readers", "lenses"):
         return Run(model.name, concept, study, ())
     if study == "certification":
-        own = ("--strengths", *map(str, plan.ANGLES))
+        own = ("--table-angle", *map(str, plan.ANGLES))
     elif study == "likelihood":
         own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS),
-               "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
+               "--text-angle", *map(str, plan.STRENGTHS))  # fmt: skip
     else:
         layers, levels = (model.layers, plan.KL) if study == "layers" else (model.texts, plan.KL[1:2])
         of, arms = plan.asked(concept), plan.AXBENCH_ARMS if study == "steering" else plan.ARMS
-        own = ("--layers", *map(str, layers), "--arms", *arms, "--kl", *map(str, levels), "--angle",
+        own = ("--layer", *map(str, layers), "--methods", *arms, "--kl", *map(str, levels), "--angle",
                "--select", str(of.select), "--test", str(of.test), "--cross-fit",
                "--measures", *MEASURES[study])  # fmt: skip
     return Run(model.name, concept, study, own, executor)
