@@ -82,8 +82,17 @@ def from_command_line(
     except (ValueError, OSError, ImportError) as error:
         if not _is_refusal(error):
             raise
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(_line(error), file=sys.stderr)
         return 2
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line; of a file that is not there some libraries give no more than its name."""
+    said = " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        name = error.filename or (said if " " not in said else None)
+        return said if name is None else f"{str(name)!r} is not there; check the path"
+    return said
 
 
 def arguments(config: Any) -> list[str]:

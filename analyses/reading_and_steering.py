@@ -3,7 +3,7 @@
 For every embedded model: the success of both barriers, of the quadratic one's step inside and outside the plane of the
 two latents' mean differences, and of constant directions, at equal angle; what a step along each does to the next token
 and to agreement as the last layer has it; what the loss owes to the direction in which agreement is read.
-`python -m analyses.reading_and_steering --models organism results/organism/seed-1 results/organism/seed-2`
+`python -m analyses.reading_and_steering --model organism results/organism/seed-1 results/organism/seed-2`
 """
 
 from __future__ import annotations

@@ -361,7 +361,11 @@ def test_a_run_of_other_options_than_are_planned_is_not_taken_for_done(tmp_path,
     run.keep_options()
     assert run.state == "done"
     assert replace(run, executor="processes:2").state == "done"
-    assert replace(run, options=("--strengths", "0.1")).state == "other options"
+    assert replace(run, options=("--table-angle", "0.1")).state == "other options"
+    former = [word.replace("--table-angle", "--strengths") for word in run.options]
+    assert former != list(run.options)
+    (run.out / "options.json").write_text(json.dumps(former))
+    assert run.state == "done", "a run that was kept under a former name of an option is the same run"
 
 
 def test_the_least_change_of_the_branching_factor_picks_its_layer():
