@@ -27,8 +27,9 @@ class Command:
     writes: str
 
     def options(self) -> object:
-        """The settings' class; a union of several where there are subcommands."""
-        package = self.name in ("figures", A + "benchmarks", A + "measured", A + "search", A + "evidence")
+        """The settings' class; a union of several, or functions by name, where there are subcommands."""
+        own = ("benchmarks", "measured", "search", "evidence", "concepts", "sweep")
+        package = self.name in ("figures", *(A + name for name in own))
         return getattr(import_module(self.name + ".__main__" * package), self.settings)
 
 
@@ -85,14 +86,14 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "analyses/measured: three tables"),
     ),
     "Looking at finished studies": (
-        Command(A + "sweep", "", "how far is a study, and what failed? (status DIR, report DIR)", "seconds",
+        Command(A + "sweep", "COMMANDS", "how far is a study, and what failed? (status DIR, report DIR)", "seconds",
                 "report: table.parquet in the study's folder"),
         Command(A + "search_replay", "ReplayConfig",
                 "what would a search have found in the place of grids that were run?", "1 min a grid",
                 "prints tables; with --out searches.parquet and grids.parquet"),
         Command(A + "early_looks", "EarlyConfig", "what do the first tokens of texts foretell of all of them?", "1 min",
                 "prints a table; with --out early.parquet"),
-        Command(A + "likelihood.report", "", "the likelihood study's tables, from its folders", "seconds",
+        Command(A + "likelihood.report", "ReportConfig", "the likelihood study's tables, from its folders", "seconds",
                 "results/likelihood/report"),
         Command("figures", "FiguresConfig", "every figure whose tables are there (`make figures`)", "1 min",
                 "results/figures: PDF, PNG, caption, data"),
@@ -100,8 +101,9 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
                 "analyses/measured/NAME.csv"),
     ),
     "Material, cost and coverage": (
-        Command(A + "concepts", "", "pairs, prompts and a judge of a ready concept, as the files that studies take",
-                "seconds", "results/concepts/NAME"),
+        Command(A + "concepts", "BUILT",
+                "pairs, prompts and a judge of a ready concept, as the files that studies take", "seconds",
+                "results/concepts/NAME"),
         Command(A + "bench", "BenchConfig", "what steering, fitting and certifying cost (`make bench`)", "30 min",
                 "results/bench: a table of ratios"),
         Command(A + "cost.serving", "ServingCostConfig", "what steered texts cost inside vLLM (`make test-vllm` first)",

@@ -1,10 +1,10 @@
-"""Agreement of two latents, an interaction: which barriers read it, and does steering by them bring it about?
+"""Agreement of two hidden variables, weather and place: which barriers read it, and does steering bring it about?
 
-For every organism given (one a training seed): AUC on held-out texts of linear and quadratic barriers, fitted on the
-same texts, each at its own cross-validated C and γ, beside the Bayes ceiling of the same texts; then the success of
-CAA, the linear and the quadratic barrier and a random direction at equal angle, the layer chosen on validation prompts
-for each.
-`python -m analyses.agreement --models organism results/organism/seed-1 results/organism/seed-2`
+For every embedded model given (one a training seed): AUC on held-out texts of linear and quadratic barriers, fitted
+on the same texts, each at its own cross-validated C and γ, beside the Bayes ceiling of the same texts; then the success
+of CAA, the linear and the quadratic barrier and a random direction at equal angle, the layer chosen on validation
+prompts for each.
+`python -m analyses.agreement --model organism results/organism/seed-1 results/organism/seed-2`
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 `∇h·v > 0` says nothing of v = ∇h/‖∇h‖. What is proved here instead: h rises on the whole of every step; {h ≥ 0} and
 {h ≥ h(a₀)} are not left; how much of what any steering of that angle could do was done; a radius of safety; what
 other methods' directions do to the same h; and what h fitted on other data, later layers' own barriers and (on the
-organism) the grammar itself say of it.
+embedded model) the grammar itself say of it.
 `python -m analyses.barrier_certification --model organism --contrast valence --layer all --method odesteer --out …`
-`python -m analyses.barrier_certification --model smollm2 --contrast pairs.jsonl --prompts own.txt --layer 8,16`
+`python -m analyses.barrier_certification --model smollm2 --contrast pairs.jsonl --prompts own.txt --layer 8 16`
 """
 
 from __future__ import annotations

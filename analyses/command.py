@@ -7,13 +7,16 @@ import io
 import resource
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import partial, wraps
+from inspect import isroutine
 from pkgutil import resolve_name
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
+from analyses.options import Formerly
 from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
 
 #: packages whose errors are written for users
@@ -55,7 +58,7 @@ Config = TypeVar("Config")
 
 
 def from_command_line(
-    settings: type[Config],
+    settings: type[Config] | Mapping[str, Callable[..., Config]],
     main: Callable[[Config], int | None] | str,
     description: str | None,
     args: Sequence[str] | None = None,
@@ -63,6 +66,8 @@ def from_command_line(
     """Read the settings from the command line and run; what is refused is said in one line.
 
     Args:
+        settings: their class; or functions by the name of a subcommand, of which `main` then gets the call that was
+            asked for, to be made there.
         main: a function, or "module:function", which is imported once the settings are read, with what it needs.
 
     Returns:
@@ -77,8 +82,17 @@ def from_command_line(
     except (ValueError, OSError, ImportError) as error:
         if not _is_refusal(error):
             raise
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(_line(error), file=sys.stderr)
         return 2
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line; of a file that is not there some libraries give no more than its name."""
+    said = " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        name = error.filename or (said if " " not in said else None)
+        return said if name is None else f"{str(name)!r} is not there; check the path"
+    return said
 
 
 def arguments(config: Any) -> list[str]:
@@ -92,7 +106,7 @@ def arguments(config: Any) -> list[str]:
             prefix = "" if UNPREFIXED in notes else f"{each.name}."
             found += [word.replace("--", f"--{prefix}", 1) for word in arguments(value)]
             continue
-        name = next((note.name for note in notes if getattr(note, "name", None)), each.name).replace("_", "-")
+        name = _named(each.name, notes)
         if isinstance(value, bool):
             found.append(f"--{'' if value else 'no-'}{name}")
         else:
@@ -100,17 +114,69 @@ def arguments(config: Any) -> list[str]:
     return found
 
 
-def _read(settings: type[Config], description: str | None, args: Sequence[str] | None) -> Config:
+def renamed(settings: Any, args: Sequence[str]) -> list[str]:
+    """A command line with the former names of options replaced by the current ones.
+
+    Args:
+        settings: as `from_command_line` has them.
+    """
+    former, found = _former(settings), list[str]()
+    for word in args:
+        option, equals, value = word.partition("=")
+        found.append(former.get(option.replace("_", "-"), option) + equals + value)
+    return found
+
+
+def _former(settings: Any, prefix: str = "") -> dict[str, str]:
+    """The current name of each option's former ones."""
+    if isinstance(settings, Mapping):
+        parts = tuple(settings.values())
+    elif is_dataclass(settings) or isroutine(settings):
+        parts = None
+    else:
+        parts = get_args(settings)[:1] if get_origin(settings) is Annotated else get_args(settings)
+    if parts is not None:  # of subcommands
+        return {old: name for part in parts for old, name in _former(part, prefix).items()}
+    found = dict[str, str]()
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        notes = getattr(hint, "__metadata__", ())
+        if is_dataclass(kind := get_args(hint)[0] if notes else hint):
+            found |= _former(kind, prefix if UNPREFIXED in notes else f"{prefix}{name}.")
+        current = f"--{prefix}{_named(name, notes)}"
+        found |= {f"--{prefix}{old}": current for note in notes if isinstance(note, Formerly) for old in note.names}
+    return found
+
+
+def _named(name: str, notes: Sequence[Any]) -> str:
+    """What an option is called on a command line, but for its prefix."""
+    return str(next((note.name for note in notes if getattr(note, "name", None)), name)).replace("_", "-")
+
+
+def _deferred(function: Callable[..., Config]) -> Callable[..., Callable[[], Config]]:
+    """A function of the same arguments that returns the call instead of making it."""
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Callable[[], Config]:
+        return partial(function, *args, **named)
+
+    return call
+
+
+def _read(settings: Any, description: str | None, args: Sequence[str] | None) -> Any:
     """The settings of a command line.
 
     Raises:
         ValueError: settings refuse a value; tyro would draw a box around what they say.
         SystemExit: anything else that tyro has said.
     """
-    said = io.StringIO()
+    said, words = io.StringIO(), renamed(settings, sys.argv[1:] if args is None else args)
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(settings, description=description, args=args)
+            if isinstance(settings, Mapping):
+                calls = {name: _deferred(function) for name, function in settings.items()}
+                found = tyro.extras.subcommand_cli_from_dict(calls, description=description, args=words)
+            else:
+                found = tyro.cli(settings, description=description, args=words)
     except SystemExit as end:
         cause = end.__context__
         while cause is not None:
@@ -119,6 +185,8 @@ def _read(settings: type[Config], description: str | None, args: Sequence[str] |
             cause = cause.__context__
         sys.stderr.write(said.getvalue())
         raise
+    sys.stderr.write(said.getvalue())
+    return found
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -11,9 +11,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import Seed
+from analyses.options import COUNTED, Seed
+
+Prompts = Annotated[tuple[int, ...], arg(name="n-prompts", help="numbers of prompts that are tried"), COUNTED]
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,7 @@ class CoverageConfig:
 
     simulations: int = 1000
     """a row"""
-    prompts: tuple[int, ...] = (10, 20, 50, 200)
-    """numbers of prompts that are tried"""
+    prompts: Prompts = (10, 20, 50, 200)
     resamples: int = 1000
     """of every bootstrap"""
     only: str = ""

@@ -12,10 +12,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from analyses.command import from_command_line
 from analyses.models import refuse_missing_layers
-from analyses.options import Angle, Contrast, Layer, Model, Out, Pairs, Seed
+from analyses.options import COUNTED, Angle, Contrast, Layer, Model, Out, Pairs, Seed
+
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts; the start is the one with the median h"), COUNTED]
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,7 @@ class FlowPlaneConfig:
     contrast: Contrast = "valence"
     layer: Layer = 2
     pairs: Pairs = 300
-    prompts: int = 50
-    """the start is the one of these with the median h"""
+    prompts: Prompts = 50
     angle: Angle = 2.0
     steps: int = 10
     """of the flow"""

@@ -26,7 +26,7 @@ from analyses.effects.grid import layers_meant, require_study
 from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import Angles, Arms, Layers, Out
+from analyses.options import AllLayers, Angles, Arms, Out
 from analyses.search.rules import Rules
 from analyses.sweep import Store, Study
 
@@ -52,13 +52,13 @@ class LayersConfig:
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         together: numbers of layers that each method also acts on at once, all as strong: those of `layers` that
             LayerNavigator's score of the contrast ranks highest. The label says which; they stand at the last of them.
-        per_prompt: of a search, whether each arm is also raced with a layer for every prompt, foretold from how the
+        per_prompt: of a search, whether each method is also raced with a layer for every prompt, foretold from how the
             prompt stands unsteered (W2S), as learned from the select prompts that are looked at.
         dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
-    layers: Layers = ()
+    layers: AllLayers = ()
     arms: Arms = ()
     angle: Angles = (0.1, 0.2, 0.4)
     kl: tuple[float, ...] = (0.01, 0.03, 0.1)

@@ -36,8 +36,8 @@ class ComparisonConfig:
     """Settings of the comparison.
 
     Args:
-        methods: names in METHODS, or arms of the layer study; left out, all methods. The placebo and the unsteered
-            model are always there.
+        methods: names in METHODS, or the layer study's own ways to steer; left out, all methods. The placebo and
+            the unsteered model are always there.
         displacement: levels of the distance moved, as a share of the norm.
         kl: levels of the next token's KL to unsteered, nats.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…

@@ -86,7 +86,7 @@ def require_layers(spelled: str | Sequence[int], n: int | None, model: str) -> t
     try:
         layers = [int(x) for x in parts]
     except ValueError as error:
-        raise ValueError(f"layer={spelled!r} is no layer; give numbers with commas between them, or all") from error
+        raise ValueError(f"layer={spelled!r} is no layer; give numbers, or all") from error
     if not layers:
         raise ValueError("layer is empty; give at least one number, or all")
     if n is None and min(layers) < 0:

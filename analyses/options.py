@@ -1,62 +1,94 @@
 """Options that several commands have: one spelling and one help text each.
 
 An option has the name of the argument of `ode.fit` or `ode.Flow` that it is handed to, whether it takes one value or
-several; the plural is understood as well.
+several. Former names are understood as well, and stand in no help (`Formerly`).
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
+from tyro.constructors import PrimitiveConstructorSpec
 
-Model = Annotated[str, arg(help='"organism", "smollm2", a folder, a .gguf file or a name on the hub')]
+
+@dataclass(frozen=True)
+class Formerly:
+    """Former names of an option, without the dashes: `analyses.command.renamed` replaces them."""
+
+    names: tuple[str, ...]
+
+
+def _spelled(words: Sequence[str]) -> str:
+    """Layers as `analyses.models.require_layers` has them, of the words of a command line."""
+    if any("," in word for word in words):
+        told = " ".join(words).replace(",", " ")
+        print(f"--layer with commas is deprecated; write --layer {told}", file=sys.stderr)
+    return ",".join(word.strip(",") for word in words)
+
+
+#: layers as text, for a study that knows "all"
+_NAMES = PrimitiveConstructorSpec[str](
+    nargs="*",
+    metavar="INT [INT ...]|all",
+    instance_from_str=_spelled,
+    is_instance=lambda x: isinstance(x, str),
+    str_from_instance=lambda x: x.split(","),
+)
+
+Model = Annotated[
+    str, arg(help='"organism" (the embedded model), "smollm2", a folder, a .gguf file or a name on the hub')
+]
 Models = Annotated[
-    tuple[str, ...], arg(name="model", aliases=("--models",), help="embedded models, one a training seed")
+    tuple[str, ...], arg(name="model", help="embedded models, one a training seed"), Formerly(("models",))
 ]
 Contrast = Annotated[
-    str, arg(help='"valence" or "agreement" of the embedded model, or a .csv or .jsonl file of columns positive '
-                  "and negative")
+    str, arg(help='of the embedded model "valence" (its glad texts against its sad ones) or "agreement" (texts whose '
+                  "weather and place match against texts where they do not); or a .csv or .jsonl file with columns "
+                  "positive and negative")
 ]  # fmt: skip
-Layer = Annotated[int, arg(name="layer", aliases=("--layers",), help="0-based block, negative ones from the end")]
+LAYERS = Formerly(("layers",))
+Layer = Annotated[int, arg(name="layer", help="0-based block, negative ones from the end"), LAYERS]
 OneLayer = Annotated[
-    int | None,
-    arg(name="layer", aliases=("--layers",), help="0-based block, negative ones from the end; or the middle"),
+    int | None, arg(name="layer", help="0-based block, negative ones from the end; left out, the middle"), LAYERS
 ]
-Layers = Annotated[
-    tuple[int, ...],
-    arg(
-        name="layer",
-        aliases=("--layers",),
-        help="0-based blocks, negative ones from the end; an empty default means all",
-    ),
+Layers = Annotated[tuple[int, ...], arg(name="layer", help="0-based blocks, negative ones from the end"), LAYERS]
+AllLayers = Annotated[
+    tuple[int, ...], arg(name="layer", help="0-based blocks, negative ones from the end; left out, all"), LAYERS
 ]
 LayerNames = Annotated[
     str,
-    arg(name="layer", aliases=("--layers",), help="0-based numbers with commas, negative ones from the end, or all"),
+    arg(name="layer", help="0-based blocks, negative ones from the end, or all"),
+    _NAMES,
+    LAYERS,
 ]
+#: of a number of prompts, which are a file elsewhere
+COUNTED = Formerly(("prompts",))
 Arms = Annotated[
     tuple[str, ...],
     arg(
         name="methods",
-        aliases=("--arms",),
         help="names of methods (ode.METHODS), or the study's own ways to steer: random direction, CAA, ODESteer as "
         "published, one geodesic step, Euler-10, flow, certified, optimal cap; left out, all of its own. The "
         "placebo (a random direction) and the unsteered model are always there",
     ),
+    Formerly(("arms",)),
 ]
-Angle = Annotated[float, arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm")]
+ANGLES = Formerly(("angles",))
+Angle = Annotated[float, arg(name="angle", help="radians of the activation's own norm"), ANGLES]
 OwnAngle = Annotated[
-    float | None,
-    arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm; 0.5 if no strength is given"),
+    float | None, arg(name="angle", help="radians of the activation's own norm; 0.5 if no strength is given"), ANGLES
 ]
 Angles = Annotated[
-    tuple[float, ...], arg(name="angle", aliases=("--angles",), help="radians of the activation's own norm, one by one")
+    tuple[float, ...], arg(name="angle", help="radians of the activation's own norm, one by one"), ANGLES
 ]
 Pairs = Annotated[int, arg(help="of a contrast of the embedded model; a file is read whole")]
-Select = Annotated[int, arg(aliases=("--validation-prompts",), help="prompts that layer and strength are chosen on")]
-Test = Annotated[int, arg(aliases=("--test-prompts",), help="other prompts, that are reported on")]
+Select = Annotated[int, arg(help="prompts that layer and strength are chosen on"), Formerly(("validation-prompts",))]
+Test = Annotated[int, arg(help="other prompts, that are reported on"), Formerly(("test-prompts",))]
 Temperature = Annotated[float, arg(help="of sampling; 0 is greedy")]
 NewTokens = Annotated[int, arg(help="tokens written behind each prompt, at most")]
 Seed = Annotated[int, arg(help="of everything random")]

@@ -1,9 +1,9 @@
 """Why does a barrier that reads agreement not bring it about? Where steering acts, and what later blocks read.
 
-For every organism: the success of both barriers, of the quadratic one's step inside and outside the plane of the two
-latents' mean differences, and of constant directions, at equal angle; what a step along each does to the next token and
-to agreement as the last layer has it; what the loss owes to the direction in which agreement is read.
-`python -m analyses.reading_and_steering --models organism results/organism/seed-1 results/organism/seed-2`
+For every embedded model: the success of both barriers, of the quadratic one's step inside and outside the plane of the
+two latents' mean differences, and of constant directions, at equal angle; what a step along each does to the next token
+and to agreement as the last layer has it; what the loss owes to the direction in which agreement is read.
+`python -m analyses.reading_and_steering --model organism results/organism/seed-1 results/organism/seed-2`
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Annotated
 from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import Angle, Models, NewTokens, Out, Pairs, Seed, Temperature, Threads
+from analyses.options import COUNTED, LAYERS, Angle, Models, NewTokens, Out, Pairs, Seed, Temperature, Threads
 
-SteeredLayer = Annotated[int, arg(name="layer", aliases=("--layers",), help="0-based block that is steered")]
+SteeredLayer = Annotated[int, arg(name="layer", help="0-based block that is steered"), LAYERS]
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts that are steered"), COUNTED]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class ReadingSteeringConfig:
     """over whose texts a read-out's spread is taken"""
     causal_pairs: int = 150
     """of the test pairs: edited, and read for the next token and the loss"""
-    prompts: int = 200
-    """prompts that are steered"""
+    prompts: Prompts = 200
     layer: SteeredLayer = 2
     angle: Angle = 0.4
     temperature: Temperature = 0.7

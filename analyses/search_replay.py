@@ -2,8 +2,8 @@
 
 `python -m analyses.search_replay results/evidence/*/*/layers/pairs-* --rules.budget 0.1`
 Nothing is computed by a model, which only says what its layers cost: the rewards are the grid's. What each search finds
-is judged on the grid's test prompts. Of a concept whose grid has the same arms for other concepts of the same model, a
-race is also told what these arms did there.
+is judged on the grid's test prompts. Of a concept whose grid has the same candidates for other concepts of the same
+model, a race is also told what these candidates did there.
 """
 
 from __future__ import annotations

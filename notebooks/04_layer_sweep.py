@@ -291,7 +291,7 @@ display(cost[["method", "angle", "success", "parses", "perplexity", "kl"]].round
 #
 # ```
 # python -m analyses.layer_effectiveness --out results/layers                       # the organism, all layers and ways
-# python -m analyses.layer_effectiveness --layers 0 2 4 --executor processes:4 --out results/layers
+# python -m analyses.layer_effectiveness --layer 0 2 4 --executor processes:4 --out results/layers
 # python -m analyses.sweep status results/layers/valence-…                           # at any time, from outside
 # ```
 #

@@ -171,7 +171,7 @@ def test_a_real_model_from_the_command_line(tinystories, shared, tmp_path, capsy
     write_pairs(concepts.sentiment(120).contrast(), tmp_path / "pairs.jsonl")
     arguments = ["--model", str(shared / "models" / "TinyStories-656K"), "--contrast", str(tmp_path / "pairs.jsonl"),
                  "--layer", "0",
-                 "--max-new-tokens", "2", "--prompts", "10", "--strengths", "0.3", "2.0",
+                 "--max-new-tokens", "2", "--prompts", "10", "--table-angle", "0.3", "2.0",
                  "--out", str(tmp_path / "out")]  # fmt: skip
     assert main(tyro.cli(CertificationConfig, args=arguments)) == 0
     assert "prompts with every step certified" in capsys.readouterr().out

@@ -6,6 +6,8 @@ import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,27 @@ SLOW = ("torch", "transformer_lens", "transformers", "sklearn", "scipy", "matplo
 #: processor seconds for the help of all commands together, one interpreter: one page alone has 1.5 to itself
 BOUND = 4.0
 HELP = f"""
-import contextlib, io, json, sys, time
-import tyro
+import contextlib, io, json, os, re, runpy, sys, time, warnings
+os.environ["COLUMNS"] = "100"  # one column of options
+warnings.simplefilter("ignore", RuntimeWarning)  # of modules that are imported already
 from analyses.__main__ import COMMANDS
 pages = {{}}
-for command in (c for commands in COMMANDS.values() for c in commands if c.settings):
-    out = io.StringIO()
+def ask(name, *sub):
+    out, sys.argv = io.StringIO(), [name, *sub, "--help"]
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        tyro.cli(command.options(), args=["--help"])
-    pages[command.name] = [out.getvalue(), [m for m in {SLOW} if m in sys.modules]]
-print(json.dumps({{"pages": pages, "seconds": time.process_time()}}))
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    pages[" ".join((name, *sub))] = [out.getvalue(), [m for m in {SLOW} if m in sys.modules]]
+    return re.search(r"-h[]]\\s+[{{]([a-z,-]+)[}}]", out.getvalue())
+names = [command.name for commands in COMMANDS.values() for command in commands]
+below = {{name: found[1].split(",") for name in names if (found := ask(name))}}
+seconds = time.process_time()  # of the pages of all commands
+for name, subcommands in below.items():
+    for subcommand in subcommands:
+        ask(name, subcommand)
+print(json.dumps({{"pages": pages, "seconds": seconds}}))
 """
+#: names that users do not know, and what is said nowhere else
+JARGON = re.compile(r"\b(arms?|organisms?|rooms?|house|spine|rounds?)\b", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +78,25 @@ def test_every_option_has_help_and_one_spelling(helped):
             option, _, said = re.sub(r"\s{2,}", "\n", entry.strip(), count=1).partition("\n")
             assert said, f"{name} {option}"
             assert not said.startswith(("(default", "(required", "(optional")), f"{name} {option}"
-        spelled = set(re.findall(r"--[\w-]+", page))
-        for many, one in (("--layers", "--layer"), ("--angles", "--angle")):
-            assert (many in spelled) == (one in spelled), f"{name} knows only one of {many} and {one}"
+        former = {"--layers", "--angles", "--strengths", "--declared", "--arms", "--validation-prompts",
+                  "--test-prompts", "--new-tokens"}  # fmt: skip
+        spelled = set(re.findall(r"^\s*[│|]?\s*(--[\w.-]+)", page, re.MULTILINE))
+        assert not spelled & (former - ({"--strengths"} if "benchmarks" in name else set())), name
+
+
+def test_subcommands_have_help_of_their_own(helped):
+    below = {name for name in helped["pages"] if " " in name}
+    assert {"analyses.concepts sycophancy", "analyses.benchmarks caa", "analyses.sweep report"} <= below
+    assert len(below) == 9 + 6 + 2
+
+
+def test_help_has_no_words_of_the_workshop(helped):
+    for name, (page, _) in helped["pages"].items():
+        prose = re.sub(r"usage:.*?\n\s*\n", "", page, flags=re.DOTALL)  # names of options and files may have them
+        prose = re.sub(r"`[^`]*`|--[\w.-]+|\(default: [^)]*\)|\"organism\"|\S*/\S*", "", prose)
+        assert not JARGON.findall(prose), name
+        for word in set(re.findall(r'"(valence|agreement)"', prose)):
+            assert {"valence": "glad", "agreement": "weather"}[word] in prose, f"{name} does not say what {word} is"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +121,62 @@ def test_a_refusal_is_one_line(command, arguments, words, tmp_path, monkeypatch,
     assert said.rstrip().splitlines()[-1] == line
 
 
+#: of every command that reads a path: options that lead to none
+ABSENT = {
+    "layer_effectiveness": ("--contrast NO.csv", "--model NO", "--prompts NO.txt", "--outcome NO.json",
+                            "--outcome NO.py:judge"),
+    "method_comparison": ("--contrast NO.csv",),
+    "method_audit": ("--concept NO",),
+    "barrier_certification": ("--contrast NO.csv", "--prompts NO.txt"),
+    "trajectory_likelihood": ("--contrast NO.csv", "--prompts NO.txt", "--model NO"),
+    "flow_plane": ("--contrast NO.csv", "--model NO"),
+    "detection": ("--data NO --layer 1 --out OUT --model organism",),
+    "benchmarks": (*(f"{task} --data NO.json --model organism --out OUT"
+                     for task in ("truthfulqa-choice", "ultrafeedback", "toxicity", "caa", "hatecheck")),
+                   "truthfulqa-generation --data NO.json --model organism --truth-judge NO --info-judge NO --out OUT"),
+    "agreement": ("--model NO --out OUT",),
+    "reading_and_steering": ("--model NO --out OUT",),
+    "evidence": ("--axbench NO", "--caa NO --list"),
+    "evidence.readers": ("--model organism --contrast NO.csv --out OUT",),
+    "evidence.lenses": ("--model organism --contrast NO.csv --outcome NO.json --prompts NO.json --out OUT",),
+    "evidence.tables": ("--results NO --out OUT",),
+    "search_replay": ("NO",),
+    "early_looks": ("NO --prompts NO",),
+    "sweep": ("status NO", "report NO"),
+    "likelihood.report": ("NO",),
+    "figures": ("--results NO",),
+    "measured": ("x NO", "x NO.csv"),
+    "cost.serving": ("--engine NO --out OUT",),
+    "concepts": ("sentiment --corpus NO.csv", "sentiment-own --model NO", "truthfulness --data NO", "hate --data NO",
+                 "sycophancy --fit NO --test NO", "axbench --folder NO --concept 0"),
+}  # fmt: skip
+
+
+def test_every_command_that_reads_a_path_is_tried():
+    #: these are handed numbers and names of ready concepts, or of tests
+    pathless = {"demo", "synthetic_comparison", "sketch_agreement", "bench", "cost.imports", "search", "coverage"}
+    assert {command.name.removeprefix("analyses.") for command in ALL} == set(ABSENT) | pathless
+
+
+@pytest.mark.parametrize(("command", "line"), [(name, line) for name, lines in ABSENT.items() for line in lines])
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_a_path_that_is_not_there_is_refused_in_one_line(command, line, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    absent, out = tmp_path / "absent", tmp_path / "out"
+    filled = [word.replace("NO", str(absent)).replace("OUT", str(out)) for word in line.split()]
+    monkeypatch.setattr(sys, "argv", [command, *filled])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(
+            command if command == "figures" else f"analyses.{command}", run_name="__main__", alter_sys=True
+        )
+    assert left.value.code == 2
+    said = capfd.readouterr().err.splitlines()
+    (told,) = [each for each in said if each.strip() and "it/s]" not in each]  # but for bars of progress
+    assert "absent" in told
+    assert len(told) > len(str(absent)) + 12, "it says no more than the name"
+    assert not out.exists()
+
+
 def test_a_fault_keeps_its_traceback():
     @dataclass
     class Settings:
@@ -100,6 +184,51 @@ def test_a_fault_keeps_its_traceback():
 
     with pytest.raises(json.JSONDecodeError):
         from_command_line(Settings, lambda config: json.loads("["), None, [])
+
+
+@pytest.mark.parametrize(
+    ("study", "config", "former", "current"),
+    [
+        ("agreement", "AgreementConfig", "--validation-prompts=5 --test_prompts 6 --angles .1 --models organism",
+         "--select 5 --test 6 --angle .1 --model organism"),
+        ("demo", "DemoConfig", "--layers 1 2 --validation-prompts 5 --test-prompts 6 --angles .1",
+         "--layer 1 2 --select 5 --test 6 --angle .1"),
+        ("layer_effectiveness", "LayersConfig", "--layers 1 2 --arms CAA --angles .1",
+         "--layer 1 2 --methods CAA --angle .1"),
+        ("barrier_certification", "CertificationConfig", "--layers 1,-1 --angles .3 --strengths .1 .2",
+         "--layer 1 -1 --angle .3 --table-angle .1 .2"),
+        ("trajectory_likelihood", "LikelihoodConfig", "--angles .8 --declared .2 --strengths .2 .4",
+         "--angle .8 --compare-angle .2 --text-angle .2 .4"),
+        ("flow_plane", "FlowPlaneConfig", "--prompts 7", "--n-prompts 7"),
+        ("reading_and_steering", "ReadingSteeringConfig", "--prompts 7 --models organism",
+         "--n-prompts 7 --model organism"),
+        ("search.__main__", "SimulationConfig", "--arms 7 --prompts 7", "--candidates 7 --n-prompts 7"),
+        ("coverage", "CoverageConfig", "--prompts 7 8", "--n-prompts 7 8"),
+        ("concepts.__main__", "BUILT", "sentiment-own --new-tokens 3", "sentiment-own --max-new-tokens 3"),
+        ("benchmarks.__main__", "Config", "caa --data x --out y --layers 1 --angles .1",
+         "caa --data x --out y --layer 1 --angle .1"),
+    ],
+)  # fmt: skip
+def test_former_names_are_understood(study, config, former, current):
+    """As the current ones are, with nothing to be said of it but where layers have commas."""
+    settings, read = getattr(import_module(f"analyses.{study}"), config), []
+    for line in (former, current):
+        assert from_command_line(settings, read.append, None, line.split()) == 0
+    one, other = ((x.func, x.args, x.keywords) if isinstance(x, partial) else x for x in read)
+    assert one == other
+
+
+def test_layers_of_the_certification_are_spelled_as_elsewhere(capsys):
+    from analyses.barrier_certification import CertificationConfig
+
+    read = []
+    for line in ("--layer 0 1 -1", "--layer all", "", "--layer 2"):
+        assert from_command_line(CertificationConfig, read.append, None, line.split()) == 0
+    assert [config.layer for config in read] == ["0,1,-1", "all", "all", "2"]
+    assert capsys.readouterr().err == ""
+    assert from_command_line(CertificationConfig, read.append, None, ["--layer", "0,1"]) == 0
+    assert read[-1].layer == "0,1"
+    assert capsys.readouterr().err == "--layer with commas is deprecated; write --layer 0 1\n"
 
 
 def test_an_unknown_method_or_arm_or_too_few_pairs_are_refused_at_once():

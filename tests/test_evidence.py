@@ -379,7 +379,11 @@ def test_a_run_of_other_options_than_are_planned_is_not_taken_for_done(tmp_path,
     run.keep_options()
     assert run.state == "done"
     assert replace(run, executor="processes:2").state == "done"
-    assert replace(run, options=("--strengths", "0.1")).state == "other options"
+    assert replace(run, options=("--table-angle", "0.1")).state == "other options"
+    former = [word.replace("--table-angle", "--strengths") for word in run.options]
+    assert former != list(run.options)
+    (run.out / "options.json").write_text(json.dumps(former))
+    assert run.state == "done", "a run that was kept under a former name of an option is the same run"
 
 
 def test_a_likelihood_that_was_run_by_hand_is_known_by_its_settings(tmp_path, monkeypatch):

@@ -353,7 +353,7 @@ def test_command_line_on_a_file(tmp_path, contrast, capsys):
     file = tmp_path / "pairs.jsonl"
     write_pairs(contrast, file)
     arguments = ["--contrast", str(file), "--layer", "1", "--out", str(tmp_path / "out"), "--steps", "4",
-                 "--max-new-tokens", "4", "--strengths", "0.4",
+                 "--max-new-tokens", "4", "--text-angle", "0.4",
                  "--fractions", "0.3", "0.3", "0.25", "0.15", "--outcome", "regex:dry"]  # fmt: skip
     assert main(tyro.cli(LikelihoodConfig, args=arguments)) == 0
     assert "Trajectory likelihood: pairs.jsonl, layer 1" in capsys.readouterr().out

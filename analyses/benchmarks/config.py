@@ -12,7 +12,7 @@ from tyro.conf import arg
 import odesteer_tl as ode
 from analyses.benchmarks.presets import Preset, Sampling, Unit, preset
 from analyses.benchmarks.published import published
-from analyses.options import Out, Seed
+from analyses.options import ANGLES, LAYERS, Out, Seed
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once the command line is read
     from transformer_lens.model_bridge import TransformerBridge
@@ -22,7 +22,18 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once the comma
 
 ChosenLayers = Annotated[
     tuple[int, ...] | None,
-    arg(name="layer", aliases=("--layers",), help="chosen from on validation units; left out, the preset's, or all"),
+    arg(name="layer", help="0-based blocks, chosen from on validation units; left out, the preset's, or all"),
+    LAYERS,
+]
+
+ChosenAngles = Annotated[
+    tuple[float, ...] | None,
+    arg(
+        name="angle",
+        help="radians of the activation's own norm, chosen from on validation units; left out, the preset's strengths, "
+        "or 0.1 0.2 0.4",
+    ),
+    ANGLES,
 ]
 
 
@@ -42,11 +53,14 @@ class Common(ABC):
     limit: int | None = None
     """the first (or a sample of) so many units; left out, all"""
     methods: tuple[str, ...] = ("odesteer", "caa", "random")
+    """names in METHODS that are compared with the unsteered model"""
     layers: ChosenLayers = None
+    angle: ChosenAngles = None
     strengths: tuple[float, ...] | None = None
-    """chosen from on validation units; left out, the preset's, or 0.1 0.2 0.4 radians"""
+    """in the place of angles: in `unit`, chosen from on validation units"""
     unit: Unit | None = None
-    """of the strengths; left out, T with a preset and angle without"""
+    """of `strengths`: T (length of the path), relative (that, as a share of the fitting data's median norm) or angle;
+    left out, T with a preset and angle without"""
     validation: float = 0.2
     """share of a training fold that layer and strength are chosen on"""
     dtype: str = "float32"
@@ -82,7 +96,10 @@ class Common(ABC):
             known = preset(self.preset)
             chosen = replace(chosen, layers=(known.layer,), strengths=self.published_strengths(known), unit="T",
                              folds=known.folds)  # fmt: skip
-        said = {"layers": self.layers, "strengths": self.strengths, "unit": self.unit}
+        if self.angle is not None and (self.strengths is not None or self.unit not in (None, "angle")):
+            raise ValueError(f"angle={self.angle} and strengths={self.strengths}, unit={self.unit!r}: give one of them")
+        strengths, unit = (self.strengths, self.unit) if self.angle is None else (self.angle, "angle")
+        said = {"layers": self.layers, "strengths": strengths, "unit": unit}
         return replace(chosen, **{name: value for name, value in said.items() if value is not None})
 
     def beside(self, model: TransformerBridge, task: str) -> pd.DataFrame:

@@ -32,6 +32,13 @@ class Sampling:
 
     On UltraFeedback the authors draw 128 tokens (`max_new_tokens=128`) and let no 2-gram occur twice, which
     `odesteer_tl.generate` does not do.
+
+    Args:
+        temperature: of sampling; 0 is greedy.
+        top_p: tokens are drawn from the likeliest that have this share of the probability.
+        repetition_penalty: by which the logits of tokens that were said are divided; 1 is none.
+        max_new_tokens: tokens written behind each prompt, at most.
+        batch_size: prompts that are continued at a time.
     """
 
     temperature: float = 0.7

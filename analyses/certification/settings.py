@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from analyses.options import NewTokens, OwnAngle, Seed, Temperature
+from tyro.conf import arg
+
+from analyses.options import Formerly, NewTokens, OwnAngle, Seed, Temperature
 from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:
     import odesteer_tl as ode
 
+TableAngles = Annotated[
+    tuple[float, ...],
+    arg(name="table-angle", help="radians whose certificates are tabled beside, one by one"),
+    Formerly(("strengths",)),
+]
 #: shares of the contrast: two halves to fit on, one to calibrate on, one to report on
 SPLITS = {"half": 0.3, "other half": 0.3, "calibrate": 0.2, "test": 0.2}
 #: the default method, which is known to be there without asking the library
@@ -33,7 +40,6 @@ class CertificationSettings:
         relative: the same, as a share of the fitting data's median norm.
         steps: of the flow; left out, the method's own.
         solver: of the flow; left out, the method's own.
-        strengths: angles, radians, whose certificates are tabled beside.
         alpha: 1 minus the level of the bounds.
         texts: whose tokens are steered and certified: those of the "unsteered" model's own texts, written once and the
             same at all layers, or of texts "steered" at the layer, written anew for each. "auto" is steered where a
@@ -53,7 +59,7 @@ class CertificationSettings:
     solver: str | None = None
     max_new_tokens: NewTokens = 10
     temperature: Temperature = 0.7
-    strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
+    strengths: TableAngles = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
     alpha: float = 0.05
     seed: Seed = 0
     texts: str = "auto"

@@ -8,28 +8,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import tyro
-
 from analyses import concepts
+from analyses.command import from_command_line
 
 NAMES = ("sentiment", "sentiment_own", "language", "capitals", "questions", "truthfulness", "sycophancy", "hate",
          "axbench")  # fmt: skip
 BUILT = {name.replace("_", "-"): getattr(concepts, name) for name in NAMES}
 
 
-def main() -> int:
-    """Write one concept below `results/concepts`; 2 where an argument or a file is refused."""
-    try:
-        concept = tyro.extras.subcommand_cli_from_dict(BUILT, description=__doc__)
-        folder = concept.write(Path("results/concepts") / concept.name)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(build: Callable[[], concepts.Concept]) -> None:
+    """Write one concept below `results/concepts`."""
+    concept = build()
+    folder = concept.write(Path("results/concepts") / concept.name)
     print(f"{concept.says}\n\n{len(concept.pairs)} pairs, {len(concept.prompts)} prompts: {folder}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(from_command_line(BUILT, main, __doc__))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
-from analyses.benchmarks.caa import COLUMNS, TEMPLATE
-from analyses.benchmarks.questions import TEMPLATE as ASKED
-from analyses.benchmarks.questions import Question, load_questions
-from analyses.benchmarks.records import load_records, require_columns
 from analyses.concepts.concept import Concept, some
 from analyses.outcomes import Completions
-from odesteer_tl.chats import render_chat
+
+if TYPE_CHECKING:  # what needs the model's libraries is imported once a concept is asked for
+    from analyses.benchmarks.questions import Question
 
 #: how many false answers of one question are contrasted with a correct one
 ANSWERS = 2
@@ -26,8 +24,12 @@ def truthfulness(data: Path, seed: int = 0, pairs: int | None = None) -> Concept
 
     Args:
         data: `mc_task.json` or `TruthfulQA.csv`.
+        seed: of what is drawn: the half that is asked, and the pairs.
         pairs: of answers that are contrasted; left out, all there are.
     """
+    from analyses.benchmarks.questions import TEMPLATE as ASKED
+    from analyses.benchmarks.questions import load_questions
+
     questions = load_questions(data)
     order = np.random.default_rng(seed).permutation(len(questions))
     told, asked = order[: len(order) // 2], order[len(order) // 2 :]
@@ -60,11 +62,17 @@ def sycophancy(fit: Path, test: Path, model: str | None = None, pairs: int | Non
     """CAA's A/B questions (Rimsky et al. 2024): the letter of the answer that agrees with the asker, against the other.
 
     Args:
-        fit, test: `generate_dataset.json` and `test_dataset_ab.json` of the behaviour.
+        fit: `generate_dataset.json` of the behaviour.
+        test: `test_dataset_ab.json` of the behaviour.
         model: whose chat template asks, a name that `load_model` knows or a folder; left out, the question is asked
             as plain text.
         pairs: questions of `fit` that are contrasted; left out, all there are.
+        seed: of the questions that are drawn where not all are contrasted.
     """
+    from analyses.benchmarks.caa import COLUMNS, TEMPLATE
+    from analyses.benchmarks.records import load_records, require_columns
+    from odesteer_tl.chats import render_chat
+
     chatting = None if model is None else ode.PlainModel.from_pretrained(model)
     sets = [load_records(fit), load_records(test)]
     for rows in sets:

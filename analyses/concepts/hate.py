@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.benchmarks.hatecheck import load_cases
 from analyses.concepts.concept import Concept, some
 from analyses.outcomes import Completions
 
@@ -29,7 +28,10 @@ def hate(data: Path, pairs: int | None = None, seed: int = 0) -> Concept:
     Args:
         data: `test_suite_cases.csv`.
         pairs: of cases that are contrasted; left out, all there are.
+        seed: of the pairs that are drawn where not all are contrasted.
     """
+    from analyses.benchmarks.hatecheck import load_cases  # needs the model's libraries
+
     cases = load_cases(data)
     sides = [pd.DataFrame({"text": texts, "group": groups}).drop_duplicates("text")
              for texts, groups in ((cases.positive, cases.positive_groups),

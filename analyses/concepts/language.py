@@ -24,7 +24,12 @@ WORDS = Completions.alike(
 
 
 def language(pairs: int = 320, seed: int = 0) -> Concept:
-    """French (positive) against English: 104 sentences of ten people whose names both languages share."""
+    """French (positive) against English: 104 sentences of ten people whose names both languages share.
+
+    Args:
+        pairs: sentences that are contrasted, of those 104 behind each of the ten names.
+        seed: of which are drawn.
+    """
     said = wordings("sentences")
     rows = crossed(pd.DataFrame({"negative": said.english, "positive": said.french}), list(WHO), pairs, seed)
     prompts = tuple(opening.format(x=x) for opening, x in product(OPENINGS, STEERED))

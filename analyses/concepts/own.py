@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
+from tyro.conf import arg
 
 import odesteer_tl as ode
 from analyses.concepts.concept import Concept, wordings
 from analyses.concepts.sentiment import REVIEWED, SAYS, WORDS, sentiment
+from analyses.options import Formerly
 from analyses.outcomes.judges import vader
 
 
-def sentiment_own(model: str = "smollm2", pairs: int = 64, new_tokens: int = 24, seed: int = 0) -> Concept:
+def sentiment_own(
+    model: str = "smollm2",
+    pairs: int = 64,
+    new_tokens: Annotated[int, arg(name="max-new-tokens"), Formerly(("new-tokens",))] = 24,
+    seed: int = 0,
+) -> Concept:
     """A model's own praise (positive) against its own blame, sampled behind review openings that lead there.
 
     A pair is what was written of the same thing behind a good and a bad opening, which are both left out; it is kept
@@ -20,7 +29,8 @@ def sentiment_own(model: str = "smollm2", pairs: int = 64, new_tokens: int = 24,
     Args:
         model: a name that `load_model` knows, or a folder.
         pairs: how many are kept, at most.
-        new_tokens: of each text.
+        new_tokens: of each text, at most.
+        seed: of the texts that are sampled.
 
     Raises:
         ValueError: fewer than 20 pairs that VADER agrees about.

@@ -41,6 +41,7 @@ def sentiment(pairs: int = 320, corpus: Path | None = None, seed: int = 0) -> Co
         pairs: how many completions are drawn of 104 wordings behind 12 openings.
         corpus: a `.csv` or `.jsonl` file with columns `text` and `label` ("positive", "negative"): then the pairs are
             its sentences, in its order, each a group.
+        seed: of which completions are drawn.
 
     Raises:
         ValueError: no such file or columns, or more pairs than there are.

@@ -15,7 +15,12 @@ WHO = ("My sister", "The baker", "Our new neighbour", "The old captain", "Somebo
 
 
 def capitals(pairs: int = 320, seed: int = 0) -> Concept:
-    """Sentences in capitals (positive) against the same as they are usually written."""
+    """Sentences in capitals (positive) against the same as they are usually written.
+
+    Args:
+        pairs: sentences that are contrasted, of 104 behind each of ten subjects.
+        seed: of which are drawn.
+    """
     said = wordings("sentences").english
     rows = crossed(pd.DataFrame({"positive": said.str.upper(), "negative": said}), list(WHO), pairs, seed)
     shouted = rows.prompt.str.upper() + rows.positive
@@ -26,7 +31,12 @@ def capitals(pairs: int = 320, seed: int = 0) -> Concept:
 
 
 def questions(pairs: int = 320, seed: int = 0) -> Concept:
-    """Questions (positive) against statements of the same words."""
+    """Questions (positive) against statements of the same words.
+
+    Args:
+        pairs: sentences that are contrasted, of 104 behind each of ten subjects.
+        seed: of which are drawn.
+    """
     rows = crossed(wordings("sentences").rename(columns={"english": "negative"}), list(WHO), pairs, seed)
     turned = rows.verb + " " + rows.prompt.str[0].str.lower() + rows.prompt.str[1:] + rows.rest
     rows = pd.DataFrame({"positive": turned, "negative": rows.prompt + rows.negative, "group": rows.group})

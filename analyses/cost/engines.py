@@ -85,7 +85,13 @@ def measured(writers: dict[str, Writer], rounds: int) -> pd.DataFrame:
 
 
 def run(config: ServingCostConfig) -> None:
-    """Save and print the table."""
+    """Save and print the table.
+
+    Raises:
+        ValueError: the engine's environment is not there.
+    """
+    if not config.engine.is_file():
+        raise ValueError(f"engine={str(config.engine)!r} is not there; `make test-vllm` makes its environment")
     with TemporaryDirectory() as part:
         folder = Path(part)
         for name, steerer in steerers().items():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tyro
 
+from analyses.__main__ import COMMANDS
+from analyses.command import renamed
 from analyses.evidence import plan
 from analyses.trajectory_likelihood import LikelihoodConfig
 
@@ -66,7 +68,7 @@ class Run:
         found = sorted(self.out.rglob("run.json"))
         if not found:
             return "left"
-        same = self._kept == self.options if self._options.is_file() else self._ran_so(found)
+        same = self._kept == self._current(self.options) if self._options.is_file() else self._ran_so(found)
         return "done" if same else "other options"
 
     @property
@@ -75,7 +77,12 @@ class Run:
 
     @property
     def _kept(self) -> tuple[str, ...]:
-        return tuple(json.loads(self._options.read_text()))
+        return self._current(json.loads(self._options.read_text()))
+
+    def _current(self, options: Sequence[str]) -> tuple[str, ...]:
+        """Options by their names of today: a run that was kept under a former name was the same run."""
+        study = next(each for some in COMMANDS.values() for each in some if each.name == STUDIES[self.study])
+        return tuple(renamed(study.options(), options))
 
     def _ran_so(self, found: Sequence[Path]) -> bool:
         """Whether what was run by hand, without `options.json`, had the planned settings, as its `run.json` has them.
@@ -162,17 +169,17 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
     if study in ("readers", "lenses"):
         return Run(model.name, concept, study, ())
     if study == "certification":
-        own = ("--strengths", *map(str, plan.ANGLES))
+        own = ("--table-angle", *map(str, plan.ANGLES))
     elif study == "likelihood":
         own = ("--layer", *map(str, model.likelihood), "--fractions", *map(str, plan.FRACTIONS),
-               "--strengths", *map(str, plan.STRENGTHS))  # fmt: skip
+               "--text-angle", *map(str, plan.STRENGTHS))  # fmt: skip
         if concept in model.unsteered:
             own = (*own, "--texts", "unsteered")
     else:
         whole = study == "layers" or (study == "texts" and concept in model.at_all)
         layers, levels = (model.layers, plan.KL) if whole else (model.texts, plan.KL[1:2])
         of, arms = plan.asked(concept), plan.AXBENCH_ARMS if study == "steering" else plan.ARMS
-        own = ("--layers", *map(str, layers), "--arms", *arms, "--kl", *map(str, levels), "--angle",
+        own = ("--layer", *map(str, layers), "--methods", *arms, "--kl", *map(str, levels), "--angle",
                "--select", str(of.select), "--test", str(of.test), "--cross-fit",
                "--measures", *MEASURES[study])  # fmt: skip
     return Run(model.name, concept, study, own, executor)

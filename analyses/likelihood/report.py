@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from analyses.command import from_command_line
 from analyses.runs import save_run
 
 Rows = list[dict[str, Any]]
@@ -149,5 +152,24 @@ def report(folder: tyro.conf.Positional[Path]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class ReportConfig:
+    """Of what the tables are."""
+
+    folder: tyro.conf.Positional[Path]
+    """of results, as the likelihood study writes them; the tables go to `report` in it"""
+
+
+def main(config: ReportConfig) -> None:
+    """Write the tables and print them.
+
+    Raises:
+        ValueError: there are no results.
+    """
+    if not config.folder.is_dir() or not find(config.folder):
+        raise ValueError(f"folder={str(config.folder)!r} holds no results of the likelihood study; run that first")
+    print(report(config.folder))
+
+
 if __name__ == "__main__":
-    print(tyro.cli(report, description=__doc__))
+    sys.exit(from_command_line(ReportConfig, main, __doc__))

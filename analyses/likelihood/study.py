@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from tyro.conf import arg
 
 from analyses.intervals import with_interval, with_intervals
-from analyses.options import Angle, NewTokens, Seed, Temperature
+from analyses.options import ANGLES, Formerly, NewTokens, Seed, Temperature
 from analyses.runs import save_run
 from odesteer_tl._words import require_one_of
 
@@ -18,8 +19,21 @@ from odesteer_tl._words import require_one_of
 LESS_LIKELY, LESS_DISTINCT = 1.0, 0.2
 #: where the densities were fitted, and what they speak of
 POSITION = "the last token of a text"
-
-
+GridAngle = Annotated[
+    float,
+    arg(name="angle", help="the end of the grid of angles along a path: radians of the activation's own norm"),
+    ANGLES,
+]
+CompareAngle = Annotated[
+    float,
+    arg(name="compare-angle", help="radians at which methods are compared, chosen before looking; on the grid"),
+    Formerly(("declared",)),
+]
+TextAngles = Annotated[
+    tuple[float, ...],
+    arg(name="text-angle", help="radians by which the tokens of texts are steered, one by one; on the grid"),
+    Formerly(("strengths",)),
+]
 #: of a layer
 TABLES = ("paths", "turning", "tokens", "texts", "curves", "references", "summary", "comparisons", "agreement",
           "degeneration", "prediction")  # fmt: skip
@@ -31,13 +45,10 @@ class Settings:
 
     Args:
         fractions: shares of the prompts for the barrier, the densities, the calibration and the test.
-        angle: the end of the grid of strengths, radians.
         steps: of the grid.
-        declared: the strength at which methods are compared, chosen before looking; on the grid.
-        strengths: those at which tokens are steered; on the grid.
         texts: whose tokens these are: of the "unsteered" model's own texts, written once behind the starts and behind
-            real positives, or of texts "steered" by every arm at every strength. "auto" is steered where something
-            judges the texts, and else unsteered.
+            real positives, or of texts "steered" by every method at every `--text-angle`. "auto" is steered where
+            something judges the texts, and else unsteered.
         cross_fit: fit and calibrate five times in turn, for contrasts too small to be split in four: `fractions` is
             then the share of the test alone, and tokens are those of unsteered texts.
 
@@ -46,10 +57,10 @@ class Settings:
     """
 
     fractions: tuple[float, float, float, float] = (0.15, 0.39, 0.4, 0.06)
-    angle: Angle = 0.8
+    angle: GridAngle = 0.8
     steps: int = 20
-    declared: float = 0.4
-    strengths: tuple[float, ...] = (0.2, 0.4, 0.8)
+    declared: CompareAngle = 0.4
+    strengths: TextAngles = (0.2, 0.4, 0.8)
     temperature: Temperature = 0.7
     max_new_tokens: NewTokens = 25
     seed: Seed = 0

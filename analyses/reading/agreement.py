@@ -81,7 +81,7 @@ def run(config: AgreementConfig) -> None:
     identities: dict[str, Any] = {}
     fit = organism.contrast("agreement", config.pairs, config.seed)
     test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
-    for source in tqdm(config.models, desc="organisms"):
+    for source in tqdm(config.models, desc="embedded models"):
         model, name = ode.load_model(source), Path(source).name
         identities[name] = asdict(ode.ModelIdentity.of(model))
         acts, held_out = (ode.collect_activations(model, texts) for texts in (fit, test))

@@ -153,7 +153,7 @@ def run(config: ReadingSteeringConfig) -> None:
     prompts = organism.prompts(config.prompts, config.seed)
     found: dict[str, list[dict[str, Any]]] = {}
     identities: dict[str, Any] = {}
-    for name in tqdm(config.models, desc="organisms"):
+    for name in tqdm(config.models, desc="embedded models"):
         model = ode.load_model(name)
         states, label = Agreement.of(model, config), Path(name).name
         identities[label] = asdict(ode.ModelIdentity.of(model))

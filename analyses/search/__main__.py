@@ -10,18 +10,22 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
-import tyro
+from tyro.conf import arg
 
-from analyses.options import Out, Seed
+from analyses.command import from_command_line
+from analyses.options import COUNTED, Formerly, Out, Seed
 from analyses.search.rules import Rules
 
+Candidates = Annotated[int, arg(name="candidates", help="to choose from, in each problem"), Formerly(("arms",))]
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts of each problem"), COUNTED]
 #: what may be false, by column of `simulate`
 SAID = {
     "short": "falls short by more than it said",
     "short_new": "the same, of new prompts",
-    "out": "the best arm was said not to be it",
+    "out": "the best candidate was said not to be it",
     "gain": "gains less than it said",
     "refutable": "any race could have said something false",
 }
@@ -35,10 +39,8 @@ class SimulationConfig:
 
     problems: int = 10_000
     """how many are drawn"""
-    arms: int = 60
-    """of each problem"""
-    prompts: int = 100
-    """of each problem"""
+    arms: Candidates = 60
+    prompts: Prompts = 100
     seed: Seed = 0
     executor: str = f"processes:{os.cpu_count() or 1}"
     """local, or processes:N"""
@@ -76,4 +78,4 @@ def main(config: SimulationConfig) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(SimulationConfig, description=__doc__)))
+    sys.exit(from_command_line(SimulationConfig, main, __doc__))

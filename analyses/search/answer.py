@@ -73,7 +73,7 @@ class Answer:
             return f"{self.arm} is within {self.epsilon:.3f} of the best and {better}, {sure}; {spent}."
         few = ", ".join(self.standing[:5]) + (", …" if len(self.standing) > 5 else "")
         return (
-            f"Not told apart: {len(self.standing)} arms may be the best ({few}). {self.arm} is the "
+            f"Not told apart: {len(self.standing)} candidates may be the best ({few}). {self.arm} is the "
             f"likeliest, with {self.mean:.3f} on {self.asked} prompts; it is within {self.epsilon:.3f} of the best and "
             f"{better}, {sure}; {spent}."
         )

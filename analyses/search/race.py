@@ -70,7 +70,9 @@ class Race:
     ) -> None:
         self.arms, self.rules = (UNSTEERED, *arms), rules or Rules()
         if not arms or len(set(self.arms)) < len(self.arms):
-            raise ValueError(f"arms={list(arms)} must be at least one, each once, and {UNSTEERED!r} is there anyway")
+            raise ValueError(
+                f"arms={list(arms)} must be at least one candidate, each once, and {UNSTEERED!r} is there anyway"
+            )
         if prompts < 1:
             raise ValueError(f"prompts={prompts} must be at least 1")
         # its own row first: of nothing steered there is no place and no look
@@ -80,7 +82,9 @@ class Race:
         self._prior = self._belief = Belief.before(len(self.arms), *rows)
         costs = costs or dict.fromkeys(self.arms, 1.0)
         if set(self.arms) - set(costs) or not all(0 < costs[arm] < np.inf for arm in self.arms):
-            raise ValueError(f"costs must be a positive number for {UNSTEERED!r} and each arm; {dict(costs)} is not")
+            raise ValueError(
+                f"costs must be a positive number for {UNSTEERED!r} and each candidate; {dict(costs)} is not"
+            )
         self.costs = np.array([float(costs[arm]) for arm in self.arms])
         self._whole = (float(self.costs.sum()) if whole is None else whole) * prompts
         self.order = ordered(prompts, self.rules.seed)
@@ -170,7 +174,7 @@ class Race:
             ValueError: nothing was asked.
         """
         if not self.rounds:
-            raise ValueError("rounds is empty: nothing was asked; raise budget until a block of prompts fits in")
+            raise ValueError("nothing was asked; raise budget until a block of prompts fits in")
         return answer_of(self)
 
     def _blocks(self) -> NDArray[np.intp]:
@@ -211,7 +215,7 @@ def _fitting(name: str, x: ArrayLike, arms: int) -> Float[np.ndarray, "arms colu
     found = np.asarray(x, dtype=float)
     found = found[:, None] if found.ndim == 1 else found
     if found.shape[0] != arms:
-        raise ValueError(f"{name} has {found.shape[0]} rows for {arms} arms; give one an arm")
+        raise ValueError(f"{name} has {found.shape[0]} rows for {arms} candidates; give one a candidate")
     return np.vstack([np.full((1, found.shape[1]), np.nan), found])
 
 
@@ -219,7 +223,7 @@ def _values(name: str, pull: Pull, values: Mapping[str, ArrayLike]) -> NDArray[n
     found = np.asarray(values[name], dtype=float)
     if found.shape != (len(pull.prompts),) or not ((found >= 0) & (found <= 1)).all():
         raise ValueError(
-            f"{name} of arm {pull.arm!r} on block {pull.block} must be {len(pull.prompts)} numbers in [0, 1], and is "
-            f"{np.array2string(found, threshold=6)}; scale it, or leave out the arm that makes it NaN"
+            f"{name} of candidate {pull.arm!r} on block {pull.block} must be {len(pull.prompts)} numbers in [0, 1], "
+            f"and is {np.array2string(found, threshold=6)}; scale it, or leave out the candidate that makes it NaN"
         )
     return found

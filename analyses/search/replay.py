@@ -66,8 +66,8 @@ class Grid:
             wide = by_unit(some, rows).T
             if not len(wide) or wide.index.get_level_values("label")[0] != UNSTEERED or some.isna().to_numpy().any():
                 raise ValueError(
-                    f"rows must hold every arm, the unsteered one among them, on every prompt; their split {split!r} "
-                    "does not: run the study with select and test prompts, and to its end"
+                    f"rows must hold every candidate, the unsteered one among them, on every prompt; their split "
+                    f"{split!r} does not: run the study with select and test prompts, and to its end"
                 )
             parts.append(wide.to_numpy())
         each = rows.drop_duplicates(ARM).set_index(ARM, drop=False).loc[wide.index]

@@ -10,15 +10,17 @@ class Rules:
     """The rules of a race.
 
     Args:
-        epsilon: the race ends once an arm is known to be within this of the best.
+        epsilon: the race ends once a candidate (a method at a layer and strength) is known to be within this of the
+            best.
         delta: the chance that what is said at the end is false, at most.
-        budget: share of the cost of asking every arm on every prompt, after which the race ends in any case; what
+        budget: share of the cost of asking every candidate on every prompt, after which the race ends in any case; what
             is looked at before counts.
         block: prompts that are asked together.
-        width: arms that are asked in one round, and so how many workers a round can use.
+        width: candidates that are asked at once, and so how many workers can be used.
         new_prompts: whether the statement is of prompts like these rather than of these. Of these it can be had with
             fewer, since nothing is left open where all were asked.
-        limit: of the mean of a constraint, a number in [0, 1] a prompt; arms above are dropped. None: no constraint.
+        limit: of the mean of a constraint, a number in [0, 1] a prompt; candidates above are dropped. None: no
+            constraint.
         slack: by how much the constraint of the answer may exceed the limit.
         seed: of the order of the prompts and of what is drawn.
 

@@ -6,14 +6,16 @@ Both leave with 0 if every cell is done, with 1 if some failed or are missing, w
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from analyses.command import from_command_line
 from analyses.sweep.store import Status, Store, StoreError
 
-Directory = Annotated[Path, tyro.conf.Positional]
+Directory = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="of the study, with its study.json")]
 
 
 def status(directory: Directory) -> Status:
@@ -32,10 +34,18 @@ def report(directory: Directory) -> Status:
     return store.status()
 
 
+COMMANDS = {"status": status, "report": report}
+
+
 def main(args: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    return from_command_line(COMMANDS, run, None, args)
+
+
+def run(call: Callable[[], Status]) -> int:
+    """Look at a study, and print what there is."""
     try:
-        found = tyro.extras.subcommand_cli_from_dict({"status": status, "report": report}, args=args)
+        found = call()
     except StoreError as error:
         print(error, file=sys.stderr)
         return 2

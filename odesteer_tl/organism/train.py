@@ -170,7 +170,7 @@ def write(
 
 
 def main(out: Path, config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
-    """Trains the embedded model organism and writes it to a new folder."""
+    """Trains the embedded model and writes it to a new folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     LOGGER.info(json.dumps(train(out, config), indent=2))
 

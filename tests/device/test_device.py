@@ -72,10 +72,10 @@ TOY = ("--model", "organism", "--contrast", "valence")
 STUDIES = {
     "audit, words": (*AUDIT, "--concept", "{words}"),
     "audit, texts": (*AUDIT, "--concept", "{texts}", "--cross-fit"),
-    "layers": ("analyses.layer_effectiveness", *TOY, "--pairs", "60", "--outcome", "grammar", "--layers", "1", "2",
+    "layers": ("analyses.layer_effectiveness", *TOY, "--pairs", "60", "--outcome", "grammar", "--layer", "1", "2",
                "--methods", "caa", "odesteer_kernel", "--kl", ".05", "--select", "6", "--test", "8", "--cross-fit",
                "--max-new-tokens", "6", "--measures", "geometry", "survival", "cost", "text"),
-    "likelihood": ("analyses.trajectory_likelihood", *TOY, "--pairs", "160", "--layer", "2", "--strengths", ".2",
+    "likelihood": ("analyses.trajectory_likelihood", *TOY, "--pairs", "160", "--layer", "2", "--text-angle", ".2",
                    "--max-new-tokens", "8", "--temperature", "0"),
     "certification": ("analyses.barrier_certification", *TOY, "--pairs", "80", "--layer", "2", "--temperature", "0"),
     "readers": ("analyses.evidence.readers", "--model", "organism", "--contrast", "{words}/pairs.jsonl"),
