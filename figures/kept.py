@@ -41,8 +41,12 @@ TABLES: dict[str, tuple[str, ...]] = {
 #: nats of KL that the audit and the indicators were asked at
 LEVEL = 0.1
 #: titles of AxBench's concepts, by the folder of their audit
-AXBENCH = {"axbench-concept10_2b_l20-0": "(a) rental services", "axbench-concept10_2b_l20-3": "(b) academic papers"}
-STEERED = {**AXBENCH, "axbench-concept10_2b_l20-4": "(c) layout of an interface"}
+AXBENCH = {
+    "axbench-concept10_2b_l20-0": "(a) rental services",
+    "axbench-concept10_2b_l20-3": "(b) academic papers",
+    "axbench-concept10_2b_l20-4": "(c) layout of an interface",
+}
+STEERED = AXBENCH
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
