@@ -288,11 +288,164 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(organism, contra
     assert torch.equal(again.field.given, whole.field.given)
     assert again.history.equals(whole.history)
     assert again.tokens == whole.tokens
-    with pytest.raises(ValueError, match="other texts or settings"):
+    with pytest.raises(ValueError, match="another training, differing in settings; give another file"):
         run(checkpoint=file, batch_size=3)
     file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no readable training"):
         run(checkpoint=file)
+
+
+def sunny_first(logits, targets, real):
+    """An objective with a name of its own."""
+    return -logits.log_softmax(-1)[..., 60].mean()
+
+
+def last_three(positions, prompt):
+    """A position rule with a name of its own."""
+    return positions >= positions.amax(-1, keepdim=True) - 2
+
+
+def cut_at(monkeypatch, which):
+    """Make the which-th step of all trainings an interruption; gives the steps that were begun."""
+    from odesteer_tl.training.run import Run
+
+    begun, step = [], Run._step
+
+    def cut(self, state):
+        begun.append(state.step)
+        if len(begun) == which:
+            raise KeyboardInterrupt
+        return step(self, state)
+
+    monkeypatch.setattr(Run, "_step", cut)
+    return begun
+
+
+def test_a_checkpoint_of_another_training_is_refused_by_what_differs(organism, contrast, tmp_path):
+    """Whatever changes the result, of the same width and texts: never continued in silence."""
+    file = tmp_path / "state"
+    start, few = shift(128), replace(QUICK, steps=2, every=2, kl=None, checkpoint=file)
+    below = ode.Steerer(ode.ConstantField(torch.ones(128), 300.0), ode.Flow(multiplier=1.0), 1)
+
+    def run(field=start, model=organism, texts=contrast, under=below.hooks, **given):
+        return train(field, model, texts, LAYER, training=few, **{"under": under, **given})
+
+    first = run()
+    assert torch.equal(run().field.tensors["bias"], first.field.tensors["bias"])
+    same = replace(below, provenance={"anything": 1})
+    assert torch.equal(run(under=ode.compose([same]).hooks).field.tensors["bias"], first.field.tensors["bias"])
+    other_model = ode.load_model("organism")
+    with torch.no_grad():
+        next(other_model.original_model.parameters()).mul_(1.01)
+    bos = contrast.positive[0] if contrast.prepend_bos is None else not contrast.prepend_bos
+    regrouped = replace(contrast, positive_groups=contrast.positive_groups[::-1],
+                        negative_groups=contrast.negative_groups[::-1])  # fmt: skip
+    for part, run_other in {
+        "model": lambda: run(model=other_model),
+        "start": lambda: run(shift(128, seed=1)),
+        "positions": lambda: run(positions="all"),
+        "steerers under it": lambda: run(under=None),
+        "texts": lambda: run(prepend_bos=bool(bos)),
+        "flow": lambda: run(flow=ode.Flow(T=0.5, steps=1, solver="euler")),
+        "objective": lambda: run(objective=sunny_first),
+        "seed": lambda: run(seed=1),
+    }.items():
+        with pytest.raises(ValueError, match=rf"state.*another training, differing in {part}; give another file"):
+            run_other()
+    with pytest.raises(ValueError, match="differing in texts"):
+        run(texts=regrouped)
+    stronger = replace(below, flow=ode.Flow(multiplier=2.0))
+    with pytest.raises(ValueError, match="differing in steerers under it"):
+        run(under=stronger.hooks)
+
+
+def test_a_method_of_other_settings_does_not_go_on(organism, contrast, tmp_path):
+    quick = replace(QUICK, steps=2, every=2, kl=None)
+    for name, one, other in (
+        ("reft_r1", {"sparsity": 0.0}, {"sparsity": 1.0}),
+        ("reft_r1", {"k": 1}, {"k": 2}),
+        ("flas", {"concept": "sunny day"}, {"concept": "wet boat"}),
+        ("bipo", {"beta": 0.1}, {"beta": 0.2}),
+    ):
+        training = replace(quick, checkpoint=tmp_path / f"{name} {next(iter(one))}")
+        ode.fit(name, organism, contrast, LAYER, training=training, settings=one)
+        ode.fit(name, organism, contrast, LAYER, training=training, settings=one)
+        with pytest.raises(ValueError, match="another training, differing in"):
+            ode.fit(name, organism, contrast, LAYER, training=training, settings=other)
+
+
+def test_what_has_no_name_keeps_no_checkpoint(organism, contrast, tmp_path):
+    settings = replace(QUICK, steps=2, every=2, kl=None, checkpoint=tmp_path / "state")
+
+    def run(field=None, **given):
+        return train(field or shift(128), organism, contrast, LAYER, training=settings, **given)
+
+    run(objective=sunny_first, positions=last_three)
+    run(objective=sunny_first, positions=last_three)
+    local = lambda logits, targets, real: -logits.mean()  # noqa: E731
+    for given in ({"objective": local}, {"positions": lambda positions, prompt: positions >= 0}):
+        with pytest.raises(ValueError, match=r"<lambda> has no name .* at the top of a module, or leave checkpoint"):
+            run(**given)
+    with pytest.raises(ValueError, match="pass the `hooks` of a Steerer"):
+        run(under=lambda prompt: [])
+    adding = replace(learner_of(shift(128)), extra=lambda: torch.zeros(()))
+    with pytest.raises(ValueError, match="settings="):
+        run(adding)
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_as_another_training(organism, contrast, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    file = tmp_path / "state"
+
+    def run():
+        field = ode.ConstantField(torch.ones(128), 300.0)
+        return train(field, organism, contrast, LAYER, training=replace(QUICK, steps=2, every=2, checkpoint=file))
+
+    run()
+    with safe_open(file, framework="pt") as opened:
+        told, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for changed in ({"now.bias": torch.zeros(64)}, {"now.bias": torch.zeros(1)}, {"adam.0.exp_avg": torch.zeros(3)}):
+        save_file({**tensors, **changed}, file, metadata=told)
+        with pytest.raises(ValueError, match="another shape; give another file, or delete this one"):
+            run()
+    save_file({name: x for name, x in tensors.items() if name != "kept.bias"}, file, metadata=told)
+    with pytest.raises(ValueError, match="another training"):
+        run()
+
+
+def test_a_module_that_was_cut_off_goes_on_from_its_start(organism, contrast, tmp_path, monkeypatch):
+    """Trained in place, it is as it was before, so that the same call goes on."""
+    settings = replace(QUICK, steps=6, every=2, kl=None)
+    torch.manual_seed(0)
+    own, alike = Bent(), Bent()
+    alike.load_state_dict(own.state_dict())
+    train(alike, organism, contrast, LAYER, training=settings)
+    settings = replace(settings, checkpoint=tmp_path / "state")
+    begun = cut_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, organism, contrast, LAYER, training=settings)
+    train(own, organism, contrast, LAYER, training=settings)
+    assert begun[4] == 2
+    assert all(torch.equal(x, y) for x, y in zip(own.parameters(), alike.parameters(), strict=True))
+
+
+def test_layers_in_turn_keep_a_file_each_and_go_on_from_the_second(organism, contrast, tmp_path, monkeypatch):
+    def run(**settings):
+        training = replace(QUICK, steps=4, every=2, **settings)
+        return ode.fit("trained_vector", organism, contrast, layer=[1, 2], training=training)
+
+    whole, file = run(), tmp_path / "state"
+    begun = cut_at(monkeypatch, 8)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint=file)
+    again = run(checkpoint=file)
+    assert begun == [0, 1, 2, 3, 0, 1, 2, 3, 2, 3], "the first layer is read, the second goes on"
+    for one, other in zip(whole.steerers, again.steerers, strict=True):
+        assert torch.equal(one.field.given, other.field.given)
+        assert one.provenance["training"] == other.provenance["training"]
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["state.layer1", "state.layer2"]
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,9 @@ def _learner(start: ConceptFlowField, concepts: Sequence[Tensor], diversity: flo
         found = {name: x.detach().clone() for name, x in leaves.items()}
         return ConceptFlowField.load(settings, {**tensors, **found})
 
-    return Learner(learning, leaves, settled, scales, extra if diversity and len(concepts) > 1 else None, choose)
+    said = {"diversity": diversity, "concepts": list(concepts)}
+    more = extra if diversity and len(concepts) > 1 else None
+    return Learner(learning, leaves, settled, scales, more, choose, said)
 
 
 def encoded(model: Model, at: Place, concept: str, norm: float) -> Float[Tensor, "tokens d"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ class Training:
         patience: looks without an improvement after which training stops.
         looked_at: texts of each kind at most in such a look.
         checkpoint: a file in which the state is kept at every look, from which a training that was cut off goes on;
-            it ends as it would have without the interruption.
+            it ends as it would have without the interruption. The file of another training is refused: of another
+            model, start, place, position rule, objective, texts or settings. A function (an objective, a position rule)
+            is told by its name, so it must be one defined at a module's top. Several layers that are trained in turn
+            keep a file each: this name with ".layer0", ".layer1", … behind it.
 
     Raises:
         ValueError: a setting out of range.
@@ -66,6 +69,10 @@ class Training:
             raise ValueError(f"held_out={self.held_out} must lie between 0 and 1: it decides when training stops")
         if self.neutral is not None:
             object.__setattr__(self, "neutral", tuple(require_texts("neutral", self.neutral)))
+
+    def at_layer(self, layer: int) -> Training:
+        """The settings of one of several layers, whose checkpoint stands beside the others'."""
+        return self if self.checkpoint is None else replace(self, checkpoint=f"{self.checkpoint}.layer{layer}")
 
     def config(self) -> dict[str, Any]:
         """The settings that determine the result, JSON-able."""

@@ -18,6 +18,7 @@ from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.sites import Layer, place, site_hook
+from odesteer_tl.training import identity
 from odesteer_tl.training.learner import Learner, learner_of
 from odesteer_tl.training.lessons import Lessons
 from odesteer_tl.training.objectives import Likelihood, Objective, objective_of
@@ -108,16 +109,21 @@ def train(
     if base.level is not None:
         raise ValueError(f"flow has level={base.level}, which is no number to multiply; give a T or an angle")
     steered = Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
-    identity = {
-        "seed": seed,
-        "contrast": [each.digest for each in contrasts],
-        "hook": steered.hook_name,
-        "flow": base.config(),
-        "objective": repr(goal),
-        "settings": settings.config(),
-    }
-    store = Store(settings.checkpoint, identity)
-    with frozen(host), torch.enable_grad():
+    store = Store(settings.checkpoint, {})
+    if settings.checkpoint is not None:
+        store = Store(settings.checkpoint, {
+            "model": identity.model_said(host),
+            "texts": identity.texts_said(contrasts, prepend_bos),
+            "place": steered.hook_name,
+            "positions": identity.positions_said(positions),
+            "steerers under it": identity.under_said(under),
+            "flow": base.config(),
+            "start": identity.start_said(learner),
+            "objective": identity.objective_said(goal),
+            "settings": settings.config(),
+            "seed": seed,
+        })  # fmt: skip
+    with frozen(host), torch.enable_grad(), store.restoring(learner):
         run = Run(host, learner, lessons, steered, settings)
         run.prepare()
         state = run.to_the_end(store.start(learner, seed, settings), store)
