@@ -105,7 +105,9 @@ def concept_flow(
     """Train one flow on several concepts, each step on one of them; see `flas`.
 
     Beside the likelihood, `diversity` times the mean cosine between the pooled velocities that the same texts have for
-    this concept and for the others is made small, as in FLAS.
+    this concept and for the others is made small, as in FLAS. Reconstructed, beside what `flas` says: velocities are
+    compared at the start of the flow, pooled over the tokens that are steered, and the unit of length is that of the
+    first concept's texts.
 
     Args:
         contrasts: concept in words → its texts.

@@ -22,7 +22,8 @@ class Training:
         strengths: least and greatest factor on the flow's strength; one is drawn for every text, uniformly, so that one
             training serves all of them.
         kl: the most that steering at the flow's own strength may change the model's next-token distributions on neutral
-            texts, in nats a token; None: as much as it likes. A constraint, with a multiplier of its own, not a weight.
+            texts, in nats a token; None: as much as it likes. A constraint, with a multiplier of its own, not a weight;
+            a look at held-out texts counts as within it up to a tenth above (`odesteer_tl.training.run.SLACK`).
         neutral: texts that the constraint is about; by default the negative texts of the contrast.
         held_out: share of the contrast's groups that is not trained on but decides when to stop and what to keep.
         every: steps between two looks at them.

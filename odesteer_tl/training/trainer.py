@@ -33,7 +33,8 @@ class Trained(Result):
     """What a training gives.
 
     Attributes:
-        field: with the parameters of the look at which the held-out texts were said best within the limit.
+        field: with the parameters of the look at which the held-out texts were said best, of those whose divergence was
+            within the limit or at most a tenth above it.
         history: one row a look: step, objective, held-out objective (`held_out`) and divergence (`kl`), the
             `multiplier`, and whether the look is `kept`.
         tokens: of texts that took part in training, each counted as often as it did; the budget to be compared.
@@ -74,8 +75,9 @@ def train(
     `training.strengths` times the flow's, and takes a step of AdamW down the objective's gradient, which passes through
     the later blocks and the flow. A bound on the divergence from the unsteered model on neutral texts is kept as a
     constraint (`Multiplier`). Groups of the contrast that are held out decide when to stop and which parameters to
-    keep: the best objective among the looks whose divergence is within the limit, or the least divergence where none
-    is. Texts without prompts are read from their second token on, with the first (behind a BOS) as their prompt.
+    keep: the best objective among the looks whose divergence is within the limit, up to a tenth above it (`SLACK`), or
+    the least divergence where none is. Texts without prompts are read from their second token on, with the first
+    (behind a BOS) as their prompt.
 
     Args:
         field: what to train, or a `Learner` of it.
