@@ -11,8 +11,11 @@ from odesteer_tl import methods
 from odesteer_tl.fields import AffineField, ConceptFlowField, LearnedFlowField
 from odesteer_tl.fields.attention import block
 from odesteer_tl.hooks import steering_hooks
+from odesteer_tl.methods import fitting
+from odesteer_tl.methods.flas import encoded
 from odesteer_tl.plain import hooked
 from odesteer_tl.positions import position_rule
+from odesteer_tl.sites import place
 from odesteer_tl.training import Likelihood, Preference, learner_of, train
 from odesteer_tl.training.constraint import Multiplier
 from odesteer_tl.training.objectives import Said
@@ -240,6 +243,81 @@ def test_the_divergence_on_held_out_texts_stays_within_its_limit(organism, contr
     assert change(free.field) > 0.2
     assert 0.01 < change(bound.field) < 0.07
     assert bound.history["multiplier"].iloc[-1] > 0
+
+
+def test_the_constraint_is_about_the_neutral_texts_that_are_given(organism, contrast):
+    """What a look reports is the divergence on the held-out ones of these, computed here by hand."""
+    neutral = ode.organism.contrast("agreement", n=10).positive
+    settings = replace(QUICK, steps=4, every=4, neutral=neutral)
+    trained = train(learner_of(shift(128), only=["bias"]), organism, contrast, LAYER, training=settings)
+    flow = ode.Flow(T=1.0, steps=1, solver="euler")
+    hooks = lambda n: steering_hooks("blocks.2.hook_out", trained.field, flow, position_rule("generated"), n)  # noqa: E731
+
+    def on(texts):
+        read = Texts.of(organism, texts, None, None, "neutral")
+        batch = read.batch(range(len(read)), "cpu")
+        with torch.no_grad():
+            steered, plain = predicted(organism, batch, hooks), predicted(organism, batch, None)
+        each = torch.nn.functional.kl_div(plain.log_softmax(-1), steered.log_softmax(-1), log_target=True,
+                                          reduction="none").sum(-1)  # fmt: skip
+        return float(each[batch.real].mean())
+
+    reported = trained.history["kl"].iloc[-1]
+    assert reported == pytest.approx(on(neutral[:2]), rel=1e-4)
+    assert reported != pytest.approx(on(contrast.negative), rel=1e-2)
+    with pytest.raises(ValueError, match="neutral has 1 text; give two"):
+        train(shift(128), organism, contrast, LAYER, training=replace(QUICK, neutral=neutral[:1]))
+
+
+def test_a_look_without_a_limit_says_no_divergence():
+    from odesteer_tl.training.run import progress
+
+    assert progress({"held_out": 1.25, "kl": float("nan")}) == "held out 1.250"
+    assert progress({"held_out": 1.25, "kl": 0.1}) == "held out 1.250, KL 0.100"
+
+
+# --- strengths
+
+
+def test_every_text_of_every_step_has_a_strength_of_its_own(organism, contrast, monkeypatch):
+    from odesteer_tl.training.run import Run
+
+    drawn, objective = [], Run.objective
+
+    def noted(self, part, rows, factor, sign):
+        if part == 0:
+            drawn.append(factor.flatten() * sign)
+        return objective(self, part, rows, factor, sign)
+
+    monkeypatch.setattr(Run, "objective", noted)
+    settings = replace(QUICK, steps=8, every=8, strengths=(0.5, 2.0), kl=None)
+    train(learner_of(shift(128), only=["bias"]), organism, contrast, LAYER, training=settings)
+    found = torch.cat(drawn)
+    assert len(drawn) == 8
+    assert all(len(x) == settings.batch_size for x in drawn)
+    assert bool(((found >= 0.5) & (found <= 2.0)).all())
+    assert len(found.unique()) == len(found)
+    assert float(found.max() - found.min()) > 1.0
+
+
+def test_one_training_serves_all_its_strengths(planted):
+    """The objective on texts that took no part, at half the strength, at its own and at twice."""
+    model, contrast, _ = planted
+    learn, held = contrast.split((0.75, 0.25))
+    settings = ode.Training(steps=30, batch_size=6, every=15, looked_at=2, kl=None, learning_rate=0.05,
+                            strengths=(0.5, 2.0))  # fmt: skip
+    steerer = ode.fit("trained_vector", model, learn, layer=model.cfg.n_layers - 1, training=settings)
+    texts, _ = sides_of(model, held, None)
+    batch = texts.batch(range(len(texts)), "cpu")
+
+    def loss(factor):
+        hooks = None if not factor else steerer.at(ode.Flow(multiplier=factor)).hooks
+        with torch.no_grad():
+            said = Said(predicted(model, batch, hooks), batch.targets, batch.real)
+        return float(Likelihood()(said, None, 1.0))
+
+    unsteered, *steered = (loss(factor) for factor in (0, 0.5, 1.0, 2.0))
+    assert max(steered) < unsteered - 0.1, (unsteered, steered)
 
 
 # --- stopping, seeds, resuming
@@ -526,17 +604,56 @@ def test_a_trained_vector_finds_the_direction_of_a_planted_readout(planted):
     assert float(steerer.field.direction.float() @ wanted) > 0.95
 
 
-def test_reft_r1_finds_a_planted_direction_and_detects_by_it(planted):
+def test_reft_r1_finds_a_planted_direction_and_detects_by_it(planted, monkeypatch):
+    """The class means show a nuisance as large as the readout, so that the start is not the answer."""
     model, contrast, wanted = planted
-    settings = ode.Training(steps=50, batch_size=6, every=25, looked_at=2, kl=None, learning_rate=0.1)
-    steerer = ode.fit(
-        "reft_r1", model, contrast, layer=model.cfg.n_layers - 1, training=settings, settings={"sparsity": 0.0}
-    )
+    layer, starts = model.cfg.n_layers - 1, []
+    collect, nuisance = fitting.collect_activations, across(wanted)
+
+    def confounded(*args, **how):
+        acts = collect(*args, **how)
+        found = acts[layer]
+        gap = (found.positive - found.negative).mean(0).norm()
+        return replace(acts, layers={layer: replace(found, positive=found.positive + gap * nuisance)})
+
+    monkeypatch.setattr(fitting, "collect_activations", confounded)
+    train_course = ode.training.Course.train
+
+    def watched(self, start, seed, **how):
+        starts.append(start.field.tensors["direction"].detach().clone())
+        return train_course(self, start, seed, **how)
+
+    monkeypatch.setattr(ode.training.Course, "train", watched)
+    settings = ode.Training(steps=60, batch_size=6, every=30, looked_at=2, kl=None, learning_rate=0.1)
+    steerer = ode.fit("reft_r1", model, contrast, layer=layer, training=settings, settings={"sparsity": 0.0})
     direction = steerer.field.tensors["direction"]
+    assert float(starts[0] @ wanted) / float(starts[0].norm()) < 0.8
     assert float(direction @ wanted) > 0.9
     a = torch.stack([3 * wanted, -wanted, torch.zeros_like(wanted)])
     assert steerer.field.score(a)[0] > 2.5
     assert steerer.field.score(a)[1:].tolist() == [0.0, 0.0]
+
+
+def across(direction):
+    """A unit direction of mean 0 that has no part in another one."""
+    x = torch.randn(len(direction), generator=torch.Generator().manual_seed(8))
+    x = x - x.mean()
+    x = x - (x @ direction) * direction
+    return x / x.norm()
+
+
+def test_reft_r1s_sparsity_shrinks_the_detections_outside_the_greatest(planted):
+    """The L1 term is of what a text's k greatest detections leave out: with k = 1 of five words alike."""
+    model, contrast, _ = planted
+    layer, left = model.cfg.n_layers - 1, []
+    acts = ode.collect_activations(model, contrast, [layer], "all")[layer]
+    settings = ode.Training(steps=30, batch_size=6, every=30, looked_at=2, kl=None, learning_rate=0.1)
+    for sparsity in (0.0, 100.0):
+        steerer = ode.fit("reft_r1", model, contrast, layer=layer, training=settings,
+                          settings={"sparsity": sparsity, "k": 1})  # fmt: skip
+        left.append(float(steerer.field.score(acts.positive.float()).mean()))
+    assert left[0] > 0.1
+    assert left[1] < 0.5 * left[0]
 
 
 @pytest.fixture(scope="module")
@@ -626,6 +743,21 @@ def test_a_learned_flows_path_bends_and_its_time_matters(organism, contrast):
     torch.testing.assert_close(points[-1], by_hand, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="depends on time"):
         ode.Flow(T=1.0, solver="rk4").solve(field, a)
+
+
+def test_a_trained_flow_attends_to_its_concept(organism, contrast):
+    """Told of another concept by the same weights, it says something else; of its own, the same."""
+    steerer = ode.fit("flas", organism, contrast, LAYER, training=replace(QUICK, steps=6, kl=None),
+                      settings={"concept": "sunny day"})  # fmt: skip
+    field, said = steerer.field, []
+    for concept in ("sunny day", "sunny day", "wet boat"):
+        states = encoded(organism, place(LAYER, None, model=organism), concept, field.median_norm)
+        with replace(steerer, field=field.told(concept, states), positions="all").on(organism):
+            said.append(organism(TOKENS))
+    assert torch.equal(said[0], said[1])
+    assert not torch.allclose(said[0], said[2], atol=1e-4)
+    with replace(steerer, positions="all").on(organism):
+        assert torch.equal(organism(TOKENS), said[0])
 
 
 def test_a_flow_of_many_concepts_is_told_which(organism):

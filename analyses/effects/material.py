@@ -44,7 +44,7 @@ class Material:
         torch.set_num_threads(settings.threads)
         model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
-        self.trained = Trained(self.model, folder)
+        self.trained = Trained(self.model, folder, settings.concept)
         #: of which prompts this is a part, and whose threshold its judge has
         self._whole: Material | None = None
         self._judge: Material | None = None

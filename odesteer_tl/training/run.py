@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -196,7 +196,7 @@ class Run:
                               "multiplier": multiplier, "kept": kept})  # fmt: skip
 
 
-def progress(look: Mapping[str, float]) -> str:
+def progress(look: Mapping[str, Any]) -> str:
     """A look in words; without its divergence where none was asked for."""
     said = f"held out {look['held_out']:.3f}"
     return said if math.isnan(look["kl"]) else f"{said}, KL {look['kl']:.3f}"
