@@ -101,6 +101,15 @@ class Material:
         part._layers, part._scans = {}, {}
         return part
 
+    def tell(self, concept: str) -> None:
+        """Tell methods of another concept in words: what was trained for the one before is let go."""
+        if self._whole is not None:
+            self._whole.tell(concept)
+        if concept != self.trained.concept:
+            self.trained = replace(self.trained, concept=concept)
+            self._layers.clear()
+            self._scans.clear()
+
     def layer(self, layer: int) -> LayerFits:
         """The fits at a layer."""
         if self._whole is not None:
