@@ -9,6 +9,7 @@ and a token cost. All methods learn from the same texts.
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class AuditConfig:
 
     Args:
         concept: a folder as `python -m analyses.concepts` writes it, with pairs.jsonl, prompts.json and words.json.
+            Where its concept.json has a "concept" (AxBench's do), methods that are told of one (FLAS) are told that.
         methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
         kl: levels of the next token's KL to unsteered, nats.
         fractions: shares of the contrast's groups for methods and h, the densities, the calibration of both (which
@@ -72,12 +74,18 @@ class AuditConfig:
             model=self.model, contrast=pairs, prompts=prompts, outcome=self.outcome or words, select=0, test=self.test,
             max_new_tokens=self.max_new_tokens, passage="text", cross_fit=self.cross_fit, seed=self.seed,
             measures=tuple(name for name in MEASURED if name != "likelihood" or not self.cross_fit),
-            threads=self.threads, fractions=self.fractions,
+            threads=self.threads, fractions=self.fractions, concept=described(self.concept),
         )  # fmt: skip
         return ComparisonConfig(
             effect, self.layer, self.methods, self.angle, (), self.kl, self.executor,
             self.out / self.concept.resolve().name, self.dry_run, self.between,
         )  # fmt: skip
+
+
+def described(folder: Path) -> str:
+    """What `concept.json` calls the concept in words, or nothing."""
+    file = folder / "concept.json"
+    return str(json.loads(file.read_text(encoding="utf-8")).get("concept", "")) if file.is_file() else ""
 
 
 def main(config: AuditConfig) -> int:

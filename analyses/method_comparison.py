@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import tyro
 
@@ -110,7 +110,10 @@ def run_comparison(config: ComparisonConfig, given: Given | None = None) -> Fini
     from analyses.effects.running import report_study
 
     of = partial(ComparisonReport.of, between=config.between)
-    return report_study(study, config.out, config.executor, of, {"layer": layer, "between": config.between})
+    said: dict[str, Any] = {"layer": layer, "between": config.between}
+    if config.effect.concept:
+        said["concept"] = config.effect.concept
+    return report_study(study, config.out, config.executor, of, said)
 
 
 def method_comparison(config: ComparisonConfig, given: Given | None = None) -> tuple[ComparisonReport, Path]:

@@ -192,6 +192,33 @@ def test_a_training_is_read_as_it_was_made(material, quick_flow, tmp_path):
     assert not Trained(model).has("quick_flow", 2, texts, 0)
 
 
+def test_a_method_that_is_told_of_its_concept_is_told_the_audits(material, quick_flow, monkeypatch, tmp_path):
+    """What concept.json calls it; trainings, cells and studies of other methods are what they were without."""
+    said, quick = [], ode.METHODS["quick_flow"]
+
+    def train(course, seed=0, *, concept=None):
+        said.append(concept)
+        return learned_flow(replace(course, training=QUICK), seed)
+
+    monkeypatch.setitem(ode.METHODS, "told_flow", replace(quick, train=train))
+    without, sunny, wet = (Trained(material.model, tmp_path, words) for words in ("", "sunny days", "wet boats"))
+    found = sunny.steerer("told_flow", 2, FEW, 0)
+    assert said == ["sunny days"]
+    assert found.provenance["settings"] == {"concept": "sunny days"}
+    assert sunny.has("told_flow", 2, FEW, 0)
+    assert not without.has("told_flow", 2, FEW, 0)
+    assert not wet.has("told_flow", 2, FEW, 0)
+    without.steerer("quick_flow", 2, FEW, 0)
+    assert sunny.has("quick_flow", 2, FEW, 0)
+    settings = EffectSettings(pairs=280, select=0, test=12)
+    arms = [Arm.of("caa"), Arm.of("told_flow")]
+    one, other = (
+        effect_study("kept", replace(settings, concept=words), [2], arms, {"kl": (0.03,)}).keyed
+        for words in ("", "sunny days")
+    )
+    assert [x.key == y.key for x, y in zip(one, other, strict=True)] == [True, True, False]
+
+
 def test_another_process_may_be_done_first_and_a_damaged_training_is_refused(
     material, quick_flow, monkeypatch, tmp_path
 ):
@@ -260,7 +287,9 @@ def test_what_cannot_be_measured_is_refused_before_a_model_is_loaded(tmp_path):
 def concept(tmp_path_factory):
     """A concept of the embedded model, as the concepts' command writes them."""
     words = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
-    return write_concept(tmp_path_factory.mktemp("concepts") / "valence", 110, ode.organism.prompts(6, 0), words)
+    folder = write_concept(tmp_path_factory.mktemp("concepts") / "valence", 110, ode.organism.prompts(6, 0), words)
+    (folder / "concept.json").write_text(json.dumps({"name": "valence", "concept": "kind and happy words"}))
+    return folder
 
 
 def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_path, capsys):
@@ -270,6 +299,7 @@ def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_p
     assert main(config) == 0
     printed = capsys.readouterr().out
     (report,) = (tmp_path / "valence").glob("*/report")
+    assert json.loads((report / "run.json").read_text())["concept"] == "kind and happy words"
     assert len(list(report.parent.glob("trained/*/steerer.json"))) == len(quick_flow) == 1
     found = pd.read_parquet(report / "audit.parquet")
     made = found.drop_duplicates("method").set_index("method")["made"].to_dict()

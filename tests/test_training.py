@@ -11,8 +11,11 @@ from odesteer_tl import methods
 from odesteer_tl.fields import AffineField, ConceptFlowField, LearnedFlowField
 from odesteer_tl.fields.attention import block
 from odesteer_tl.hooks import steering_hooks
+from odesteer_tl.methods import fitting
+from odesteer_tl.methods.flas import encoded
 from odesteer_tl.plain import hooked
 from odesteer_tl.positions import position_rule
+from odesteer_tl.sites import place
 from odesteer_tl.training import Likelihood, Preference, learner_of, train
 from odesteer_tl.training.constraint import Multiplier
 from odesteer_tl.training.objectives import Said
@@ -242,6 +245,81 @@ def test_the_divergence_on_held_out_texts_stays_within_its_limit(organism, contr
     assert bound.history["multiplier"].iloc[-1] > 0
 
 
+def test_the_constraint_is_about_the_neutral_texts_that_are_given(organism, contrast):
+    """What a look reports is the divergence on the held-out ones of these, computed here by hand."""
+    neutral = ode.organism.contrast("agreement", n=10).positive
+    settings = replace(QUICK, steps=4, every=4, neutral=neutral)
+    trained = train(learner_of(shift(128), only=["bias"]), organism, contrast, LAYER, training=settings)
+    flow = ode.Flow(T=1.0, steps=1, solver="euler")
+    hooks = lambda n: steering_hooks("blocks.2.hook_out", trained.field, flow, position_rule("generated"), n)  # noqa: E731
+
+    def on(texts):
+        read = Texts.of(organism, texts, None, None, "neutral")
+        batch = read.batch(range(len(read)), "cpu")
+        with torch.no_grad():
+            steered, plain = predicted(organism, batch, hooks), predicted(organism, batch, None)
+        each = torch.nn.functional.kl_div(plain.log_softmax(-1), steered.log_softmax(-1), log_target=True,
+                                          reduction="none").sum(-1)  # fmt: skip
+        return float(each[batch.real].mean())
+
+    reported = trained.history["kl"].iloc[-1]
+    assert reported == pytest.approx(on(neutral[:2]), rel=1e-4)
+    assert reported != pytest.approx(on(contrast.negative), rel=1e-2)
+    with pytest.raises(ValueError, match="neutral has 1 text; give two"):
+        train(shift(128), organism, contrast, LAYER, training=replace(QUICK, neutral=neutral[:1]))
+
+
+def test_a_look_without_a_limit_says_no_divergence():
+    from odesteer_tl.training.run import progress
+
+    assert progress({"held_out": 1.25, "kl": float("nan")}) == "held out 1.250"
+    assert progress({"held_out": 1.25, "kl": 0.1}) == "held out 1.250, KL 0.100"
+
+
+# --- strengths
+
+
+def test_every_text_of_every_step_has_a_strength_of_its_own(organism, contrast, monkeypatch):
+    from odesteer_tl.training.run import Run
+
+    drawn, objective = [], Run.objective
+
+    def noted(self, part, rows, factor, sign):
+        if part == 0:
+            drawn.append(factor.flatten() * sign)
+        return objective(self, part, rows, factor, sign)
+
+    monkeypatch.setattr(Run, "objective", noted)
+    settings = replace(QUICK, steps=8, every=8, strengths=(0.5, 2.0), kl=None)
+    train(learner_of(shift(128), only=["bias"]), organism, contrast, LAYER, training=settings)
+    found = torch.cat(drawn)
+    assert len(drawn) == 8
+    assert all(len(x) == settings.batch_size for x in drawn)
+    assert bool(((found >= 0.5) & (found <= 2.0)).all())
+    assert len(found.unique()) == len(found)
+    assert float(found.max() - found.min()) > 1.0
+
+
+def test_one_training_serves_all_its_strengths(planted):
+    """The objective on texts that took no part, at half the strength, at its own and at twice."""
+    model, contrast, _ = planted
+    learn, held = contrast.split((0.75, 0.25))
+    settings = ode.Training(steps=30, batch_size=6, every=15, looked_at=2, kl=None, learning_rate=0.05,
+                            strengths=(0.5, 2.0))  # fmt: skip
+    steerer = ode.fit("trained_vector", model, learn, layer=model.cfg.n_layers - 1, training=settings)
+    texts, _ = sides_of(model, held, None)
+    batch = texts.batch(range(len(texts)), "cpu")
+
+    def loss(factor):
+        hooks = None if not factor else steerer.at(ode.Flow(multiplier=factor)).hooks
+        with torch.no_grad():
+            said = Said(predicted(model, batch, hooks), batch.targets, batch.real)
+        return float(Likelihood()(said, None, 1.0))
+
+    unsteered, *steered = (loss(factor) for factor in (0, 0.5, 1.0, 2.0))
+    assert max(steered) < unsteered - 0.1, (unsteered, steered)
+
+
 # --- stopping, seeds, resuming
 
 
@@ -288,11 +366,164 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(organism, contra
     assert torch.equal(again.field.given, whole.field.given)
     assert again.history.equals(whole.history)
     assert again.tokens == whole.tokens
-    with pytest.raises(ValueError, match="other texts or settings"):
+    with pytest.raises(ValueError, match="another training, differing in settings; give another file"):
         run(checkpoint=file, batch_size=3)
     file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no readable training"):
         run(checkpoint=file)
+
+
+def sunny_first(logits, targets, real):
+    """An objective with a name of its own."""
+    return -logits.log_softmax(-1)[..., 60].mean()
+
+
+def last_three(positions, prompt):
+    """A position rule with a name of its own."""
+    return positions >= positions.amax(-1, keepdim=True) - 2
+
+
+def cut_at(monkeypatch, which):
+    """Make the which-th step of all trainings an interruption; gives the steps that were begun."""
+    from odesteer_tl.training.run import Run
+
+    begun, step = [], Run._step
+
+    def cut(self, state):
+        begun.append(state.step)
+        if len(begun) == which:
+            raise KeyboardInterrupt
+        return step(self, state)
+
+    monkeypatch.setattr(Run, "_step", cut)
+    return begun
+
+
+def test_a_checkpoint_of_another_training_is_refused_by_what_differs(organism, contrast, tmp_path):
+    """Whatever changes the result, of the same width and texts: never continued in silence."""
+    file = tmp_path / "state"
+    start, few = shift(128), replace(QUICK, steps=2, every=2, kl=None, checkpoint=file)
+    below = ode.Steerer(ode.ConstantField(torch.ones(128), 300.0), ode.Flow(multiplier=1.0), 1)
+
+    def run(field=start, model=organism, texts=contrast, under=below.hooks, **given):
+        return train(field, model, texts, LAYER, training=few, **{"under": under, **given})
+
+    first = run()
+    assert torch.equal(run().field.tensors["bias"], first.field.tensors["bias"])
+    same = replace(below, provenance={"anything": 1})
+    assert torch.equal(run(under=ode.compose([same]).hooks).field.tensors["bias"], first.field.tensors["bias"])
+    other_model = ode.load_model("organism")
+    with torch.no_grad():
+        next(other_model.original_model.parameters()).mul_(1.01)
+    bos = contrast.positive[0] if contrast.prepend_bos is None else not contrast.prepend_bos
+    regrouped = replace(contrast, positive_groups=contrast.positive_groups[::-1],
+                        negative_groups=contrast.negative_groups[::-1])  # fmt: skip
+    for part, run_other in {
+        "model": lambda: run(model=other_model),
+        "start": lambda: run(shift(128, seed=1)),
+        "positions": lambda: run(positions="all"),
+        "steerers under it": lambda: run(under=None),
+        "texts": lambda: run(prepend_bos=bool(bos)),
+        "flow": lambda: run(flow=ode.Flow(T=0.5, steps=1, solver="euler")),
+        "objective": lambda: run(objective=sunny_first),
+        "seed": lambda: run(seed=1),
+    }.items():
+        with pytest.raises(ValueError, match=rf"state.*another training, differing in {part}; give another file"):
+            run_other()
+    with pytest.raises(ValueError, match="differing in texts"):
+        run(texts=regrouped)
+    stronger = replace(below, flow=ode.Flow(multiplier=2.0))
+    with pytest.raises(ValueError, match="differing in steerers under it"):
+        run(under=stronger.hooks)
+
+
+def test_a_method_of_other_settings_does_not_go_on(organism, contrast, tmp_path):
+    quick = replace(QUICK, steps=2, every=2, kl=None)
+    for name, one, other in (
+        ("reft_r1", {"sparsity": 0.0}, {"sparsity": 1.0}),
+        ("reft_r1", {"k": 1}, {"k": 2}),
+        ("flas", {"concept": "sunny day"}, {"concept": "wet boat"}),
+        ("bipo", {"beta": 0.1}, {"beta": 0.2}),
+    ):
+        training = replace(quick, checkpoint=tmp_path / f"{name} {next(iter(one))}")
+        ode.fit(name, organism, contrast, LAYER, training=training, settings=one)
+        ode.fit(name, organism, contrast, LAYER, training=training, settings=one)
+        with pytest.raises(ValueError, match="another training, differing in"):
+            ode.fit(name, organism, contrast, LAYER, training=training, settings=other)
+
+
+def test_what_has_no_name_keeps_no_checkpoint(organism, contrast, tmp_path):
+    settings = replace(QUICK, steps=2, every=2, kl=None, checkpoint=tmp_path / "state")
+
+    def run(field=None, **given):
+        return train(field or shift(128), organism, contrast, LAYER, training=settings, **given)
+
+    run(objective=sunny_first, positions=last_three)
+    run(objective=sunny_first, positions=last_three)
+    local = lambda logits, targets, real: -logits.mean()  # noqa: E731
+    for given in ({"objective": local}, {"positions": lambda positions, prompt: positions >= 0}):
+        with pytest.raises(ValueError, match=r"<lambda> has no name .* at the top of a module, or leave checkpoint"):
+            run(**given)
+    with pytest.raises(ValueError, match="pass the `hooks` of a Steerer"):
+        run(under=lambda prompt: [])
+    adding = replace(learner_of(shift(128)), extra=lambda: torch.zeros(()))
+    with pytest.raises(ValueError, match="settings="):
+        run(adding)
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_as_another_training(organism, contrast, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    file = tmp_path / "state"
+
+    def run():
+        field = ode.ConstantField(torch.ones(128), 300.0)
+        return train(field, organism, contrast, LAYER, training=replace(QUICK, steps=2, every=2, checkpoint=file))
+
+    run()
+    with safe_open(file, framework="pt") as opened:
+        told, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for changed in ({"now.bias": torch.zeros(64)}, {"now.bias": torch.zeros(1)}, {"adam.0.exp_avg": torch.zeros(3)}):
+        save_file({**tensors, **changed}, file, metadata=told)
+        with pytest.raises(ValueError, match="another shape; give another file, or delete this one"):
+            run()
+    save_file({name: x for name, x in tensors.items() if name != "kept.bias"}, file, metadata=told)
+    with pytest.raises(ValueError, match="another training"):
+        run()
+
+
+def test_a_module_that_was_cut_off_goes_on_from_its_start(organism, contrast, tmp_path, monkeypatch):
+    """Trained in place, it is as it was before, so that the same call goes on."""
+    settings = replace(QUICK, steps=6, every=2, kl=None)
+    torch.manual_seed(0)
+    own, alike = Bent(), Bent()
+    alike.load_state_dict(own.state_dict())
+    train(alike, organism, contrast, LAYER, training=settings)
+    settings = replace(settings, checkpoint=tmp_path / "state")
+    begun = cut_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, organism, contrast, LAYER, training=settings)
+    train(own, organism, contrast, LAYER, training=settings)
+    assert begun[4] == 2
+    assert all(torch.equal(x, y) for x, y in zip(own.parameters(), alike.parameters(), strict=True))
+
+
+def test_layers_in_turn_keep_a_file_each_and_go_on_from_the_second(organism, contrast, tmp_path, monkeypatch):
+    def run(**settings):
+        training = replace(QUICK, steps=4, every=2, **settings)
+        return ode.fit("trained_vector", organism, contrast, layer=[1, 2], training=training)
+
+    whole, file = run(), tmp_path / "state"
+    begun = cut_at(monkeypatch, 8)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint=file)
+    again = run(checkpoint=file)
+    assert begun == [0, 1, 2, 3, 0, 1, 2, 3, 2, 3], "the first layer is read, the second goes on"
+    for one, other in zip(whole.steerers, again.steerers, strict=True):
+        assert torch.equal(one.field.given, other.field.given)
+        assert one.provenance["training"] == other.provenance["training"]
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["state.layer1", "state.layer2"]
 
 
 @pytest.mark.parametrize(
@@ -373,17 +604,56 @@ def test_a_trained_vector_finds_the_direction_of_a_planted_readout(planted):
     assert float(steerer.field.direction.float() @ wanted) > 0.95
 
 
-def test_reft_r1_finds_a_planted_direction_and_detects_by_it(planted):
+def test_reft_r1_finds_a_planted_direction_and_detects_by_it(planted, monkeypatch):
+    """The class means show a nuisance as large as the readout, so that the start is not the answer."""
     model, contrast, wanted = planted
-    settings = ode.Training(steps=50, batch_size=6, every=25, looked_at=2, kl=None, learning_rate=0.1)
-    steerer = ode.fit(
-        "reft_r1", model, contrast, layer=model.cfg.n_layers - 1, training=settings, settings={"sparsity": 0.0}
-    )
+    layer, starts = model.cfg.n_layers - 1, []
+    collect, nuisance = fitting.collect_activations, across(wanted)
+
+    def confounded(*args, **how):
+        acts = collect(*args, **how)
+        found = acts[layer]
+        gap = (found.positive - found.negative).mean(0).norm()
+        return replace(acts, layers={layer: replace(found, positive=found.positive + gap * nuisance)})
+
+    monkeypatch.setattr(fitting, "collect_activations", confounded)
+    train_course = ode.training.Course.train
+
+    def watched(self, start, seed, **how):
+        starts.append(start.field.tensors["direction"].detach().clone())
+        return train_course(self, start, seed, **how)
+
+    monkeypatch.setattr(ode.training.Course, "train", watched)
+    settings = ode.Training(steps=60, batch_size=6, every=30, looked_at=2, kl=None, learning_rate=0.1)
+    steerer = ode.fit("reft_r1", model, contrast, layer=layer, training=settings, settings={"sparsity": 0.0})
     direction = steerer.field.tensors["direction"]
+    assert float(starts[0] @ wanted) / float(starts[0].norm()) < 0.8
     assert float(direction @ wanted) > 0.9
     a = torch.stack([3 * wanted, -wanted, torch.zeros_like(wanted)])
     assert steerer.field.score(a)[0] > 2.5
     assert steerer.field.score(a)[1:].tolist() == [0.0, 0.0]
+
+
+def across(direction):
+    """A unit direction of mean 0 that has no part in another one."""
+    x = torch.randn(len(direction), generator=torch.Generator().manual_seed(8))
+    x = x - x.mean()
+    x = x - (x @ direction) * direction
+    return x / x.norm()
+
+
+def test_reft_r1s_sparsity_shrinks_the_detections_outside_the_greatest(planted):
+    """The L1 term is of what a text's k greatest detections leave out: with k = 1 of five words alike."""
+    model, contrast, _ = planted
+    layer, left = model.cfg.n_layers - 1, []
+    acts = ode.collect_activations(model, contrast, [layer], "all")[layer]
+    settings = ode.Training(steps=30, batch_size=6, every=30, looked_at=2, kl=None, learning_rate=0.1)
+    for sparsity in (0.0, 100.0):
+        steerer = ode.fit("reft_r1", model, contrast, layer=layer, training=settings,
+                          settings={"sparsity": sparsity, "k": 1})  # fmt: skip
+        left.append(float(steerer.field.score(acts.positive.float()).mean()))
+    assert left[0] > 0.1
+    assert left[1] < 0.5 * left[0]
 
 
 @pytest.fixture(scope="module")
@@ -473,6 +743,21 @@ def test_a_learned_flows_path_bends_and_its_time_matters(organism, contrast):
     torch.testing.assert_close(points[-1], by_hand, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="depends on time"):
         ode.Flow(T=1.0, solver="rk4").solve(field, a)
+
+
+def test_a_trained_flow_attends_to_its_concept(organism, contrast):
+    """Told of another concept by the same weights, it says something else; of its own, the same."""
+    steerer = ode.fit("flas", organism, contrast, LAYER, training=replace(QUICK, steps=6, kl=None),
+                      settings={"concept": "sunny day"})  # fmt: skip
+    field, said = steerer.field, []
+    for concept in ("sunny day", "sunny day", "wet boat"):
+        states = encoded(organism, place(LAYER, None, model=organism), concept, field.median_norm)
+        with replace(steerer, field=field.told(concept, states), positions="all").on(organism):
+            said.append(organism(TOKENS))
+    assert torch.equal(said[0], said[1])
+    assert not torch.allclose(said[0], said[2], atol=1e-4)
+    with replace(steerer, positions="all").on(organism):
+        assert torch.equal(organism(TOKENS), said[0])
 
 
 def test_a_flow_of_many_concepts_is_told_which(organism):

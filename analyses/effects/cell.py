@@ -15,6 +15,7 @@ from analyses.effects.measures import GROUPS, Seen
 from analyses.effects.path import path
 from analyses.effects.per_prompt import steered_apart
 from analyses.effects.steer import Steer
+from analyses.effects.trained import takes_concept
 from analyses.effects.writing import Written, write
 from analyses.refusal import unless_refused
 from analyses.sweep import Refused, require_numbers
@@ -31,7 +32,8 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame | Ref
 
     Args:
         config: `layer`; `label`, `method`, `solver`, `steps` and `in_turn` (the arm); `budget` ("angle",
-            "displacement" or "kl") and `level`; where prompts have layers of their own, `chosen` (`steered_apart`).
+            "displacement" or "kl") and `level`; where prompts have layers of their own, `chosen` (`steered_apart`);
+            what a method is told of in words, `concept`.
             With the label "unsteered" nothing is steered, and only text and next token are measured.
 
     Raises:
@@ -45,6 +47,8 @@ def measure(material: Material, config: Mapping[str, Any]) -> pd.DataFrame | Ref
         columns = {"entropy": states.passage.mean(spread), "branching": states.passage.mean(branching),
                    **_outcome(material, states.text if plan.writes else None, None)}  # fmt: skip
         return require_numbers(pd.DataFrame({**base, **columns}), config)
+    if takes_concept(config["method"]):  # studies that differ in this alone share a process's material
+        material.tell(config.get("concept", ""))
     found = unless_refused(lambda: _steered(material, config))
     return found if isinstance(found, Refused) else require_numbers(pd.DataFrame({**base, **found}), config)
 

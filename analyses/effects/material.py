@@ -44,7 +44,7 @@ class Material:
         torch.set_num_threads(settings.threads)
         model = None if given is None else given.model
         self.model = ode.load_model(settings.model) if model is None else model
-        self.trained = Trained(self.model, folder)
+        self.trained = Trained(self.model, folder, settings.concept)
         #: of which prompts this is a part, and whose threshold its judge has
         self._whole: Material | None = None
         self._judge: Material | None = None
@@ -100,6 +100,15 @@ class Material:
         )  # fmt: skip
         part._layers, part._scans = {}, {}
         return part
+
+    def tell(self, concept: str) -> None:
+        """Tell methods of another concept in words: what was trained for the one before is let go."""
+        if self._whole is not None:
+            self._whole.tell(concept)
+        if concept != self.trained.concept:
+            self.trained = replace(self.trained, concept=concept)
+            self._layers.clear()
+            self._scans.clear()
 
     def layer(self, layer: int) -> LayerFits:
         """The fits at a layer."""

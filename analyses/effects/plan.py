@@ -102,8 +102,8 @@ class Plan:
 
     def described(self) -> dict[str, Any]:
         """Everything that determines a cell's numbers but model and cell, JSON-able."""
-        # threads do not determine results beyond rounding
-        found = {key: x for key, x in asdict(self.settings).items() if key != "threads"}
+        # threads do not determine results beyond rounding, and the concept stands in the cells that are told of it
+        found = {key: x for key, x in asdict(self.settings).items() if key not in ("threads", "concept")}
         # as it was before there were these
         found = {k: x for k, x in found.items() if k != "engine" or x}
         found = {k: x for k, x in found.items() if k != "fractions" or tuple(x) != FRACTIONS}

@@ -44,6 +44,8 @@ class EffectSettings:
             report on how well h reads; without `cross_fit`.
         engine: what draws the texts: left out, the model itself; "vllm", an engine in this process (see the guide's
             page *Serving*), whose draws are others at a temperature above 0. All else is measured on the model.
+        concept: what the contrast is about, in words, for methods that are told of it (FLAS); left out, its first
+            positive text stands for it.
 
     Raises:
         ValueError: an unknown passage or measure, or a count or strength out of range.
@@ -67,6 +69,7 @@ class EffectSettings:
     threads: Threads = 1
     engine: str = ""
     fractions: tuple[float, float, float, float] = FRACTIONS
+    concept: str = ""
 
     def __post_init__(self) -> None:
         require_one_of("passage", self.passage, ("prompt", "text"))

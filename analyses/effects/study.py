@@ -13,6 +13,7 @@ from analyses.effects.grid import layers_meant, require_grid
 from analyses.effects.material import Material
 from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
+from analyses.effects.trained import takes_concept
 from analyses.models import model_digest
 from analyses.sweep import Study
 
@@ -51,6 +52,9 @@ def effect_study(
         arm.cell(layer, budget, level)
         for layer, arm in placed for budget, levels in budgets.items() for level in levels
     ]  # fmt: skip
+    if settings.concept:
+        told = {"concept": settings.concept}
+        cells = [{**cell, **told} if takes_concept(str(cell["method"])) else cell for cell in cells]
     plan = Plan.of(settings, given)
     loaded = None if given is None else given.model
     model = {"model_digest": model_digest(settings.model)}

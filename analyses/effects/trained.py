@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,12 @@ class Expense:
     seconds: float
 
 
+def takes_concept(method: str) -> bool:
+    """Whether a method is trained through the model and told of its concept in words."""
+    own = ode.METHODS.get(method)
+    return own is not None and own.train is not None and "concept" in inspect.signature(own.train).parameters
+
+
 @dataclass(frozen=True)
 class Trained:
     """Trainings through one model.
@@ -45,10 +52,12 @@ class Trained:
 
     Args:
         folder: where each is a saved steerer, named by its key; None: all are made anew.
+        concept: in words, for methods that are told of it; empty, they take what they take by themselves.
     """
 
     model: TransformerBridge
     folder: Path | None = None
+    concept: str = ""
 
     def steerer(self, method: str, layer: int, texts: ode.ContrastSet, seed: int) -> ode.Steerer:
         """A method trained on texts, or read; what it took is in `provenance["fit"]`, an `Expense`.
@@ -82,15 +91,21 @@ class Trained:
         start = time.process_time()
         # of no account here: a study has strengths of its own
         strength: dict[str, Any] = {} if ode.METHODS[method].own_strength else {"T": 1.0}
-        found = fitted(method, lambda: ode.fit(method, self.model, texts, layer, seed=seed, **strength))
+        found = fitted(
+            method, lambda: ode.fit(method, self.model, texts, layer, seed=seed, **strength, **self._told(method))
+        )
         tokens, training = int(found.provenance["tokens"]), dict[str, Any](found.provenance["training"])
         expense = Expense(tokens, tokens + int(training["tokens"]), time.process_time() - start)
         return replace(found, provenance={**found.provenance, "fit": asdict(expense)})
+
+    def _told(self, method: str) -> dict[str, Any]:
+        """The settings of a method that is told of the concept."""
+        return {"settings": {"concept": self.concept}} if self.concept and takes_concept(method) else {}
 
     def _path(self, method: str, layer: int, texts: ode.ContrastSet, seed: int) -> Path:
         both = (*texts.positive, *texts.negative)
         rows = tokens_of(self.model, "contrast", both, texts.prepend_bos)
         arguments = {"method": method, "layer": layer, "seed": seed, "training": Training().config(),
-                     "texts": texts.digest, "prepend_bos": texts.prepend_bos}  # fmt: skip
+                     "texts": texts.digest, "prepend_bos": texts.prepend_bos, **self._told(method)}  # fmt: skip
         assert self.folder is not None
         return self.folder / key_of(VERSION, self.model, ode.ModelIdentity.of(self.model), texts, rows, arguments)

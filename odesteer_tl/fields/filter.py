@@ -21,8 +21,9 @@ class FilterField(StoredField):
     """`v(a) = u* − u₀`: the least change of u₀ = a − p with `∇bᵢ(p)·u + gain·bᵢ(p) ≥ 0` for all i.
 
     p is what was written for the token before; one Euler step of time 1 applies the filter. A text's first token, and a
-    state asked about alone, has none before it and is taken as at rest, p = a. Barriers are `bᵢ(a) = wᵢ·a + cᵢ`:
-    the constraint is `bᵢ(p + u) ≥ (1 − gain) bᵢ(p)`. Where no u meets them all, and where a meets them, it rests.
+    state asked about alone, has none before it and is taken as at rest, p = a, which is ours. Barriers are
+    `bᵢ(a) = wᵢ·a + cᵢ`: the constraint is `bᵢ(p + u) ≥ (1 − gain) bᵢ(p)`. Where no u meets them all,
+    and where a meets them, it rests.
 
     Args:
         weights, offsets: w [k, d] and c [k].

@@ -39,9 +39,9 @@ def barrier_steer(
     with scipy's non-negative least squares for more; or the most violated alone, or one merged barrier. It acts only
     where a constraint is violated.
 
-    Reconstructed: with one contrast the K kinds of unsafe states are K-means clusters of the negative activations, and
-    the barriers are linear, on activations in units of their median norm; the original also has small networks, trained
-    on labelled kinds.
+    Reconstructed: a text's first token, which has none before it, is taken as at rest (p = a). With one contrast the K
+    kinds of unsafe states are K-means clusters of the negative activations, and the barriers are linear, on activations
+    in units of their median norm; the original also has small networks, trained on labelled kinds.
 
     Args:
         seed: of the clusters.

@@ -130,7 +130,8 @@ class Fitting:
         for layer in layers:
             acts = self.collect([layer], fields)[layer]
             course = Course(
-                self.model, self.contrast, layer, self.site, self.positions, acts, self.training, self._under(fields),
+                self.model, self.contrast, layer, self.site, self.positions, acts,
+                self.training.at_layer(layer) if len(layers) > 1 else self.training, self._under(fields),
                 self.reading.prepend_bos,
             )  # fmt: skip
             fields[layer] = train(course, self.seed, **self.settings)

@@ -105,7 +105,9 @@ def concept_flow(
     """Train one flow on several concepts, each step on one of them; see `flas`.
 
     Beside the likelihood, `diversity` times the mean cosine between the pooled velocities that the same texts have for
-    this concept and for the others is made small, as in FLAS.
+    this concept and for the others is made small, as in FLAS. Reconstructed, beside what `flas` says: velocities are
+    compared at the start of the flow, pooled over the tokens that are steered, and the unit of length is that of the
+    first concept's texts.
 
     Args:
         contrasts: concept in words → its texts.
@@ -182,7 +184,9 @@ def _learner(start: ConceptFlowField, concepts: Sequence[Tensor], diversity: flo
         found = {name: x.detach().clone() for name, x in leaves.items()}
         return ConceptFlowField.load(settings, {**tensors, **found})
 
-    return Learner(learning, leaves, settled, scales, extra if diversity and len(concepts) > 1 else None, choose)
+    said = {"diversity": diversity, "concepts": list(concepts)}
+    more = extra if diversity and len(concepts) > 1 else None
+    return Learner(learning, leaves, settled, scales, more, choose, said)
 
 
 def encoded(model: Model, at: Place, concept: str, norm: float) -> Float[Tensor, "tokens d"]:

@@ -30,7 +30,8 @@ def learned_flow(course: Course, seed: int = 0, *, hidden: int = 64) -> VectorFi
 
     Trained as FLAS is: through the frozen model, on the likelihood of texts of the concept, T uniform in
     `training.strengths` (0.5 to 2). Without its blocks: v sees one activation and the time, no other token and no
-    concept text. v starts at 0. The limit on the divergence is ours.
+    concept text. v starts at 0. Reconstructed: the network in the place of FLAS's blocks, its time embedding and its
+    start, and the limit on the divergence, are ours.
 
     Args:
         seed: of the network's start, minibatches and strengths.

@@ -25,7 +25,8 @@ def logistic(
 ) -> VectorField:
     """The weight of scikit-learn's logistic regression on the activations as they are, of length 1.
 
-    With scikit-learn's own defaults; "iti" is the same with another unit of length. The aggregator was read.
+    With scikit-learn's own defaults; "iti" is the same with another unit of length. Reconstructed from the library's
+    aggregator, which was read.
 
     Args:
         seed: `random_state`, for the solvers that draw.

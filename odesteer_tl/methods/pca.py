@@ -27,7 +27,8 @@ def pca(
     """First principal direction of the differences and their negatives together, which is "repe"'s; of length 1.
 
     Of differences beside their negatives the mean is 0, so that centring takes nothing away: the uncentred direction.
-    Both libraries' aggregators were read; the sign is that of the mean difference. No randomness.
+    Reconstructed from both libraries' aggregators, which were read; the sign is that of the mean difference. No
+    randomness.
 
     Args:
         groups: which rows come from one text; those of a pair share a group.
@@ -52,8 +53,9 @@ def pca_centered(
 ) -> VectorField:
     """First principal direction of the paired differences less their mean; of length 1. No randomness.
 
-    What the differences have in common is taken away: here for comparison, not for use. Read in repeng, whose sign is
-    the majority's of the pairs that project higher where positive; with equally many, ours is the mean difference's.
+    What the differences have in common is taken away: here for comparison, not for use. Reconstructed from repeng's
+    code, which was read and whose sign is the majority's of the pairs that project higher where positive; with equally
+    many, ours is the mean difference's.
 
     Args:
         groups: which rows come from one text; those of a pair share a group.

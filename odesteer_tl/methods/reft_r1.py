@@ -56,7 +56,8 @@ def reft_r1(course: Course, seed: int = 0, *, k: int = 4, sparsity: float = 0.1)
             return DetectorField(leaves["direction"].detach().clone(), magnitude(course, learning), norm)
 
     extra = lambda: sparsity * learning.rest[-1] / norm  # noqa: E731
-    learner = Learner(learning, leaves, settled, {"direction": course.width**-0.5}, extra)
+    said = {"sparsity": sparsity}
+    learner = Learner(learning, leaves, settled, {"direction": course.width**-0.5}, extra, settings=said)
     return course.train(learner, seed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class Learner:
         scales: by name, what one unit of learning is: activations differ in size by orders of magnitude.
         extra: added to the objective after every pass; None for nothing.
         choose: told which of several contrasts the next texts are of; None where that changes nothing.
+        settings: whatever `extra` and `choose` depend on beside the parameters, JSON-able or tensors. A training with a
+            checkpoint asks for it where there is an `extra`, so that it goes on with no other.
     """
 
     field: VectorField
@@ -35,6 +37,7 @@ class Learner:
     scales: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
     extra: Callable[[], Tensor] | None = None
     choose: Callable[[int], None] | None = None
+    settings: Mapping[str, Any] | None = None
 
 
 def learner_of(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -123,7 +123,7 @@ class Run:
                     self._look(state, value)
                     store.keep(state, self.learner)
                     last = state.history[-1]
-                    bar.set_postfix_str(f"held out {last['held_out']:.3f}, KL {last['kl']:.3f}")
+                    bar.set_postfix_str(progress(last))
         return state
 
     def _step(self, state: State) -> float:
@@ -194,6 +194,12 @@ class Run:
         multiplier = 0.0 if state.multiplier is None else state.multiplier.value
         state.history.append({"step": state.step, "objective": value, "held_out": held, "kl": kl,
                               "multiplier": multiplier, "kept": kept})  # fmt: skip
+
+
+def progress(look: Mapping[str, Any]) -> str:
+    """A look in words; without its divergence where none was asked for."""
+    said = f"held out {look['held_out']:.3f}"
+    return said if math.isnan(look["kl"]) else f"{said}, KL {look['kl']:.3f}"
 
 
 def _require_finite(value: Tensor, step: int) -> None:

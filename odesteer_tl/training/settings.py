@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,18 @@ class Training:
         strengths: least and greatest factor on the flow's strength; one is drawn for every text, uniformly, so that one
             training serves all of them.
         kl: the most that steering at the flow's own strength may change the model's next-token distributions on neutral
-            texts, in nats a token; None: as much as it likes. A constraint, with a multiplier of its own, not a weight.
+            texts, in nats a token; None: as much as it likes. A constraint, with a multiplier of its own, not a weight;
+            a look at held-out texts counts as within it up to a tenth above (`odesteer_tl.training.run.SLACK`).
         neutral: texts that the constraint is about; by default the negative texts of the contrast.
         held_out: share of the contrast's groups that is not trained on but decides when to stop and what to keep.
         every: steps between two looks at them.
         patience: looks without an improvement after which training stops.
         looked_at: texts of each kind at most in such a look.
         checkpoint: a file in which the state is kept at every look, from which a training that was cut off goes on;
-            it ends as it would have without the interruption.
+            it ends as it would have without the interruption. The file of another training is refused: of another
+            model, start, place, position rule, objective, texts or settings. A function (an objective, a position rule)
+            is told by its name, so it must be one defined at a module's top. Several layers that are trained in turn
+            keep a file each: this name with ".layer0", ".layer1", … behind it.
 
     Raises:
         ValueError: a setting out of range.
@@ -66,6 +70,10 @@ class Training:
             raise ValueError(f"held_out={self.held_out} must lie between 0 and 1: it decides when training stops")
         if self.neutral is not None:
             object.__setattr__(self, "neutral", tuple(require_texts("neutral", self.neutral)))
+
+    def at_layer(self, layer: int) -> Training:
+        """The settings of one of several layers, whose checkpoint stands beside the others'."""
+        return self if self.checkpoint is None else replace(self, checkpoint=f"{self.checkpoint}.layer{layer}")
 
     def config(self) -> dict[str, Any]:
         """The settings that determine the result, JSON-able."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from odesteer_tl.training.constraint import Multiplier
+from odesteer_tl.training.identity import digest
 from odesteer_tl.training.learner import Learner
 from odesteer_tl.training.settings import Training
 
@@ -67,15 +69,27 @@ class Store:
 
     Args:
         file: of safetensors.
-        identity: of the training, JSON-able; a state of another one is refused.
+        identity: of the training, by part, of what JSON can say and tensors; a state of another one is refused.
     """
 
     file: str | Path | None
-    identity: dict[str, Any]
+    identity: Mapping[str, Any]
 
-    @property
-    def _key(self) -> str:
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        """Keep hashes alone: they are of the start, which training moves away from."""
+        object.__setattr__(self, "identity", {name: digest(part) for name, part in self.identity.items()})
+
+    @contextmanager
+    def restoring(self, learner: Learner) -> Generator[None]:
+        """Where states are kept, a training that is cut off leaves the parameters as they were at the start."""
+        start = {name: p.detach().clone() for name, p in learner.parameters.items()} if self.file is not None else {}
+        try:
+            yield
+        except BaseException:
+            with torch.no_grad():
+                for name, x in start.items():
+                    learner.parameters[name].copy_(x)
+            raise
 
     def keep(self, state: State, learner: Learner) -> None:
         """Write a state; the one before it is there until this one is whole."""
@@ -93,7 +107,7 @@ class Store:
         file = Path(self.file)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(file.name + ".part")
-        save_file(tensors, part, metadata={"key": self._key, "state": json.dumps(said)})
+        save_file(tensors, part, metadata={"key": json.dumps(self.identity), "state": json.dumps(said)})
         part.replace(file)
 
     def start(self, learner: Learner, seed: int, settings: Training) -> State:
@@ -106,6 +120,7 @@ class Store:
         if self.file is None or not Path(self.file).exists():
             return state
         tensors, said = self._read(Path(self.file))
+        self._require_shapes(tensors, learner)
         with torch.no_grad():
             for name, p in learner.parameters.items():
                 p.copy_(tensors[f"now.{name}"])
@@ -129,10 +144,23 @@ class Store:
                 metadata = opened.metadata() or {}
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
             key, said = metadata["key"], json.loads(metadata["state"])
+            # (earlier versions wrote one hash, of fewer things)
+            known: Any = json.loads(key) if key.startswith("{") else {}
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"checkpoint={str(file)!r} is no readable training ({error}); delete it") from error
-        if key != self._key:
-            raise ValueError(
-                f"checkpoint={str(file)!r} is of a training with other texts or settings; give another file"
-            )
+        if other := [name for name, part in self.identity.items() if known.get(name) != part]:
+            raise self._another(f"differing in {', '.join(other)}")
         return tensors, said
+
+    def _require_shapes(self, tensors: Mapping[str, Tensor], learner: Learner) -> None:
+        """Every tensor is there, and those of the parameters' size have it."""
+        shapes = {f"{when}.{n}": p.shape for n, p in learner.parameters.items() for when in ("now", "kept")}
+        for i, p in enumerate(learner.parameters.values()):
+            shapes |= {f"adam.{i}.{n}": p.shape for n in ("exp_avg", "exp_avg_sq") if f"adam.{i}.step" in tensors}
+        if other := [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]:
+            raise self._another(f"in which {other[0]} has another shape")
+
+    def _another(self, how: str) -> ValueError:
+        return ValueError(
+            f"checkpoint={str(self.file)!r} is of another training, {how}; give another file, or delete this one"
+        )

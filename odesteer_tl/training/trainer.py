@@ -18,6 +18,7 @@ from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel
 from odesteer_tl.positions import PositionFn
 from odesteer_tl.sites import Layer, place, site_hook
+from odesteer_tl.training import identity
 from odesteer_tl.training.learner import Learner, learner_of
 from odesteer_tl.training.lessons import Lessons
 from odesteer_tl.training.objectives import Likelihood, Objective, objective_of
@@ -32,7 +33,8 @@ class Trained(Result):
     """What a training gives.
 
     Attributes:
-        field: with the parameters of the look at which the held-out texts were said best within the limit.
+        field: with the parameters of the look at which the held-out texts were said best, of those whose divergence was
+            within the limit or at most a tenth above it.
         history: one row a look: step, objective, held-out objective (`held_out`) and divergence (`kl`), the
             `multiplier`, and whether the look is `kept`.
         tokens: of texts that took part in training, each counted as often as it did; the budget to be compared.
@@ -73,8 +75,9 @@ def train(
     `training.strengths` times the flow's, and takes a step of AdamW down the objective's gradient, which passes through
     the later blocks and the flow. A bound on the divergence from the unsteered model on neutral texts is kept as a
     constraint (`Multiplier`). Groups of the contrast that are held out decide when to stop and which parameters to
-    keep: the best objective among the looks whose divergence is within the limit, or the least divergence where none
-    is. Texts without prompts are read from their second token on, with the first (behind a BOS) as their prompt.
+    keep: the best objective among the looks whose divergence is within the limit, up to a tenth above it (`SLACK`), or
+    the least divergence where none is. Texts without prompts are read from their second token on, with the first
+    (behind a BOS) as their prompt.
 
     Args:
         field: what to train, or a `Learner` of it.
@@ -108,16 +111,21 @@ def train(
     if base.level is not None:
         raise ValueError(f"flow has level={base.level}, which is no number to multiply; give a T or an angle")
     steered = Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
-    identity = {
-        "seed": seed,
-        "contrast": [each.digest for each in contrasts],
-        "hook": steered.hook_name,
-        "flow": base.config(),
-        "objective": repr(goal),
-        "settings": settings.config(),
-    }
-    store = Store(settings.checkpoint, identity)
-    with frozen(host), torch.enable_grad():
+    store = Store(settings.checkpoint, {})
+    if settings.checkpoint is not None:
+        store = Store(settings.checkpoint, {
+            "model": identity.model_said(host),
+            "texts": identity.texts_said(contrasts, prepend_bos),
+            "place": steered.hook_name,
+            "positions": identity.positions_said(positions),
+            "steerers under it": identity.under_said(under),
+            "flow": base.config(),
+            "start": identity.start_said(learner),
+            "objective": identity.objective_said(goal),
+            "settings": settings.config(),
+            "seed": seed,
+        })  # fmt: skip
+    with frozen(host), torch.enable_grad(), store.restoring(learner):
         run = Run(host, learner, lessons, steered, settings)
         run.prepare()
         state = run.to_the_end(store.start(learner, seed, settings), store)
