@@ -17,8 +17,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
-from figures.looks import KNOWN, PLACEBO, Look, handles, highlighted
-from figures.multiples import ACROSS, ASIDE, BAND, SHADE, Row, columns, draw_multiples
+from figures.looks import ACROSS, KNOWN, PLACEBO, SHADE, Look, handles, highlighted
+from figures.multiples import ASIDE, BAND, Row, columns, draw_multiples
 from figures.save import PAGE, STYLE, save
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
