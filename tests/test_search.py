@@ -105,7 +105,7 @@ def test_one_arm_and_fewer_prompts_than_arms():
 def test_a_reward_that_is_none_is_refused_by_name(bad):
     table = flips([0.5, 0.5, 0.5])
     table[2] = bad
-    with pytest.raises(ValueError, match="reward of arm 'arm 2' on block 0"):
+    with pytest.raises(ValueError, match="reward of candidate 'arm 2' on block 0"):
         race(table).run(asked(table))
 
 

@@ -37,7 +37,7 @@ class Answer:
         constraint: the largest mean its constraint may have; None without a limit.
         standing: the arms that may be the best. dropped: those that exceed the limit.
         cost: as a share of the whole grid's.
-        arms: a row an arm: `asked`, `mean`, `short` (how far the answer may be behind it at most), `state`.
+        arms: a row each: `candidate`, `asked`, `mean`, `short` (how far the answer may be behind it at most), `state`.
         rounds: how it went.
     """
 
@@ -73,7 +73,7 @@ class Answer:
             return f"{self.arm} is within {self.epsilon:.3f} of the best and {better}, {sure}; {spent}."
         few = ", ".join(self.standing[:5]) + (", …" if len(self.standing) > 5 else "")
         return (
-            f"Not told apart: {len(self.standing)} arms may be the best ({few}). {self.arm} is the "
+            f"Not told apart: {len(self.standing)} candidates may be the best ({few}). {self.arm} is the "
             f"likeliest, with {self.mean:.3f} on {self.asked} prompts; it is within {self.epsilon:.3f} of the best and "
             f"{better}, {sure}; {spent}."
         )
@@ -126,7 +126,7 @@ def _mean(rewards: np.ndarray[Any, np.dtype[np.float64]]) -> float:
 def _arms(race: Race, short: np.ndarray[Any, np.dtype[np.float64]]) -> pd.DataFrame:
     state = np.where(race.dropped, "over the limit", np.where(race.standing, "standing", "behind"))
     return pd.DataFrame({
-        "arm": race.arms,
+        "candidate": race.arms,
         "asked": (~np.isnan(race.rewards)).sum(1),
         "mean": [_mean(row) for row in race.rewards],
         "short": short,

@@ -219,7 +219,7 @@ def _values(name: str, pull: Pull, values: Mapping[str, ArrayLike]) -> NDArray[n
     found = np.asarray(values[name], dtype=float)
     if found.shape != (len(pull.prompts),) or not ((found >= 0) & (found <= 1)).all():
         raise ValueError(
-            f"{name} of arm {pull.arm!r} on block {pull.block} must be {len(pull.prompts)} numbers in [0, 1], and is "
-            f"{np.array2string(found, threshold=6)}; scale it, or leave out the arm that makes it NaN"
+            f"{name} of candidate {pull.arm!r} on block {pull.block} must be {len(pull.prompts)} numbers in [0, 1], "
+            f"and is {np.array2string(found, threshold=6)}; scale it, or leave out the candidate that makes it NaN"
         )
     return found
