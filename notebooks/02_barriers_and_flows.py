@@ -202,7 +202,7 @@ angles = torch.linspace(0.05, 1.2, 12).tolist()
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.1), sharey=True, layout="constrained")
 for ax, (name, h) in zip(axes, kinds.items(), strict=True):
     best = torch.stack([ode.cap_bound(h.quadratic, a, angle).value for angle in angles]) - h.value(a)
-    for label, (steps, method, drawn) in ways.items():
+    for label, (steps, method, drawn) in ways.items():  # a line: medians; its band: 10 to 90 % of texts
         ends = [ode.Flow(angle=x, steps=steps, solver=method).solve(ode.BarrierField(h), a).end for x in angles]
         share = (torch.stack([h.value(end) for end in ends]) - h.value(a)) / best
         low, middle, high = share.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
