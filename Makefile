@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures figures-check notebooks docs dist dist-check organism certify-soak coverage-soak search-soak clean
+.PHONY: install demo test test-gemma test-device test-vllm lint bench compare evidence figures figures-check notebooks notebooks-smollm2 docs dist dist-check organism certify-soak coverage-soak search-soak clean
 
 # all that studies, notebooks and documents need, and a real model, into .venv
 install: $(STAMP) $(SMOLLM2)
@@ -73,6 +73,10 @@ figures-check: $(STAMP)
 # runs the notebooks again and keeps their outputs
 notebooks: $(STAMP)
 	$(PY) -m notebooks.build
+
+# the first and the fourth on a real model, into results/notebooks
+notebooks-smollm2: $(STAMP) $(SMOLLM2)
+	$(PY) -m notebooks.build 01_quickstart 04_layer_sweep --model smollm2 --out results/notebooks/smollm2
 
 # the API reference, into results/docs; a warning is an error
 docs: $(STAMP)

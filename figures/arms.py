@@ -1,4 +1,4 @@
-"""What the likelihood figures share: a look an arm, real activations of both classes, limits and the legend."""
+"""What the likelihood figures share: a look a method, real activations of both classes, limits and the legend."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from figures.looks import KNOWN, LOOKS, Look, handles
 from odesteer_tl import stats
 
 PLACEBO = "random direction"
-#: the same look for an arm in every panel
+#: the same look for a method in every panel
 ARMS: dict[str, Look] = {
     **{name: KNOWN[name] for name in (PLACEBO, "CAA", "ODESteer as published", "kernel flow", "one geodesic step",
-                                      "optimal cap")},
-    "on_manifold": LOOKS[5],
-    "unsteered": {"color": "black", "ls": "-", "marker": "p"},
+                                      "optimal cap", "on_manifold", "unsteered")},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
 }  # fmt: skip
 #: nats from zero to which an axis of log-likelihoods is linear
@@ -93,7 +91,7 @@ def staggered(methods: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 
 def legend(figure: Figure, methods: Sequence[str], bands: bool = True) -> None:
-    """Arms and, where they are drawn, the bands of real activations, above the panels."""
+    """Methods and, where they are drawn, the bands of real activations, above the panels."""
     boxes = [Rectangle((0, 0), 1, 1, fc=shade, ec="0.78", alpha=0.5, lw=0, hatch="////" if side == "negative" else None,
                        label=f"real {side}s") for side, (shade, _) in SHADES.items()]  # fmt: skip
     lines = handles({method: ARMS[method] for method in methods})

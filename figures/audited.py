@@ -31,9 +31,9 @@ PANELS = {
 CAPTION = """\
 Every method at {level:g} nats of KL on {n} prompts, layer {layers} of {model}, with 95 % intervals; fitted on
 activations or trained through the model, all on the same texts. Change of the log-odds of the
-concept's words (mean), likelihood of the texts under the unsteered model (median; dotted: its own texts), how far a
-path's direction turns on the way (median; 0 is a great circle), and what is left of the gain in the calibrated h of the
-last layer (median). {source}"""
+concept's words (mean), likelihood of the texts under the unsteered model (median), how far a path's direction turns on
+the way (median; 0 is a great circle), and what is left of the gain in the calibrated h of the last layer (median).
+Black, dotted: the unsteered model. {source}"""
 
 
 def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
@@ -57,10 +57,10 @@ def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, sourc
     order = list(map(str, effect.sort_values(ascending=False).index))
     with plt.style.context(STYLE):
         references = {EFFECT: 0.0, FLUENCY: float(plain.iloc[0]) if len(plain) else None}
-        panels = [Panel(rows[rows["measure"] == measure], label, title, references.get(measure))
+        panels = [Panel(rows[rows["measure"] == measure], label, title, references.get(measure), True)
                   for measure, (label, title) in PANELS.items()]  # fmt: skip
         figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
         n = own.loc[own["measure"] == EFFECT, "n"]
         caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
         return save(figure, out, "audited", caption, own)

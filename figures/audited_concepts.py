@@ -19,7 +19,8 @@ CAPTION = """\
 How much more likely a held-out text of a concept becomes next to another text (mean change of the log-odds, nats a
 text, with 95 % intervals), for every method that spends {level:g} nats of KL on {spent:g} of the prompts or more; layer
 {layers} of {model}; fitted on activations or trained through the model, all on the same texts. A column is a concept:
-{concepts}; the order is that of the mean over them. N = {n} pairs of texts a point. {source}"""
+{concepts}; the order is that of the mean over them. Black, dotted: the unsteered model,
+0 by definition. N = {n} pairs of texts a point. {source}"""
 
 
 def draw_audited_concepts(
@@ -48,9 +49,10 @@ def draw_audited_concepts(
     effect: Any = own.groupby("method")["value"].mean()
     order = list(map(str, effect.sort_values(ascending=False).index))
     with plt.style.context(STYLE):
-        panels = [Panel(rows[rows["concept"] == title], "nats a text", title, 0.0) for title in concepts.values()]
+        panels = [Panel(rows[rows["concept"] == title], "nats a text", title, 0.0, unsteered=True)
+                  for title in concepts.values()]  # fmt: skip
         figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
         caption = CAPTION.format(level=level, spent=SPENT, n=counts(own["n"]), layers=counts(own["layer"]), model=model,
                                  concepts=", ".join(concepts.values()), source=source)  # fmt: skip
         return save(figure, out, "audited_concepts", caption, own)

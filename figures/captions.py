@@ -10,8 +10,8 @@ from typing import Any
 DIGITS = 12
 #: as `load_model` knows them, and as they are called
 MODELS = {"smollm2": "SmolLM2", "gemma-3-270m": "Gemma-3-270M"}
-#: the folder of the embedded model in the package, from which older runs took its name
-EMBEDDED = "weights"
+#: the name of the embedded model, and its folder in the package, from which older runs took its name
+EMBEDDED = ("organism", "weights")
 
 
 def source(folder: Path) -> str:
@@ -51,13 +51,14 @@ def _model(model: Any) -> str:
                f"d = {model['d_model']}" if "d_model" in model else "",
                f"fingerprint {model['fingerprint']}" if "fingerprint" in model else ""]  # fmt: skip
     name = model.get("name", "unnamed")
-    return f"{'organism' if name == EMBEDDED else name} ({', '.join(x for x in details if x)})"
+    return f"{'the embedded model' if name in EMBEDDED else name} ({', '.join(x for x in details if x)})"
 
 
 def _contrast(contrast: Any) -> str:
     if not isinstance(contrast, dict):
         return str(contrast)
     concept, origin = contrast.get("concept"), contrast.get("source", "not recorded")
+    origin = "the embedded model's" if origin in EMBEDDED else origin
     return f"{concept} ({origin})" if concept else str(origin)
 
 

@@ -67,9 +67,11 @@ def _judged(folder: Path) -> dict[str, Any]:
     return {"outcome": recorded(folder, "outcome"), "chosen": pd.read_parquet(chosen) if chosen.is_file() else None}
 
 
-def _answer(folder: Path) -> dict[str, Any]:
+def _raced(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / "run.json").read_text())["found"]
-    return {"answer": str(found["answer"]).splitlines()[0]}
+    # the second is the name of earlier runs
+    table = next(file for name in ("candidates", "arms") if (file := folder / f"{name}.parquet").is_file())
+    return {"answer": str(found["answer"]).splitlines()[0], "candidates": pd.read_parquet(table)}
 
 
 def _strength(folder: Path) -> dict[str, Any]:
@@ -86,8 +88,8 @@ FIGURES = (
     Entry("tokens", draw_tokens, ("tokens.parquet", "references.parquet"), LIKELIHOOD, ("run.json",), _strength),
     Entry("outcome", draw_outcome, ("texts.parquet",), LIKELIHOOD, ("references.parquet",)),
     Entry("layers", draw_layers, ("layers.parquet",), "python -m analyses.layer_effectiveness", more=_judged),
-    Entry("race", draw_race, ("race.parquet", "arms.parquet"), "python -m analyses.layer_effectiveness --search",
-          ("run.json",), _answer),
+    Entry("race", draw_race, ("race.parquet",), "python -m analyses.layer_effectiveness --search", ("run.json",),
+          _raced),
     Entry("frontier", draw_frontier, ("frontier.parquet",), "python -m analyses.method_comparison"),
     Entry("audit", draw_audit, ("audit.parquet",), "python -m analyses.method_audit"),
     Entry("outcomes", draw_outcomes, ("table.csv",), "make demo", ("paths.csv",)),

@@ -8,9 +8,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts
+from figures.looks import Look, look
 from figures.save import PAGE, STYLE, save
 
-LOOKS = {"euler": ("C0", "-", "o", 5.0), "geodesic": ("C1", (0, (5, 1.5)), "s", 3.5), "certified": ("C2", "-.", "^", 3)}
+#: marks that may coincide are seen behind each other by their sizes
+SIZES = {"euler": 5.0, "geodesic": 3.5, "certified": 3.0}
 NAMES = {"euler": "Euler, as published", "geodesic": "geodesic", "certified": "certified"}
 PANELS = {"violating": ("(a) h falls somewhere", "share of prompts with\na step on which h falls"),
           "saturation": ("(b) climb", "share of the way to\nthe ceiling of h"),
@@ -36,20 +38,19 @@ def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None,
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.35))
         for name, group in rows.groupby("integrator", sort=False):
-            color, line, marker, size = LOOKS[str(name)]
+            drawn: Look = {**look(str(name)), "ms": SIZES[str(name)], "lw": 1.2}
             for axis, quantity in zip(axes, PANELS, strict=True):
                 # a hollow marker shows the one below it where curves coincide
-                axis.plot(group["angle"], group[quantity], color=color, ls=line, marker=marker, ms=size, lw=1.2,
-                          mfc="white", mew=0.9, label=NAMES[str(name)])  # fmt: skip
+                axis.plot(group["angle"], group[quantity], mfc="white", mew=0.9, label=NAMES[str(name)], **drawn)
                 if f"{quantity}_low" in group:
-                    axis.fill_between(group["angle"], group[f"{quantity}_low"], group[f"{quantity}_high"], color=color,
-                                      alpha=0.15, lw=0)  # fmt: skip
+                    axis.fill_between(group["angle"], group[f"{quantity}_low"], group[f"{quantity}_high"],
+                                      color=drawn["color"], alpha=0.15, lw=0)  # fmt: skip
         for axis, (title, label) in zip(axes, PANELS.values(), strict=True):
             axis.set(title=title, xlabel="angle asked for (rad)", ylabel=label)
         axes[0].set_ylim(-0.03, 1.03)
         axes[1].set_ylim(0, 1.05)
         known = axes[0].get_legend_handles_labels()
-        figure.legend(*known, loc="outside upper left", ncols=len(LOOKS), handlelength=3)
+        figure.legend(*known, loc="outside upper left", ncols=len(SIZES), handlelength=3)
         caption = CAPTION.format(layer=chosen, n=counts(rows["n"]), source=source)
         shown = [c for c in rows.columns if c in ("integrator", "layer", "angle", "n") or c.startswith(tuple(PANELS))]
         return save(figure, out, "certification", caption, rows.loc[:, shown])

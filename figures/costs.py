@@ -22,9 +22,9 @@ PANELS = {
 }
 CAPTION = """\
 What every method costs on layer {layers} of {model}, the dearest token below: processor time of a token that it
-steers over that of an unsteered one (median over the steps of one batch of texts; dotted: as much), seconds of fitting
+steers over that of an unsteered one (median over the steps of one batch of texts), seconds of fitting
 or training, collecting activations included (one fit each; logarithmic), and for comparison the change of the log-odds
-at {level:g} nats of KL (mean of {n} prompts, with 95 % intervals). {source}"""
+at {level:g} nats of KL (mean of {n} prompts, with 95 % intervals). Black, dotted: the unsteered model. {source}"""
 
 
 def draw_costs(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
@@ -40,13 +40,13 @@ def draw_costs(table: pd.DataFrame, level: float, model: str, out: Path, source:
     rows: Any = own.rename(columns={"method": "name"}).assign(series=series)
     token: Any = own.query("measure == @TOKEN").set_index("method")["value"]
     order = list(map(str, token.sort_values().index))
-    panels = [Panel(rows[rows["measure"] == measure], label, title, reference)
+    panels = [Panel(rows[rows["measure"] == measure], label, title, reference, unsteered=True)
               for measure, (label, title, reference) in PANELS.items()]  # fmt: skip
     with plt.style.context(STYLE):
         figure, axes = draw_rows(order, panels, SERIES)
         axes[1].set_xscale("log")
         axes[1].xaxis.set_major_formatter("{x:g}")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
         n = own.loc[own["measure"] == EFFECT, "n"]
         caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
         return save(figure, out, "costs", caption, own)

@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from figures.looks import KNOWN, LOOKS, Look, handles
+from figures.looks import KNOWN, Look, handles
 from figures.save import PAGE, STYLE, save
 
 #: paths that all but coincide are seen behind each other by the size of their marks
 PATHS: dict[str, Look] = {
-    "Euler": {**LOOKS[1], "lw": 1.8, "ms": 4.0},
-    "geodesic": {**LOOKS[5], "lw": 1.5, "ms": 6.0},
-    "certified": {**LOOKS[2], "lw": 1.2, "ms": 3.5},
+    "Euler": {**KNOWN["Euler"], "lw": 1.8, "ms": 4.0},
+    "geodesic": {**KNOWN["geodesic"], "lw": 1.5, "ms": 6.0},
+    "certified": {**KNOWN["certified"], "lw": 1.2, "ms": 3.5},
     "one geodesic step": {**KNOWN["one geodesic step"], "lw": 1.2, "ms": 4.0},
     "CAA": {**KNOWN["CAA"], "lw": 1.2, "ms": 4.0},
 }

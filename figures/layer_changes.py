@@ -10,22 +10,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from figures.captions import MODELS, counts
-from figures.looks import KNOWN, handles
+from figures.looks import ACROSS, handles, looks
 from figures.save import PAGE, STYLE, save
-from odesteer_tl.looks import looks
 
 UNSTEERED, PLACEBO = "unsteered", "random direction"
 CAPTION = """\
 Change of the log-odds of the concept's words from the unsteered model's (nats, mean over {n} test prompts), by the
 layer steered at, at equal KL of the next token's distribution: a row a model and concept, a column a level of KL.
 Bands: 95 % intervals of the published method and of the placebo, a random direction, which stands in every panel; 0,
-dotted, is the unsteered model itself. {short}{source}"""
+black and dotted, is the unsteered model itself. {short}{source}"""
 #: share of the prompts that must have spent the budget, for the comparison to be one at equal KL
 SPENT = 0.9
 
 
 def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
-    """Draw `change` by layer for every arm, a row of panels a model and concept.
+    """Draw `change` by layer for every method, a row of panels a model and concept.
 
     Args:
         table: `model`, `concept`, `layer`, `label`, `level`, `change`, `low`, `high`, `reached`, `n`.
@@ -45,7 +44,9 @@ def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list
             row[0].set_ylabel("change of log-odds (nats)")
         for axis in axes[-1]:
             axis.set_xlabel("layer steered at")
-        figure.legend(handles=handles(drawn), loc="outside upper left", ncols=4, handlelength=3.2)
+        figure.legend(
+            handles=handles({**drawn, UNSTEERED: ACROSS}), loc="outside upper left", ncols=4, handlelength=3.2
+        )
         few = int((steered["reached"] < SPENT).sum())
         short = "" if not few else f"Hollow: fewer than {SPENT:.0%} of the prompts could spend the KL ({few} points). "
         caption = CAPTION.format(n=counts(steered["n"]), short=short, source=source)
@@ -53,7 +54,7 @@ def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list
 
 
 def _panel(axis: Axes, rows: Any, drawn: dict[str, Any]) -> None:
-    axis.axhline(0, color=KNOWN[UNSTEERED]["color"], lw=0.8, ls=":", zorder=0)
+    axis.axhline(0, **ACROSS)
     for label, look in drawn.items():
         own = rows[rows["label"] == label].sort_values("layer")
         if label in (PLACEBO, "ODESteer as published"):

@@ -17,8 +17,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
-from figures.looks import KNOWN, PLACEBO, Look, handles, highlighted
-from figures.multiples import ACROSS, ASIDE, BAND, SHADE, Row, columns, draw_multiples
+from figures.looks import ACROSS, KNOWN, PLACEBO, SHADE, Look, handles, highlighted
+from figures.multiples import ASIDE, BAND, Row, columns, draw_multiples
 from figures.save import PAGE, STYLE, save
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
@@ -44,7 +44,7 @@ a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
 JUDGED = {"success": " (share of prompts; judge: {outcome})", "score": " (judge: {outcome})"}
 #: why it is not success that is drawn
-SCORED = "Success has no room here: the unsteered model is at its ceiling, or all methods are at one end. "
+SCORED = "Success tells nothing apart here: the unsteered model is at its ceiling, or all methods are at one end. "
 PLAIN = "Black, dotted: the unsteered model, with its interval. "
 FLUENT = """\
 Fluency: the mean log-likelihood of a text's tokens under the unsteered model (nats), median over prompts. """
@@ -54,8 +54,8 @@ def draw_layers(
     table: pd.DataFrame, out: Path, source: str = "", outcome: str = "", chosen: pd.DataFrame | None = None
 ) -> list[Path]:
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
-    written, their fluency. Where success has no room (`measure`), the judge's score is drawn in its place. Of up to
-    `FEW` layers each stands by itself, without a line to the next.
+    written, their fluency. Where success tells nothing apart (`measure`), the judge's score is drawn in its place. Of
+    up to `FEW` layers each stands by itself, without a line to the next.
 
     Where neither a method nor the unsteered model comes near one half, axes of success end where the highest interval
     does.

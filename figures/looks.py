@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 from matplotlib.lines import Line2D
 
+from odesteer_tl.looks import ACROSS as ACROSS
 from odesteer_tl.looks import KNOWN as KNOWN
 from odesteer_tl.looks import LOOKS as LOOKS
 from odesteer_tl.looks import PLACEBO as PLACEBO
 from odesteer_tl.looks import REST as REST
+from odesteer_tl.looks import SHADE as SHADE
+from odesteer_tl.looks import UNSTEERED as UNSTEERED
 from odesteer_tl.looks import Look as Look
 from odesteer_tl.looks import look as look
+from odesteer_tl.looks import looks as looks
 
 
 def highlighted(scores: Mapping[str, float]) -> dict[str, Look]:

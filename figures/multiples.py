@@ -13,12 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from figures.looks import KNOWN, PLACEBO, REST, Look
+from figures.looks import ACROSS, KNOWN, PLACEBO, REST, SHADE, Look
 
-#: the unsteered model, the same at every layer and strength
-ACROSS: Look = {"color": "black", "ls": ":", "lw": 0.9, "zorder": 1}
-#: its interval's shade, and how much of a method's colour the method's has
-SHADE: Look = {"color": "black", "alpha": 0.07}
+#: how much of a method's colour its interval has
 BAND = 0.25
 #: letters of a method's name side by side in a column's title
 WIDE = 14

@@ -10,14 +10,17 @@ import pandas as pd
 
 from figures.arms import ARMS, PLACEBO, SCALED, legend, means, nats
 from figures.captions import counts
+from figures.looks import ACROSS
 from figures.save import PAGE, STYLE, save
 
+UNSTEERED = "unsteered"
+PLAIN = " Black, dotted: the unsteered model's texts."
 PANELS = {"tokens_log_positive": ("(a) text against likelihood", "mean log p₊ over tokens (nats)"),
           "tokens_h_calibrated": ("(b) text against barrier", "mean calibrated h over tokens (nats)")}  # fmt: skip
 CAPTION = """\
 {outcome} against the mean over its steered states of (a) log p₊ and (b) calibrated h; a mark a method and strength,
-lines join growing strengths. Means over N = {n} prompts; bars: 95 % intervals (studentised bootstrap). The axis of
-(a) leaves the placebo out of view where it falls further. {scaled} {source}"""
+lines join growing strengths.{plain} Means over N = {n} prompts; bars: 95 % intervals (studentised bootstrap). The
+axis of (a) leaves the placebo out of view where it falls further. {scaled} {source}"""
 
 
 def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
@@ -43,12 +46,15 @@ def draw_outcome(texts: pd.DataFrame, out: Path, source: str = "") -> list[Path]
                 rows = cells.loc[[method]].sort_index(level="strength")
                 across, up = ((rows[name]["mean"], whiskers(rows[name])) for name in (quantity, outcome))
                 axis.errorbar(across[0], up[0], xerr=across[1], yerr=up[1], ms=4, lw=1, elinewidth=0.6, **ARMS[method])
+            if UNSTEERED in methods:
+                axis.axhline(cells.loc[UNSTEERED][outcome]["mean"].iloc[0], **ACROSS)
             axis.set(title=title, xlabel=label)
         real = cells.loc[cells.index.get_level_values("method") != PLACEBO]["tokens_log_positive"]["mean"]
         scaled = nats(axes[0], [real.min(), real.max()], along="x")
         axes[0].set_ylabel(vertical)
         legend(figure, methods, bands=False)
         caption = CAPTION.format(outcome=said, n=counts([texts["prompt"].nunique()]), source=source,
+                                 plain=PLAIN if UNSTEERED in methods else "",
                                  scaled=SCALED if scaled else "")  # fmt: skip
         drawn = cells.set_axis([f"{a}_{b}" for a, b in cells.columns], axis=1).reset_index()
         return save(figure, out, "outcome", caption, drawn)

@@ -6,38 +6,53 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from figures.captions import counts
+from figures.looks import ACROSS, handles, looks
 from figures.save import PAGE, STYLE, save
 
 TITLES = {"success": "(a) texts judged positive", "parses": "(b) texts that parse exactly"}
+UNSTEERED = "unsteered"
 CAPTION = """\
 (a) Share of steered continuations that the judge calls positive and (b) share that parse exactly, by method, at
-temperatures {temperatures}; bars: 95 % exact (Clopper-Pearson) intervals. N = {n} test prompts a mark. {source}"""
+temperatures {temperatures} ({faces}); bars: 95 % exact (Clopper-Pearson) intervals.{plain} N = {n} test prompts a mark.
+{source}"""
+PLAIN = " Black, dotted: the unsteered model, at each temperature."
+#: of a mark at the lower temperature and at the higher
+FACES = ("filled", "hollow")
 
 
 def draw_outcomes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
-    """Draw `success` and `parses` (with `_low` and `_high`) by `method`, one marker a temperature.
+    """Draw `success` and `parses` (with `_low` and `_high`) by `method`, filled and hollow for two temperatures.
 
     Args:
         source: sentences for the caption on where the table comes from.
     """
-    methods = list(dict.fromkeys(table["method"]))
+    methods = list(dict.fromkeys(map(str, table["method"])))
+    drawn, faces = looks(methods), dict(zip(sorted(set(table["temperature"])), FACES, strict=False))
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 2, sharey=True, figsize=(PAGE, 2.0))
+        figure, axes = plt.subplots(1, 2, sharey=True, figsize=(PAGE, 2.2))
         for axis, (column, title) in zip(axes, TITLES.items(), strict=True):
-            for k, (temperature, rows) in enumerate(table.groupby("temperature")):
-                y = [methods.index(m) + 0.16 * (2 * k - 1) for m in rows["method"]]
-                errors = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
-                axis.errorbar(rows[column], y, xerr=errors, fmt="os"[k], mfc=["C0", "white"][k], color=f"C{2 * k}",
-                              capsize=2, label=f"temperature {temperature:g}")  # fmt: skip
+            for plain in table.loc[table["method"] == UNSTEERED, column]:
+                axis.axvline(plain, **ACROSS)
+            for row in table.to_dict("records"):
+                own, hollow = drawn[str(row["method"])], faces[row["temperature"]] == FACES[1]
+                error = [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
+                axis.errorbar(row[column], methods.index(str(row["method"])) + (0.16 if hollow else -0.16), xerr=error,
+                              capsize=2, mfc="white" if hollow else own["color"],
+                              **{**own, "ls": "", "zorder": 3})  # fmt: skip
             axis.set_title(title)
             axis.set_xlim(0, 1.02)
             axis.set_xlabel("share of prompts")
         axes[0].set_yticks(range(len(methods)), methods)
         axes[0].invert_yaxis()
-        axes[1].legend(loc="lower left")
-        temperatures = " and ".join(f"{t:g}" for t in sorted(set(table["temperature"])))
-        caption = CAPTION.format(temperatures=temperatures, n=counts(table["n"]), source=source)
+        marks = [Line2D([], [], ls="", marker="o", color="black", mfc="black" if face == FACES[0] else "white",
+                        label=f"temperature {temperature:g}") for temperature, face in faces.items()]  # fmt: skip
+        lines = handles({UNSTEERED: ACROSS}) if UNSTEERED in methods else []
+        figure.legend(handles=[*marks, *lines], loc="outside upper left", ncols=3)
+        said = " and ".join(f"{t:g}" for t in faces)
+        caption = CAPTION.format(temperatures=said, faces=" and ".join(faces.values()), n=counts(table["n"]),
+                                 plain=PLAIN if lines else "", source=source)  # fmt: skip
         shown = ["method", "temperature", *(f"{c}{end}" for c in TITLES for end in ("", "_low", "_high")), "n"]
         return save(figure, out, "outcomes", caption, table.loc[:, shown])

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from figures.captions import MODELS, counts
-from figures.looks import handles
+from figures.looks import ACROSS, handles, looks
 from figures.save import PAGE, STYLE, save
-from odesteer_tl.looks import looks
 
 #: of a layer's place, by which the marks of different methods are set apart
 APART = 0.1
@@ -20,9 +19,9 @@ APART = 0.1
 ROWS = {"t_star": "T*, where mean\nlog p₊ peaks (rad)", "outside": "off the data\nat {angle:g} rad (share)"}
 CAPTION = """\
 Paths that start at last tokens of held-out negative texts, by layer. Above: T*, the strength at which the mean of
-log p₊ peaks; at 0 it never rises. Below: the share of states at {angle:g} rad that are less likely under p₊ than 97.5 %
-of held-out positives; black bars: of the unsteered starts. Whiskers: 95 % intervals over {n} wordings. The placebo is a
-random direction. {source}"""
+log p₊ peaks; at 0 it never rises. Below: the share of states at {angle:g} rad that are less likely under p₊ than
+97.5 % of held-out positives; black, dotted: of the unsteered starts. Whiskers: 95 % intervals over {n} wordings. The
+placebo is a random direction. {source}"""
 
 
 def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -> list[Path]:
@@ -47,7 +46,9 @@ def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -
                 _column(column, own, drawn, f"{concept}, {MODELS.get(model, model)}")
             for axis, label in zip(pair[:, 0], ROWS.values(), strict=True):
                 axis.set_ylabel(label.format(angle=angle))
-        figure.legend(handles=handles(drawn), loc="outside upper left", ncols=3, handlelength=3.2)
+        figure.legend(
+            handles=handles({**drawn, "unsteered": ACROSS}), loc="outside upper left", ncols=3, handlelength=3.2
+        )
         caption = CAPTION.format(angle=angle, n=counts(table["n"]), source=source)
         return save(figure, out, "peaks", caption, table)
 
@@ -62,7 +63,8 @@ def _column(column: Any, own: Any, drawn: dict[str, Any], title: str) -> None:
     for axis, quantity in zip(column, ROWS, strict=True):
         _marks(axis, own, quantity, drawn)
     starts = own.groupby("layer")["outside_at_start"].first()
-    below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color="black", lw=1)
+    below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color=ACROSS["color"],
+                 ls=ACROSS["ls"], lw=ACROSS["lw"])  # fmt: skip
     above.set_title(title)
     for axis in column:
         axis.set_xticks(range(len(starts)), list(map(str, starts.index)))

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.looks import Look
+from figures.looks import ACROSS, Look
 from figures.save import PAGE
 
 #: inches a row, and above and below all of them
@@ -29,12 +29,14 @@ class Panel:
         label: of the axis.
         title: above it.
         reference: where a dotted line stands.
+        unsteered: whether the line is the unsteered model's, which has a look of its own and is named in the legend.
     """
 
     rows: pd.DataFrame
     label: str
     title: str = ""
     reference: float | None = None
+    unsteered: bool = False
 
 
 def draw_rows(names: Sequence[str], panels: Sequence[Panel], looks: Mapping[str, Look]) -> tuple[Figure, list[Axes]]:
@@ -49,7 +51,10 @@ def draw_rows(names: Sequence[str], panels: Sequence[Panel], looks: Mapping[str,
     apart = APART if any(panel.rows.duplicated("name").any() for panel in panels) else 0.0
     for axis, panel in zip(axes[0], panels, strict=True):
         if panel.reference is not None:
-            axis.axvline(panel.reference, color="0.4", lw=0.7, ls=":")
+            if panel.unsteered:
+                axis.axvline(panel.reference, label="unsteered", **ACROSS)
+            else:
+                axis.axvline(panel.reference, color="0.4", lw=0.7, ls=":")
         for k, (series, look) in enumerate(looks.items()):
             own: Any = panel.rows[panel.rows["series"] == series]
             y = own["name"].map(places) - apart * (k - (len(looks) - 1) / 2)

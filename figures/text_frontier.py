@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts
+from figures.looks import looks
 from figures.multiples import Row, draw_multiples
 from figures.save import PAGE, STYLE, save
-from odesteer_tl.looks import looks
 
 UNSTEERED = "unsteered"
 COST = "KL of the next token from unsteered (nats)"

@@ -36,12 +36,13 @@ import torch
 
 import odesteer_tl as ode
 from odesteer_tl.jupyter import color_tokens, example_texts, plot_layers, plot_path
+from odesteer_tl.looks import BLUE, RED
 
 plt.rcParams["figure.dpi"] = 110
 pd.set_option("display.max_colwidth", 120)
 
 # %%
-MODEL = "organism"  # or "gpt2", any Hugging Face name, a local directory
+MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
 
 model = ode.load_model(MODEL)
 contrast, prompts = example_texts(MODEL, n=300)  # yours: ode.ContrastSet.from_csv, .from_jsonl, .from_hub, .from_texts
@@ -93,7 +94,7 @@ display(barrier)
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
-sides = {"positive": ("#3f90da", ""), "negative": ("#bd1f01", "///")}
+sides = {"positive": (BLUE, ""), "negative": (RED, "///")}
 for side, (color, hatch) in sides.items():
     h = barrier.log_ratio(getattr(test[LAYER], side))
     ax.hist(h, bins=30, alpha=0.55, color=color, hatch=hatch, edgecolor="white", label=f"{side} texts")
@@ -135,7 +136,7 @@ after = steerer.generate(model, prompts, **settings)
 display(pd.DataFrame({"unsteered": before, "steered": after}).head(5))
 
 # %% [markdown]
-# Did it work? The organism's grammar knows; h itself must not be the judge of its own success.
+# Did it work? The embedded model's grammar knows; h itself must not be the judge of its own success.
 
 # %%
 if MODEL == "organism":
@@ -149,7 +150,8 @@ if MODEL == "organism":
 #
 # Each token shaded by calibrated h of its state, dark for negative, bright for positive. The first row is the unsteered
 # text. The two rows below it are one text, steered: as the hook *found* each state and as it *left* it. What the hook
-# adds is there by construction; what the text itself gained shows in the row "before the hook".
+# adds is there by construction; what the text itself gained shows in the row "before the hook". The scale is that of
+# the unsteered texts: what lies beyond it has the colour of its end.
 
 # %%
 display(color_tokens(model, steerer, barrier, prompts[:2], max_new_tokens=12, temperature=0.7, seed=1))

@@ -36,12 +36,14 @@ import torch
 
 import odesteer_tl as ode
 from odesteer_tl.jupyter import example_texts
+from odesteer_tl.looks import BLUE, RED, line, look
 
 plt.rcParams["figure.dpi"] = 110
-BLUE, RED, AMBER, VIOLET = "#3f90da", "#bd1f01", "#ffa90e", "#832db6"
+#: a method has the same colour in every figure
+ONE_STEP, FLOW = line("one geodesic step"), line("odesteer_kernel")
 
 # %%
-MODEL = "organism"  # or "gpt2", any Hugging Face name, a local directory
+MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
 
 model = ode.load_model(MODEL)
 contrast, _ = example_texts(MODEL, n=300)
@@ -60,7 +62,8 @@ LAYER = round(0.6 * model.cfg.n_layers)
 barrier = ode.KernelBarrier(gamma=1.0, C=100.0).fit(fit[LAYER].positive, fit[LAYER].negative)
 a = test[LAYER].negative[0].double()
 u, g = a / a.norm(), barrier.gradient(a)
-directions = {"uphill": g, "mean difference": (fit[LAYER].positive.mean(0) - fit[LAYER].negative.mean(0)).double()}
+directions = {"uphill": (g, FLOW), "mean difference (CAA)": (
+    (fit[LAYER].positive.mean(0) - fit[LAYER].negative.mean(0)).double(), line("caa"))}  # fmt: skip
 
 phi = torch.linspace(-math.pi, math.pi, 361).double()
 five = [0, 72, 144, 216, 288]  # all that the curve is drawn from
@@ -71,14 +74,14 @@ def waves(t):
 
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-for (name, direction), color, pattern in zip(directions.items(), (BLUE, RED), ("-", "--"), strict=True):
+for name, (direction, drawn) in directions.items():
     v = direction - (direction @ u) * u
     v = v / v.norm()
     h = barrier.value(phi[:, None].cos() * u + phi[:, None].sin() * v)
     curve = waves(phi) @ torch.linalg.solve(waves(phi[five]), h[five])
-    ax.plot(phi, curve, color=color, ls=pattern, label=name)
-    ax.plot(phi[five], h[five], "o", color=color)
-    print(f"{name:16} largest difference from h itself: {float((curve - h).abs().max()):.0e}")
+    ax.plot(phi, curve, label=name, **drawn)
+    ax.plot(phi[five], h[five], "o", color=drawn["color"])
+    print(f"{name:21} largest difference from h itself: {float((curve - h).abs().max()):.0e}")
 ax.set(xlabel="angle turned from a (rad)", ylabel="barrier h", xticks=[-math.pi, -math.pi / 2, 0, math.pi / 2, math.pi])
 ax.set_xticklabels(["−π", "−π/2", "0", "π/2", "π"])
 ax.legend(frameon=False, title="turning toward", loc="upper left", bbox_to_anchor=(1, 1))
@@ -114,23 +117,22 @@ ball = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin
 starts = torch.tensor([[-0.3, -0.9, 0.2], [0.1, 0.9, 0.1], [0.2, -0.6, -0.7], [0.4, 0.8, -0.6]]).double()
 
 fig, ax = plt.subplots(figsize=(7, 4), subplot_kw={"projection": "mollweide"}, layout="constrained")
-ground = ax.contourf(longitude, latitude, toy.value(torch.tensor(ball)), levels=16, cmap="cividis")
-looks = {"flow (200 steps)": (200, "geodesic", "white", "-"), "one geodesic step": (1, "geodesic", "#ff6f5e", "--")}
-for name, (steps, method, color, pattern) in looks.items():
-    ends = ode.Flow(angle=ANGLE, steps=steps, solver=method).solve(ode.BarrierField(toy), starts, record=True).points
+ground = ax.contourf(longitude, latitude, toy.value(torch.tensor(ball)), levels=16, cmap="Greys", alpha=0.6)
+for name, (steps, drawn) in {"flow (200 steps)": (200, FLOW), "one geodesic step": (1, ONE_STEP)}.items():
+    ends = ode.Flow(angle=ANGLE, steps=steps).solve(ode.BarrierField(toy), starts, record=True).points
     between = torch.linspace(0, 1, 40).double()[:, None, None]
-    line = ends if steps > 1 else ends[0] + between * (ends[1] - ends[0])  # the segment, seen on the sphere
+    arc = ends if steps > 1 else ends[0] + between * (ends[1] - ends[0])  # the segment, seen on the sphere
     for k in range(len(starts)):
-        x, y = on_map(line[:, k])
-        ax.plot(x, y, pattern, color=color, lw=2, label=name if k == 0 else None)
-        ax.plot(x[-1], y[-1], "o", ms=5, color=color, mec="black", zorder=4)
-best = ode.cap_bound(toy, starts, ANGLE).point
-ax.plot(*on_map(best), "*", ms=13, color=AMBER, mec="black", ls="none", label="best within the angle", zorder=5)
+        x, y = on_map(arc[:, k])
+        ax.plot(x, y, lw=2, label=name if k == 0 else None, **drawn)
+        ax.plot(x[-1], y[-1], "o", ms=5, color=drawn["color"], mec="black", zorder=4)
+best, cap = ode.cap_bound(toy, starts, ANGLE).point, look("optimal_cap")["color"]
+ax.plot(*on_map(best), "*", ms=13, color=cap, mec="black", ls="none", label="best within the angle", zorder=5)
 ax.plot(*on_map(starts), "s", ms=5, color="white", mec="black", ls="none", label="start")
 ax.plot(*on_map(ode.ceiling(toy).point), "^", ms=9, color="white", mec="black", ls="none", label="ceiling of h")
 ax.set_xticklabels([])
 ax.set_yticklabels([])
-ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=True, facecolor="0.55", labelcolor="black")
+ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
 bar = fig.colorbar(ground, label="h", shrink=0.7)
 
 # %% [markdown]
@@ -145,9 +147,9 @@ layers = list(test)
 norms = [float(torch.cat([test[k].positive, test[k].negative]).norm(dim=-1).median()) for k in layers]
 T = 0.3 * norms[LAYER]
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
-left.bar(layers, norms, color=BLUE)
+left.bar(layers, norms, color="0.5")
 left.set(xlabel="layer", ylabel="median norm of a", xticks=layers)
-right.bar(layers, [T / norm for norm in norms], color=RED, hatch="//", edgecolor="white")
+right.bar(layers, [T / norm for norm in norms], color="0.5", hatch="//", edgecolor="white")
 right.axhline(0.3, color="black", lw=0.8, ls="--")
 right.set(xlabel="layer", ylabel=f"angle that T = {T:.0f} turns (rad)", xticks=layers)
 for ax in (left, right):
@@ -194,18 +196,18 @@ ax.spines[["top", "right"]].set_visible(False)
 # Then what matters: how much of the best possible gain in h each way of walking gets, as the angle grows.
 
 # %%
-ways = {"one geodesic step": (1, "geodesic", RED, "--"), "ten Euler steps (published)": (10, "euler", AMBER, "-."),
-        "ten geodesic steps": (10, "geodesic", BLUE, "-")}  # fmt: skip
+ways = {"one geodesic step": (1, "geodesic", ONE_STEP), "ten Euler steps (published)": (10, "euler", line("odesteer")),
+        "ten geodesic steps": (10, "geodesic", FLOW)}  # fmt: skip
 angles = torch.linspace(0.05, 1.2, 12).tolist()
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.1), sharey=True, layout="constrained")
 for ax, (name, h) in zip(axes, kinds.items(), strict=True):
     best = torch.stack([ode.cap_bound(h.quadratic, a, angle).value for angle in angles]) - h.value(a)
-    for label, (steps, method, color, pattern) in ways.items():
+    for label, (steps, method, drawn) in ways.items():  # a line: medians; its band: 10 to 90 % of texts
         ends = [ode.Flow(angle=x, steps=steps, solver=method).solve(ode.BarrierField(h), a).end for x in angles]
         share = (torch.stack([h.value(end) for end in ends]) - h.value(a)) / best
         low, middle, high = share.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
-        ax.plot(angles, middle, pattern, color=color, lw=3 if steps == 1 else 1.5, label=label)
-        ax.fill_between(angles, low, high, color=color, alpha=0.18, lw=0)
+        ax.plot(angles, middle, lw=3 if steps == 1 else 1.5, label=label, **drawn)
+        ax.fill_between(angles, low, high, color=drawn["color"], alpha=0.18, lw=0)
     ax.axhline(1, color="black", lw=0.8)
     ax.set(title=name, xlabel="angle asked for (rad)")
     ax.title.set_fontsize(10)

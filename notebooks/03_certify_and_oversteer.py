@@ -34,9 +34,10 @@ import torch
 import odesteer_tl as ode
 from odesteer_tl.densities import DensityPair, FactorAnalysis, ShrunkGaussian, score_path
 from odesteer_tl.jupyter import example_texts, plot_likelihood, plot_path
+from odesteer_tl.looks import look
 
 plt.rcParams["figure.dpi"] = 110
-BLUE, RED, AMBER = "#3f90da", "#bd1f01", "#ffa90e"
+FLOW = look("odesteer_kernel")  # a method looks the same in every figure
 
 # %% [markdown]
 # ## Four piles of texts
@@ -45,7 +46,7 @@ BLUE, RED, AMBER = "#3f90da", "#bd1f01", "#ffa90e"
 # shown to the next: a prompt in two piles is refused, with its number.
 
 # %%
-MODEL = "organism"  # or "gpt2", any Hugging Face name, a local directory
+MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
 
 model = ode.load_model(MODEL)
 LAYER = round(0.6 * model.cfg.n_layers)
@@ -110,23 +111,23 @@ display(ode.certify_path(barrier, careful.points))
 # turn less than they are asked to: CAA never gets round to a right angle.)
 
 # %%
-ways = {"CAA (mean difference)": (ode.METHODS["caa"].fit(for_h.positive, for_h.negative, 0), 10, "euler", AMBER, "-."),
-        "Euler, 4 steps": (field, 4, "euler", RED, "--"),
-        "geodesic, 10 steps": (field, 10, "geodesic", BLUE, "-")}  # fmt: skip
+ways = {"CAA (mean difference)": (ode.METHODS["caa"].fit(for_h.positive, for_h.negative, 0), 10, "euler", look("caa")),
+        "Euler, 4 steps": (field, 4, "euler", look("euler")),
+        "geodesic, 10 steps": (field, 10, "geodesic", FLOW)}  # fmt: skip
 angles = [0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 top = float(ode.ceiling(barrier.quadratic))
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
-for name, (chosen, steps, method, color, pattern) in ways.items():
+for name, (chosen, steps, method, drawn) in ways.items():
     shares, heights = [], []
     for angle in angles:
         points = ode.Flow(angle=angle, steps=steps, solver=method).solve(chosen, a, record=True).points
         shares.append(ode.stats.share(ode.certify_path(barrier, points).refuted.any(0)))
         heights.append((barrier.value(points[-1]) / top).quantile(torch.tensor([0.1, 0.5, 0.9]).double()))
     low, middle, high = torch.stack(heights).T
-    left.plot(angles, [s.value for s in shares], pattern, color=color, marker="o", ms=3, label=name)
-    left.fill_between(angles, [s.low for s in shares], [s.high for s in shares], color=color, alpha=0.18, lw=0)
-    right.plot(angles, middle, pattern, color=color, marker="o", ms=3)
-    right.fill_between(angles, low, high, color=color, alpha=0.18, lw=0)
+    left.plot(angles, [s.value for s in shares], ms=4, label=name, **drawn)
+    left.fill_between(angles, [s.low for s in shares], [s.high for s in shares], color=drawn["color"], alpha=0.18, lw=0)
+    right.plot(angles, middle, ms=4, **drawn)
+    right.fill_between(angles, low, high, color=drawn["color"], alpha=0.18, lw=0)
 left.set(xlabel="angle asked for (rad)", ylabel="prompts with a step\non which h falls", ylim=(-0.04, 1.04))
 right.axhline(1, color="black", lw=0.8)
 right.set(xlabel="angle asked for (rad)", ylabel="h / ceiling of h")
@@ -170,8 +171,8 @@ display(score)
 rank = score.rank.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
 angle = score.angle.mean(1)
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-ax.plot(angle, rank[1], color=BLUE, label="median and 10–90 % of prompts")
-ax.fill_between(angle, rank[0], rank[2], color=BLUE, alpha=0.2, lw=0)
+ax.plot(angle, rank[1], markevery=3, ms=4, label="median and 10–90 % of prompts", **FLOW)
+ax.fill_between(angle, rank[0], rank[2], color=FLOW["color"], alpha=0.2, lw=0)
 ax.axhline(0.025, color="black", ls=":", label="2.5 %: off the data")
 ax.set(xlabel="angle from the start (rad)", ylabel="rank of log $p_+$ among\nheld-out positives", ylim=(0, 1))
 ax.legend(frameon=False, loc="upper right")
@@ -184,7 +185,8 @@ ax.spines[["top", "right"]].set_visible(False)
 #   other texts, nor of what the model then writes.
 # - The ceiling says when more strength cannot buy more h; T\* says when it buys h at the price of likelihood, and it
 #   comes first.
-# - T\* is as good as p₊ is. Look at how well the densities fit before you trust them. On the organism they fit badly:
+# - T\* is as good as p₊ is. Look at how well the densities fit before you trust them. On the embedded model they fit
+#   badly:
 #   ranks far from uniform and a slope far below 1 say that in 128 dimensions, from 175 texts, p₊ is much too sure of
 #   itself. Believe the shape of the curves above, a rise and then a fall, and not their nats.
 

@@ -44,16 +44,16 @@ from analyses.sources import load_contrast
 from analyses.studies import layer_study
 from analyses.sweep import Store
 from odesteer_tl.jupyter import example_texts, plot_layers
+from odesteer_tl.looks import ACROSS, looks
 
 plt.rcParams["figure.dpi"] = 110
 pd.set_option("display.max_colwidth", 120)
-COLORS, PATTERNS, MARKERS = ("#3f90da", "#bd1f01", "#ffa90e"), ("-", "--", "-."), ("o", "s", "^")
 
 # %%
-MODEL = "organism"  # or "gpt2", any Hugging Face name, a local directory
+MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
 folder = tempfile.TemporaryDirectory()  # yours: one that stays
 if MODEL == "organism":
-    CONTRAST = "valence"
+    CONTRAST = "valence"  # a text's mood, glad or sad
 else:  # your own contrast set is a .csv or .jsonl file of two columns, a pair a row
     CONTRAST = f"{folder.name}/pairs.csv"
     pairs = example_texts(MODEL, 480)[0]
@@ -96,9 +96,9 @@ LAYERS = sorted({0, n_layers // 2, n_layers - 1})
 BUDGETS = {"angle": [0.2, 0.4, 0.8], "kl": [0.03, 0.1]}
 
 # %% [markdown]
-# Who says whether a text came out as wanted? On the organism its grammar does. For another model you say it: a judge
-# takes the prompts and what was written behind each, and gives every text a success and a score. The one below counts
-# words, which is crude; h itself must not be the judge.
+# Who says whether a text came out as wanted? On the embedded model its grammar does. For another model you say it: a
+# judge takes the prompts and what was written behind each, and gives every text a success and a score. The one below
+# counts words, which is crude; h itself must not be the judge.
 #
 # The contrast is cut in four: to fit, for densities, to calibrate, and 15 % held out, whose negative texts are the
 # prompts if it is a file of yours. So 30 + 40 prompts ask for some 480 pairs.
@@ -121,13 +121,13 @@ judge = "grammar" if MODEL == "organism" else mood_words  # or a file of complet
 # %% [markdown]
 # The whole study is one call: a model, a contrast, prompts (here the contrast's own), an outcome. All of it is checked
 # before anything is computed, and what it will cost is said first. Each cell is written to disk when it is done. Stop
-# the run, or lose the machine, and call it again: what is done is never done twice, and a layer, a level or an arm more
-# is computed alone. Other settings make another study, in a folder of its own.
+# the run, or lose the machine, and call it again: what is done is never done twice, and a layer, a level or a method
+# more is computed alone. Other settings make another study, in a folder of its own.
 
 # %%
 settings = dict(BUDGETS, pairs=300, select=30, test=40, max_new_tokens=10, out=f"{folder.name}/results")
-study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, arms=["CAA", "flow"], **settings)
-print(study.report.room)
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["CAA", "flow"], **settings)
+print(study.report.headroom)
 
 # %% [markdown]
 # To see it resume, we take one cell away, as a crash would, and call it again. From a terminal,
@@ -136,7 +136,7 @@ print(study.report.room)
 # %%
 min((study.directory / "cells").iterdir()).unlink()
 print("after the crash:", Store.at(study.directory).status())
-study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, arms=["CAA", "flow"], **settings)
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["CAA", "flow"], **settings)
 print("called again:   ", Store.at(study.directory).status())
 
 # %% [markdown]
@@ -168,14 +168,14 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
 plot_layers(reading, "auc", left).set(ylabel="AUC of h on held-out texts", title="reading")
 left.get_legend().remove()
 plot_layers(profile.query("budget == 'angle' and level == 0.2"), "success", right)
-right.axhline(plain.success, color="black", lw=0.8, ls=":")
+right.axhline(plain.success, **ACROSS)
 right.set(ylim=(-0.04, 1.04), ylabel="success on test prompts", title="steering by 0.2 rad (dotted: unsteered)")
 for ax in (left, right):
     ax.title.set_fontsize(10)
     ax.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
-# *Bars: 95 % intervals, by a score interval on the left, exact on the right.* On the organism reading is nearly
+# *Bars: 95 % intervals, by a score interval on the left, exact on the right.* On the embedded model reading is nearly
 # perfect from layer 1 on and cannot tell these layers apart; steering by the same angle works better the later it is
 # done. That a concept can be read says little of where to push.
 #
@@ -187,12 +187,12 @@ for ax in (left, right):
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
 angle = profile.query("budget == 'angle' and level == 0.2").groupby("method", sort=False)
-for (name, line), color, pattern, marker in zip(angle, COLORS, PATTERNS, MARKERS, strict=True):
-    left.semilogy(line["layer"], line["kl"], pattern, marker=marker, ms=5, color=color, label=name)
+for (name, line), drawn in zip(angle, looks(angle.groups).values(), strict=True):
+    left.semilogy(line["layer"], line["kl"], ms=5, label=name, **drawn)
 left.axhline(0.03, color="black", lw=0.8)
 left.set(xlabel="layer", ylabel="KL, median over prompts (nats)", xticks=LAYERS, title="0.2 rad: the price differs")
 plot_layers(profile.query("budget == 'kl' and level == 0.03"), "success", right)
-right.axhline(plain.success, color="black", lw=0.8, ls=":")
+right.axhline(plain.success, **ACROSS)
 right.set(ylim=(-0.04, 1.04), ylabel="success on test prompts", title="0.03 nats everywhere")
 for ax in (left, right):
     ax.title.set_fontsize(10)
@@ -226,9 +226,9 @@ display(chosen[["label", "budget", "layer", "level", "success", "low", "high", "
 # %%
 rng = np.random.default_rng(0)
 rows = []
-for label, arm in table.query("budget == 'kl'").groupby("label", sort=False):
+for label, own in table.query("budget == 'kl'").groupby("label", sort=False):
     success = (
-        arm.astype({"success": float}).pivot(index="prompt", columns=["layer", "level"], values="success").to_numpy()
+        own.astype({"success": float}).pivot(index="prompt", columns=["layer", "level"], values="success").to_numpy()
     )
     honest, naive = [], []
     for _ in range(500):
@@ -267,13 +267,14 @@ for (label, level), cell in test.query("budget == 'angle' and layer == @LAYER").
 cost = pd.DataFrame(rows)
 
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
-looks = zip(cost.groupby("method", sort=False), COLORS, PATTERNS, MARKERS, (0.97, 1, 1.03), strict=True)
-for (name, line), color, pattern, marker, beside in looks:
+look = looks(cost["method"].unique())
+for (name, line), beside in zip(cost.groupby("method", sort=False), (0.97, 1, 1.03), strict=True):
     for ax, metric in zip(axes, ("success", "perplexity"), strict=True):
-        ax.plot(line["angle"] * beside, line[metric], pattern, marker=marker, ms=5, color=color, label=name)
-        ax.vlines(line["angle"] * beside, line[f"{metric}_low"], line[f"{metric}_high"], color=color, lw=1.2)
-axes[0].axhline(plain.success, color="black", lw=0.8, ls=":")
-axes[1].axhline(1, color="black", lw=0.8, ls=":")
+        ax.plot(line["angle"] * beside, line[metric], ms=5, label=name, **look[name])
+        ax.vlines(line["angle"] * beside, line[f"{metric}_low"], line[f"{metric}_high"], color=look[name]["color"],
+                  lw=1.2)  # fmt: skip
+axes[0].axhline(plain.success, **ACROSS)
+axes[1].axhline(1, **ACROSS)
 axes[0].set(xlabel="angle (rad)", xticks=BUDGETS["angle"], ylabel="success on test prompts", ylim=(-0.04, 1.04))
 axes[1].set(xlabel="angle (rad)", xticks=BUDGETS["angle"], ylabel="perplexity / unsteered")
 axes[0].legend(frameon=False, fontsize="small")
@@ -290,9 +291,9 @@ display(cost[["method", "angle", "success", "parses", "perplexity", "kl"]].round
 # ## The full study, on your model
 #
 # ```
-# python -m analyses.layer_effectiveness --out results/layers                       # the organism, all layers and ways
+# python -m analyses.layer_effectiveness --out results/layers             # the embedded model, all layers and ways
 # python -m analyses.layer_effectiveness --layer 0 2 4 --executor processes:4 --out results/layers
-# python -m analyses.sweep status results/layers/valence-…                           # at any time, from outside
+# python -m analyses.sweep status results/layers/valence-…                 # at any time, from outside
 # ```
 #
 # It prints tables of success by layer, choices, areas under success over KL, declared comparisons with Holm's

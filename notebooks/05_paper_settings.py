@@ -44,13 +44,13 @@ from analyses.benchmarks.published import all_published
 from analyses.geometry.sketches import Data, agreement, directions, gaussian_classes
 from analyses.text_quality import text_quality
 from odesteer_tl.jupyter import example_texts
+from odesteer_tl.looks import ACROSS, BLUE, LOOKS, RED, looks
 
 plt.rcParams["figure.dpi"] = 110
 pd.set_option("display.max_colwidth", 120)
-BLUE, RED, AMBER, VIOLET = "#3f90da", "#bd1f01", "#ffa90e", "#832db6"
 
 # %%
-MODEL = "organism"  # or "gpt2", any Hugging Face name, a local directory
+MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
 DTYPE, DEVICE = "float32", None
 # The paper's own models, on a GPU with 24 GB: uncomment one line. Layer and strength then come from its preset.
 # MODEL, DTYPE, DEVICE = "meta-llama/Llama-3.1-8B", "bfloat16", "cuda"
@@ -88,19 +88,20 @@ print("sampling:", Sampling().settings())
 # %%
 norms = {layer: float(fit[layer].negative.double().norm(dim=-1).median()) for layer in fit}
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-for (name, p), color, marker in zip(PRESETS.items(), (AMBER, VIOLET, BLUE, RED), "^Dos", strict=True):
+for (name, p), drawn in zip(PRESETS.items(), LOOKS, strict=False):
     middle = p.strengths[len(p.strengths) // 2]
     angles = [middle / norm for norm in norms.values()]
-    ax.semilogy(list(norms), angles, marker=marker, ms=5, color=color, label=f"T = {middle:g} ({name[9:]})")
+    ax.semilogy(list(norms), angles, ms=5, label=f"T = {middle:g} ({name[9:]})", **drawn)
 ax.axhline(0.1, color="black", lw=0.8, ls=":", label="0.1 rad")
 ax.set(xlabel="layer of the model at hand", ylabel="angle turned by T (rad)")
 ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 ax.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
-# A T does not travel: on the organism, whose norms are in the hundreds, most of the published ones do next to nothing.
+# A T does not travel: on the embedded model, whose norms are in the hundreds, most of the published ones do next to
+# nothing.
 # An angle does travel. On a model of the paper we take the preset's layer and middle T; on any other its *relative*
-# depth, and the T that turns by 0.1 rad there, which is enough on the organism.
+# depth, and the T that turns by 0.1 rad there, which is enough on the embedded model.
 
 # %%
 identity = ode.ModelIdentity.of(model)
@@ -169,9 +170,9 @@ for d in (128, 512, 2048):
 found = pd.concat(tables)
 
 fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
-looks = {"kernel": ("a sketch and the exact kernel", BLUE, "o", "-"),
+lines = {"kernel": ("a sketch and the exact kernel", BLUE, "o", "-"),
          "another seed": ("two sketches, two seeds", RED, "s", "--")}  # fmt: skip
-for against, (label, color, marker, pattern) in looks.items():
+for against, (label, color, marker, pattern) in lines.items():
     rows = found[found["against"] == against]
     ax.plot(rows["d"], rows["cosine"], marker, ms=5, color=color, mfc="none")
     ax.plot(*zip(*rows.groupby("d")["cosine"].mean().items(), strict=True), pattern, color=color, label=label)
@@ -227,20 +228,25 @@ if MODEL == "organism":
     panels["judged positive"] = {
         name: ode.stats.share(ode.organism.judge(found)["valence"] > 0.5) for name, found in texts.items()
     }
+KINDS = {"unsteered": "unsteered", "Euler, 10 steps (published)": "Euler", "Euler, 1 step": "Euler",
+         "RK4, 10 steps": "RK4", "geodesic, 1 step": "one geodesic step", "geodesic, 10 steps": "geodesic",
+         "optimal cap": "optimal cap"}  # fmt: skip
+drawn = looks(dict.fromkeys(KINDS.values()))
 fig, axes = plt.subplots(1, len(panels), figsize=(2 + 3 * len(panels), 2.6), sharey=True, squeeze=False,
                          layout="constrained")  # fmt: skip
 for ax, (title, shares) in zip(axes[0], panels.items(), strict=True):
     for k, (name, share) in enumerate(shares.items()):
-        look = "0.45" if name == "unsteered" else RED if "Euler" in name else BLUE
-        ax.plot([share.low, share.high], [k, k], color=look, lw=2)
-        ax.plot(share.value, k, "s" if look == RED else "o", color=look)
+        ax.plot([share.low, share.high], [k, k], color=drawn[KINDS[name]]["color"], lw=2)
+        ax.plot(share.value, k, **drawn[KINDS[name]])
+    ax.axvline(shares["unsteered"].value, **ACROSS)
     ax.set(yticks=range(len(texts)), yticklabels=list(texts), xlabel=title, xlim=(-0.03, 1.03))
     ax.spines[["top", "right"]].set_visible(False)
 axes[0][0].invert_yaxis()
 
 # %% [markdown]
-# *Shares of texts with exact 95 % intervals; squares are Euler.* Before asking which way of walking is better, ask
-# whether they write different texts at all. On the organism, by this much, they do not: word for word the same.
+# *Shares of texts with exact 95 % intervals; squares: Euler; dotted: unsteered.* Before asking which way of walking is
+# better, ask whether they write different texts at all. On the embedded model, by this much, they do not: word for word
+# the same.
 
 # %%
 display(pd.DataFrame({name: texts[name] for name in ("unsteered", PUBLISHED, "optimal cap")}).head(3))
@@ -272,8 +278,8 @@ display(pd.DataFrame(rows).set_index(["sampling", "steered"]).round(3))
 
 # %% [markdown]
 # Compare methods under one sampling only, and report the unsteered model under the same. Greedy decoding is the
-# extreme: the organism's most likely words tell of no mood at all, steered by this much or not, so that a steer which
-# works under sampling looks as if it did nothing.
+# extreme: the embedded model's most likely words tell of no mood at all, steered by this much or not, so that a steer
+# which works under sampling looks as if it did nothing.
 #
 # ## Beside the published figures
 #
@@ -292,7 +298,7 @@ display(wide.rename(columns=lambda name: name.removeprefix("odesteer-")))
 
 # %%
 if MODEL == "organism":
-    rows = [{"model": identity.name, "data": "organism, valence", "metric": "texts judged positive", "method": name,
+    rows = [{"model": identity.name, "data": "its own, mood", "metric": "texts judged positive", "method": name,
              "value": share.value, "low": share.low, "high": share.high, "n": share.n}
             for name, share in panels["judged positive"].items()]  # fmt: skip
     display(pd.DataFrame(rows).set_index(["model", "data", "metric", "method"]).round(3))

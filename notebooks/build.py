@@ -2,6 +2,7 @@
 
 `python -m notebooks.build` does all of them, in place, and `python -m notebooks.build 04_layer_sweep` that one; a pair
 is edited in its `.py`. `--address` executes nothing: it writes `OWNER` into every link and installation command.
+`--model smollm2 --out DIR` runs them on another model and keeps what they show there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ OWNER = "OWNER"
 QUOTED = re.compile(r"(github(?:\.com)?/)[\w-]+(?=/odesteer_tl\b)")
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 180
+#: of another model, which may be a large one
+SECONDS_ON_ANOTHER = 3600
+#: the line of a notebook that chooses the model
+MODEL = 'MODEL = "organism"'
 #: nothing is fetched, and sums do not depend on the number of threads
 QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -42,14 +47,21 @@ def read(source: Path) -> Any:
     return notebook
 
 
-def execute(notebook: Any, folder: Path) -> Any:
+def on(notebook: Any, model: str) -> Any:
+    """The notebook with another model."""
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(MODEL, f"MODEL = {model!r}")
+    return notebook
+
+
+def execute(notebook: Any, folder: Path, seconds: int = SECONDS_A_CELL) -> Any:
     """Run every cell with `folder` as working directory, and drop what differs from run to run.
 
     Raises:
         CellExecutionError: a cell failed.
     """
     client = NotebookClient(
-        notebook, timeout=SECONDS_A_CELL, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
+        notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
         record_timing=False,
     )  # fmt: skip
     done = client.execute(env={**os.environ, **QUIET})
@@ -72,19 +84,32 @@ def addressed(text: str, owner: str) -> str:
     return QUOTED.sub(rf"\g<1>{owner}", text)
 
 
-def main(names: Positional[tuple[str, ...]] = (), address: bool = False) -> None:
+def main(
+    names: Positional[tuple[str, ...]] = (), address: bool = False, model: str | None = None, out: Path | None = None
+) -> None:
     """Execute the notebooks of these names in place; by default all of them.
 
     Args:
         names: the notebooks, as `04_layer_sweep`.
         address: write the repository's address into them, and execute nothing.
+        model: another one than the embedded model, as `smollm2`; then `out` is needed.
+        out: the folder for what was executed on `model`.
 
     Raises:
-        ValueError: there is no notebook of a name.
+        ValueError: there is no notebook of a name, or `model` without `out` or the other way round.
     """
     known = {source.stem: source for source in sources()}
     for name in names:
         require_one_of("names", name, known)
+    if (model is None) != (out is None):
+        raise ValueError(f"model={model!r} and out={out!r} go together; give both or none")
+    if model is not None and out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names or known:
+            done = execute(on(read(known[name]), model), out, SECONDS_ON_ANOTHER)
+            nbformat.write(done, out / f"{name}.ipynb")
+            print(out / f"{name}.ipynb")
+        return
     for source in (known[name] for name in names or known):
         for file in (source, source.with_suffix(".ipynb")):
             file.write_text(addressed(file.read_text(encoding="utf-8"), OWNER), encoding="utf-8")

@@ -11,9 +11,11 @@ from typing import Any
 Look = dict[str, Any]
 
 #: petroff10, a cycle that colour-blind eyes can tell apart
-BLUE, AMBER, RED, GREY, PURPLE, BROWN, ORANGE = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300"
+BLUE, AMBER, RED, GREY, PURPLE, BROWN, ORANGE, SAND, SLATE, CYAN = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"
 )  # fmt: skip
+#: of Okabe and Ito's cycle, which colour-blind eyes can tell apart too
+GREEN = "#009e73"
 #: what lines look like, in order
 LOOKS: tuple[Look, ...] = (
     {"color": BLUE, "ls": "-", "marker": "o"},
@@ -23,17 +25,31 @@ LOOKS: tuple[Look, ...] = (
     {"color": BROWN, "ls": (0, (8, 1.5, 1.2, 1.5, 1.2, 1.5)), "marker": "v"},
     {"color": ORANGE, "ls": (0, (1.5, 1)), "marker": "P"},
 )
+#: for pictures with more lines than that
+SPARE: tuple[Look, ...] = (
+    {"color": CYAN, "ls": (0, (6, 2)), "marker": "<"},
+    {"color": SLATE, "ls": (0, (2, 1, 2, 3)), "marker": ">"},
+    {"color": SAND, "ls": (0, (10, 2)), "marker": "h"},
+)
+#: markers of lines that have to share a colour
+AGAIN = ("*", "p", "d", "8", "1", "2")
 #: everything else
 REST: Look = {"color": "0.75", "ls": "-", "lw": 0.7, "zorder": 1}
 PLACEBO: Look = {"color": GREY, "ls": ":", "marker": "x"}
-UNSTEERED: Look = {"color": "0.4", "ls": "-", "marker": "", "zorder": 1}
-#: methods that look the same wherever they are, by the registry's names and those of the studies' variants
+#: the unsteered model as points; as a line across a picture, whose value is the same everywhere; and its interval
+UNSTEERED: Look = {"color": "black", "ls": ":", "marker": "p", "zorder": 1}
+ACROSS: Look = {**UNSTEERED, "marker": "", "lw": 0.9}
+SHADE: Look = {"color": "black", "alpha": 0.07}
+#: methods that look the same wherever they are, by the registry's names, those of the studies' variants and solvers:
+#: Euler's steps are what was published, geodesic ones what the flow takes
 KNOWN: dict[str, Look] = {
     **dict.fromkeys(("caa", "CAA"), LOOKS[0]),
-    **dict.fromkeys(("odesteer", "ODESteer as published"), LOOKS[1]),
-    **dict.fromkeys(("odesteer_kernel", "kernel flow", "flow"), LOOKS[2]),
+    **dict.fromkeys(("odesteer", "ODESteer as published", "Euler", "euler"), LOOKS[1]),
+    **dict.fromkeys(("odesteer_kernel", "kernel flow", "flow", "geodesic"), LOOKS[2]),
     "one geodesic step": LOOKS[3],
     **dict.fromkeys(("optimal_cap", "optimal cap"), LOOKS[4]),
+    "certified": LOOKS[5],
+    "on_manifold": {"color": GREEN, "ls": (0, (4, 1, 1, 1, 1, 1)), "marker": "X"},
     **dict.fromkeys(("random", "random direction"), PLACEBO),
     "unsteered": UNSTEERED,
 }
@@ -45,9 +61,16 @@ def look(method: str) -> Look:
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look each: known methods their own, the others those left over, in order and from the first again."""
+    """A look each, none twice: known methods their own, the others those left over, in order; when these have run out,
+    the same colours with other markers."""
     names = list(methods)
     found = {name: KNOWN[name] for name in names if name in KNOWN}
-    free = [one for one in LOOKS if one not in found.values()] or list(LOOKS)
+    free = [one for one in (*LOOKS, *SPARE) if one not in found.values()]
+    free += [{**one, "marker": marker} for marker in AGAIN for one in (*LOOKS, *SPARE)]
     others = [name for name in names if name not in KNOWN]
     return {**found, **{name: free[k % len(free)] for k, name in enumerate(others)}}
+
+
+def line(method: str) -> Look:
+    """The look of a known method without its marker, for lines of many points."""
+    return {**look(method), "marker": ""}

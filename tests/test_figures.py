@@ -27,7 +27,7 @@ from figures.catalogue import FIGURES
 from figures.frontier import draw_frontier
 from figures.layers import RING, draw_layers
 from figures.legible import faults
-from figures.looks import KNOWN, LOOKS, PLACEBO, REST, highlighted
+from figures.looks import KNOWN, LOOKS, PLACEBO, REST, highlighted, looks
 from figures.rows import APART, Panel, draw_rows
 from figures.save import COLUMN, PAGE, IllegibleWarning, save
 from odesteer_tl import stats
@@ -139,13 +139,15 @@ def flow() -> dict[str, pd.DataFrame]:
 
 
 def race() -> dict[str, pd.DataFrame]:
-    arms = pd.DataFrame({"arm": ["unsteered", *(f"CAA, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]})
+    candidates = pd.DataFrame(
+        {"candidate": ["unsteered", *(f"CAA, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]}
+    )
     rows = [
-        {"round": r, "cost": (r + 1) / 40, "arm": f"CAA, layer {layer}", "block": r // 3, "layer": float(layer),
+        {"turn": r, "cost": (r + 1) / 40, "candidate": f"CAA, layer {layer}", "block": r // 3, "layer": float(layer),
          "level": 0.1 * (1 + layer % 3), "leader": f"CAA, layer {min(r, 3)}", "standing": 7 - r // 4}
         for r in range(20) for layer in ((r % 6), 3)
     ]  # fmt: skip
-    return {"race": pd.DataFrame(rows), "arms": arms}
+    return {"race": pd.DataFrame(rows), "candidates": candidates}
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +242,28 @@ def test_another_process_draws_the_same_bytes(results, drawn, tmp_path):
     again = {f.relative_to(tmp_path): f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
     assert first.keys() == again.keys()
     assert [str(name) for name in first if first[name] != again[name]] == []
+
+
+def test_a_search_kept_under_former_names_is_drawn(results, drawn, tmp_path):
+    folder = tmp_path / "former"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(RUN))
+    for name, table in race().items():
+        old = table.rename(columns={"candidate": "arm", "turn": "round"})
+        old.to_parquet(folder / f"{'arms' if name == 'candidates' else name}.parquet")
+    (entry,) = (entry for entry in FIGURES if entry.name == "race")
+    entry.drawn(folder, tmp_path)
+    assert (tmp_path / "race.png").read_bytes() == (drawn / "search" / "race.png").read_bytes()
+    assert "among 7 candidates" in (tmp_path / "race_caption.txt").read_text()
+
+
+def test_no_two_lines_look_the_same():
+    names = [*KNOWN, *(f"mine {k}" for k in range(40))]
+    found = looks(names)
+    assert list(found) == names
+    others = [str(found[name]) for name in names if name not in KNOWN]
+    assert len(set(others)) == 40
+    assert not set(others) & {str(look) for look in KNOWN.values()}
 
 
 def test_what_has_no_table_is_left_out_and_said(results, tmp_path, capsys, monkeypatch):
@@ -469,7 +493,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
     panels, caption = drawn_layers(unsteered(table, **high), tmp_path)
     assert [axis.get_ylabel().split("\n")[0] for axis in panels] == ["score"] * 4
     assert caption.startswith("The mean score, by the layer steered at")
-    assert "Success has no room here" in caption
+    assert "Success tells nothing apart here" in caption
     assert len({axis.get_ylim() for axis in panels}) == 1  # strengths are compared
     for axis in panels:
         assert ("black", 4.0) in [(line.get_color(), line.get_ydata()[0]) for line in axis.lines]
@@ -480,7 +504,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
                   unsteered(table, **high).assign(score=lambda rows: rows["success"])):  # fmt: skip
         panels, caption = drawn_layers(shown, tmp_path)
         assert {axis.get_ylabel().split("\n")[0] for axis in panels} == {"success"}
-        assert "no room" not in caption
+        assert "nothing apart" not in caption
     low = unsteered(table, success=0.0, success_low=0.0, success_high=0.04, score=0.0)
     assert drawn_layers(low, tmp_path)[0][0].get_ylabel().startswith("success")  # it can rise, and does
     assert drawn_layers(low.assign(success=0.0, success_low=0.0, success_high=0.04), tmp_path)[1].startswith("The mean")
@@ -546,6 +570,6 @@ def test_a_source_says_what_it_lacks(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"contrast": "some.csv", "model": "m"}))
     assert captions.source(tmp_path) == "Model: m. Contrast: some.csv. Code: commit not recorded."
     (tmp_path / "run.json").write_text(json.dumps({"model": {"name": "weights", "d_model": 128}}))
-    assert captions.source(tmp_path).startswith("Model: organism (d = 128).")
+    assert captions.source(tmp_path).startswith("Model: the embedded model (d = 128).")
     assert captions.counts([200, 200]) == "200"
     assert captions.counts([3, 1]) == "1 to 3"

@@ -296,9 +296,9 @@ def test_colored_tokens_are_a_tidy_frame_and_a_legible_page(colored):
     frame = found.frame()
     assert len(frame) == sum(len(row.tokens) for row in found.rows)
     assert not frame.duplicated(["prompt", "label", "position"]).any()
-    assert frame["h"].abs().max() == found.limit
+    assert frame.query("label == 'unsteered'")["h"].abs().max() == found.limit
     page = Checked(found._repr_html_())
-    assert page.text.count("unsteered") == 3
+    assert page.text.count("unsteered") == 1 + 3  # the scale is theirs
     assert len(repr(found)) < 100
     # brightness alone tells h, and every token can be read on its ground
     pairs = re.findall(r"background: (#\w{6}); color: (#\w{3});?", found._legend())
@@ -307,6 +307,17 @@ def test_colored_tokens_are_a_tidy_frame_and_a_legible_page(colored):
     for ground, ink in re.findall(r"background: (#\w{6}); color: (#\w{3})", found._repr_html_()):
         low, high = sorted([luminance(to_rgb(ground)), luminance(to_rgb(ink))])
         assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_the_scale_of_tokens_is_that_of_the_unsteered_text():
+    """However far a steer goes: beyond the ends there is one colour, and the caption says so."""
+    rows = [TokenRow(0, "unsteered", ("a", "b"), (1.0, -2.0), 1), TokenRow(0, "steered", ("a", "c"), (2.0, 90.0), 1)]
+    both, alone = ColoredTokens(tuple(rows)), ColoredTokens((rows[1],))
+    assert (both.limit, alone.limit) == (2.0, 90.0)
+    at, beyond = re.findall(r"background: (#\w{6})", both._shaded(rows[1]))
+    assert at == beyond
+    assert "scale of the unsteered text; beyond it, the colour of its end" in both._legend()
+    assert "scale of the first row; beyond it" in alone._legend()
 
 
 def test_token_text_is_escaped():

@@ -2,16 +2,19 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import json
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+import analyses
 import odesteer_tl as ode
 from odesteer_tl import stats
 from odesteer_tl._display import Result
@@ -70,18 +73,34 @@ def modules():
             yield importlib.import_module(found.name)
 
 
+def showing():
+    """Modules that may define results: all of the package and of the analyses but what runs when it is imported."""
+    yield from modules()
+    yield importlib.import_module("odesteer_tl.jupyter.tokens")
+    for found in pkgutil.walk_packages(analyses.__path__, "analyses."):
+        if not found.name.endswith("__main__"):
+            text = Path(importlib.util.find_spec(found.name).origin).read_text(encoding="utf-8")
+            if "_repr_html_" in text or "(Result)" in text:
+                yield importlib.import_module(found.name)
+
+
 def test_every_result_has_a_frame():
     """A frozen class that a computation returns: what is fitted, run, or given to one is none."""
     given = {"Flow", "Steerer", "Composition", "Method", "Prefix", "DensityPair", "SparseAutoencoder", "Condition"}
-    for module in modules():
+    seen = set()
+    for module in showing():
         for name, kind in vars(module).items():
             if not inspect.isclass(kind) or kind.__module__ != module.__name__ or name.startswith("_"):
                 continue
+            seen.add(name)
             shown = dataclasses.is_dataclass(kind) and (
-                hasattr(kind, "_facts") or module.__name__.startswith(("odesteer_tl.stats", "odesteer_tl.densities"))
+                hasattr(kind, "_repr_html_")
+                or name.endswith(("Certificate", "Result", "Report", "Study"))
+                or module.__name__.startswith(("odesteer_tl.stats", "odesteer_tl.densities"))
             )
             if shown and name not in given | {"Splits"}:
                 assert callable(getattr(kind, "frame", None)), f"{module.__name__}.{name}"
+    assert seen >= {"WholeCertificate", "BenchmarkResult", "ProbeResult", "LayerReport", "ColoredTokens", "Answer"}
 
 
 def test_frames_hold_the_numbers(path):
@@ -101,6 +120,12 @@ def test_frames_hold_the_numbers(path):
     steps = proof.frame()
     assert torch.equal(torch.tensor(steps["certified"].to_numpy()).reshape(4, 3), proof.certified)
     assert steps.query("step == 3 and row == 2")["angle"].item() == float(proof.angle[3, 2])
+    whole = ode.certify.certify_whole(q, solved, level=-9.0)
+    table = whole.frame()
+    assert table["of"].drop_duplicates().tolist() == ["steps", "level", "start"]
+    assert table.query("of == 'steps'")["certified"].tolist() == steps["certified"].tolist()
+    assert table.query("of == 'start'")["margin"].tolist() == whole.start.margin.tolist()
+    assert "PathCertificate" in repr(whole)
     assert ode.certify_level(q, solved).frame()["margin"].tolist() == ode.certify_level(q, solved).margin.tolist()
     written = ode.certify_written(q, solved.points[0], solved.end)
     assert written.frame()["rise"].tolist() == written.rise.tolist()

@@ -166,6 +166,21 @@ def test_one_variable_switches_the_model(source, shared, tmp_path, monkeypatch):
     assert sum(figures for figures, _, _ in found) >= 3
 
 
+def test_another_model_is_run_elsewhere_and_leaves_the_notebooks(tmp_path, monkeypatch):
+    """What `make notebooks-smollm2` does, without the model."""
+    ran = []
+    monkeypatch.setattr(build, "execute", lambda notebook, folder, seconds: ran.append((notebook, folder)) or notebook)
+    before = {source: source.with_suffix(".ipynb").read_bytes() for source in SOURCES}
+    build.main(("01_quickstart", "04_layer_sweep"), model="smollm2", out=tmp_path / "out")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["01_quickstart.ipynb", "04_layer_sweep.ipynb"]
+    for notebook, folder in ran:
+        assert folder == tmp_path / "out"
+        assert sum("MODEL = 'smollm2'" in cell.source for cell in notebook.cells) == 1
+    assert before == {source: source.with_suffix(".ipynb").read_bytes() for source in SOURCES}
+    with pytest.raises(ValueError, match="give both or none"):
+        build.main(("01_quickstart",), model="smollm2")
+
+
 def test_names_choose_what_is_built(unchecked):
     with pytest.raises(ValueError, match="06_none"):
         build.main(("06_none",))

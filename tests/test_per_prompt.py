@@ -114,7 +114,7 @@ def test_where_one_layer_is_best_for_all_prompts_there_is_no_other_candidate():
 
 
 def test_a_search_races_a_layer_per_prompt_and_counts_what_it_costs(found, organism, prompts):
-    rule, arms = found.apart[ARM], found.frame().set_index("arm")
+    rule, arms = found.apart[ARM], found.frame().set_index("candidate")
     assert rule.layers == (1, 2)
     assert {*rule.chosen[:12]} == {1, 2}
     assert arms.index.tolist() == ["unsteered", "CAA, layer 1, kl 0.3", "CAA, layer 2, kl 0.3", ARM]

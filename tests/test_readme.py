@@ -1,5 +1,6 @@
 """The README's example runs as written; tables of the documents are those that were measured."""
 
+import ast
 import contextlib
 import io
 import platform
@@ -83,12 +84,43 @@ def test_it_is_short_and_says_how_to_install():
 
 
 def test_words_of_the_house_are_not_used():
-    for file in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", file.read_text(), flags=re.DOTALL)
-        if "generated" in file.parts or file.name == "changelog.md":
-            continue
-        found = re.findall(r"\b(?:arms?|rooms?|spine|organisms?|helpers?|issues?)\b", text)
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    texts = {file: file.read_text(encoding="utf-8") for file in pages if "generated" not in file.parts}
+    for file in (ROOT / "notebooks").glob("*.py"):
+        texts[file] = "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+    texts |= {file: file.read_text(encoding="utf-8") for file in (ROOT / "figures").glob("*_caption.txt")}
+    for file in (ROOT / "figures").glob("*.py"):
+        texts[file] = "\n".join(_written(file))
+    for file, text in texts.items():
+        plain = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+        found = re.findall(r"\b(?:arms?|rooms?|spine|organisms?|helpers?|issues?)\b", plain)
         assert not found, f"{file.relative_to(ROOT)}: {found}"
+
+
+def _written(module):
+    """Strings of a module that a figure or its caption may show: those with spaces in them, no docstrings."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in said
+            and " " in node.value
+        ):
+            yield re.sub(r"\{.*?\}", "", node.value)
+
+
+#: pages that define the embedded model's two concepts, or say of them what they are where they are first named
+CONCEPTS = re.compile(r"\b(valence|agreement)\b", re.IGNORECASE)
+SAID = {"valence": r"\bmood\b|index\.md#words-used", "agreement": r"weather and place|index\.md#words-used"}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda file: file.stem)
+def test_a_page_says_what_valence_and_agreement_are(page):
+    text = re.sub(r"```.*?```|`[^`]*`|<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for concept in {word.lower() for word in CONCEPTS.findall(text)}:
+        assert re.search(SAID[concept], text), f"{page.relative_to(ROOT)} does not say what {concept} is"
 
 
 DEMO = (ROOT / "docs" / "findings" / "demo.md").read_text()

@@ -65,10 +65,10 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
     # layers together are one more arm, which stands at the last of them
     several = rows[rows["layers"].notna()]
     assert {*several["label"], *several["layers"], *several["layer"]} == {"CAA, layers 1+3", "1+3", 3}
-    assert {*found.frame()["arm"]} >= {"CAA, layers 1+3, angle 0.4", "CAA, layer 3, angle 0.4"}
+    assert {*found.frame()["candidate"]} >= {"CAA, layers 1+3, angle 0.4", "CAA, layer 3, angle 0.4"}
     whole = Grid.of(rows)
     assert whole.names[1:] == arm_names(whole.arms)
-    assert {*whole.names} == {*found.frame()["arm"]}
+    assert {*whole.names} == {*found.frame()["candidate"]}
     arms = {"layer": 3, "layers": "1+3"}, {"layer": 3}, {"layer": -1}
     assert [replace(found, arm=arm).layers for arm in arms] == [(1, 3), (3,), ()]
     assert found.reward == SHIFT

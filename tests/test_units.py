@@ -91,7 +91,7 @@ def test_what_units_say_is_the_mean_of_their_prompts():
     assert p == pytest.approx(stats.difference_pvalue(*of_units, bounds=(0.0, 1.0)))
     assert tables.choices(table)["n"].tolist() == [N // 2] * 3
     assert (tables.choices(table)["band_low"] <= tables.choices(table)["success"]).all()
-    assert "of 20 test prompts, those judged by the same texts counted once" in tables.room(table)
+    assert "of 20 test prompts, those judged by the same texts counted once" in tables.headroom(table)
 
 
 def test_a_layer_per_prompt_and_a_grid_are_of_units():

@@ -72,6 +72,10 @@ class ProbeResult:
         return (f"AUC on {first['cases']} cases of {first['n']} groups\n{parts[0]}"
                 f"\n\nAUC − linear, same cases\n{parts[1]}")  # fmt: skip
 
+    def frame(self) -> pd.DataFrame:
+        """The table of test AUC: a row a layer × kind."""
+        return self.table
+
     def _repr_html_(self) -> str:
         return self.table.to_html()
 

@@ -76,6 +76,10 @@ class BenchmarkResult:
         titles = ("", "\nWithout a model:", "\nMethod − unsteered, same units:")
         return "\n".join(f"{t}\n{part}" for t, part in zip(titles, parts, strict=True) if part)
 
+    def frame(self) -> pd.DataFrame:
+        """The summary: a row a method × metric."""
+        return self.summary
+
     def _repr_html_(self) -> str:
         return self.summary.to_html()
 

@@ -19,6 +19,7 @@ from analyses.effects.units import units
 from analyses.intervals import with_interval, with_intervals
 from analyses.runs import save_run
 from odesteer_tl import stats
+from odesteer_tl._renamed import renamed
 
 #: the primary contrast, declared beforehand: does the ODE need its steps, and how far is it from the best point?
 PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
@@ -27,6 +28,7 @@ MARGIN = 0.05
 CORRECTED = "95 %; p after Holm over methods, budgets and levels; † not at equal budget"
 
 
+@renamed(room="headroom")
 @dataclass(frozen=True, eq=False)
 class ComparisonReport:
     """Tables of a method comparison at one layer, all of the test prompts.
@@ -38,7 +40,7 @@ class ComparisonReport:
             budget and the budgets; NaN for the others); share of tokens it `acts` on; where it does, `angle`,
             `certified` share, `efficiency` and `typicality`; `paid`: KL along the text that was written, nats; the
             held-out AUC of the h by which steps are certified, `probe_auc`, with its interval.
-        unsteered: the profile of the texts without steering. room: what they leave to be gained.
+        unsteered: the profile of the texts without steering. headroom: what they leave to be gained.
         audit: where paths or expenses were measured, all that was measured of every method, one estimate a row
             (`audit.audit`); else empty.
         tests: where there is an audit, every method's score against nothing, the placebo and CAA (`paired.tests`).
@@ -51,7 +53,7 @@ class ComparisonReport:
     primary: pd.DataFrame
     methods: pd.DataFrame
     unsteered: pd.DataFrame
-    room: str
+    headroom: str
     audit: pd.DataFrame
     tests: pd.DataFrame
     declared: pd.DataFrame
@@ -83,7 +85,7 @@ class ComparisonReport:
         families = [paired.FAMILIES] if is_audit else []
         return cls(frontier, primary.reset_index(drop=True), methods.assign(p_holm=corrected),
                    tables.profile(plain).rename(columns={"label": "method"}) if len(plain) else pd.DataFrame(),
-                   tables.room(table),
+                   tables.headroom(table),
                    audited.audit(table) if is_audit else pd.DataFrame(),
                    paired.tests(table) if is_audit else pd.DataFrame(),
                    paired.declared(table, [*families, *between]),
@@ -94,7 +96,7 @@ class ComparisonReport:
         if folder.exists():
             shutil.rmtree(folder)
         found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
-        save_run(folder, found, {**run, "room": self.room})
+        save_run(folder, found, {**run, "headroom": self.headroom})
         paper = self.for_paper()
         paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
         (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")
@@ -156,7 +158,7 @@ class ComparisonReport:
         return self.methods
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.room}</p>{self.for_paper().to_html(float_format='{:.2f}'.format)}"
+        return f"<p>{self.headroom}</p>{self.for_paper().to_html(float_format='{:.2f}'.format)}"
 
     def __str__(self) -> str:
         columns = ["budget", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalence_p",
@@ -164,7 +166,7 @@ class ComparisonReport:
         declared = self.primary[columns].to_markdown(index=False, floatfmt=".3f") if len(self.primary) else (
             "none of the declared pairs was run")  # fmt: skip
         return (
-            f"{self.room}\n\n"
+            f"{self.headroom}\n\n"
             "Success on test prompts (95 %; * differs from CAA, Holm over methods and budgets; † not at equal budget: "
             f"fewer than {SPENT:.0%} of the prompts could spend it on their text, so it is not tested)\n\n"
             f"{self.for_paper().to_markdown(floatfmt='.2f')}\n\n"

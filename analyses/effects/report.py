@@ -17,6 +17,7 @@ from analyses.effects.arms import PLACEBO
 from analyses.effects.prediction import layer_picks
 from analyses.runs import save_run
 from odesteer_tl import stats
+from odesteer_tl._renamed import renamed
 
 PICKED_FOR = ("CAA", "flow")
 #: above the lines that use what was chosen, and those that show its texts
@@ -31,6 +32,7 @@ LOST = ("Lost: by how many nats a token the unsteered model finds the texts less
 REFERENCES = ("one geodesic step", "flow", "CAA", "random direction")
 
 
+@renamed(room="headroom")
 @dataclass(frozen=True, eq=False)
 class LayerReport:
     """Tables of a layer study, all of the test prompts.
@@ -44,7 +46,7 @@ class LayerReport:
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
-        room: what unsteered texts leave to be gained.
+        headroom: what unsteered texts leave to be gained.
         found: what the best of the choices does, in sentences that can stand in a paper.
         advice: what to ask next where nothing that was chosen raises success, else empty.
         code: what was chosen as lines of Python, where something was. reading: lines that show its texts, where any
@@ -64,7 +66,7 @@ class LayerReport:
     anti_steerable: pd.DataFrame
     picks: pd.DataFrame
     survival: pd.DataFrame
-    room: str
+    headroom: str
     found: str = ""
     held: pd.DataFrame = field(default_factory=pd.DataFrame)
     advice: str = ""
@@ -116,7 +118,7 @@ class LayerReport:
             _joined(picks),
             tables.survival(table, "flow", budget, level).rename(columns=str).reset_index() if survives
             else pd.DataFrame(),
-            tables.room(table),
+            tables.headroom(table),
             saying.found(table, chosen, held, changes, of),
             held,
         )  # fmt: skip
@@ -126,7 +128,7 @@ class LayerReport:
         if folder.exists():
             shutil.rmtree(folder)
         found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
-        return save_run(folder, found, {**run, "room": self.room, "found": self.found})
+        return save_run(folder, found, {**run, "headroom": self.headroom, "found": self.found})
 
     def frame(self) -> pd.DataFrame:
         """`layers`: unsteered and every arm, one row a cell."""
@@ -139,12 +141,12 @@ class LayerReport:
         advice = f"<pre>{escape(self.advice)}</pre>" if self.advice else ""
         lines = "".join(f"<h4>{title}</h4><pre>{escape(code)}</pre>" for title, code in self._lines())
         found = f"<p>{escape(self.found)}</p>" if self.found else ""
-        return f"<p>{self.room}</p>{found}{advice}{parts}{lines}"
+        return f"<p>{self.headroom}</p>{found}{advice}{parts}{lines}"
 
     def __str__(self) -> str:
         parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
         code = [f"{title}\n\n{indent(lines, ' ' * 4)}" for title, lines in self._lines()]
-        return "\n\n".join([text for text in (self.room, self.found, self.advice, *parts, *code) if text])
+        return "\n\n".join([text for text in (self.headroom, self.found, self.advice, *parts, *code) if text])
 
     def _lines(self) -> list[tuple[str, str]]:
         """Titles and lines of Python, where there are any."""

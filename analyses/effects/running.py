@@ -24,7 +24,7 @@ class Report(Protocol):
     """Tables of a finished study, and what has to be said first: a frozen dataclass."""
 
     @property
-    def room(self) -> str: ...
+    def headroom(self) -> str: ...
     def frame(self) -> pd.DataFrame: ...
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path: ...
     def _repr_html_(self) -> str: ...
@@ -77,8 +77,8 @@ def report_study(
         raise ValueError(f"{in_words(refused, study)} Use other layers or texts")
     report = summarised(rows, study.name)
     if len(refused):
-        room = f"{report.room} {in_words(refused, study)}"
-        report = replace(report, refused=refused, room=room)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        headroom = f"{report.headroom} {in_words(refused, study)}"
+        report = replace(report, refused=refused, headroom=headroom)  # pyright: ignore[reportArgumentType, reportCallIssue]
     report.save(directory / "report", {**study.settings, **said, "rows": len(rows)})
     return Finished(report, rows, directory)
 

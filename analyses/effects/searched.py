@@ -64,8 +64,8 @@ class Searched:
         return float(self.arm["level"])
 
     def frame(self) -> pd.DataFrame:
-        """The arms, each with how often it was asked and what is known of it."""
-        return self.answer.frame().merge(self.looks, on="arm", how="left")
+        """The candidates, each with how often it was asked and what is known of it."""
+        return self.answer.frame().merge(self.looks.rename(columns={"arm": "candidate"}), on="candidate", how="left")
 
     @property
     def per_prompt(self) -> LayerPerPrompt | None:
@@ -73,29 +73,33 @@ class Searched:
         return self.apart.get(self.answer.arm)
 
     def choices(self) -> pd.DataFrame:
-        """Of each arm that has a layer for every prompt, which: `arm`, `prompt` (its number), `layer`."""
+        """Of each candidate with a layer for every prompt, which: `candidate`, `prompt` (its number), `layer`."""
         rows = [(arm, i, layer) for arm, rule in self.apart.items() for i, layer in enumerate(rule.chosen)]
-        return pd.DataFrame(rows, columns=["arm", "prompt", "layer"])
+        return pd.DataFrame(rows, columns=["candidate", "prompt", "layer"])
 
     def rounds(self) -> pd.DataFrame:
-        """How the race went: a row a pull, with the share of the grid's cost, the leader and the arms left then."""
-        arms = self.frame().set_index("arm")
+        """How the race went: a row a pull, with the share of the grid's cost, the leader and the candidates left."""
+        known = self.frame().set_index("candidate")
         return pd.DataFrame([
-            {"round": i, "cost": r.cost, "arm": p.arm, "block": p.block, "layer": arms.at[p.arm, "layer"],
-             "level": arms.at[p.arm, "level"], "leader": r.leader, "standing": r.standing}
+            {"turn": i, "cost": r.cost, "candidate": p.arm, "block": p.block, "layer": known.at[p.arm, "layer"],
+             "level": known.at[p.arm, "level"], "leader": r.leader, "standing": r.standing}
             for i, r in enumerate(self.answer.rounds) for p in r.pulls
         ])  # fmt: skip
 
     def save(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Write `arms`, `race`, `choices` if there are any, and what was found; a folder that is there holds the same,
-        from the same settings."""
+        """Write `candidates`, `race`, `choices` if there are any, and what was found; a folder that is there holds the
+        same, from the same settings."""
         if out.exists():
             return
-        found = {"answer": str(self), "verdict": self.answer.verdict, "arm": dict(self.arm),
+        found = {"answer": str(self), "verdict": self.answer.verdict, "chosen": dict(self.arm),
                  "reward": self.reward, "success": vars(self.success), "unsteered": vars(self.unsteered),
                  "difference": vars(self.difference), "tokens": self.tokens, "grid": self.grid,
                  "fixed": self.fixed}  # fmt: skip
-        tables = {"arms": self.frame(), "race": self.rounds(), **({"choices": self.choices()} if self.apart else {})}
+        tables = {
+            "candidates": self.frame(),
+            "race": self.rounds(),
+            **({"choices": self.choices()} if self.apart else {}),
+        }
         save_run(out, tables, {"settings": dict(settings), "found": found})
 
     def __str__(self) -> str:

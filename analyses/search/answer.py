@@ -37,7 +37,7 @@ class Answer:
         constraint: the largest mean its constraint may have; None without a limit.
         standing: the arms that may be the best. dropped: those that exceed the limit.
         cost: as a share of the whole grid's.
-        arms: a row an arm: `asked`, `mean`, `short` (how far the answer may be behind it at most), `state`.
+        arms: a row each: `candidate`, `asked`, `mean`, `short` (how far the answer may be behind it at most), `state`.
         rounds: how it went.
     """
 
@@ -126,7 +126,7 @@ def _mean(rewards: np.ndarray[Any, np.dtype[np.float64]]) -> float:
 def _arms(race: Race, short: np.ndarray[Any, np.dtype[np.float64]]) -> pd.DataFrame:
     state = np.where(race.dropped, "over the limit", np.where(race.standing, "standing", "behind"))
     return pd.DataFrame({
-        "arm": race.arms,
+        "candidate": race.arms,
         "asked": (~np.isnan(race.rewards)).sum(1),
         "mean": [_mean(row) for row in race.rewards],
         "short": short,

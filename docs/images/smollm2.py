@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
-from figures.looks import look
+from figures.looks import ACROSS, SHADE, look
 from figures.save import STYLE
 from odesteer_tl import stats
 
@@ -65,8 +65,8 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     plain = table.query("method == 'unsteered'").iloc[0]
     with plt.style.context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.5))
-        left.axhspan(plain["low"], plain["high"], color="0.9", lw=0)
-        left.axhline(plain["sentiment"], color="0.4", lw=0.8, label="unsteered")
+        left.axhspan(plain["low"], plain["high"], lw=0, **SHADE)
+        left.axhline(plain["sentiment"], label="unsteered", **ACROSS)
         for k, name in enumerate(METHODS):
             rows = table[table["method"] == name]
             error = np.abs(rows[["low", "high"]].to_numpy().T - rows["sentiment"].to_numpy())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from odesteer_tl._display import Result, stacked
 from odesteer_tl.barriers import Barrier
 from odesteer_tl.certify.level import LevelCertificate, level_changes, level_held
 from odesteer_tl.certify.rise import Rise
@@ -15,9 +17,12 @@ from odesteer_tl.certify.segment import BLOCK_NUMBERS, BLOCK_STEPS, PathCertific
 from odesteer_tl.certify.steps import Steps, in_scale, require_path, tensor_of
 from odesteer_tl.path import Path
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
-class WholeCertificate:
+
+@dataclass(frozen=True, repr=False)
+class WholeCertificate(Result):
     """What `certify_path` and `certify_level` say of the same paths.
 
     Attributes:
@@ -29,6 +34,13 @@ class WholeCertificate:
     steps: PathCertificate
     level: LevelCertificate
     start: LevelCertificate
+
+    def _facts(self) -> dict[str, object]:
+        return {name: repr(certificate) for name, certificate in vars(self).items()}
+
+    def frame(self) -> pd.DataFrame:
+        """Below one another the frames of the three: `of` says which; `step` is empty for what is said of a path."""
+        return stacked(certificate.frame().assign(of=name) for name, certificate in vars(self).items())
 
 
 @torch.no_grad()

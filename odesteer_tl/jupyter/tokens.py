@@ -54,7 +54,8 @@ class TokenRow:
 class ColoredTokens:
     """Texts whose tokens are shaded by calibrated h; Jupyter shows it, `frame()` gives the numbers.
 
-    All rows share one scale, symmetric about 0: dark where h < 0, bright where h > 0.
+    All rows share one scale, symmetric about 0: dark where h < 0, bright where h > 0. It is that of the unsteered rows,
+    so that a strong steer does not make all else look alike; values beyond its ends have the colour of the end.
 
     Attributes:
         rows: three a prompt, each with its tokens and their calibrated h in nats.
@@ -64,8 +65,9 @@ class ColoredTokens:
 
     @property
     def limit(self) -> float:
-        """The end of the scale, which is the largest |h| shown (nats)."""
-        return max(abs(h) for row in self.rows for h in row.h) or 1.0
+        """The end of the scale: the largest |h| in unsteered rows (nats); where there are none, in the first row."""
+        rows = [row for row in self.rows if row.label == "unsteered"] or self.rows[:1]
+        return max((abs(h) for row in rows for h in row.h), default=0.0) or 1.0
 
     def frame(self) -> pd.DataFrame:
         """One row a token: `prompt`, `label`, `position`, `token`, `h`, `generated`."""
@@ -79,7 +81,7 @@ class ColoredTokens:
 
     def __repr__(self) -> str:
         prompts = len({row.prompt for row in self.rows})
-        return f"ColoredTokens({prompts} prompts, {len(self.rows)} rows, h within ±{self.limit:.3g} nats)"
+        return f"ColoredTokens({prompts} prompts, {len(self.rows)} rows, scale ±{self.limit:.3g} nats)"
 
     def _repr_html_(self) -> str:
         cell = "text-align: left; padding: 2px 8px; vertical-align: top"
@@ -103,8 +105,10 @@ class ColoredTokens:
         values = [self.limit * (2 * k / (SWATCHES - 1) - 1) for k in range(SWATCHES)]
         bar = "".join(f'<span style="{TOKEN}; {_shade(x, self.limit)}">{x:+.1f}</span>' for x in values)
         words = "calibrated h in nats (log p₊/p₋): "
+        unsteered = any(row.label == "unsteered" for row in self.rows)
+        scale = f"scale of the {'unsteered text' if unsteered else 'first row'}; beyond it, the colour of its end"
         return (f'<caption style="text-align: left; caption-side: top">{words}{bar} '
-                "underlined: generated</caption>")  # fmt: skip
+                f"{scale}; underlined: generated</caption>")  # fmt: skip
 
 
 @torch.no_grad()
@@ -203,6 +207,7 @@ def _pieces(model: Model, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
 
 def _shade(h: float, limit: float) -> str:
     """Background for h, and the text colour that stands out on it."""
+    # beyond its ends a colour map gives the colour of the end
     color = matplotlib.colormaps[COLORMAP](0.5 + h / (2 * limit))[:3]
     return f"background: {to_hex(color)}; color: {'#000' if luminance(color) > EQUAL_CONTRAST else '#fff'}"
 

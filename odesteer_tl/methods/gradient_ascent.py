@@ -1,4 +1,4 @@
-"""Plain gradient ascent on the published barrier: the reviewers' question."""
+"""Plain gradient ascent on the published barrier: does an ODE do more?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded model organism: a small language model whose texts have known latents, and its exact judge.
+"""The embedded model: a small language model whose texts have known latents, and its exact judge.
 
 `PATH` is the model (a Hugging Face directory), `contrast_texts` and `prompts` its data, `judge` its oracle; a text
 shows a concept where `judge(texts)[concept] > 0.5`. `SyntheticPair` is the oracle for analyses that need no model.

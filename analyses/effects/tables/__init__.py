@@ -15,8 +15,8 @@ from analyses.effects.tables.differences import areas as areas
 from analyses.effects.tables.differences import at_chosen as at_chosen
 from analyses.effects.tables.differences import contrasts as contrasts
 from analyses.effects.tables.differences import least_changed as least_changed
+from analyses.effects.tables.headroom import headroom as headroom
 from analyses.effects.tables.headroom import measure as measure
-from analyses.effects.tables.headroom import room as room
 from analyses.effects.tables.profiles import LEAST as LEAST
 from analyses.effects.tables.profiles import changes as changes
 from analyses.effects.tables.profiles import frontier as frontier

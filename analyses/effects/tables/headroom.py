@@ -11,7 +11,7 @@ from analyses.intervals import with_interval
 from odesteer_tl import stats
 
 
-def room(table: pd.DataFrame) -> str:
+def headroom(table: pd.DataFrame) -> str:
     """What unsteered texts leave to be gained, as a sentence or two; it belongs in the first line of every report.
 
     A share stands at the floor or the ceiling where it is no further from it than from the other end of its interval.
@@ -37,9 +37,9 @@ def room(table: pd.DataFrame) -> str:
 
 
 def measure(cells: pd.DataFrame) -> str:
-    """What to look at, "success" or "score": the score where the judge gives one and success has no room.
+    """What to look at, "success" or "score": the score where the judge gives one and success cannot tell methods apart.
 
-    That is where unsteered texts are at the ceiling, or all methods at one end: what `room` warns of.
+    That is where unsteered texts are at the ceiling, or all methods at one end: what `headroom` warns of.
 
     Args:
         cells: `profile`, with `method` in the place of `label`.

@@ -49,7 +49,7 @@ def profile(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 def changes(table: pd.DataFrame) -> pd.DataFrame:
     """How much each arm changes the score of the test prompts, prompt by prompt, against the unsteered model.
 
-    Where success has no room the score, such as log-odds, may still have.
+    Where success is at its end the score, such as log-odds, may still have.
 
     Returns:
         `CELL`, `change` (mean) with its interval `low` to `high`, and `n`; nothing where unsteered was not measured, or
