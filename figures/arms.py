@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures.looks import KNOWN, LOOKS, Look, handles
+from figures.looks import KNOWN, Look, handles
 from odesteer_tl import stats
 
 PLACEBO = "random direction"

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from figures.looks import KNOWN, Look
+from figures.looks import ACROSS, Look
 
 UNSTEERED = "unsteered"
 #: of the way from one layer to the next, that all marks of a layer take
@@ -23,12 +23,13 @@ def draw_dodged(axis: Axes, rows: Any, name: str, looks: Mapping[str, Look], end
         ends: columns of the interval's ends; none where none are known.
     """
     unsteered = rows.loc[rows["label"] == UNSTEERED, name].iloc[0]
-    axis.axhline(float(unsteered), color=KNOWN[UNSTEERED]["color"], lw=0.8, ls=":", zorder=0)
+    axis.axhline(float(unsteered), **ACROSS)
     layers = sorted({*rows.loc[rows["label"] != UNSTEERED, "layer"]})
     for k, (label, look) in enumerate(looks.items()):
         own = rows[rows["label"] == label].sort_values("layer")
         x = own["layer"].map(layers.index) + WIDE * (k / max(len(looks) - 1, 1) - 0.5)
         error = [own[name] - own[ends[0]], own[ends[1]] - own[name]] if ends else None
-        axis.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **{**look, "ls": ""})
+        marks: Look = {**look, "ls": ""}
+        axis.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **marks)
     axis.set_xticks(range(len(layers)), list(map(str, layers)))
     axis.set_xlim(-0.5, len(layers) - 0.5)

@@ -25,7 +25,7 @@ def totals(compared: pd.DataFrame) -> pd.DataFrame:
     `difference` is the median over layers, averaged over the models of a concept and then over concepts, nats, with
     Student's t interval over `concepts`.
     """
-    own = compared["concept"].isin({concept for model in plan.MODELS for concept in model.concepts})
+    own = compared["concept"].isin([concept for model in plan.MODELS for concept in model.concepts])
     rows: list[dict[str, Any]] = []
     for scope, part in (("written here", compared.loc[own]), ("all", compared)):
         pairs: Any = part.groupby(["first", "second"], sort=False)
@@ -60,7 +60,7 @@ def ranks(readers: pd.DataFrame, layers: pd.DataFrame, seed: int = 0) -> pd.Data
         own = stats.rank_correlation(of["gain"], of["score"])
         rows.append({"model": model, "concept": concept, "rho": own.value, "low": own.low, "high": own.high,
                      "n": own.n})  # fmt: skip
-    each = pd.DataFrame(rows).groupby("concept")["rho"].mean()
+    each: Any = pd.DataFrame(rows).groupby("concept")["rho"].mean()
     mean = contrasts.mean_of_few(each)
     rows.append({"model": "both", "concept": "mean within", "rho": mean["value"], "low": mean["low"],
                  "high": mean["high"], "n": len(each)})  # fmt: skip

@@ -191,7 +191,7 @@ def comparisons(scores: Scores, placebo: str, declared: int, seed: int = 0) -> p
     table = pd.DataFrame(rows)
     known = table["pvalue"].notna()
     table["holm"] = np.nan
-    if known.any():
+    if True in set(known):
         table.loc[known, "holm"] = stats.holm(table.loc[known, "pvalue"])
     return table
 

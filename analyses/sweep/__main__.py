@@ -6,9 +6,8 @@ Both leave with 0 if every cell is done, with 1 if some failed or are missing, w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -42,8 +41,8 @@ def main(args: list[str] | None = None) -> int:
     return from_command_line(COMMANDS, run, None, args)
 
 
-def run(call: Callable[[], Status]) -> int:
-    """Look at a study, and print what there is."""
+def run(call: Any) -> int:
+    """Look at a study by a call without arguments that gives its `Status`, and print what there is."""
     try:
         found = call()
     except StoreError as error:
