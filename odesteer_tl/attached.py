@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from einops import rearrange
 from torch import nn
 
 HookFn = Callable[..., Any]
@@ -67,8 +68,9 @@ def _at_heads(block: nn.Module, fn: HookFn, heads: tuple[int, int]) -> Any:
         raise ValueError(f"{type(block).__name__} has no projection of its heads that is known; use the bridge")
 
     def hook(module: nn.Module, args: Any) -> Any:
-        changed = fn(args[0].unflatten(-1, heads), hook=None)
-        return None if changed is None else (changed.flatten(-2), *args[1:])
+        own = rearrange(args[0], "... (head d) -> ... head d", head=heads[0])
+        changed = fn(own, hook=None)
+        return None if changed is None else (rearrange(changed, "... head d -> ... (head d)"), *args[1:])
 
     return projection.register_forward_pre_hook(hook)
 

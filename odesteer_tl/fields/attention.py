@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import silu
@@ -62,9 +63,9 @@ def attend(
 ) -> Float[Tensor, "batch seq d"]:
     """Softmax attention without positions of its own."""
     q, k, v = (
-        (y @ get(f"{name}.{part}").mT).unflatten(-1, (heads, -1)).transpose(1, 2)
+        rearrange(y @ get(f"{name}.{part}").mT, "batch token (head d) -> batch head token d", head=heads)
         for y, part in ((x, "q"), (to, "k"), (to, "v"))
     )
     scores = (q @ k.mT) / q.shape[-1] ** 0.5
     weights = scores.masked_fill(~sees[:, None], -torch.inf).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(-2) @ get(f"{name}.o").mT
+    return rearrange(weights @ v, "batch head token d -> batch token (head d)") @ get(f"{name}.o").mT
