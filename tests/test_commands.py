@@ -154,7 +154,8 @@ ABSENT = {
 
 def test_every_command_that_reads_a_path_is_tried():
     #: these are handed numbers and names of ready concepts, or of tests
-    pathless = {"demo", "synthetic_comparison", "sketch_agreement", "bench", "cost.imports", "search", "coverage"}
+    pathless = {"demo", "synthetic_comparison", "sketch_agreement", "bench", "cost.imports", "search", "coverage",
+                "evidence.together"}  # fmt: skip
     assert {command.name.removeprefix("analyses.") for command in ALL} == set(ABSENT) | pathless
 
 

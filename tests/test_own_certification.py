@@ -176,7 +176,8 @@ def test_likelihood_of_ones_own_says_what_is_left_to_lose(files, organism, tmp_p
     assert "score" not in study.texts
     assert study.summary["n"].eq(9).all()
     moved = study.tokens[(study.tokens["strength"] > 0) & (study.tokens["state"] == 1)]
-    assert (moved["displacement"] > 0).all()
+    # (on_manifold rests where it starts beyond the boundary)
+    assert (moved.loc[moved["method"] != "on_manifold", "displacement"] > 0).all()
     assert moved.groupby("method")["prompt"].nunique().eq(9).all()
     assert "starts are on p₊'s data" in str(study)
     assert "AUC" in str(study)

@@ -19,7 +19,7 @@ from analyses.effects import EffectSettings, Given, Plan
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
-from analyses.effects.tables import ALPHA, RULE, choices, least_changed, room
+from analyses.effects.tables import ALPHA, RULE, choices, headroom, least_changed
 from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
 from analyses.intervals import with_interval
 from analyses.layer_effectiveness import (
@@ -327,10 +327,10 @@ def plain(n, successes, label="unsteered", layer=-1):
     (0, "^Unsteered .*, the floor: only what raises"), (97, "ceiling"), (3, "floor"), (90, r"^[^,]*, [^,]*prompts\.$"),
 ])  # fmt: skip
 def test_an_outcome_without_room_is_named_first(successes, says):
-    assert re.search(says, room(plain(100, successes)))
+    assert re.search(says, headroom(plain(100, successes)))
     both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
-    assert "every method is at the ceiling" in room(both)
-    assert "every method" not in room(pd.concat([both, plain(100, 60, "random direction", 1)]))
+    assert "every method is at the ceiling" in headroom(both)
+    assert "every method" not in headroom(pd.concat([both, plain(100, 60, "random direction", 1)]))
 
 
 def test_an_end_of_an_interval_that_is_0_has_no_minus():

@@ -108,7 +108,7 @@ def test_the_likelihood_study_says_at_which_layer_nothing_can_be_fitted(blind, t
     assert "T* (rad)" in said[1]
     frame = found.frame().set_index("layer")
     assert frame.loc[0, ["auc", "method"]].tolist()[0] == 0.5
-    assert len(frame.loc[4]) == 6
+    assert len(frame.loc[4]) == 7
     assert {path.name for path in (out / "layer-0").iterdir()} == {"run.json"}
     assert report(out).startswith("own 0: nothing is fitted there: ")
 
