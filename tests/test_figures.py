@@ -423,6 +423,22 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
 
 
+def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_is_0(tmp_path):
+    effect = "change of the score from unsteered"
+    table = audit().query("method != 'unsteered'").replace({"measure": {"success": effect}})
+    with pytest.raises(ValueError, match="table has no success at a level of KL"):
+        draw_audit(table, tmp_path)
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("figures.audit.save", lambda figure, *rest: shown.append(figure) or save(figure, *rest))
+        draw_audit(table, tmp_path, measure=effect)
+    axis = shown[0].axes[0]
+    assert axis.get_ylabel() == "change of score"
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 2
+            and line.get_color() == "black"] == [0.0]  # fmt: skip
+    assert (tmp_path / "audit_caption.txt").read_text().startswith("Change of the score from unsteered at equal KL")
+
+
 def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_path):
     names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
     table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
