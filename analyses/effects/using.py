@@ -145,7 +145,8 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
         costs = "" if lost is None else f" The largest costs little fluency ({max(lost, 0):.2f} nats a token)."
         found = f"{costs} Ask for more too; what is done is kept:\n\n    {again}"
     elif of == "success" and max(gains) > MARGIN:
-        found = " It may be that prompts are few: give fifty or a hundred."
+        found = (" It may be that prompts are few: fix the layer and strength and ask fifty or a hundred new ones: "
+                 "docs/how-to/study-report.md, Not shown.")  # fmt: skip
     else:
         costs = "" if lost is None else f" The largest costs {lost:.2f} nats a token of fluency, so no more of it."
         found = f"{costs} Ask other layers, or change pairs and prompts: docs/how-to/choosing.md says how."
