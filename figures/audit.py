@@ -23,7 +23,7 @@ SHOWN = {
     "change of the score from unsteered": ("Change of the score from unsteered", "change of score"),
 }
 CAPTION = """\
-{what} at equal KL of every method, layer {layers}; a column has one in colour, with its 95 % intervals, and the others
+{what} at equal KL, a line a method, layer {layers}; a column has one in colour, with its 95 % intervals, and the others
 in grey. Triangles: trained through the model; circles: fitted on its activations; all learned from the same texts.
 N = {n} prompts a point. In colour: {shown}. In grey throughout: {rest}.{missed}{plain} {source}"""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from analyses.measured.__main__ import FOLDER, kept
 from figures.answers import draw_answers
-from figures.audited import draw_audited
+from figures.audit import draw_audit
+from figures.audited import EFFECT, draw_audited
 from figures.audited_concepts import draw_audited_concepts
 from figures.certified_layers import draw_certified_layers
 from figures.costs import draw_costs
@@ -25,6 +26,7 @@ OUT = Path(__file__).parent
 #: kept tables, by the figure that is drawn from them
 TABLES: dict[str, tuple[str, ...]] = {
     "answers": ("evidence-answers", "evidence-letters"),
+    "audit": ("audit-axbench-levels",),
     "audited": ("audit",),
     "audited_concepts": ("audit-axbench",),
     "certified_layers": ("evidence-angles", "evidence-certification"),
@@ -51,6 +53,7 @@ STEERED = AXBENCH
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
     "answers": partial(draw_answers, level=LEVEL),
+    "audit": partial(draw_audit, measure=EFFECT),
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
     "audited_concepts": partial(draw_audited_concepts, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
     "certified_layers": draw_certified_layers,
@@ -65,7 +68,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say
-TOLD = {"flow": "SmolLM2, layer 14, toward praise. "}
+TOLD = {"audit": "SmolLM2, AxBench's concept (a), rental services. ", "flow": "SmolLM2, layer 14, toward praise. "}
 
 
 def draw(name: str, out: Path = OUT) -> list[Path]:
