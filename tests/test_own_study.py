@@ -329,7 +329,9 @@ def plain(n, successes, label="unsteered", layer=-1):
 def test_an_outcome_without_room_is_named_first(successes, says):
     assert re.search(says, headroom(plain(100, successes)))
     both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
-    assert "every method is at the ceiling" in headroom(both)
+    assert "every method is at the ceiling too: success tells nothing apart; take other prompts" in headroom(both)
+    low = pd.concat([plain(100, 2), plain(100, 1, "CAA", 1)])
+    assert headroom(low).endswith("every method is at the floor too: success tells nothing apart.")
     assert "every method" not in headroom(pd.concat([both, plain(100, 60, "random direction", 1)]))
 
 
@@ -550,14 +552,20 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
 
     assert said(successes=((10, 10), (9, 9))) == ""
     weak = said(successes=((1, 1), (1, 1)), lost=0.1)
-    assert "Nothing that was chosen raises success beyond chance. The largest costs little fluency (0.28 nats" in weak
+    assert (
+        "Nothing that was chosen raises success beyond chance. At the largest level some layer's texts lose only 0.28"
+        in weak
+    )
+    assert "looked at a second time then: say so" in weak
     assert weak.endswith("\n    python -m … --angle 0.3 0.6 0.9 1.2")
-    assert "0.58 nats a token of fluency, so no more of it. Ask other layers" in said(successes=((1, 1), (1, 1)))
-    assert "prompts are few: give fifty" in said(successes=((2, 4), (1, 1)))
+    assert "lose 0.58 nats a token or more, so no larger ones. Ask other layers" in said(successes=((1, 1), (1, 1)))
+    assert "prompts are few: fix the layer and strength and ask fifty or a hundred new ones" in said(
+        successes=((2, 4), (1, 1))
+    )
     assert "other layers" in said(successes=((0, 0), (0, 0)))  # fewer than unsteered is no success
     table = chosen_table(successes=((1, 1), (1, 1)))
     texts = table.drop(columns="log_likelihood")
-    assert "beyond chance. Ask for more too" in advice(texts, choices(texts), again)
+    assert "beyond chance. Ask larger levels too" in advice(texts, choices(texts), again)
     assert "Ask other layers" in advice(table, choices(table))
     assert said(successes=((1, 1), (1, 1)), n=4) == ""  # of so few nothing is known
     assert advice(table.query("label != 'unsteered'"), choices(table), again) == ""

@@ -22,6 +22,8 @@ BROKEN = 0.5
 FURTHER = {"angle": (1.5, 2.0), "kl": (3.0, 10.0)}
 #: of the judgement that a choice raises success, and how much of it matters
 LEVEL, MARGIN = 0.05, 0.05
+#: said where the same test prompts are asked again
+LOOK = "the same test prompts are looked at a second time then: say so"
 #: shown of a cell
 TEXTS = 10
 
@@ -142,14 +144,22 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
         return ""
     lost = _least_lost(test)
     if again and (lost is None or lost < BROKEN):
-        costs = "" if lost is None else f" The largest costs little fluency ({max(lost, 0):.2f} nats a token)."
-        found = f"{costs} Ask for more too; what is done is kept:\n\n    {again}"
+        costs = (
+            ""
+            if lost is None
+            else f" At the largest level some layer's texts lose only {max(lost, 0):.2f} nats a token."
+        )
+        found = f"{costs} Ask larger levels too (what is done is kept; {LOOK}):\n\n    {again}"
     elif of == "success" and max(gains) > MARGIN:
         found = (" It may be that prompts are few: fix the layer and strength and ask fifty or a hundred new ones: "
                  "docs/how-to/study-report.md, Not shown.")  # fmt: skip
     else:
-        costs = "" if lost is None else f" The largest costs {lost:.2f} nats a token of fluency, so no more of it."
-        found = f"{costs} Ask other layers, or change pairs and prompts: docs/how-to/choosing.md says how."
+        costs = (
+            ""
+            if lost is None
+            else f" At the largest level texts lose {lost:.2f} nats a token or more, so no larger ones."
+        )
+        found = f"{costs} Ask other layers ({LOOK}), or change pairs and prompts: docs/how-to/choosing.md says how."
     return f"Nothing that was chosen raises {of} beyond chance.{found}"
 
 

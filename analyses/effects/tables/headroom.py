@@ -32,7 +32,8 @@ def headroom(table: pd.DataFrame) -> str:
     arms = [stats.share(cell["success"], groups=cell.get("unit")) for _, cell in steered]
     if stuck := _common_end(arms):
         said = f"{said}. WARNING: every method is at the {stuck} too: success tells nothing apart"
-        said = f"{said}; try other levels, layers or prompts, or a judge whose score has more than two values"
+        # (what to do at the floor depends on what texts lose: `advice` says it)
+        said += "; take other prompts, or a judge whose score has more than two values" if stuck == "ceiling" else ""
     return f"{said}."
 
 
