@@ -15,7 +15,7 @@ import pytest
 
 import odesteer_tl as ode
 from analyses.command import from_command_line
-from analyses.effects import EffectSettings, Given, Plan
+from analyses.effects import EffectSettings, Given, Plan, saying
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
@@ -464,6 +464,9 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()
+    for tied, how in ((1, "1 other did"), (3, "3 others did")):
+        told = saying.found(table, choices(table).assign(tied=tied), found.held, found.changes, "success")
+        assert f"on 10 other prompts ({how} as well there), succeeds on 0.600" in told
     parsed = LayerReport.of(table.assign(parses=table["label"] != "unsteered", kl=0.1), "own").found
     assert " succeeds and parses on 0.600" in parsed
     assert ", unsteered on 0.000. " in parsed  # as the share of what was chosen counts it

@@ -30,7 +30,8 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     labels = [label for label in chosen["label"] if label != PLACEBO]
     cells = table.loc[table["label"].isin(labels)].drop_duplicates(tables.CELL)
     select = table.query("split == 'select'")["prompt"].nunique()
-    how = f", chosen among {len(cells)} cells on {select} other prompts," if len(cells) > 1 else ""
+    tied = f" ({best['tied']} other{'s' * (best['tied'] > 1)} did as well there)" if best["tied"] else ""
+    how = f", chosen among {len(cells)} cells on {select} other prompts{tied}," if len(cells) > 1 else ""
     where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
     shown = with_interval(best["success"], best["low"], best["high"])
     # what was chosen by, and its share is of

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import silu
@@ -63,9 +62,9 @@ def attend(
 ) -> Float[Tensor, "batch seq d"]:
     """Softmax attention without positions of its own."""
     q, k, v = (
-        rearrange(y @ get(f"{name}.{part}").mT, "batch token (head d) -> batch head token d", head=heads)
+        (y @ get(f"{name}.{part}").mT).unflatten(-1, (heads, -1)).transpose(1, 2)
         for y, part in ((x, "q"), (to, "k"), (to, "v"))
     )
     scores = (q @ k.mT) / q.shape[-1] ** 0.5
     weights = scores.masked_fill(~sees[:, None], -torch.inf).softmax(-1)
-    return rearrange(weights @ v, "batch head token d -> batch token (head d)") @ get(f"{name}.o").mT
+    return (weights @ v).transpose(1, 2).flatten(-2) @ get(f"{name}.o").mT
