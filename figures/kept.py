@@ -48,7 +48,6 @@ AXBENCH = {
     "axbench-concept10_2b_l20-3": "(b) academic papers",
     "axbench-concept10_2b_l20-4": "(c) layout of an interface",
 }
-STEERED = AXBENCH
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
@@ -64,7 +63,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
-    "steering": partial(draw_steering, level=LEVEL, model="SmolLM2", concepts=STEERED),
+    "steering": partial(draw_steering, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
     "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say

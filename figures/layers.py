@@ -84,15 +84,8 @@ def draw_layers(
         drawn = draw_multiples(figure, rows, looks, heights)
         for quantity in {row.y for row in rows}:
             first = [axes[0] for row, axes in zip(rows, drawn, strict=True) if row.y == quantity]
-            for axis in first[1:]:
-                axis.sharey(first[0])  # strengths are compared
-            lows, highs = zip(*(axis.get_ylim() for axis in first), strict=True)
-            low, high = min(lows), max(highs)
-            if quantity == "success":
-                top = _top([*unsteered["success_high"], *table["success_high"]])
-                low, high = -0.03 * top, 1.03 * top
-            least = max(0.0, LEAST_RANGE - (high - low)) / 2 if quantity == FLUENCY else 0.0
-            first[0].set_ylim(low - least, high + least)
+            success = quantity == "success"
+            _share(first, quantity, [*unsteered["success_high"], *table["success_high"]] if success else ())
         for axes in drawn[:-1]:
             for axis in axes:  # all rows are over the same layers
                 axis.tick_params(labelbottom=False)
@@ -111,6 +104,23 @@ def draw_layers(
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
         return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
+
+
+def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None:
+    """One scale for the rows of a quantity, as strengths are compared.
+
+    Args:
+        first: the first panel of each row.
+        highs: of success, the upper ends of all intervals.
+    """
+    for axis in first[1:]:
+        axis.sharey(first[0])
+    lows, tops = zip(*(axis.get_ylim() for axis in first), strict=True)
+    low, high = min(lows), max(tops)
+    if highs:
+        low, high = -0.03 * _top(highs), 1.03 * _top(highs)
+    least = max(0.0, LEAST_RANGE - (high - low)) / 2 if quantity == FLUENCY else 0.0
+    first[0].set_ylim(low - least, high + least)
 
 
 def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool) -> None:
