@@ -22,7 +22,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import arguments, command, from_command_line
 from analyses.effects.arms import chosen_arms
-from analyses.effects.grid import layers_meant, require_study
+from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
@@ -38,13 +38,18 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once everythin
     from analyses.effects.searched import Searched
 
 
+#: levels where none is asked for
+USUAL = {"angle": (0.1, 0.2, 0.4), "kl": (0.01, 0.03, 0.1)}
+
+
 @dataclass(frozen=True)
 class LayersConfig:
     """Settings of the layer study.
 
     Args:
         arms: ways to steer.
-        kl: levels of the next token's KL to unsteered, nats; named without any, none, and only angles are compared.
+        kl: levels of the next token's KL to unsteered, nats. Of angle and kl, what is left out is not asked;
+            without both, angles of 0.1, 0.2, 0.4 and levels of 0.01, 0.03, 0.1 are.
         search: look for the best layer and strength by a race in the place of the grid, of which it costs a part.
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
@@ -60,8 +65,8 @@ class LayersConfig:
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
     layers: AllLayers = ()
     arms: Arms = ()
-    angle: Angles = (0.1, 0.2, 0.4)
-    kl: tuple[float, ...] = (0.01, 0.03, 0.1)
+    angle: Angles = ()
+    kl: tuple[float, ...] = ()
     executor: str = "local"
     out: Out = Path("results/layers")
     dry_run: bool = False
@@ -72,6 +77,11 @@ class LayersConfig:
     together: tuple[int, ...] = ()
     per_prompt: bool = False
 
+    @property
+    def budgets(self) -> dict[str, tuple[float, ...]]:
+        """The levels that are asked for."""
+        return levels_meant({"angle": self.angle, "kl": self.kl}, USUAL)
+
 
 def check(config: LayersConfig, given: Given | None = None) -> None:
     """Refuse what cannot be done, before the model's libraries are imported.
@@ -80,10 +90,9 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
         ValueError: what is wrong, by argument, value and remedy.
     """
     chosen_arms(config.arms)
-    budgets = {"angle": config.angle, "kl": config.kl}
     _require_together(config.together, len(config.layers))
     _require_per_prompt(config, len(config.layers))
-    require_study(config.effect, config.executor, config.layers, budgets, given)
+    require_study(config.effect, config.executor, config.layers, config.budgets, given)
 
 
 def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Study, tuple[int, ...]]:
@@ -103,7 +112,7 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
     layers = layers_meant(config.effect, config.layers or range(n or 0), given)
     _require_per_prompt(config, len(layers))
     name = Path(config.effect.contrast).stem
-    budgets, together = {"angle": config.angle, "kl": config.kl}, list[list[int]]()
+    together = list[list[int]]()
     if config.together:
         _require_together(config.together, len(layers))
         from analyses.effects.looks import ranked
@@ -111,7 +120,7 @@ def layers_study(config: LayersConfig, given: Given | None = None) -> tuple[Stud
         model = ode.load_model(config.effect.model) if model is None else model
         order = ranked(model, Plan.of(config.effect, given).parts[0], layers)
         together = [order[:count] for count in config.together]
-    return effect_study(name, config.effect, layers, arms, budgets, given=given, together=together), layers
+    return effect_study(name, config.effect, layers, arms, config.budgets, given=given, together=together), layers
 
 
 def _require_together(together: tuple[int, ...], layers: int) -> None:
@@ -165,7 +174,7 @@ def asking_more(config: LayersConfig, given: Given | None = None) -> str:
     """The call of the same study with larger levels too, of a notebook what it adds; empty where there are none."""
     from analyses.effects.using import further
 
-    larger: dict[str, Any] = further({"angle": config.angle, "kl": config.kl}, config.effect.highest)
+    larger: dict[str, Any] = further(config.budgets, config.effect.highest)
     if not larger:
         return ""
     if given is not None:

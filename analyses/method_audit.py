@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyses.command import command, from_command_line
+from analyses.effects.grid import levels_meant
 from analyses.effects.settings import EffectSettings
 from analyses.method_comparison import ComparisonConfig, dry_run, method_comparison
 from analyses.options import Angles, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
 
 #: what is measured; densities need texts of their own, which a small contrast does not have
 MEASURED = ("path", "likelihood", "survival", "cost", "text", "expense")
+
+
+#: levels where none is asked for
+USUAL = {"angle": (0.1, 0.3), "kl": (0.03, 0.1, 0.3)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class AuditConfig:
         concept: a folder as `python -m analyses.concepts` writes it, with pairs.jsonl, prompts.json and words.json.
             Where its concept.json has a "concept" (AxBench's do), methods that are told of one (FLAS) are told that.
         methods: names in METHODS; left out, all. The placebo and the unsteered model are always there.
-        kl: levels of the next token's KL to unsteered, nats.
+        kl: levels of the next token's KL to unsteered, nats. Of angle and kl, what is left out is not asked;
+            without both, angles of 0.1, 0.3 and levels of 0.03, 0.1, 0.3 are.
         fractions: shares of the contrast's groups for methods and h, the densities, the calibration of both (which
             takes 40 groups) and the report on how well h reads.
         outcome: another one than the words of the concept, such as "vader".
@@ -47,8 +53,8 @@ class AuditConfig:
     model: Model = "smollm2"
     layer: OneLayer = None
     methods: tuple[str, ...] = ()
-    angle: Angles = (0.1, 0.3)
-    kl: tuple[float, ...] = (0.03, 0.1, 0.3)
+    angle: Angles = ()
+    kl: tuple[float, ...] = ()
     test: Test = 100
     max_new_tokens: NewTokens = 25
     outcome: str = ""
@@ -76,8 +82,9 @@ class AuditConfig:
             measures=tuple(name for name in MEASURED if name != "likelihood" or not self.cross_fit),
             threads=self.threads, fractions=self.fractions, concept=described(self.concept),
         )  # fmt: skip
+        levels = levels_meant({"angle": self.angle, "kl": self.kl}, USUAL)
         return ComparisonConfig(
-            effect, self.layer, self.methods, self.angle, (), self.kl, self.executor,
+            effect, self.layer, self.methods, levels["angle"], (), levels["kl"], self.executor,
             self.out / self.concept.resolve().name, self.dry_run, self.between,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ import tyro
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
 from analyses.effects.arms import compared_arms
-from analyses.effects.grid import layers_meant, require_study
+from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
@@ -31,6 +31,10 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once everythin
     from analyses.effects.running import Finished
 
 
+#: levels where none is asked for
+USUAL = {"angle": (0.1, 0.3), "displacement": (0.2,), "kl": (0.01, 0.03, 0.1)}
+
+
 @dataclass(frozen=True)
 class ComparisonConfig:
     """Settings of the comparison.
@@ -39,7 +43,8 @@ class ComparisonConfig:
         methods: names in METHODS, or the layer study's own ways to steer; left out, all methods. The placebo and
             the unsteered model are always there.
         displacement: levels of the distance moved, as a share of the norm.
-        kl: levels of the next token's KL to unsteered, nats.
+        kl: levels of the next token's KL to unsteered, nats. Of angle, displacement and kl, what is left out is not
+            asked; without all three, angles of 0.1, 0.3, a displacement of 0.2 and levels of 0.01, 0.03, 0.1 are.
         executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         dry_run: say what would be done and about how long it takes here, and write nothing.
         between: pairs of methods, named before looking, whose scores are tested against each other, one pair after the
@@ -51,9 +56,9 @@ class ComparisonConfig:
     )
     layer: OneLayer = None
     methods: tuple[str, ...] = ()
-    angle: Angles = (0.1, 0.3)
-    displacement: tuple[float, ...] = (0.2,)
-    kl: tuple[float, ...] = (0.01, 0.03, 0.1)
+    angle: Angles = ()
+    displacement: tuple[float, ...] = ()
+    kl: tuple[float, ...] = ()
     executor: str = "local"
     out: Out = Path("results/comparison")
     dry_run: bool = False
@@ -72,7 +77,7 @@ def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tup
             raise ValueError(f"between={wrong} are not compared here; choose from {', '.join(sorted(labels))}")
         if alike := [first for first, second in config.between if first == second]:
             raise ValueError(f"between={alike} against itself; name two that differ")
-    levels = {name: getattr(config, name) for name in ("angle", "displacement", "kl")}
+    levels = levels_meant({name: getattr(config, name) for name in USUAL}, USUAL)
     layers = () if config.layer is None else (config.layer,)
     return require_study(config.effect, config.executor, layers, levels, given)
 

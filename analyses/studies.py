@@ -62,7 +62,8 @@ def layer_study(
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layers: 0-based; left out, all. methods: names of `ode.METHODS` or the study's own ways to steer; left out, all
             of its own. arms: the former name of `methods`.
-        angle, kl: levels of the two budgets, radians and nats.
+        angle, kl: levels of the two budgets, radians and nats; a budget that is left out is not asked, and if both are,
+            the command's usual levels of each (`LayersConfig`).
         together: numbers of layers that each method also acts on at once (`LayersConfig`).
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`, such as `select`, `test`, `max_new_tokens`, `measures`, `cross_fit`.
@@ -147,7 +148,8 @@ def comparison(
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layer: 0-based; left out, the middle one. methods: left out, all.
-        angle, displacement, kl: levels of the budgets.
+        angle, displacement, kl: levels of the budgets; what is left out is not asked, and if all are, the command's usual
+            levels of each (`ComparisonConfig`).
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`.
 

@@ -76,6 +76,7 @@ class Decoder:
         until: int | None,
     ) -> Any:  # fmt: skip
         """A pass over more tokens, which are then in the cache."""
+        tokens = tokens.to(self.attention_mask.device)
         self.attention_mask = torch.cat([self.attention_mask, mask.to(self.attention_mask)], dim=1)
         if self.cache is None:
             self.cache = DynamicCache()

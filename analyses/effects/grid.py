@@ -32,6 +32,13 @@ def require_study(
     return found
 
 
+def levels_meant(
+    given: Mapping[str, Sequence[float]], usual: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[float, ...]]:
+    """The levels of every budget: those that are given, and where none at all is, the usual ones."""
+    return {name: tuple(levels) for name, levels in (given if any(given.values()) else usual).items()}
+
+
 def require_sendable(executor: str, given: Given | None) -> None:
     """Raise `ValueError` if there is no such executor, or if it cannot have a model that is loaded here."""
     require_executor(executor)

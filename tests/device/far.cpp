@@ -64,10 +64,12 @@ static Tensor on_cpu(const Tensor& x) {
   return t;
 }
 
+// what takes the CPU's indices, or its bytes, on a GPU too; not index_select, nor what is made of it, as an embedding is
 static bool excused(const std::string& name) {
-  for (auto part : {"aten::index", "aten::_index_put_impl_", "aten::copy_", "aten::_copy_from", "aten::set_", "aten::unsafe_index"})
-    if (name.rfind(part, 0) == 0) return true;
-  return false;
+  for (auto known : {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index",
+                     "aten::_unsafe_index_put", "aten::copy_", "aten::_copy_from", "aten::_copy_from_and_resize"})
+    if (name == known) return true;
+  return name.rfind("aten::set_", 0) == 0;
 }
 
 static void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
