@@ -31,6 +31,7 @@ from analyses.layer_effectiveness import (
     layers_study,
 )
 from analyses.layer_effectiveness import main as layers_main
+from analyses.method_audit import AuditConfig
 from analyses.method_comparison import ComparisonConfig, method_comparison
 from analyses.models import layers_of
 from analyses.search.rules import Rules
@@ -241,9 +242,18 @@ def test_a_contrast_that_is_none_names_its_row(tmp_path, kind):
     assert "\n" not in str(error.value)
 
 
+def test_of_angle_and_kl_what_is_left_out_is_not_asked(tmp_path):
+    assert LayersConfig(angle=(0.2,)).budgets == {"angle": (0.2,), "kl": ()}
+    assert LayersConfig(kl=(0.2,)).budgets == {"angle": (), "kl": (0.2,)}
+    assert LayersConfig().budgets == {"angle": (0.1, 0.2, 0.4), "kl": (0.01, 0.03, 0.1)}
+    levels = AuditConfig(tmp_path, angle=(0.2,)).comparison()
+    assert (levels.angle, levels.displacement, levels.kl) == ((0.2,), (), ())
+    assert AuditConfig(tmp_path).comparison().kl == (0.03, 0.1, 0.3)
+
+
 WRONG = {
     "layer": ({"layers": (30,)}, {}, "has 0 to 4"), "negative layer": ({"layers": (-6,)}, {}, "layers=.-6. are none"),
-    "layer twice": ({"layers": (4, -1)}, {}, "names one twice"), "no level": ({"angle": (), "kl": ()}, {}, "no level"),
+    "layer twice": ({"layers": (4, -1)}, {}, "names one twice"),
     "level": ({"kl": (0.0,)}, {}, "positive levels"), "far": ({"angle": (2.0,)}, {}, "above highest"),
     "executor": ({"executor": "procesess:2"}, {}, "is unknown; use local"),
     "model": ({}, {"model": "./smolm2"}, "is no folder"), "deep model": ({}, {"model": "a/b/c"}, "is no folder"),

@@ -47,9 +47,15 @@ def test_the_device_refuses_what_a_gpu_refuses(device):
     assert (x.cpu() @ x.cpu().T).equal((x @ x.T).cpu())
     assert (x + torch.tensor(1.0))[torch.tensor([0, 1])].shape == (2, 4)  # numbers, and indices in brackets, may be
     near = torch.tensor([0, 1])
-    for mixed in (lambda: x + torch.ones(4), lambda: torch.equal(x, x.cpu()), lambda: torch.ones(3)[x[:, 0] > 0],
-                  lambda: x.index_select(0, near), lambda: torch.nn.functional.embedding(near, x),
-                  lambda: x.gather(0, near[:, None]), lambda: x.index_add(0, near, torch.ones(2, 4))):
+    for mixed in (
+        lambda: x + torch.ones(4),
+        lambda: torch.equal(x, x.cpu()),
+        lambda: torch.ones(3)[x[:, 0] > 0],
+        lambda: x.index_select(0, near),
+        lambda: torch.nn.functional.embedding(near, x),
+        lambda: x.gather(0, near[:, None]),
+        lambda: x.index_add(0, near, torch.ones(2, 4)),
+    ):
         with pytest.raises(RuntimeError, match="device"):
             mixed()
     with pytest.raises(TypeError, match="device"):
