@@ -7,7 +7,7 @@ import io
 import resource
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import partial, wraps
 from inspect import isroutine
@@ -18,6 +18,7 @@ import tyro
 
 from analyses.options import Formerly
 from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
+from odesteer_tl._renamed import said_now
 
 #: packages whose errors are written for users
 OURS = ("odesteer_tl", "analyses", "figures")
@@ -115,20 +116,38 @@ def arguments(config: Any) -> list[str]:
 
 
 def renamed(settings: Any, args: Sequence[str]) -> list[str]:
-    """A command line with the former names of options replaced by the current ones.
+    """A command line with the former names of options, and of methods that they take, replaced by the current ones.
 
     Args:
         settings: as `from_command_line` has them.
     """
-    former, found = _former(settings), list[str]()
+    return [option + equals + value for option, equals, value, _ in _renamed(settings, args)]
+
+
+def _renamed(settings: Any, args: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """The words of a command line: option, `=` and value, as they are called now, and the value as it was given."""
+    former, values, found, current = _former(settings), _values(settings), list[tuple[str, str, str, str]](), ""
     for word in args:
-        option, equals, value = word.partition("=")
-        found.append(former.get(option.replace("_", "-"), option) + equals + value)
+        option, equals, given = word.partition("=") if word.startswith("-") else ("", "", word)
+        if option.startswith("--"):
+            option = former.get(option.replace("_", "-"), option)
+            current = option.replace("_", "-")
+        found.append((option, equals, values.get(current, str)(given), given))
     return found
 
 
-def _former(settings: Any, prefix: str = "") -> dict[str, str]:
+def _values(settings: Any) -> dict[str, Callable[[str], str]]:
+    """By option: what makes a former name that it is given today's."""
+    return {f"--{prefix}{name}": note.value for prefix, name, note in _noted(settings) if note.value is not None}
+
+
+def _former(settings: Any) -> dict[str, str]:
     """The current name of each option's former ones."""
+    return {f"--{prefix}{old}": f"--{prefix}{name}" for prefix, name, note in _noted(settings) for old in note.names}
+
+
+def _noted(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, Formerly]]:
+    """Each option that has former names, or takes what has some: its prefix, its name, and these."""
     if isinstance(settings, Mapping):
         parts = tuple(settings.values())
     elif is_dataclass(settings) or isroutine(settings):
@@ -136,15 +155,14 @@ def _former(settings: Any, prefix: str = "") -> dict[str, str]:
     else:
         parts = get_args(settings)[:1] if get_origin(settings) is Annotated else get_args(settings)
     if parts is not None:  # of subcommands
-        return {old: name for part in parts for old, name in _former(part, prefix).items()}
-    found = dict[str, str]()
+        for part in parts:
+            yield from _noted(part, prefix)
+        return
     for name, hint in get_type_hints(settings, include_extras=True).items():
         notes = getattr(hint, "__metadata__", ())
         if is_dataclass(kind := get_args(hint)[0] if notes else hint):
-            found |= _former(kind, prefix if UNPREFIXED in notes else f"{prefix}{name}.")
-        current = f"--{prefix}{_named(name, notes)}"
-        found |= {f"--{prefix}{old}": current for note in notes if isinstance(note, Formerly) for old in note.names}
-    return found
+            yield from _noted(kind, prefix if UNPREFIXED in notes else f"{prefix}{name}.")
+        yield from ((prefix, _named(name, notes), note) for note in notes if isinstance(note, Formerly))
 
 
 def _named(name: str, notes: Sequence[Any]) -> str:
@@ -169,7 +187,11 @@ def _read(settings: Any, description: str | None, args: Sequence[str] | None) ->
         ValueError: settings refuse a value; tyro would draw a box around what they say.
         SystemExit: anything else that tyro has said.
     """
-    said, words = io.StringIO(), renamed(settings, sys.argv[1:] if args is None else args)
+    said, parts = io.StringIO(), _renamed(settings, sys.argv[1:] if args is None else args)
+    words = [option + equals + value for option, equals, value, _ in parts]
+    for *_, value, given in parts:
+        if value != given:
+            print(said_now(given, value), file=sys.stderr)
     try:
         with contextlib.redirect_stderr(said):
             if isinstance(settings, Mapping):

@@ -13,12 +13,13 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import command, from_command_line
 from analyses.effects.grid import levels_meant
 from analyses.effects.settings import EffectSettings
 from analyses.method_comparison import ComparisonConfig, dry_run, method_comparison
-from analyses.options import Angles, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
+from analyses.options import NAMED, Angles, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
 
 #: what is measured; densities need texts of their own, which a small contrast does not have
 MEASURED = ("path", "likelihood", "survival", "cost", "text", "expense")
@@ -52,7 +53,7 @@ class AuditConfig:
     concept: Path
     model: Model = "smollm2"
     layer: OneLayer = None
-    methods: tuple[str, ...] = ()
+    methods: Annotated[tuple[str, ...], NAMED] = ()
     angle: Angles = ()
     kl: tuple[float, ...] = ()
     test: Test = 100
@@ -65,7 +66,7 @@ class AuditConfig:
     executor: str = "local"
     out: Out = Path("results/audit")
     dry_run: bool = False
-    between: tuple[tuple[str, str], ...] = ()
+    between: Annotated[tuple[tuple[str, str], ...], NAMED] = ()
 
     def comparison(self) -> ComparisonConfig:
         """The comparison that measures all of it.

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import tyro
 
@@ -23,7 +23,7 @@ from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import Angles, OneLayer, Out
+from analyses.options import NAMED, Angles, OneLayer, Out
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
@@ -55,14 +55,14 @@ class ComparisonConfig:
         default_factory=lambda: EffectSettings(select=0, test=200, passage="text")
     )
     layer: OneLayer = None
-    methods: tuple[str, ...] = ()
+    methods: Annotated[tuple[str, ...], NAMED] = ()
     angle: Angles = ()
     displacement: tuple[float, ...] = ()
     kl: tuple[float, ...] = ()
     executor: str = "local"
     out: Out = Path("results/comparison")
     dry_run: bool = False
-    between: tuple[tuple[str, str], ...] = ()
+    between: Annotated[tuple[tuple[str, str], ...], NAMED] = ()
 
 
 def check(config: ComparisonConfig, given: Given | None = None) -> dict[str, tuple[float, ...]]:

@@ -7,7 +7,7 @@ several. Former names are understood as well, and stand in no help (`Formerly`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,19 @@ from typing import Annotated
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
+from odesteer_tl._renamed import current_way
+
 
 @dataclass(frozen=True)
 class Formerly:
-    """Former names of an option, without the dashes: `analyses.command.renamed` replaces them."""
+    """Former names of an option, without the dashes: `analyses.command.renamed` replaces them.
 
-    names: tuple[str, ...]
+    Attributes:
+        value: of the option's values, each former one to today's.
+    """
+
+    names: tuple[str, ...] = ()
+    value: Callable[[str], str] | None = None
 
 
 def _spelled(words: Sequence[str]) -> str:
@@ -72,13 +79,15 @@ Arms = Annotated[
     tuple[str, ...],
     arg(
         name="methods",
-        help="names of methods (ode.METHODS), or the study's own ways to steer: random direction, CAA, ODESteer as "
-        "published, one geodesic step, Euler-10, flow, certified, optimal cap; left out, all of its own. The "
-        "placebo (a random direction) and the unsteered model are always there",
+        help='names of methods (ode.METHODS), or the kernel barrier followed in another way: "odesteer_kernel, one '
+        'step" or "odesteer_kernel, ten Euler steps"; left out, these two, caa, odesteer, odesteer_kernel, '
+        'odesteer_certified and optimal_cap. The placebo ("random, geodesic") and the unsteered model are always there',
     ),
-    Formerly(("arms",)),
+    Formerly(("arms",), current_way),
 ]
 ANGLES = Formerly(("angles",))
+#: what takes names of methods
+NAMED = Formerly(value=current_way)
 Angle = Annotated[float, arg(name="angle", help="radians of the activation's own norm"), ANGLES]
 OwnAngle = Annotated[
     float | None, arg(name="angle", help="radians of the activation's own norm; 0.5 if no strength is given"), ANGLES

@@ -21,6 +21,7 @@ import pandas as pd
 import tyro
 
 from analyses.command import from_command_line
+from analyses.labels import current_labels
 from analyses.search.rules import Rules
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def read(folders: Sequence[Path]) -> dict[str, tuple[str, Grid]]:
         if not (folder / "table.parquet").is_file() or not (folder / "study.json").is_file():
             raise ValueError(f"grids={str(folder)!r} lacks table.parquet or study.json; name a finished layer study")
         own = json.loads((folder / "study.json").read_text())["settings"]
-        rows = pd.read_parquet(folder / "table.parquet")
+        rows = current_labels(pd.read_parquet(folder / "table.parquet"))
         settings = EffectSettings(passage=own["passage"], max_new_tokens=own["max_new_tokens"])
         found[name] = own["model"], Grid.of(rows, Shares.of_rows(settings, load(own["model"]), rows))
     return found

@@ -17,8 +17,8 @@ CAPTION = """\
 Answers of {model} at {level:g} nats of KL, by the layer steered at, with 95 % intervals; dotted: unsteered, with its
 interval shaded. (a) TruthfulQA: share of {questions} questions of which the likeliest answer is a correct one.
 (b) The same questions: share of the probability that correct answers have (MC2). (c) Questions on sycophancy: share of
-{letters} of which the letter that agrees with the user is the likelier. (d) The same: share of which (A) is. Flow and
-one geodesic step: of the kernel barrier. Crosses: placebo, a random direction. {short}{source}"""
+{letters} of which the letter that agrees with the user is the likelier. (d) The same: share of which (A) is.
+Crosses: placebo, a random direction. {short}{source}"""
 #: share of the prompts that must have spent the budget, for the comparison to be one at equal KL
 SPENT = 0.9
 #: table, column and title of each panel

@@ -15,11 +15,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from figures.looks import KNOWN, Look, handles
 from odesteer_tl import stats
 
-PLACEBO = "random direction"
+PLACEBO = "random, geodesic"
 #: the same look for a method in every panel
 ARMS: dict[str, Look] = {
-    **{name: KNOWN[name] for name in (PLACEBO, "CAA", "ODESteer as published", "kernel flow", "one geodesic step",
-                                      "optimal cap", "on_manifold", "unsteered")},
+    **{name: KNOWN[name] for name in (PLACEBO, "caa, geodesic", "odesteer", "odesteer_kernel",
+                                      "odesteer_kernel, one step", "optimal_cap", "on_manifold", "unsteered")},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
 }  # fmt: skip
 #: nats from zero to which an axis of log-likelihoods is linear

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from analyses.measured.__main__ import read
 from figures.audit import draw_audit
 from figures.captions import recorded, source
 from figures.certification import draw_certification
@@ -58,20 +57,20 @@ class Entry:
     def drawn(self, folder: Path, out: Path) -> list[Path]:
         """Draw it from a folder into another."""
         files = [folder / name for name in self.tables]
-        tables = [pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file) for file in files]
+        tables = [read(file) for file in files]
         return self.draw(*tables, out=out, source=source(folder), **self.more(folder))
 
 
 def _judged(folder: Path) -> dict[str, Any]:
     chosen = folder / "chosen.parquet"
-    return {"outcome": recorded(folder, "outcome"), "chosen": pd.read_parquet(chosen) if chosen.is_file() else None}
+    return {"outcome": recorded(folder, "outcome"), "chosen": read(chosen) if chosen.is_file() else None}
 
 
 def _raced(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / "run.json").read_text())["found"]
     # the second is the name of earlier runs
     table = next(file for name in ("candidates", "arms") if (file := folder / f"{name}.parquet").is_file())
-    return {"answer": str(found["answer"]).splitlines()[0], "candidates": pd.read_parquet(table)}
+    return {"answer": str(found["answer"]).splitlines()[0], "candidates": read(table)}
 
 
 def _strength(folder: Path) -> dict[str, Any]:

@@ -10,17 +10,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from figures.looks import KNOWN, Look, handles
+from figures.looks import KNOWN, SOLVERS, Look, handles
 from figures.save import PAGE, STYLE, save
 
+EULER = "odesteer_kernel, ten Euler steps"
 #: paths that all but coincide are seen behind each other by the size of their marks
 PATHS: dict[str, Look] = {
-    "Euler": {**KNOWN["Euler"], "lw": 1.8, "ms": 4.0},
-    "geodesic": {**KNOWN["geodesic"], "lw": 1.5, "ms": 6.0},
-    "certified": {**KNOWN["certified"], "lw": 1.2, "ms": 3.5},
-    "one geodesic step": {**KNOWN["one geodesic step"], "lw": 1.2, "ms": 4.0},
-    "CAA": {**KNOWN["CAA"], "lw": 1.2, "ms": 4.0},
-}
+    EULER: {**SOLVERS["euler"], "lw": 1.8, "ms": 4.0},
+    **{name: {**KNOWN[name], "lw": width, "ms": size} for name, width, size in (
+        ("odesteer_kernel", 1.5, 6.0), ("odesteer_certified", 1.2, 3.5), ("odesteer_kernel, one step", 1.2, 4.0),
+        ("caa, geodesic", 1.2, 4.0))},
+}  # fmt: skip
 CAPTION = """\
 The barrier h and the paths of steering from one start (the prompt of median h), {angle:g} rad asked for at most. (a)
 The two-sphere through the start, its tangent gradient (horizontal) and the point of the ceiling of h (star), in true
@@ -50,8 +50,8 @@ def draw_flow(
         figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=(1, 1.1))
         circles = _field(left, grid, pd.concat([plane, marks]))
         for method, rows in plane.groupby("method", sort=False):
-            _path(left, rows, "x", "y", PATHS[str(method)])
-            _path(right, rows, "angle", "h", PATHS[str(method)])
+            _path(left, rows, "x", "y", _look(str(method)))
+            _path(right, rows, "angle", "h", _look(str(method)))
         left.plot(0, 0, "o", ms=5, color="white", mec="black", zorder=6)
         left.plot(
             places.loc["ceiling", "x"], places.loc["ceiling", "y"], "*", ms=10, color="white", mec="black", zorder=6
@@ -61,16 +61,21 @@ def draw_flow(
         left.set(title="(a) field and paths", xlabel="along the gradient (rad)", ylabel="toward the ceiling (rad)")
         right.set(title="(b) h along the paths", xlabel="angle from the start (rad)", ylabel="barrier h")
         right.set_xlim(0, None)
-        shown = {str(m): PATHS[str(m)] for m in plane["method"].unique()}
-        figure.legend(handles=handles(shown), loc="outside upper left", ncols=len(shown), handlelength=3)
+        shown = {str(m): _look(str(m)) for m in plane["method"].unique()}
+        figure.legend(handles=handles(shown), loc="outside upper left", ncols=3, handlelength=3)
         off = "; ".join(f"{m} {rows['off'].max():.2f} rad" for m, rows in plane.groupby("method", sort=False))
         refused = plane.loc[plane["verdict"] == "refuted"].groupby("method", sort=False)
         caption = CAPTION.format(
             circles=", ".join(f"{r:g}" for r in circles), off=off, ceiling=ceiling, source=source,
             angle=best["angle"].max(),
-            refuted=", ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
+            refuted="; ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
         )  # fmt: skip
         return save(figure, out, "flow", caption, plane)
+
+
+def _look(method: str) -> Look:
+    """Of a path; other numbers of Euler's steps look like ten."""
+    return PATHS[EULER if method.endswith("Euler steps") else method]
 
 
 def _field(axis: Axes, grid: pd.DataFrame, shown: pd.DataFrame) -> list[float]:

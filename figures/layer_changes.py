@@ -13,7 +13,7 @@ from figures.captions import MODELS, counts
 from figures.looks import ACROSS, handles, looks
 from figures.save import PAGE, STYLE, save
 
-UNSTEERED, PLACEBO = "unsteered", "random direction"
+UNSTEERED, PLACEBO = "unsteered", "random, geodesic"
 CAPTION = """\
 Change of the log-odds of the concept's words from the unsteered model's (nats, mean over {n} test prompts), by the
 layer steered at, at equal KL of the next token's distribution: a row a model and concept, a column a level of KL.
@@ -57,7 +57,7 @@ def _panel(axis: Axes, rows: Any, drawn: dict[str, Any]) -> None:
     axis.axhline(0, **ACROSS)
     for label, look in drawn.items():
         own = rows[rows["label"] == label].sort_values("layer")
-        if label in (PLACEBO, "ODESteer as published"):
+        if label in (PLACEBO, "odesteer"):
             axis.fill_between(own["layer"], own["low"], own["high"], color=look["color"], alpha=0.2, lw=0)
         line: dict[str, Any] = {**look, "marker": "", "lw": 1.1}
         axis.plot(own["layer"], own["change"], **line)

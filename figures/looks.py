@@ -12,6 +12,7 @@ from odesteer_tl.looks import LOOKS as LOOKS
 from odesteer_tl.looks import PLACEBO as PLACEBO
 from odesteer_tl.looks import REST as REST
 from odesteer_tl.looks import SHADE as SHADE
+from odesteer_tl.looks import SOLVERS as SOLVERS
 from odesteer_tl.looks import UNSTEERED as UNSTEERED
 from odesteer_tl.looks import Look as Look
 from odesteer_tl.looks import look as look

@@ -17,9 +17,8 @@ CAPTION = """\
 Steering toward three concepts of AxBench at {level:g} nats of KL, {model}, by the layer steered at; a column a concept.
 Above: by how much likelier a held-out text of the concept becomes next to another text (mean change of the log-odds,
 nats a text, with 95 % intervals); dotted: unsteered. Below: mean log-likelihood, under the unsteered model, of 20
-tokens that the steered model writes (no intervals were kept); dotted: of those that the unsteered one writes. Flow and
-one geodesic step: of the kernel barrier. Crosses: placebo, a random direction. N = {n} pairs of texts a point.
-{source}"""
+tokens that the steered model writes (no intervals were kept); dotted: of those that the unsteered one writes.
+Crosses: placebo, a random direction. N = {n} pairs of texts a point. {source}"""
 
 
 def draw_steering(

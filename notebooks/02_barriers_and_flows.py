@@ -40,7 +40,7 @@ from odesteer_tl.looks import BLUE, RED, line, look
 
 plt.rcParams["figure.dpi"] = 110
 #: a method has the same colour in every figure
-ONE_STEP, FLOW = line("one geodesic step"), line("odesteer_kernel")
+ONE_STEP, FLOW = line("odesteer_kernel, one step"), line("odesteer_kernel")
 
 # %%
 MODEL = "organism"  # the embedded model; or "smollm2", "gpt2", any Hugging Face name, a local directory
@@ -62,7 +62,7 @@ LAYER = round(0.6 * model.cfg.n_layers)
 barrier = ode.KernelBarrier(gamma=1.0, C=100.0).fit(fit[LAYER].positive, fit[LAYER].negative)
 a = test[LAYER].negative[0].double()
 u, g = a / a.norm(), barrier.gradient(a)
-directions = {"uphill": (g, FLOW), "mean difference (CAA)": (
+directions = {"uphill": (g, FLOW), "mean difference (caa)": (
     (fit[LAYER].positive.mean(0) - fit[LAYER].negative.mean(0)).double(), line("caa"))}  # fmt: skip
 
 phi = torch.linspace(-math.pi, math.pi, 361).double()
@@ -118,7 +118,7 @@ starts = torch.tensor([[-0.3, -0.9, 0.2], [0.1, 0.9, 0.1], [0.2, -0.6, -0.7], [0
 
 fig, ax = plt.subplots(figsize=(7, 4), subplot_kw={"projection": "mollweide"}, layout="constrained")
 ground = ax.contourf(longitude, latitude, toy.value(torch.tensor(ball)), levels=16, cmap="Greys", alpha=0.6)
-for name, (steps, drawn) in {"flow (200 steps)": (200, FLOW), "one geodesic step": (1, ONE_STEP)}.items():
+for name, (steps, drawn) in {"geodesic, 200 steps": (200, FLOW), "geodesic, one step": (1, ONE_STEP)}.items():
     ends = ode.Flow(angle=ANGLE, steps=steps).solve(ode.BarrierField(toy), starts, record=True).points
     between = torch.linspace(0, 1, 40).double()[:, None, None]
     arc = ends if steps > 1 else ends[0] + between * (ends[1] - ends[0])  # the segment, seen on the sphere
@@ -196,7 +196,7 @@ ax.spines[["top", "right"]].set_visible(False)
 # Then what matters: how much of the best possible gain in h each way of walking gets, as the angle grows.
 
 # %%
-ways = {"one geodesic step": (1, "geodesic", ONE_STEP), "ten Euler steps (published)": (10, "euler", line("odesteer")),
+ways = {"geodesic, one step": (1, "geodesic", ONE_STEP), "ten Euler steps (published)": (10, "euler", line("odesteer")),
         "ten geodesic steps": (10, "geodesic", FLOW)}  # fmt: skip
 angles = torch.linspace(0.05, 1.2, 12).tolist()
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.1), sharey=True, layout="constrained")

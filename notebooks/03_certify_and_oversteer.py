@@ -108,10 +108,10 @@ display(ode.certify_path(barrier, careful.points))
 #
 # The proof looks at points, not at how they were made, so it serves any method against the same h. Left: prompts with a
 # step on which h falls. Right: how near h comes to its ceiling, the most it can be on any activation. (Straight steps
-# turn less than they are asked to: CAA never gets round to a right angle.)
+# turn less than they are asked to: `caa` never gets round to a right angle.)
 
 # %%
-ways = {"CAA (mean difference)": (ode.METHODS["caa"].fit(for_h.positive, for_h.negative, 0), 10, "euler", look("caa")),
+ways = {"caa (mean difference)": (ode.METHODS["caa"].fit(for_h.positive, for_h.negative, 0), 10, "euler", look("caa")),
         "Euler, 4 steps": (field, 4, "euler", look("euler")),
         "geodesic, 10 steps": (field, 10, "geodesic", FLOW)}  # fmt: skip
 angles = [0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]

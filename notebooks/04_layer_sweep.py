@@ -126,7 +126,7 @@ judge = "grammar" if MODEL == "organism" else mood_words  # or a file of complet
 
 # %%
 settings = dict(BUDGETS, pairs=300, select=30, test=40, max_new_tokens=10, out=f"{folder.name}/results")
-study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["CAA", "flow"], **settings)
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["caa", "odesteer_kernel"], **settings)
 print(study.report.headroom)
 
 # %% [markdown]
@@ -136,7 +136,7 @@ print(study.report.headroom)
 # %%
 min((study.directory / "cells").iterdir()).unlink()
 print("after the crash:", Store.at(study.directory).status())
-study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["CAA", "flow"], **settings)
+study = layer_study(model, CONTRAST, None, judge, layers=LAYERS, methods=["caa", "odesteer_kernel"], **settings)
 print("called again:   ", Store.at(study.directory).status())
 
 # %% [markdown]
@@ -206,7 +206,7 @@ for ax in (left, right):
 # differ by less than 0.05, which 40 prompts can hardly show; neither different nor equivalent is the usual answer here.
 
 # %%
-asked = tables.contrasts(table, "kl", [("flow", "CAA"), ("flow", "random direction")])
+asked = tables.contrasts(table, "kl", [("odesteer_kernel", "caa"), ("odesteer_kernel", "random, geodesic")])
 display(asked[["layer", "level", "first", "second", "difference", "low", "high", "p_holm", "equivalent"]].round(3))
 
 # %% [markdown]
@@ -247,11 +247,11 @@ display(luck.round(3))
 #
 # ## What it costs
 #
-# How far can one go at the layer that was chosen for the flow? Perplexity is that of the written text under the
+# How far can one go at the layer chosen for `odesteer_kernel`? Perplexity is that of the written text under the
 # *unsteered* model, relative to the unsteered text behind the same prompt.
 
 # %%
-LAYER = int(chosen.query("label == 'flow' and budget == 'angle'")["layer"].iloc[0])
+LAYER = int(chosen.query("label == 'odesteer_kernel' and budget == 'angle'")["layer"].iloc[0])
 test = table.query("split == 'test'")
 before = test.query("label == 'unsteered'").set_index("prompt")["perplexity"]
 

@@ -189,14 +189,14 @@ ax.spines[["top", "right"]].set_visible(False)
 # ## One step, ten steps, or none
 #
 # All with the *published* barrier, and the same T. *Share of the best* is the gain in h over the most that any steer of
-# the angle asked for could gain; the optimal cap reaches it in closed form. Euler leaves the sphere: the norm grows,
+# the angle asked for could gain; `optimal` reaches it in closed form. Euler leaves the sphere: the norm grows,
 # and it turns by less than the others.
 
 # %%
 field = ode.BarrierField(barriers["published: sketch, γ=0.1, C=1"])
 ways = {"Euler, 10 steps (published)": ("euler", 10), "Euler, 1 step": ("euler", 1), "RK4, 10 steps": ("rk4", 10),
         "geodesic, 1 step": ("geodesic", 1), "geodesic, 10 steps": ("geodesic", 10),
-        "optimal cap": ("optimal", 1)}  # fmt: skip
+        "optimal, no steps": ("optimal", 1)}  # fmt: skip
 h = field.barrier
 best = ode.cap_bound(h.quadratic, a, T / a.norm(dim=-1)).value - h.value(a)
 flows = {name: ode.Flow(T=T, steps=steps, solver=method) for name, (method, steps) in ways.items()}
@@ -229,8 +229,8 @@ if MODEL == "organism":
         name: ode.stats.share(ode.organism.judge(found)["valence"] > 0.5) for name, found in texts.items()
     }
 KINDS = {"unsteered": "unsteered", "Euler, 10 steps (published)": "Euler", "Euler, 1 step": "Euler",
-         "RK4, 10 steps": "RK4", "geodesic, 1 step": "one geodesic step", "geodesic, 10 steps": "geodesic",
-         "optimal cap": "optimal cap"}  # fmt: skip
+         "RK4, 10 steps": "RK4", "geodesic, 1 step": "odesteer_kernel, one step", "geodesic, 10 steps": "geodesic",
+         "optimal, no steps": "optimal_cap"}  # fmt: skip
 drawn = looks(dict.fromkeys(KINDS.values()))
 fig, axes = plt.subplots(1, len(panels), figsize=(2 + 3 * len(panels), 2.6), sharey=True, squeeze=False,
                          layout="constrained")  # fmt: skip
@@ -249,7 +249,7 @@ axes[0][0].invert_yaxis()
 # the same.
 
 # %%
-display(pd.DataFrame({name: texts[name] for name in ("unsteered", PUBLISHED, "optimal cap")}).head(3))
+display(pd.DataFrame({name: texts[name] for name in ("unsteered", PUBLISHED, "optimal, no steps")}).head(3))
 
 # %% [markdown]
 # ## What the sampling does by itself

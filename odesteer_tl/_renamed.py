@@ -1,4 +1,4 @@
-"""Arguments that have another name now: the old one still works, and says so."""
+"""What has another name now, arguments and ways to steer: the old one still works, and says so."""
 
 from __future__ import annotations
 
@@ -6,9 +6,35 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from odesteer_tl._check import warn
+from odesteer_tl._words import warn
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+#: what studies called their ways to steer before these had the names of `METHODS`, → their name now
+WAYS: dict[str, str] = {
+    "random direction": "random, geodesic",
+    "CAA": "caa",
+    "ODESteer as published": "odesteer",
+    "one geodesic step": "odesteer_kernel, one step",
+    "Euler-10": "odesteer_kernel, ten Euler steps",
+    "flow": "odesteer_kernel",
+    "kernel flow": "odesteer_kernel",
+    "certified": "odesteer_certified",
+    "optimal cap": "optimal_cap",
+}
+
+
+def current_way(name: str) -> str:
+    """Today's name of a way to steer; what may stand behind it, such as `, layers 12+16`, is kept."""
+    for former, now in WAYS.items():
+        if name == former or name.startswith(f"{former}, "):
+            return now + name.removeprefix(former)
+    return name
+
+
+def said_now(former: str, now: str) -> str:
+    """What is said where a former name of a way to steer is given."""
+    return f"{former!r} is the former name of {now!r}; write that"
 
 
 def renamed(**former: str) -> Callable[[T], T]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from odesteer_tl._renamed import current_way
+
 Look = dict[str, Any]
 
 #: petroff10, a cycle that colour-blind eyes can tell apart
@@ -40,35 +42,44 @@ PLACEBO: Look = {"color": GREY, "ls": ":", "marker": "x"}
 UNSTEERED: Look = {"color": "black", "ls": ":", "marker": "p", "zorder": 1}
 ACROSS: Look = {**UNSTEERED, "marker": "", "lw": 0.9}
 SHADE: Look = {"color": "black", "alpha": 0.07}
-#: methods that look the same wherever they are, by the registry's names, those of the studies' variants and solvers:
-#: Euler's steps are what was published, geodesic ones what the flow takes
+#: methods that look the same wherever they are, by the registry's names and those of variants with another solver
 KNOWN: dict[str, Look] = {
-    **dict.fromkeys(("caa", "CAA"), LOOKS[0]),
-    **dict.fromkeys(("odesteer", "ODESteer as published", "Euler", "euler"), LOOKS[1]),
-    **dict.fromkeys(("odesteer_kernel", "kernel flow", "flow", "geodesic"), LOOKS[2]),
-    "one geodesic step": LOOKS[3],
-    **dict.fromkeys(("optimal_cap", "optimal cap"), LOOKS[4]),
-    "certified": LOOKS[5],
+    **dict.fromkeys(("caa", "caa, geodesic"), LOOKS[0]),
+    "odesteer": LOOKS[1],
+    "odesteer_kernel": LOOKS[2],
+    "odesteer_kernel, one step": LOOKS[3],
+    "optimal_cap": LOOKS[4],
+    "odesteer_certified": LOOKS[5],
     "on_manifold": {"color": GREEN, "ls": (0, (4, 1, 1, 1, 1, 1)), "marker": "X"},
-    **dict.fromkeys(("random", "random direction"), PLACEBO),
+    **dict.fromkeys(("random", "random, geodesic"), PLACEBO),
     "unsteered": UNSTEERED,
+}
+#: solvers of one field: Euler's steps are what was published, geodesic ones what `odesteer_kernel` takes
+SOLVERS: dict[str, Look] = {
+    **dict.fromkeys(("euler", "Euler"), KNOWN["odesteer"]),
+    "geodesic": KNOWN["odesteer_kernel"],
+    "certified": KNOWN["odesteer_certified"],
 }
 
 
 def look(method: str) -> Look:
-    """The look of a known method, and a thin grey line for another."""
-    return KNOWN.get(method, REST)
+    """The look of a known method, by a former name too, and a thin grey line for another."""
+    return _known(method) or REST
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """A look each, none twice: known methods their own, the others those left over, in order; when these have run out,
     the same colours with other markers."""
     names = list(methods)
-    found = {name: KNOWN[name] for name in names if name in KNOWN}
+    found = {name: own for name in names if (own := _known(name))}
     free = [one for one in (*LOOKS, *SPARE) if one not in found.values()]
     free += [{**one, "marker": marker} for marker in AGAIN for one in (*LOOKS, *SPARE)]
-    others = [name for name in names if name not in KNOWN]
+    others = [name for name in names if name not in found]
     return {**found, **{name: free[k % len(free)] for k, name in enumerate(others)}}
+
+
+def _known(name: str) -> Look | None:
+    return SOLVERS.get(name) or KNOWN.get(current_way(name))
 
 
 def line(method: str) -> Look:

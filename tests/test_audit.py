@@ -304,14 +304,14 @@ def test_trained_and_fitted_methods_are_audited_alike(concept, quick_flow, tmp_p
     found = pd.read_parquet(report / "audit.parquet")
     made = found.drop_duplicates("method").set_index("method")["made"].to_dict()
     assert made == {"unsteered": "", "caa": "fitted", "quick_flow": "trained", "random": "fitted",
-                    "Euler-10": "fitted", "one geodesic step": "fitted"}  # fmt: skip
+                    "odesteer_kernel, ten Euler steps": "fitted", "odesteer_kernel, one step": "fitted"}  # fmt: skip
     wide = found.query("budget == 'kl'").pivot(index="method", columns="measure", values="value")
     assert wide["tokens of training data"].nunique() == 1
     more = wide["tokens read in fitting"] / wide["tokens of training data"]
     assert (more.drop("quick_flow") == 1).all()
     assert more["quick_flow"] > 1
-    assert (wide[["curvature of the path, 1/rad"]].loc[["caa", "one geodesic step"]] < 1e-4).all().all()
-    assert wide.loc["Euler-10", "curvature of the path, 1/rad"] > 0.01
+    assert (wide[["curvature of the path, 1/rad"]].loc[["caa", "odesteer_kernel, one step"]] < 1e-4).all().all()
+    assert wide.loc["odesteer_kernel, ten Euler steps", "curvature of the path, 1/rad"] > 0.01
     assert wide.loc["quick_flow", "steps taken"] == 3
     assert (wide["processor time of a token"] > 0).all()
     wanted = ("change of log p+, nats", "off the data", "gain at the last layer, nats", "steps admissible for h",

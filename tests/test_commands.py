@@ -194,8 +194,8 @@ def test_a_fault_keeps_its_traceback():
          "--select 5 --test 6 --angle .1 --model organism"),
         ("demo", "DemoConfig", "--layers 1 2 --validation-prompts 5 --test-prompts 6 --angles .1",
          "--layer 1 2 --select 5 --test 6 --angle .1"),
-        ("layer_effectiveness", "LayersConfig", "--layers 1 2 --arms CAA --angles .1",
-         "--layer 1 2 --methods CAA --angle .1"),
+        ("layer_effectiveness", "LayersConfig", "--layers 1 2 --arms caa --angles .1",
+         "--layer 1 2 --methods caa --angle .1"),
         ("barrier_certification", "CertificationConfig", "--layers 1,-1 --angles .3 --strengths .1 .2",
          "--layer 1 -1 --angle .3 --table-angle .1 .2"),
         ("trajectory_likelihood", "LikelihoodConfig", "--angles .8 --declared .2 --strengths .2 .4",
@@ -253,7 +253,7 @@ print(time.process_time())
     assert done.returncode == 0, done.stderr
     arms, methods, method, pairs = done.stderr.splitlines()
     for line in (arms, methods):
-        assert line.startswith("methods=['caat'] are none; choose from random direction, CAA, ")
+        assert line.startswith("methods=['caat'] are none; choose from 'random, geodesic', caa, ")
     assert method.startswith("method='caat' is unknown; choose one of ")
     assert "cross-fit" in pairs
     assert float(done.stdout) < 5, done.stdout

@@ -14,7 +14,7 @@ def test_what_is_said_of_the_first_tokens_is_theirs(organism):
     prompts = ode.organism.prompts(2)
     written = {-1: [" the dog found emma", " a lamp"], 1: [" the the cat the", " a cat"], 3: [" the dog the the", ""]}
     rows = pd.DataFrame([
-        {"layer": layer, "label": "CAA", "budget": "kl", "level": 0.1 * max(layer, 0), "prompt": i, "split": "test",
+        {"layer": layer, "label": "caa", "budget": "kl", "level": 0.1 * max(layer, 0), "prompt": i, "split": "test",
          "success": False, "log_likelihood": -3.0 + layer, "text": prompts[i] + text}
         for layer, texts in written.items() for i, text in enumerate(texts)
     ])  # fmt: skip

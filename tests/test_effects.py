@@ -28,7 +28,7 @@ from analyses.outcomes import Completions
 from odesteer_tl.indicators import divergence
 
 SETTINGS = EffectSettings(pairs=280, select=6, test=8, max_new_tokens=4)
-FLOW = next(arm for arm in LAYER_ARMS if arm.label == "flow")
+FLOW = next(arm for arm in LAYER_ARMS if arm.label == "odesteer_kernel")
 
 
 @pytest.fixture(scope="module")
@@ -373,12 +373,12 @@ def test_areas_contrasts_and_anti_steerable_shares_of_known_outcomes():
 def test_profile_and_survival_are_of_the_test_prompts(material):
     config = cell(FLOW, 3, "kl", 0.03)
     rows = pd.concat([measure(material, config).assign(**config), measure(material, UNSTEERED).assign(**UNSTEERED)])
-    line = profile(rows).query("label == 'flow'").iloc[0]
-    test = rows.query("split == 'test' and label == 'flow'")
+    line = profile(rows).query("label == 'odesteer_kernel'").iloc[0]
+    test = rows.query("split == 'test' and label == 'odesteer_kernel'")
     assert line["n"] == 8
     assert line["success"] == test["success"].mean()
     assert line["kl"] == pytest.approx(0.03, rel=1e-2)
-    found = survival(rows, "flow", "kl", 0.03)
+    found = survival(rows, "odesteer_kernel", "kl", 0.03)
     assert found.loc[3, 4] == test["gain_at_4"].median()
     assert found.loc[3, 2] == 0
 
@@ -404,7 +404,7 @@ def test_what_completions_share_is_run_once(material, arm, monkeypatch):
 def test_several_layers_together_are_each_turned_alike_by_their_own_fields(material):
     """The steerer is the composition of the layers' own, and its cell says which they are and reads them back."""
     config = TOGETHER.cell(2, "angle", 0.3)
-    assert (config["label"], config["layers"], Arm.in_cell(config)) == ("flow, layers 0+2", "0+2", TOGETHER)
+    assert (config["label"], config["layers"], Arm.in_cell(config)) == ("odesteer_kernel, layers 0+2", "0+2", TOGETHER)
     strength = torch.linspace(0.1, 0.9, 14, dtype=torch.float64)
     found = Steer(material.layer(2), TOGETHER, strength).steerer_for([0, 3])
     assert isinstance(found, ode.Composition)

@@ -14,9 +14,9 @@ SETTINGS = EffectSettings(
 )
 CELLS = [
     {"layer": 2, "label": "unsteered", "method": "", "solver": "", "steps": 1, "budget": "angle", "level": 0.0},
-    {"layer": 2, "label": "CAA", "method": "caa", "solver": "geodesic", "steps": 1, "budget": "angle", "level": 0.3},
-    {"layer": 1, "label": "flow", "method": "odesteer_kernel", "solver": "geodesic", "steps": 4, "budget": "kl",
-     "level": 0.03},
+    {"layer": 2, "label": "caa", "method": "caa", "solver": "geodesic", "steps": 1, "budget": "angle", "level": 0.3},
+    {"layer": 1, "label": "odesteer_kernel", "method": "odesteer_kernel", "solver": "geodesic", "steps": 4,
+     "budget": "kl", "level": 0.03},
 ]  # fmt: skip
 
 

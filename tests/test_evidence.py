@@ -53,7 +53,7 @@ def rows(shift: dict[str, float], concept: str = "sentiment", seed: int = 0, bes
     ]).assign(model="smollm2", concept=concept)  # fmt: skip
 
 
-SHIFTS = {"flow": 1.0, "one geodesic step": 1.0, "CAA": 0.2, "random direction": 0.0}
+SHIFTS = {"odesteer_kernel": 1.0, "odesteer_kernel, one step": 1.0, "caa": 0.2, "random, geodesic": 0.0}
 
 
 def test_a_profile_is_each_prompts_change_from_itself():
@@ -62,8 +62,8 @@ def test_a_profile_is_each_prompts_change_from_itself():
     assert found.loc[("unsteered", -1, 0.0), "change"] == 0
     test = study.query("split == 'test'")
     plain = test.query("label == 'unsteered'").set_index("prompt").score
-    flow = test.query("label == 'flow' and layer == 5 and level == 0.1").set_index("prompt").score
-    cell = found.loc[("flow", 5, 0.1)]
+    flow = test.query("label == 'odesteer_kernel' and layer == 5 and level == 0.1").set_index("prompt").score
+    cell = found.loc[("odesteer_kernel", 5, 0.1)]
     assert cell.change == pytest.approx((flow - plain).mean())
     assert cell.low < 2.1 < cell.high
     assert cell.n == PROMPTS
@@ -72,7 +72,10 @@ def test_a_profile_is_each_prompts_change_from_itself():
 def test_equal_arms_are_equivalent_and_unequal_ones_are_told_apart():
     found = contrasts.pooled([rows(SHIFTS, name, seed) for seed, name in enumerate(("a", "b", "c"))])
     found = found.set_index(["first", "second", "level"])
-    same, apart = found.loc[("flow", "one geodesic step", 0.1)], found.loc[("flow", "CAA", 0.1)]
+    same, apart = (
+        found.loc[("odesteer_kernel", "odesteer_kernel, one step", 0.1)],
+        found.loc[("odesteer_kernel", "caa", 0.1)],
+    )
     assert same.equivalent
     assert same.low < 0 < same.high
     assert not apart.equivalent
@@ -80,35 +83,35 @@ def test_equal_arms_are_equivalent_and_unequal_ones_are_told_apart():
     assert apart.difference == pytest.approx(0.8 * 4 / 3, abs=0.05)
     assert apart.concepts == 3
     assert apart.n == 3 * PROMPTS
-    assert ("flow", "ODESteer as published", 0.1) not in found.index  # which was not run
+    assert ("odesteer_kernel", "odesteer", 0.1) not in found.index  # which was not run
 
 
 def test_a_pooled_interval_is_wider_where_concepts_differ():
-    alike = [rows({"flow": 1.0, "CAA": 0.0}, name, seed) for seed, name in enumerate("abcd")]
+    alike = [rows({"odesteer_kernel": 1.0, "caa": 0.0}, name, seed) for seed, name in enumerate("abcd")]
     unlike = [
-        rows({"flow": by, "CAA": 0.0}, name, seed)
+        rows({"odesteer_kernel": by, "caa": 0.0}, name, seed)
         for seed, (name, by) in enumerate(zip("abcd", (0, 1, 2, 1), strict=True))
     ]
     widths = [
-        (t := contrasts.pooled(studies).query("second == 'CAA'").iloc[0]).high - t.low for studies in (alike, unlike)
+        (t := contrasts.pooled(studies).query("second == 'caa'").iloc[0]).high - t.low for studies in (alike, unlike)
     ]
     assert widths[1] > 5 * widths[0]
 
 
 def test_cells_agree_with_the_statistics_of_the_library():
     study = rows(SHIFTS)
-    cell = contrasts.by_cell(study).query("second == 'CAA' and layer == 2 and level == 0.03").iloc[0]
+    cell = contrasts.by_cell(study).query("second == 'caa' and layer == 2 and level == 0.03").iloc[0]
     test = study.query("split == 'test' and layer == 2 and level == 0.03").pivot(
         index="prompt", columns="label", values="score"
     )
-    apart = stats.paired_difference(test["flow"], test["CAA"])
+    apart = stats.paired_difference(test["odesteer_kernel"], test["caa"])
     assert (cell.difference, cell.low, cell.high, cell.n) == (apart.value, apart.low, apart.high, apart.n)
 
 
 def test_an_indicator_that_picks_the_wrong_layer_pays_for_it():
     study = rows(SHIFTS)
     read = pd.DataFrame({"what": "log loss, kernel", "layer": LAYERS, "value": [0.3, 0.1, 0.2]})
-    found = predictors(study, read, "flow", 0.1).set_index("picked by")
+    found = predictors(study, read, "odesteer_kernel", 0.1).set_index("picked by")
     assert found.loc[[BEST, "gain", "log loss, kernel"], "layer"].tolist() == [5, 5, 5]
     assert found.loc["gain", "regret"] == 0
     assert found.loc["probe_auc", "layer"] == 2
@@ -175,7 +178,7 @@ def test_every_planned_run_is_a_command_that_is_understood():
     config = tyro.cli(LayersConfig, args=steering[0].command({})[3:])
     assert (config.layers, config.kl, config.effect.passage) == (plan.MODELS[0].texts, plan.KL[1:2], "text")
     assert {"text", "cost"} <= {*config.effect.measures}
-    assert {name for pair in contrasts.PAIRS for name in pair} == {*config.arms, "random direction"}
+    assert {name for pair in contrasts.PAIRS for name in pair} == {*config.arms, "random, geodesic"}
     assert config.effect.outcome == f"results/concepts/{steering[0].concept}/words.json"
     assert config.effect.select + config.effect.test == 72
     # the options of runs that are finished are those that they were run with
@@ -246,7 +249,7 @@ def answered(tmp_path: Path, concept: str, study: str, cells: pd.DataFrame) -> N
 
 
 def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatch):
-    """Unsteered answers (A) to everything, the flow agrees with everybody, CAA with nobody."""
+    """Unsteered answers (A) to everything, the flow agrees with everybody, caa with nobody."""
     monkeypatch.setattr("analyses.evidence.steering_tables.CONCEPTS", tmp_path)
     n = 2 * PROMPTS
     agreeing = ["AAB"[i % 3] for i in range(n)]
@@ -256,14 +259,16 @@ def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatc
     words = [{"prompt": prompt, "positive": [x], "negative": ["BA"[x == "B"]]}
              for prompt, x in zip(prompts, agreeing, strict=True)]  # fmt: skip
     (tmp_path / "sycophancy" / "words.json").write_text(json.dumps(words))
-    study = rows({"flow": 0.0, "CAA": 0.0})
+    study = rows({"odesteer_kernel": 0.0, "caa": 0.0})
     says_a = np.array(agreeing)[study["prompt"]] == "A"
-    study["success"] = np.select([study["label"] == "unsteered", study["label"] == "flow"], [says_a, True], False)
+    study["success"] = np.select(
+        [study["label"] == "unsteered", study["label"] == "odesteer_kernel"], [says_a, True], False
+    )
     answered(tmp_path, "sycophancy", "letters", study)
     found = steering_tables.letters(tmp_path).query("level in [0, 0.1] and layer in [-1, 2]").set_index("label")
     a = np.mean([x == "A" for x in agreeing[PROMPTS:]])
-    assert found["share_a"].to_dict() == pytest.approx({"unsteered": 1.0, "flow": a, "CAA": 1 - a})
-    assert found["success"].to_dict() == pytest.approx({"unsteered": a, "flow": 1.0, "CAA": 0.0})
+    assert found["share_a"].to_dict() == pytest.approx({"unsteered": 1.0, "odesteer_kernel": a, "caa": 1 - a})
+    assert found["success"].to_dict() == pytest.approx({"unsteered": a, "odesteer_kernel": 1.0, "caa": 0.0})
     assert found["agreeing_a"].tolist() == pytest.approx([a] * 3)
     assert (found["share_a_low"] <= found["share_a"]).all()
     assert found.loc["unsteered", "share_a_low"] < 1
@@ -271,7 +276,7 @@ def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatc
 
 def test_success_on_questions_is_equivalent_only_of_enough_of_them(tmp_path):
     """No question parts the two ways: of 40 that shows nothing within ±.05, of 200 it does."""
-    study = rows({"flow": 0.0, "one geodesic step": 0.0})
+    study = rows({"odesteer_kernel": 0.0, "odesteer_kernel, one step": 0.0})
     study["success"], study["mc2"] = study["prompt"] % 2 == 0, 0.25 + 0.5 * (study["prompt"] % 2)
     many = pd.concat([study.assign(prompt=study["prompt"] + 1000 * k) for k in range(5)])
     answered(tmp_path, "sycophancy", "letters", study)
@@ -295,7 +300,7 @@ def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
         folder = tmp_path / "smollm2" / concept / study
         folder.mkdir(parents=True)
         (folder / "run.json").touch()
-        cells = rows({"flow": 1.0 + by, "one geodesic step": 1.0}).drop(columns=["model", "concept"])
+        cells = rows({"odesteer_kernel": 1.0 + by, "odesteer_kernel, one step": 1.0}).drop(columns=["model", "concept"])
         cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2).to_parquet(
             folder / "table.parquet"
         )
@@ -310,7 +315,7 @@ def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
     shown = steering_tables.steering(tmp_path)
     assert set(shown["concept"]) == {"axbench-concept10_2b_l20-0"}
     assert shown.set_index("label").loc[
-        "flow", ["log_likelihood", "kl_neutral"]
+        "odesteer_kernel", ["log_likelihood", "kl_neutral"]
     ].drop_duplicates().to_numpy().tolist() == [[-2.0, 0.2]]
     assert set(steering_tables.cells(tmp_path)["concept"]) == {"sentiment"}
     assert steering_tables.cells_steering(tmp_path).query("layer == 2 and level == 0.1")["equivalent"].item()
@@ -340,13 +345,13 @@ def test_texts_are_shown_of_the_first_prompts_that_are_reported_on(tmp_path, mon
     cells = pd.concat([
         pd.DataFrame({"layer": 3, "label": label, "level": level, "prompt": range(30), "score": 0.0, "success": True,
                       "split": ["select"] * 5 + ["test"] * 25, "text": [f"{x}\n on,\n\n{label}" for x in begins]})
-        for label, level in (("flow", 0.1), ("flow", 0.3), ("unsteered", 0.0))
+        for label, level in (("odesteer_kernel", 0.1), ("odesteer_kernel", 0.3), ("unsteered", 0.0))
     ])  # fmt: skip
     cells.to_parquet(folder / "table.parquet")
     shown = written(tmp_path)
     assert shown["begins"].tolist() == begins[5:15] * 2
-    assert set(shown["goes_on"]) == {"on, flow", "on, unsteered"}
-    assert shown.groupby("label")["level"].first().to_dict() == {"flow": 0.1, "unsteered": 0.0}
+    assert set(shown["goes_on"]) == {"on, odesteer_kernel", "on, unsteered"}
+    assert shown.groupby("label")["level"].first().to_dict() == {"odesteer_kernel": 0.1, "unsteered": 0.0}
 
 
 def test_how_far_a_path_climbs_ends_where_any_falls(tmp_path):
@@ -407,7 +412,7 @@ def test_the_least_change_of_the_branching_factor_picks_its_layer():
     study = rows(SHIFTS)
     rise = study["layer"].map({-1: 1.0, 2: 0.5, 5: 3.0, 8: 1.1})
     study["branching"] = (2 + study["prompt"] % 3) * rise
-    found = predictors(study, pd.DataFrame(), "flow", 0.1).set_index("picked by")
+    found = predictors(study, pd.DataFrame(), "odesteer_kernel", 0.1).set_index("picked by")
     assert found.loc["NBF", "layer"] == 8
 
 
@@ -416,15 +421,15 @@ def test_a_layer_for_every_prompt_gains_where_its_state_tells_which():
     g = np.random.default_rng(0)
     kind = g.random(2 * PROMPTS) < 0.5
     cells = [
-        pd.DataFrame({"label": "flow", "layer": layer, "level": 0.1, "prompt": range(2 * PROMPTS), "budget": "kl",
-                      "split": ["select"] * PROMPTS + ["test"] * PROMPTS,
+        pd.DataFrame({"label": "odesteer_kernel", "layer": layer, "level": 0.1, "prompt": range(2 * PROMPTS),
+                      "budget": "kl", "split": ["select"] * PROMPTS + ["test"] * PROMPTS,
                       "score": 1.0 * (kind == of) + 0.1 * g.normal(size=2 * PROMPTS)})
         for layer, of in ((2, True), (5, False))
     ]  # fmt: skip
     study, tells = pd.concat(cells), g.normal(size=(2 * PROMPTS, 5))
-    blind = layer_per_prompt(study, pd.DataFrame(tells.copy()), "flow", 0.1).set_index("picked by")
+    blind = layer_per_prompt(study, pd.DataFrame(tells.copy()), "odesteer_kernel", 0.1).set_index("picked by")
     tells[:, 0] += 6 * kind
-    found = layer_per_prompt(study, pd.DataFrame(tells), "flow", 0.1).set_index("picked by")
+    found = layer_per_prompt(study, pd.DataFrame(tells), "odesteer_kernel", 0.1).set_index("picked by")
     assert found.loc["state of the prompt", "low"] > 0.25
     assert blind.loc["state of the prompt", "gain"] < 0.1
     assert found.loc["best of each prompt", "gain"] >= found.loc["state of the prompt", "gain"]
@@ -522,8 +527,9 @@ def profiles(apart: dict[tuple[str, str], float], noise: float = 0.0) -> pd.Data
     """Of three layers and one level what `contrasts.profile` says: by how much the flow changes more than one step."""
     cells = [
         {"model": model, "concept": concept, "layer": layer, "level": 0.1, "label": label,
-         "change": layer + (label == "flow") * (by + noise * (layer - 5))}
-        for (model, concept), by in apart.items() for layer in LAYERS for label in ("flow", "one geodesic step")
+         "change": layer + (label == "odesteer_kernel") * (by + noise * (layer - 5))}
+        for (model, concept), by in apart.items() for layer in LAYERS
+        for label in ("odesteer_kernel", "odesteer_kernel, one step")
     ]  # fmt: skip
     plain = {"model": "a", "concept": "x", "layer": -1, "level": 0.0, "label": "unsteered", "change": 0.0}
     return pd.DataFrame([plain, *cells])
@@ -570,8 +576,8 @@ def test_a_lower_log_loss_that_goes_with_more_score_is_a_rank_correlation_of_1()
     at = pd.DataFrame(cells, columns=["model", "concept", "layer"])
     read = at.assign(what=over_cells.LOSS, value=-0.01 * at["layer"])  # the later, the better the kernel reads
     sign = np.where(at["concept"] == "x", 1, -1)
-    flow = at.assign(label="flow", level=0.1, change=1.0 + sign * at["layer"])
-    published = at.assign(label="ODESteer as published", level=0.1, change=1.0)
+    flow = at.assign(label="odesteer_kernel", level=0.1, change=1.0 + sign * at["layer"])
+    published = at.assign(label="odesteer", level=0.1, change=1.0)
     found = over_cells.ranks(read, pd.concat([flow, published, flow.assign(level=0.3, change=0.0)]))
     assert found["rho"][:3].tolist() == pytest.approx([1, 1, -1])
     mean, every = found.iloc[-2], found.iloc[-1]
@@ -587,10 +593,12 @@ def test_what_is_kept_of_kept_tables_is_what_they_say(name):
 
 def test_fluency_has_an_interval_of_the_texts_that_have_one():
     study = rows(SHIFTS).assign(log_likelihood=lambda x: -2 + 0.1 * x["score"]).reset_index(drop=True)
-    study.loc[(study["label"] == "flow") & (study["prompt"] == 50), "log_likelihood"] = np.nan
+    study.loc[(study["label"] == "odesteer_kernel") & (study["prompt"] == 50), "log_likelihood"] = np.nan
     found = steering_tables._with(study, "log_likelihood").set_index(["label", "layer", "level"])
-    test = study.query("split == 'test' and label == 'flow' and layer == 5 and level == 0.1")["log_likelihood"].dropna()
-    own, cell = stats.mean(test), found.loc[("flow", 5, 0.1)]
+    test = study.query("split == 'test' and label == 'odesteer_kernel' and layer == 5 and level == 0.1")[
+        "log_likelihood"
+    ].dropna()
+    own, cell = stats.mean(test), found.loc[("odesteer_kernel", 5, 0.1)]
     assert len(test) == PROMPTS - 1
     assert (cell.log_likelihood, cell.log_likelihood_low, cell.log_likelihood_high) == (own.value, own.low, own.high)
 
@@ -603,7 +611,7 @@ def likelihood_run(results: Path) -> None:
         {"method": method, "strength": strength, "group": prompt // 2, "prompt": prompt, "token": token, "state": state,
          "log_positive": prompt + (strength > 0) * state * (10 if token < 0 else 4) * (1 + strength - 0.4)
          + 0.01 * prompt * state * (strength > 0), "outside": token >= 0}
-        for method, strength in (("unsteered", 0.0), ("CAA", 0.4), ("CAA", 0.8))
+        for method, strength in (("unsteered", 0.0), ("caa", 0.4), ("caa", 0.8))
         for prompt in range(20) for token in (-1, 0, 1) for state in (0, 1)
     ])  # fmt: skip
     tokens.to_parquet(out / "tokens.parquet")
@@ -615,9 +623,9 @@ def likelihood_run(results: Path) -> None:
 def test_what_a_rotation_does_to_the_prompts_last_token_and_to_those_behind_it(tmp_path):
     likelihood_run(tmp_path)
     found = along(tmp_path).set_index(["method", "written"])
-    assert found.loc[("CAA", False), "change"] == pytest.approx(10.095)
-    assert found.loc[("CAA", True), "change"] == pytest.approx(4.095)
-    assert found.loc[("CAA", True), "change_low"] < 4.095 < found.loc[("CAA", True), "change_high"]
+    assert found.loc[("caa", False), "change"] == pytest.approx(10.095)
+    assert found.loc[("caa", True), "change"] == pytest.approx(4.095)
+    assert found.loc[("caa", True), "change_low"] < 4.095 < found.loc[("caa", True), "change_high"]
     assert np.isnan(found.loc[("unsteered", True), "change"])  # nothing is turned
     assert found["outside"].tolist() == [0, 1, 0, 1]
     assert set(found["n"]) == {10}
@@ -643,13 +651,13 @@ def test_what_the_pages_say_of_kept_tables_holds():
     assert ((signs[False] == signs[True]).sum(), len(change)) == (85, 90)
     layers = kept("evidence-layers").query("level == 0.1")
     wide = layers.pivot(index=["model", "concept", "layer"], columns="label", values="change")
-    apart = (wide["flow"] - wide["random direction"]).groupby(["model", "concept"]).mean()
+    apart = (wide["odesteer_kernel"] - wide["random, geodesic"]).groupby(["model", "concept"]).mean()
     assert (round(apart.min(), 2), round(apart.max(), 2)) == (0.61, 5.32)
-    verdicts = kept("evidence-concepts").query("second == 'one geodesic step'")
+    verdicts = kept("evidence-concepts").query("second == 'odesteer_kernel, one step'")
     assert verdicts["equivalent"].all()
-    ours = kept("evidence-concepts").query("second == 'CAA' or second == 'ODESteer as published'")
+    ours = kept("evidence-concepts").query("second == 'caa' or second == 'odesteer'")
     shown = ours[(ours["low"] > 0) | (ours["high"] < 0)]
-    assert shown[["level", "second", "unit"]].to_numpy().tolist() == [[0.3, "ODESteer as published", "concept"]]
+    assert shown[["level", "second", "unit"]].to_numpy().tolist() == [[0.3, "odesteer", "concept"]]
     texts = kept("evidence-foretold").query("of == 'score' and scope == 'within, all methods' and model == 'smollm2'")
     leaves = texts[(texts["auc_low"] > 0.5) | (texts["auc_high"] < 0.5)]
     assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]

@@ -24,6 +24,7 @@ from figures.audit import draw_audit
 from figures.audited import PANELS as AUDITED
 from figures.audited import draw_audited
 from figures.catalogue import FIGURES
+from figures.flow import PATHS
 from figures.frontier import draw_frontier
 from figures.layers import RING, draw_layers
 from figures.legible import faults
@@ -38,7 +39,7 @@ RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f
        "commit": f"{'abc1234' * 5}abcde+changes", "versions": {"odesteer_tl": "0.1.0"},
        "contrast": {"source": "organism", "concept": "valence"},
        "settings": {"declared": 0.4, "strengths": [0.2, 0.4]},
-       "found": {"answer": "CAA, layer 3 is within 0.050 of the best."}}  # fmt: skip
+       "found": {"answer": "caa, layer 3 is within 0.050 of the best."}}  # fmt: skip
 
 
 def interval(values: pd.Series | np.ndarray, half: float) -> dict[str, np.ndarray]:
@@ -113,7 +114,7 @@ def audit() -> pd.DataFrame:
 
 
 def demo() -> dict[str, pd.DataFrame]:
-    names = ["unsteered", "CAA", "ODESteer as published", "ODESteer, kernel + geodesic"]
+    names = ["unsteered", "caa", "odesteer", "ODESteer, kernel + geodesic"]
     index = pd.MultiIndex.from_product([names, [0.7, 1.0]], names=["method", "temperature"]).to_frame(index=False)
     outcomes = success(3, index)
     outcomes = outcomes.assign(parses=0.9, parses_low=0.85, parses_high=0.95)
@@ -131,7 +132,7 @@ def flow() -> dict[str, pd.DataFrame]:
     t = np.linspace(0, 1, 11)
     plane = [pd.DataFrame({"method": m, "step": step, "x": t + step, "y": k * (t + step) / 9, "off": 0.01 * k,
                            "angle": t + step, "h": k * (t + step), "verdict": verdict})
-             for k, m in enumerate(("Euler", "geodesic", "certified", "one geodesic step", "CAA"))
+             for k, m in enumerate(PATHS)
              for step, verdict in enumerate(("certified", "refuted"))]  # fmt: skip
     best = pd.DataFrame({"angle": t * 2, "bound": 5 * t})
     marks = pd.DataFrame({"mark": ["start", "ceiling"], "x": [0.0, 1.0], "y": [0.0, 1.0], "h": [0.0, 5.0]})
@@ -140,11 +141,11 @@ def flow() -> dict[str, pd.DataFrame]:
 
 def race() -> dict[str, pd.DataFrame]:
     candidates = pd.DataFrame(
-        {"candidate": ["unsteered", *(f"CAA, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]}
+        {"candidate": ["unsteered", *(f"caa, layer {i}" for i in range(6))], "layer": [np.nan, *range(6)]}
     )
     rows = [
-        {"turn": r, "cost": (r + 1) / 40, "candidate": f"CAA, layer {layer}", "block": r // 3, "layer": float(layer),
-         "level": 0.1 * (1 + layer % 3), "leader": f"CAA, layer {min(r, 3)}", "standing": 7 - r // 4}
+        {"turn": r, "cost": (r + 1) / 40, "candidate": f"caa, layer {layer}", "block": r // 3, "layer": float(layer),
+         "level": 0.1 * (1 + layer % 3), "leader": f"caa, layer {min(r, 3)}", "standing": 7 - r // 4}
         for r in range(20) for layer in ((r % 6), 3)
     ]  # fmt: skip
     return {"race": pd.DataFrame(rows), "candidates": candidates}
@@ -211,7 +212,7 @@ def test_captions_say_n_model_and_commit(drawn):
         assert "N = " in text, file
     text = " ".join((drawn / "likelihood" / "valence" / "layer-3" / "likelihood_caption.txt").read_text().split())
     assert "N = 150 test prompts" in text
-    assert "CAA 0.25 [0.12, 0.50]" in text
+    assert "caa, geodesic 0.25 [0.12, 0.50]" in text
     assert "positives (N = 140) and negatives (N = 141)" in text
 
 
@@ -220,10 +221,8 @@ def test_the_data_beside_a_figure_are_the_table(results, drawn):
     pd.testing.assert_frame_equal(pd.read_csv(drawn / "methods" / "frontier_data.csv"), table, rtol=1e-7)
     means = pd.read_csv(drawn / "likelihood" / "valence" / "layer-3" / "tokens_data.csv")
     tokens = pd.read_parquet(results / "likelihood" / "valence" / "layer-3" / "tokens.parquet")
-    row = means.query("method == 'CAA' and quantity == 'rank' or method == 'CAA' and quantity == 'log_positive'").iloc[
-        0
-    ]
-    x = tokens.query("method == 'CAA' and strength == 0.4 and token == @row.token")[row["quantity"]]
+    row = means.query("method == 'caa, geodesic' and quantity in ('rank', 'log_positive')").iloc[0]
+    x = tokens.query("method == 'caa, geodesic' and strength == 0.4 and token == @row.token")[row["quantity"]]
     assert row["mean"] == pytest.approx(x.mean())
     found = stats.mean(x.to_numpy(), resamples=1000)
     assert (row["low"], row["high"]) == pytest.approx((found.low, found.high))
@@ -373,7 +372,7 @@ def test_log_likelihoods_are_told_apart_near_the_data_and_far_from_it(along, low
 def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     looks = highlighted({name: float(i) for i, name in enumerate(METHODS)})
     assert list(looks) == [*METHODS[:4], *METHODS[-1:-4:-1]]
-    assert looks["caa"] == KNOWN["CAA"] == ARMS["CAA"]
+    assert looks["caa"] == KNOWN["caa"] == ARMS["caa, geodesic"]
     assert len({str(look) for look in looks.values()}) == len(looks) == len(LOOKS) + 1
     assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
     # told apart without colour
@@ -408,19 +407,20 @@ def test_a_row_a_strength_and_none_twice(tmp_path):
 
 
 def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path):
-    names = ["random direction", "CAA", "flow"]
+    names = ["random, geodesic", "caa", "odesteer_kernel"]
     table = success(1, levels({"method": names, "layer": list(range(30))}))
     panels, caption = drawn_layers(unsteered(table), tmp_path)
     assert "Black, dotted: the unsteered model" in caption
-    assert "In colour: CAA; flow. In grey: random direction (crosses)." in caption
+    assert "In colour: caa; odesteer_kernel. In grey: random, geodesic (crosses)." in caption
     (legend,) = panels[0].figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["unsteered, with its 95 % interval", "random direction"]
+    assert names == ["unsteered, with its 95 % interval", "random, geodesic"]
     drawn_by_layer = panels[0].figure.axes
     assert [bool(axis.xaxis.get_tick_params()["labelbottom"]) for axis in drawn_by_layer] == [False] * 6 + [True] * 2
-    alone, _ = drawn_layers(unsteered(table.query("method != 'flow'")), tmp_path)  # no title tells it from others
+    # no title tells it from others
+    alone, _ = drawn_layers(unsteered(table.query("method != 'odesteer_kernel'")), tmp_path)
     (legend,) = alone[0].figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["CAA, with its 95 % interval", *names]
+    assert [text.get_text() for text in legend.get_texts()] == ["caa, with its 95 % interval", *names]
 
 
 def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_is_0(tmp_path):
@@ -440,22 +440,24 @@ def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_
 
 
 def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_path):
-    names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
+    names = ["random, geodesic", "caa", "odesteer_kernel", *(f"method_{i}" for i in range(6))]
     table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
-    picked = pd.DataFrame({"label": ["random direction", "CAA", "flow"], "layer": [8, 14, 20], "budget": "kl",
+    picked = pd.DataFrame({"label": names[:3], "layer": [8, 14, 20], "budget": "kl",
                            "level": [1.0, 0.25, 1.0]})  # fmt: skip
     panels, caption = drawn_layers(unsteered(table), tmp_path, chosen=picked)
     rings = [(axis, *line.get_xydata()[0]) for axis in panels[0].figure.axes for line in axis.lines
              if line.get_markerfacecolor() == "none" and line.get_markersize() == RING["ms"]]  # fmt: skip
     cells = table.set_index(["method", "budget", "level", "layer"])["success"]
-    assert [(x, y) for _, x, y in rings] == [(14, cells["CAA", "kl", 0.25, 14]), (20, cells["flow", "kl", 1.0, 20])]
+    chosen = [("caa", "kl", 0.25, 14), ("odesteer_kernel", "kl", 1.0, 20)]
+    assert [(x, y) for _, x, y in rings] == [(cell[-1], cells[cell]) for cell in chosen]
     assert (
-        "Chosen on the select prompts (ringed): CAA at layer 14 and 0.25 nats; flow at layer 20 and 1 nats." in caption
+        "Chosen on the select prompts (ringed): caa at layer 14 and 0.25 nats; odesteer_kernel at layer 20 and 1 nats."
+        in caption
     )
     places = [axis.get_subplotspec() for axis, *_ in rings]
     first = [axis for axis in panels[0].figure.axes if axis.get_title("left")]
     titles = {axis.get_subplotspec().colspan.start: axis.get_title("left") for axis in first}
-    assert [titles[place.colspan.start] for place in places] == ["CAA", "flow"]
+    assert [titles[place.colspan.start] for place in places] == ["caa", "odesteer_\nkernel"]
     labels = {panel.get_subplotspec().rowspan.start: panel.get_ylabel() for panel in panels}
     assert [labels[place.rowspan.start] for place in places] == ["success\n0.25 nats", "success\n1 nats"]
     grey = caption.partition("In grey: ")[2].partition(".")[0].split("; ")[-1]
@@ -466,7 +468,7 @@ def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_
 
 def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
     """Nothing is drawn between layers that were not steered at; side by side, of one layer too."""
-    names = ["random direction", "CAA", "flow", *(f"method_{i}" for i in range(6))]
+    names = ["random, geodesic", "caa", "odesteer_kernel", *(f"method_{i}" for i in range(6))]
     table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
     panels, caption = drawn_layers(unsteered(table), tmp_path)
     assert "in grey the others, among them the placebo (crosses, with its intervals)." in caption
@@ -489,7 +491,7 @@ def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
 
 def test_axes_end_where_the_numbers_do(tmp_path):
     """Three layers at one level, nothing near one half: intervals and unsteered are seen whole, and success is said."""
-    names = ["random direction", "CAA", "flow"]
+    names = ["random, geodesic", "caa", "odesteer_kernel"]
     table = success(1, levels({"method": names, "layer": [8, 16, 24]})).query("budget == 'angle' and level == 0.2")
     table = table.assign(success=table["success"] / 4)
     table = table.assign(success_low=table["success"] - 0.01, success_high=table["success"] + 0.05)
@@ -502,7 +504,7 @@ def test_axes_end_where_the_numbers_do(tmp_path):
 
 def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
     """What the report says of the ceiling; with its interval, and both baselines. Of yes and no there is no score."""
-    names = ["random direction", "CAA"]
+    names = ["random, geodesic", "caa"]
     table = success(1, levels({"method": names, "layer": [8, 16]})).assign(score=lambda rows: 9 * rows["success"])
     table = table.assign(score_low=table["score"] - 1, score_high=table["score"] + 1)
     high = {"success": 0.99, "success_low": 0.95, "success_high": 1.0, "score": 4.0}
@@ -528,7 +530,7 @@ def test_where_success_has_no_room_the_score_is_drawn(tmp_path):
 
 def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_path):
     """Where texts were written; on as many layers as a real model has."""
-    names = ["random direction", "CAA", "flow", "on_manifold", "a method of one's own"]
+    names = ["random, geodesic", "caa", "odesteer_kernel", "on_manifold", "a method of one's own"]
     table = success(1, levels({"method": names, "layer": list(range(30))})).assign(log_likelihood=-2.5)
     panels, caption = drawn_layers(unsteered(table, success=0.52, log_likelihood=-2.25), tmp_path)
     for label, value in (("success", 0.52), ("fluency", -2.25)):

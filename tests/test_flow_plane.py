@@ -87,7 +87,7 @@ def test_a_linear_barrier_spans_no_slice():
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    config = FlowPlaneConfig(out=tmp_path_factory.mktemp("flow") / "out", pairs=60, prompts=9, grid=11)
+    config = FlowPlaneConfig(out=tmp_path_factory.mktemp("odesteer_kernel") / "out", pairs=60, prompts=9, grid=11)
     flow_plane.main(config)
     names = ("grid", "plane", "best", "marks")
     return config, {name: pd.read_parquet(config.out / f"{name}.parquet") for name in names}
@@ -111,7 +111,7 @@ def test_verdicts_agree_with_h_along_the_step(tables):
             assert (rises > -1e-9).all()
     assert (plane.query("method == 'certified'")["verdict"] != "refuted").all()
     # 2 rad along one circle overshoots the top of it
-    assert plane.query("method == 'one geodesic step'")["verdict"].unique() == ["refuted"]
+    assert plane.query("method == 'odesteer_kernel, one step'")["verdict"].unique() == ["refuted"]
     start = plane.groupby("method").head(1)
     assert start["angle"].abs().max() < 1e-9
     assert start["h"].max() == pytest.approx(tables[1]["marks"]["h"][0], abs=1e-4)

@@ -13,7 +13,7 @@ from analyses.likelihood.prediction import PLACES, PREDICTORS, prediction
 from analyses.likelihood.report import TABLES, find, report
 from tests.documents import plain, unmeasured
 
-METHODS = (PLACEBO, "CAA")
+METHODS = (PLACEBO, "caa, geodesic")
 ESTIMATES = ("t_star", "log_positive_change", "log_negative_change", "rises", "outside", "over_steered",
              "outside_at_start")  # fmt: skip
 PROMPTS = 40
@@ -78,7 +78,7 @@ def test_cells_are_those_of_the_files(results, printed):
         ["moods 2", "42", "0.00 [−0.25, 1.00]", "10.00 [9.75, 11.00]"],
         ["moods 10", "42", "100.00 [99.75, 101.00]", "110.00 [109.75, 111.00]"],
     ]
-    assert rows(printed, "At the declared")[3][:5] == ["moods 2", "CAA", "0.4", "11 [11, 12]", "12 [12, 13]"]
+    assert rows(printed, "At the declared")[3][:5] == ["moods 2", "caa, geodesic", "0.4", "11 [11, 12]", "12 [12, 13]"]
     kept = pd.read_parquet(results / "moods" / "layer-2" / "prediction.parquet")
     h = kept.query("place == 'tokens' and predictor == 'h_calibrated' and scope == 'within, all methods'").iloc[0]
     assert rows(printed, "Does the likelihood")[3][4].startswith(f"{h['auc']:.2f} [{h['auc_low']:.2f}, ")

@@ -31,8 +31,8 @@ def compared(tmp_path_factory):
 def test_every_method_spends_the_same(compared):
     _, report, directory = compared
     table = pd.read_parquet(directory / "table.parquet")
-    assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "cast",
-                                   "random", "Euler-10", "one geodesic step"}  # fmt: skip
+    assert set(table["label"]) == {"unsteered", "caa", "optimal_cap", "pid", "pid, layers in turn", "cast", "random",
+                                   "odesteer_kernel, ten Euler steps", "odesteer_kernel, one step"}  # fmt: skip
     spent = table.query("budget == 'kl'")
     assert spent.query("label != 'cast'")["reached"].all()
     np.testing.assert_allclose(spent.query("reached")["kl"], 0.03, rtol=0.02)
@@ -57,10 +57,9 @@ def test_the_declared_contrasts_are_corrected_together(compared):
 def test_tables_for_a_paper_hold_every_method(compared):
     _, report, directory = compared
     latex, markdown = ((directory / "report" / f"methods.{kind}").read_text() for kind in ("tex", "md"))
-    for name in ("Euler-10", "one geodesic step", "caa"):
-        assert name in latex
+    for name in ("odesteer_kernel, ten Euler steps", "odesteer_kernel, one step", "optimal_cap", "caa"):
+        assert name.replace("_", r"\_") in latex
         assert name in markdown
-    assert r"optimal\_cap" in latex
     assert f"equivalent within {MARGIN}" in str(report)
     run = json.loads((directory / "report" / "run.json").read_text())
     assert (run["layer"], run["contrast"], run["test"]) == (2, "valence", 12)
@@ -77,7 +76,14 @@ def test_a_finished_comparison_is_not_run_again(compared):
 
 def test_a_method_that_always_succeeds_where_the_baseline_never_does_is_starred():
     rows = []
-    for label in ("caa", "gated", "good", "Euler-10", "one geodesic step", "optimal_cap"):
+    for label in (
+        "caa",
+        "gated",
+        "good",
+        "odesteer_kernel, ten Euler steps",
+        "odesteer_kernel, one step",
+        "optimal_cap",
+    ):
         for budget in ("angle", "kl"):
             rows.append(pd.DataFrame({
                 "prompt": range(60), "split": "test", "layer": 2, "label": label, "budget": budget, "level": 0.1,
@@ -116,16 +122,16 @@ def test_a_study_with_failed_cells_says_so_and_leaves_with_1(tmp_path, capsys, m
 
 def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):
     effect = EffectSettings(pairs=280, select=4, test=6, max_new_tokens=3)
-    config = LayersConfig(effect=effect, layers=(2, 3), arms=("CAA", "one geodesic step", "flow"), angle=(), kl=(0.03,),
-                          out=tmp_path)  # fmt: skip
+    config = LayersConfig(effect=effect, layers=(2, 3), angle=(), kl=(0.03,), out=tmp_path,
+                          arms=("caa", "odesteer_kernel, one step", "odesteer_kernel"))  # fmt: skip
     report, directory = layer_effectiveness(config)
     assert set(report.layers["layer"]) == {-1, 2, 3}
     assert set(report.chosen["layer"]) <= {2, 3}
     assert (report.contrasts["n"] == 6).all()
     assert (directory / "report" / "layers.parquet").exists()
     summed = pd.read_parquet(directory / "report" / "differences.parquet").set_index(["first", "second"])
-    flow = report.contrasts.query("first == 'flow' and second == 'CAA'")["difference"]
-    assert summed.loc[("flow", "CAA"), ["least", "most"]].tolist() == [flow.min(), flow.max()]
+    flow = report.contrasts.query("first == 'odesteer_kernel' and second == 'caa'")["difference"]
+    assert summed.loc[("odesteer_kernel", "caa"), ["least", "most"]].tolist() == [flow.min(), flow.max()]
     assert (summed["cells"] == 2).all()
     assert layers_main(config) == 0
     printed = capsys.readouterr().out

@@ -64,7 +64,7 @@ def own(files, **changed):
 
 def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, capsys):
     """With the documented command; then a level and an arm more, which recomputes no finished cell."""
-    config = LayersConfig(own(files), layers=(1, 3), arms=("CAA",), angle=(0.2,), kl=(), out=tmp_path)
+    config = LayersConfig(own(files), layers=(1, 3), arms=("caa",), angle=(0.2,), kl=(), out=tmp_path)
     assert "5 cells, about" in dry_run(config)[0]
     assert layers_main(replace(config, dry_run=True)) == 0
     assert "nothing is written; it would go to " in capsys.readouterr().out
@@ -73,9 +73,9 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     printed = capsys.readouterr()
     assert printed.out.startswith(("Unsteered succeeds on", "WARNING: Unsteered"))
     assert "| unsteered" in printed.out
-    assert "| random direction" in printed.out
+    assert "| random, geodesic" in printed.out
     # of the study's own pairs none was run, and each way is held against the placebo
-    assert "| angle    | CAA     | random direction |" in printed.out
+    assert "| angle    | caa     | random, geodesic |" in printed.out
     assert "5 cells, about" in printed.err
     assert "tokens a second measured" in printed.err
     assert "peak memory" in printed.err
@@ -87,15 +87,15 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     (directory,) = tmp_path.iterdir()
     rows = pd.read_parquet(directory / "table.parquet")
     assert "text" not in rows  # nothing was written: completions were asked for
-    assert rows.groupby("label")["prompt"].count().to_dict() == {"unsteered": 9, "CAA": 18, "random direction": 18}
+    assert rows.groupby("label")["prompt"].count().to_dict() == {"unsteered": 9, "caa": 18, "random, geodesic": 18}
     assert rows["split"].value_counts().to_dict() == {"test": 30, "select": 15}
     before = {path: path.stat().st_mtime_ns for path in (directory / "cells").iterdir()}
-    more = LayersConfig(own(files), layers=(1, 3), arms=("CAA", "flow"), angle=(0.2,), kl=(), out=tmp_path)
+    more = LayersConfig(own(files), layers=(1, 3), arms=("caa", "odesteer_kernel"), angle=(0.2,), kl=(), out=tmp_path)
     assert "2 cells of 7" in dry_run(more)[0]
     report, same = layer_effectiveness(more)
     assert same == directory
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert set(report.layers["method"]) == {"unsteered", "random direction", "CAA", "flow"}
+    assert set(report.layers["method"]) == {"unsteered", "random, geodesic", "caa", "odesteer_kernel"}
     assert dry_run(more)[0].splitlines()[0] == "nothing is left to be done"
 
 
@@ -134,7 +134,7 @@ def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_pat
     (tmp_path / "both.txt").write_text("\n".join((tmp_path / x).read_text() for x in ("prompts.txt", "new.txt")))
     assert from_command_line(LayersConfig, plans.append, None, documented_call(REPORT)) == 0
     once_more, _ = layers_study(plans[2])
-    assert {cell["label"] for cell in once_more.cells} == {"unsteered", "caa", "random direction"}
+    assert {cell["label"] for cell in once_more.cells} == {"unsteered", "caa", "random, geodesic"}
     assert len(once_more.cells) == 3  # one layer at one strength: nothing is chosen
     for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
         assert str(len((tmp_path / name).read_text().splitlines())) == lines
@@ -160,7 +160,7 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     assert from_command_line(LayersConfig, layers_main, None) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(("Unsteered succeeds on", "WARNING: Unsteered"))
-    for line in ("| unsteered", "| random direction", "| caa"):
+    for line in ("| unsteered", "| random, geodesic", "| caa"):
         assert printed.out.count(line) >= 2
     assert "5 cells, about" in printed.err
     (directory,) = (tmp_path / "layers").iterdir()
@@ -168,7 +168,7 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     spent = rows.query("label != 'unsteered'")
     assert spent["reached"].all()
     scores = rows.groupby(["label", "layer"])["score"].mean()
-    assert (scores["caa"] > scores["random direction"] + 0.5).all()
+    assert (scores["caa"] > scores["random, geodesic"] + 0.5).all()
     assert (scores["caa"] > scores["unsteered"].iloc[0] + 0.5).all()
     draw_layers(pd.read_parquet(directory / "report" / "layers.parquet"), tmp_path)
     assert "unsteered" in (tmp_path / "layers_caption.txt").read_text(encoding="utf-8")
@@ -181,7 +181,7 @@ def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
     def letters(prompts, texts):
         return np.array([float(len(text)) for text in texts])
 
-    found = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["CAA"], angle=[0.3], kl=[0.03],
+    found = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["caa"], angle=[0.3], kl=[0.03],
                         out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
     assert found.rows["score"].tolist() == [len(t.removeprefix(p)) for t, p in
                                             zip(found.rows["text"], prompts * 5, strict=True)]  # fmt: skip
@@ -193,7 +193,7 @@ def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
     html = found._repr_html_()
     assert "unsteered" in html
     assert "Fluency, at the same level" in str(found)
-    again = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["CAA"], angle=[0.3], kl=[0.03],
+    again = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["caa"], angle=[0.3], kl=[0.03],
                         out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
     pd.testing.assert_frame_equal(again.rows, found.rows)
 
@@ -206,7 +206,7 @@ def test_a_judge_that_breaks_on_texts_ends_the_study_at_the_first(files, tmp_pat
         return [1.0] if len(texts) == 1 else 1 / 0
 
     with pytest.raises(WillRepeat, match="failed on written texts: division by zero"):
-        layer_study("organism", files / "pairs.jsonl", files / "prompts.txt", breaks, layers=[2], arms=["CAA"],
+        layer_study("organism", files / "pairs.jsonl", files / "prompts.txt", breaks, layers=[2], arms=["caa"],
                     angle=[0.3], kl=[], out=tmp_path, cross_fit=True, measures=(), max_new_tokens=2)  # fmt: skip
     assert calls.count(9) == 1
 
@@ -217,7 +217,7 @@ def test_methods_without_the_declared_ones_and_one_budget_make_a_report(files, t
     config = ComparisonConfig(effect, layer=2, methods=("repe",), angle=(0.2,), displacement=(), kl=(), out=tmp_path)
     report, _ = method_comparison(config)
     assert next(iter(report.for_paper().index)) == "unsteered"
-    assert {"repe", "random", "Euler-10"} <= set(report.for_paper().index)
+    assert {"repe", "random", "odesteer_kernel, ten Euler steps"} <= set(report.for_paper().index)
     assert report.methods["p_holm"].isna().all()  # nothing to compare with was run
     assert "AUC of h" in report.for_paper()
     assert str(report).startswith(("Unsteered succeeds", "WARNING"))
@@ -298,10 +298,10 @@ def test_the_documented_ways_to_steer_are_the_studys_own():
 
 
 def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
-    with pytest.raises(ValueError, match=r"methods=\['CAT'\] are none; choose from random direction, CAA"):
+    with pytest.raises(ValueError, match=r"methods=\['CAT'\] are none; choose from 'random, geodesic', caa"):
         layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
     with pytest.raises(ValueError, match="two names of one setting; give methods alone"):
-        layer_study(methods=["caa"], arms=["CAA"], out=tmp_path)
+        layer_study(methods=["caa"], arms=["caa"], out=tmp_path)
     with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
         layer_study(layer=1, out=tmp_path)
     with pytest.raises(ValueError, match=r"methods=\['caa', 'caa'\] names one twice"):
@@ -310,10 +310,10 @@ def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
 
 
 def test_arms_are_had_by_one_kind_of_name_in_both_studies():
-    names = ["pid", "flow", "Euler-10"]
-    assert [arm.label for arm in chosen_arms(names)] == ["random direction", *names]
+    names = ["pid", "odesteer_kernel", "odesteer_kernel, ten Euler steps"]
+    assert [arm.label for arm in chosen_arms(names)] == ["random, geodesic", *names]
     compared = [arm.label for arm in compared_arms(names)]
-    assert compared == [*names, "random", "one geodesic step", "pid, layers in turn"]
+    assert compared == [*names, "random", "odesteer_kernel, one step", "pid, layers in turn"]
     assert {arm.method for arm in compared_arms(())} == set(ode.METHODS)
     assert chosen_arms(()) == LAYER_ARMS
 
@@ -338,11 +338,11 @@ def plain(n, successes, label="unsteered", layer=-1):
 ])  # fmt: skip
 def test_an_outcome_without_room_is_named_first(successes, says):
     assert re.search(says, headroom(plain(100, successes)))
-    both = pd.concat([plain(100, 50), plain(100, 100, "CAA", 1), plain(100, 99, "flow", 1)])
+    both = pd.concat([plain(100, 50), plain(100, 100, "caa", 1), plain(100, 99, "odesteer_kernel", 1)])
     assert "every method is at the ceiling too: success tells nothing apart; take other prompts" in headroom(both)
-    low = pd.concat([plain(100, 2), plain(100, 1, "CAA", 1)])
+    low = pd.concat([plain(100, 2), plain(100, 1, "caa", 1)])
     assert headroom(low).endswith("every method is at the floor too: success tells nothing apart.")
-    assert "every method" not in headroom(pd.concat([both, plain(100, 60, "random direction", 1)]))
+    assert "every method" not in headroom(pd.concat([both, plain(100, 60, "random, geodesic", 1)]))
 
 
 def test_an_end_of_an_interval_that_is_0_has_no_minus():
@@ -353,7 +353,7 @@ def test_an_end_of_an_interval_that_is_0_has_no_minus():
 
 def test_a_report_names_its_level_and_only_what_was_measured():
     """A change that does not vary has no interval; nothing parses where nothing says so."""
-    steered = [plain(10, 6, "CAA", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
+    steered = [plain(10, 6, "caa", layer).assign(level=level) for layer in (1, 3) for level in (0.1, 0.3)]
     table = pd.concat([plain(10, 2).assign(score=0.0), *(cell.assign(score=0.125) for cell in steered)])
     table = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
     said = str(LayerReport.of(table, "own"))
@@ -374,7 +374,7 @@ def test_a_report_names_its_level_and_only_what_was_measured():
 @pytest.mark.parametrize("levels", [(0.1,), (0.1, 0.3), (0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4)])
 def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels):
     """Up to three; of more, the middle one stands for them, and the title says of which."""
-    steered = [plain(10, 4 + k + layer, "CAA", layer).assign(level=level, log_likelihood=-1.0 - level)
+    steered = [plain(10, 4 + k + layer, "caa", layer).assign(level=level, log_likelihood=-1.0 - level)
                for layer in (1, 3) for k, level in enumerate(levels)]  # fmt: skip
     table = pd.concat([plain(10, 2).assign(log_likelihood=-1.0), *steered]).assign(repetition=0.0, empty=0.0)
     table = table.assign(score=table["success"].astype(float))
@@ -383,7 +383,7 @@ def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels
     assert len(parts) == 3
     seen = levels if len(levels) < 4 else (0.3,)
     for found in parts:
-        assert list(found.index) == ["unsteered", *["CAA"] * len(seen)]
+        assert list(found.index) == ["unsteered", *["caa"] * len(seen)]
         assert ("KL" in found) == (len(seen) > 1)
         if len(seen) > 1:
             assert found["KL"].tolist() == ["–", *map("{:g}".format, seen)]
@@ -449,10 +449,10 @@ def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_wh
 
 def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_cell():
     """Layer 8 at 0.6: 6 of 10 test prompts against 2; four that part, and Holm over four differences."""
-    placebo = [plain(10, 2, "random direction", layer).assign(level=level) for layer in (8, 14) for level in (0.3, 0.6)]
+    placebo = [plain(10, 2, "random, geodesic", layer).assign(level=level) for layer in (8, 14) for level in (0.3, 0.6)]
     table = pd.concat([chosen_table(), *(cell.replace({"budget": "kl"}, "angle").assign(split="test")
                                          for cell in placebo)], ignore_index=True)  # fmt: skip
-    table = pd.concat([table, table.query("label == 'random direction'").assign(
+    table = pd.concat([table, table.query("label == 'random, geodesic'").assign(
         split="select", prompt=lambda rows: rows["prompt"] + 10)], ignore_index=True)  # fmt: skip
     table["score"] = table["success"].astype(float)
     found = LayerReport.of(table, "own")
@@ -508,7 +508,7 @@ def test_a_dry_run_says_how_many_prompts_must_change_for_a_difference_to_be_show
 def test_declared_differences_say_which_are_significant_unless_they_are_many():
     cells = [(layer, level) for layer in (8, 14) for level in (0.3, 0.5)]
     table = pd.DataFrame(cells, columns=["layer", "level"]).assign(
-        budget="angle", first="caa", second="random direction", difference=0.5, equivalent=False, n=16,
+        budget="angle", first="caa", second="random, geodesic", difference=0.5, equivalent=False, n=16,
         p_holm=[0.01, 0.2, 0.03, 0.04])  # fmt: skip
     assert differences(table)["where"].tolist() == ["layer 8 at 0.3; layer 14 at 0.3, 0.5"]
     many = pd.concat([table.assign(layer=table["layer"] + k, p_holm=0.01) for k in (0, 1)])
@@ -582,7 +582,7 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
     assert "Ask other layers" in advice(table, choices(table))
     assert said(successes=((1, 1), (1, 1)), n=4) == ""  # of so few nothing is known
     assert advice(table.query("label != 'unsteered'"), choices(table), again) == ""
-    placebo = table.replace({"label": {"caa": "random direction"}})
+    placebo = table.replace({"label": {"caa": "random, geodesic"}})
     assert advice(placebo, choices(placebo), again) == ""
 
 
@@ -622,7 +622,7 @@ def test_what_was_chosen_stands_as_lines_to_paste(files, rows, says):
 def test_the_command_that_is_advised_is_read_as_the_same_study_with_more_levels(files, tmp_path):
     """Every setting that was given comes back from the printed line, paths with spaces and negative layers too."""
     effect = own(files, prompts=str(tmp_path / "my prompts.txt"), measures=("text", "cost"), temperature=0.0, select=3)
-    config = LayersConfig(effect, layers=(1, -1), arms=("CAA", "random direction"), angle=(0.2,), kl=(), out=tmp_path,
+    config = LayersConfig(effect, layers=(1, -1), arms=("caa", "random, geodesic"), angle=(0.2,), kl=(), out=tmp_path,
                           rules=Rules(budget=0.2), together=(2,))  # fmt: skip
     words = shlex.split(asking_more(config))
     assert words[:3] == ["python", "-m", "analyses.layer_effectiveness"]
@@ -635,7 +635,7 @@ def test_the_command_that_is_advised_is_read_as_the_same_study_with_more_levels(
 
 def test_a_report_leaves_out_what_says_nothing():
     """Scores that are the success, tables of zeros; and layers and levels are written as they are given."""
-    table = pd.concat([plain(10, 2), plain(10, 6, "CAA", 14)]).assign(score=lambda rows: rows["success"].astype(float))
+    table = pd.concat([plain(10, 2), plain(10, 6, "caa", 14)]).assign(score=lambda rows: rows["success"].astype(float))
     table = table.assign(log_likelihood=-2.0, repetition=0.0, empty=0.0)
     both = pd.concat([table, table.assign(split="select", prompt=table["prompt"] + 10)], ignore_index=True)
     said = str(LayerReport.of(both, "own"))
@@ -644,5 +644,5 @@ def test_a_report_leaves_out_what_says_nothing():
     assert "Change of the success from unsteered" in said
     assert "; no text repeats a 4-gram; no text is empty\n" in said
     assert "share of" not in said
-    assert re.search(r"\| CAA +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.00 +\| – +\| 0\.600 \[", said)
+    assert re.search(r"\| caa +\| kl +\| 14 +\| 0\.1 +\| 0\.600 +\| 0\.00 +\| – +\| 0\.600 \[", said)
     assert "share of empty texts" in str(LayerReport.of(both.assign(empty=0.5), "own"))

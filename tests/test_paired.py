@@ -20,7 +20,8 @@ from tests.studies import write_concept
 N = 40
 #: label: method, and mean score
 PLANTED = {"caa": ("caa", 1.0), "pca": ("pca", 0.8), "half": ("mimic", 3.0), "random": ("random", 0.05),
-           "bipo": ("bipo", 1.6), "flas": ("flas", 0.9), "Euler-10": ("odesteer_kernel", 5.0)}  # fmt: skip
+           "bipo": ("bipo", 1.6), "flas": ("flas", 0.9),
+           "odesteer_kernel, ten Euler steps": ("odesteer_kernel", 5.0)}  # fmt: skip
 BUDGETS = (("angle", 0.3), ("kl", 0.1))
 
 

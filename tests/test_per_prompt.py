@@ -23,8 +23,8 @@ from analyses.studies import search_layer
 
 SMALL = {"pairs": 64, "cross_fit": True, "select": 12, "test": 8, "max_new_tokens": 3}
 #: at which the embedded model's prompts have different best layers
-TWO = {"layers": [1, 2], "arms": ["CAA"], "angle": [], "kl": [0.3], "per_prompt": True}
-ARM = "CAA, a layer per prompt, kl 0.3"
+TWO = {"layers": [1, 2], "arms": ["caa"], "angle": [], "kl": [0.3], "per_prompt": True}
+ARM = "caa, a layer per prompt, kl 0.3"
 RULES = Rules(budget=1.0, epsilon=0.01, block=6, width=3)
 WORDS = Completions.alike("words", (" the kind dog", " joy"), (" the cruel dog", " grief"))
 
@@ -52,7 +52,7 @@ def blocks(organism, prompts):
     return made
 
 
-@pytest.mark.parametrize(("label", "outcome", "budget"), [("CAA", None, ("kl", 0.3)), (PLACEBO, WORDS, ("angle", 0.5))])
+@pytest.mark.parametrize(("label", "outcome", "budget"), [("caa", None, ("kl", 0.3)), (PLACEBO, WORDS, ("angle", 0.5))])
 def test_a_prompt_is_steered_as_its_own_layer_would_steer_it(blocks, label, outcome, budget):
     """Draw for draw: its text is the one that is written where all prompts are steered at its layer."""
     own, arm, chosen = blocks(outcome), KNOWN[label], [1, 3, 1, 1, 2, 3]
@@ -101,15 +101,15 @@ def test_a_layer_is_foretold_from_prompts_that_were_looked_at_and_from_others_th
 
 
 def test_where_one_layer_is_best_for_all_prompts_there_is_no_other_candidate():
-    arm, states = KNOWN["CAA"], np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    arm, states = KNOWN["caa"], np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
     configs = [arm.cell(layer, "kl", 0.1) for layer in (1, 4)]
     looks = pd.concat([pd.DataFrame({**c, "prompt": range(6), "words": 1.0 * c["layer"]}) for c in configs])
-    with pytest.warns(UserWarning, match=r"where one is foretold to be best for all: CAA, kl 0.1 \(layer 4\)"):
+    with pytest.warns(UserWarning, match=r"where one is foretold to be best for all: caa, kl 0.1 \(layer 4\)"):
         assert candidates(configs, looks, states, 2, 8) == []
     with pytest.raises(ValueError, match=r"words that tell the contrast's classes apart, and none does"):
         candidates(configs, looks.assign(words=0.0), states, 2, 8)
     # that can be fitted at one layer alone
-    with pytest.warns(UserWarning, match=r"CAA, kl 0.1 \(layer 1\)"):
+    with pytest.warns(UserWarning, match=r"caa, kl 0.1 \(layer 1\)"):
         assert candidates(configs[:1], looks[looks["layer"] == 1], states, 2, 8) == []
 
 
@@ -117,7 +117,7 @@ def test_a_search_races_a_layer_per_prompt_and_counts_what_it_costs(found, organ
     rule, arms = found.apart[ARM], found.frame().set_index("candidate")
     assert rule.layers == (1, 2)
     assert {*rule.chosen[:12]} == {1, 2}
-    assert arms.index.tolist() == ["unsteered", "CAA, layer 1, kl 0.3", "CAA, layer 2, kl 0.3", ARM]
+    assert arms.index.tolist() == ["unsteered", "caa, layer 1, kl 0.3", "caa, layer 2, kl 0.3", ARM]
     kept = [pd.read_parquet(path) for path in (found.directory / "cells").iterdir()]
     looks = pd.concat([cell for cell in kept if "words" in cell]).set_index(["layer", "prompt"])["words"]
     # what is looked at for the others is all that it learns from, and has its look at the layers that it chooses
@@ -134,8 +134,8 @@ def test_a_search_races_a_layer_per_prompt_and_counts_what_it_costs(found, organ
     behind = {layer: (len(blocks) - 1 - layer + head) / (len(blocks) + head) for layer in (0, 1, 2)}
     wrote, scan = SMALL["max_new_tokens"], SCANNED + SOUGHT
     each = {
-        "CAA, layer 1, kl 0.3": wrote * (1 + behind[1]) + scan * behind[1],
-        "CAA, layer 2, kl 0.3": wrote * (1 + behind[2]) + scan * behind[2],
+        "caa, layer 1, kl 0.3": wrote * (1 + behind[1]) + scan * behind[1],
+        "caa, layer 2, kl 0.3": wrote * (1 + behind[2]) + scan * behind[2],
         ARM: wrote * (1 + behind[0]) + scan * (behind[1] + behind[2]) / 2,
         "unsteered": wrote,
     }

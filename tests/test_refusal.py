@@ -121,12 +121,12 @@ def test_a_class_that_never_varies_has_no_density_but_is_read(blind, tmp_path):
 
 
 def test_the_layer_study_goes_on_where_no_arm_can_be_fitted(blind, tmp_path):
-    given = {"layers": [0, 4], "arms": ["CAA"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
+    given = {"layers": [0, 4], "arms": ["caa"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
     found = layer_study(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=("survival",), **given)
     assert "At layer 0 no method could be fitted: positive (24 rows) and" in str(found).split("\n")[0]
-    assert found.report.refused[["layer", "label"]].to_numpy().tolist() == [[0, "random direction"], [0, "CAA"]]
+    assert found.report.refused[["layer", "label"]].to_numpy().tolist() == [[0, "random, geodesic"], [0, "caa"]]
     assert set(found.rows["layer"]) == {-1, 4}
-    assert set(found.frame()["method"]) == {"unsteered", "random direction", "CAA"}
+    assert set(found.frame()["method"]) == {"unsteered", "random, geodesic", "caa"}
     with pytest.raises(ValueError, match=r"^At layer 0 no method could be fitted"):
         layer_study(
             blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=(), **given | {"layers": [0]}
@@ -150,7 +150,7 @@ def organism_texts():
 
 
 def test_a_method_that_refuses_at_a_layer_stands_there_as_refused(organism, organism_texts, tmp_path):
-    given = {"layers": [2, 4], "arms": ["CAA", "selective_rotation"], "angle": [0.3], "kl": [], "cross_fit": True,
+    given = {"layers": [2, 4], "arms": ["caa", "selective_rotation"], "angle": [0.3], "kl": [], "cross_fit": True,
              "max_new_tokens": 1}  # fmt: skip
     found = layer_study(organism, organism_texts, PROMPTS, "length", out=tmp_path, measures=("geometry",), **given)
     said = str(found)
@@ -166,7 +166,7 @@ def test_a_method_that_refuses_at_a_layer_stands_there_as_refused(organism, orga
         searched = search_layer(organism, organism_texts, PROMPTS, "length", out=tmp_path / "search", looked=0,
                                 rules=Rules(budget=1.0), **given)  # fmt: skip
     arms = searched.frame()[["layer", "label"]].dropna().to_numpy().tolist()
-    assert arms == [[2, "CAA"], [2, "selective_rotation"], [4, "CAA"]]
+    assert arms == [[2, "caa"], [2, "selective_rotation"], [4, "caa"]]
 
 
 def test_a_method_that_refuses_stands_in_a_comparison_and_its_audit(organism, organism_texts, tmp_path):
@@ -175,7 +175,12 @@ def test_a_method_that_refuses_stands_in_a_comparison_and_its_audit(organism, or
                        out=tmp_path)  # fmt: skip
     report = found.report
     assert report.for_paper().loc["selective_rotation", "angle 0.3"] == "refused"
-    assert set(report.methods["method"]) == {"caa", "random", "Euler-10", "one geodesic step"}
+    assert set(report.methods["method"]) == {
+        "caa",
+        "random",
+        "odesteer_kernel, ten Euler steps",
+        "odesteer_kernel, one step",
+    }
     audit = (found.directory / "report" / "audit.md").read_text()
     assert f"| selective_rotation | fitted | refused: {ONE_SIGN}" in " ".join(audit.split())
 
@@ -223,20 +228,20 @@ def test_a_certification_says_where_its_method_refuses(organism, organism_texts)
 def test_an_arm_that_has_learned_nothing_does_not_move_and_is_measured(short_sighted, tmp_path):
     """The sketch's weights are 0 at layer 0, and every ratio of what it gained to what it could is still a number."""
     found = layer_study(short_sighted, ending(24, ".", "."), PROMPTS, "length", layers=[0], angle=[0.3], kl=[],
-                        arms=["ODESteer as published", "CAA"], cross_fit=True, measures=("geometry",),
+                        arms=["odesteer", "caa"], cross_fit=True, measures=("geometry",),
                         max_new_tokens=1, out=tmp_path)  # fmt: skip
     frame = found.frame().set_index("method")
-    assert frame.loc["ODESteer as published", ["reached", "angle"]].tolist() == [0, 0]
-    assert frame.loc["CAA", "reached"] == 1
+    assert frame.loc["odesteer", ["reached", "angle"]].tolist() == [0, 0]
+    assert frame.loc["caa", "reached"] == 1
 
 
 def test_a_layer_of_which_an_indicator_is_not_known_is_not_picked_by_it():
-    rows = [{"prompt": p, "split": split, "layer": layer, "label": "CAA", "budget": "kl", "level": 0.1,
+    rows = [{"prompt": p, "split": split, "layer": layer, "label": "caa", "budget": "kl", "level": 0.1,
              "success": p % 4 < layer, "score": float(p % 4 < layer),
              "log_ratio_change": float("nan") if layer == 1 else float(layer),
              "gain": float("nan")}
             for p in range(24) for split in ("select", "test") for layer in (1, 2, 3)]  # fmt: skip
-    found = layer_picks(pd.DataFrame(rows), "CAA", "kl", 0.1).set_index("picked by")
+    found = layer_picks(pd.DataFrame(rows), "caa", "kl", 0.1).set_index("picked by")
     assert found.loc["log_ratio_change", "layer"] == 3
     assert found.loc["log_ratio_change", "rank_correlation"] > 0.999
     assert "gain" not in found.index

@@ -186,8 +186,8 @@ def test_few_positives_carry_no_density_to_stay_on(organism, contrast, monkeypat
 def test_strength_moves_the_barrier_and_the_text(study):
     """The organism is known to yield: h and the judged posterior rise above the placebo's."""
     h = study.paths.groupby(["method", "step"])["h"].mean()
-    assert h["kernel flow", 8] > h["kernel flow", 0]
-    assert h["optimal cap", 4] >= h["kernel flow", 4] - 1e-6
+    assert h["odesteer_kernel", 8] > h["odesteer_kernel", 0]
+    assert h["optimal_cap", 4] >= h["odesteer_kernel", 4] - 1e-6
     posterior = study.texts.groupby("method")["score"].mean()
     assert posterior[POSITIVES] > posterior[UNSTEERED]
 
@@ -294,7 +294,11 @@ def copied(rows):
 
 def test_paths_and_texts_know_their_groups(study, contrast):
     test = contrast.split(SETTINGS.fractions, 0)[-1]
-    for rows in (study.paths, study.texts[study.texts["method"] != POSITIVES], study.tokens.query("method == 'CAA'")):
+    for rows in (
+        study.paths,
+        study.texts[study.texts["method"] != POSITIVES],
+        study.tokens.query("method == 'caa, geodesic'"),
+    ):
         known = rows.drop_duplicates("prompt").set_index("prompt")["group"].sort_index()
         assert known.tolist() == list(test.negative_groups)
     real = study.texts[study.texts["method"] == POSITIVES]

@@ -22,7 +22,7 @@ from odesteer_tl import stats
 from tests.studies import write_concept
 
 #: units of a study, the first half of them to choose on, and by how much an arm raises their score
-N, ARMS = 40, {"CAA": 0.4, "one geodesic step": 0.9, "flow": 1.0}
+N, ARMS = 40, {"caa": 0.4, "odesteer_kernel, one step": 0.9, "odesteer_kernel": 1.0}
 
 
 def rows(apart: float = 0.0) -> pd.DataFrame:
@@ -55,13 +55,15 @@ SUMMARIES = {
     "profile": tables.profile,
     "changes": tables.changes,
     "choices": tables.choices,
-    "areas": lambda table: tables.areas(table, 2, "CAA"),
+    "areas": lambda table: tables.areas(table, 2, "caa"),
     "anti_steerable": lambda table: tables.anti_steerable(table, "kl"),
-    "contrasts": lambda table: tables.contrasts(table, "kl", [("flow", "CAA")]).drop(columns=["p", "p_holm"]),
-    "layer_picks": lambda table: layer_picks(table, "flow", "kl", 1.0),
+    "contrasts": lambda table: tables.contrasts(table, "kl", [("odesteer_kernel", "caa")]).drop(
+        columns=["p", "p_holm"]
+    ),
+    "layer_picks": lambda table: layer_picks(table, "odesteer_kernel", "kl", 1.0),
     "by_cell": contrasts.by_cell,
     "pooled": lambda table: contrasts.pooled([table, table]),
-    "predictors": lambda table: predictors(table, pd.DataFrame(), "flow", 1.0),
+    "predictors": lambda table: predictors(table, pd.DataFrame(), "odesteer_kernel", 1.0),
 }
 
 
@@ -75,19 +77,19 @@ def test_a_unit_that_is_asked_twice_counts_once(name):
 def test_what_units_say_is_the_mean_of_their_prompts():
     table = rows(apart=0.8)
     cell = table.query("split == 'test' and layer == 2 and level == 1.0")
-    flow, caa = (cell.query("label == @label").groupby("unit")["score"].mean() for label in ("flow", "CAA"))
+    flow, caa = (cell.query("label == @label").groupby("unit")["score"].mean() for label in ("odesteer_kernel", "caa"))
     wanted = stats.paired_difference(flow, caa)
-    found = contrasts.by_cell(table).query("second == 'CAA' and layer == 2 and level == 1.0").iloc[0]
+    found = contrasts.by_cell(table).query("second == 'caa' and layer == 2 and level == 1.0").iloc[0]
     assert (found.difference, found.low, found.high, found.n) == (wanted.value, wanted.low, wanted.high, N // 2)
-    two = contrasts.by_cell(table.drop(columns="unit")).query("second == 'CAA' and layer == 2 and level == 1.0").iloc[0]
+    two = contrasts.by_cell(table.drop(columns="unit")).query("second == 'caa' and layer == 2 and level == 1.0").iloc[0]
     assert two.high - two.low < 0.8 * (found.high - found.low)
     assert two.n == N
     # of a unit whose prompts part, success is neither: the share's interval is of prompts that are alike in part
-    share = tables.profile(table).query("label == 'flow' and layer == 2 and level == 1.0").iloc[0]
-    own = cell.query("label == 'flow'")
+    share = tables.profile(table).query("label == 'odesteer_kernel' and layer == 2 and level == 1.0").iloc[0]
+    own = cell.query("label == 'odesteer_kernel'")
     assert (share.success_low, share.n) == (stats.share(own["success"], groups=own["unit"]).low, N // 2)
-    p = tables.contrasts(table, "kl", [("flow", "CAA")]).query("layer == 2 and level == 1.0")["p"].item()
-    of_units = [cell.query("label == @label").groupby("unit")["success"].mean() for label in ("flow", "CAA")]
+    p = tables.contrasts(table, "kl", [("odesteer_kernel", "caa")]).query("layer == 2 and level == 1.0")["p"].item()
+    of_units = [cell.query("label == @label").groupby("unit")["success"].mean() for label in ("odesteer_kernel", "caa")]
     assert p == pytest.approx(stats.difference_pvalue(*of_units, bounds=(0.0, 1.0)))
     assert tables.choices(table)["n"].tolist() == [N // 2] * 3
     assert (tables.choices(table)["band_low"] <= tables.choices(table)["success"]).all()
@@ -97,8 +99,8 @@ def test_what_units_say_is_the_mean_of_their_prompts():
 def test_a_layer_per_prompt_and_a_grid_are_of_units():
     table = rows(apart=0.8)
     states = pd.DataFrame(np.random.default_rng(1).normal(size=(2 * N, 4)))
-    assert layer_per_prompt(table, states, "flow", 1.0)["n"].tolist() == [N // 2] * 2
-    assert predictors(table, pd.DataFrame(), "flow", 1.0).set_index("picked by").loc[RANDOM, "n"] == N // 2
+    assert layer_per_prompt(table, states, "odesteer_kernel", 1.0)["n"].tolist() == [N // 2] * 2
+    assert predictors(table, pd.DataFrame(), "odesteer_kernel", 1.0).set_index("picked by").loc[RANDOM, "n"] == N // 2
     grid, doubled = Grid.of(table), Grid.of(table.drop(columns="unit"))
     assert grid.select.shape == grid.test.shape == (13, N // 2)
     assert doubled.select.shape == (13, N)
@@ -148,7 +150,7 @@ def test_prompts_without_groups_stay_in_their_order(folder, tmp_path):
 
 def test_a_race_asks_units_and_counts_each_once(folder, organism, tmp_path):
     own = settings(folder, select=8, test=12)
-    found = search_layer(organism, own.contrast, None, own.outcome, out=tmp_path, layers=[2], arms=["CAA"],
+    found = search_layer(organism, own.contrast, None, own.outcome, out=tmp_path, layers=[2], arms=["caa"],
                          angle=[0.2, 0.6], kl=[], cross_fit=True, select=8, test=12,
                          rules=Rules(budget=1.0, epsilon=0.01, block=1))  # fmt: skip
     asked = found.answer.frame()["asked"]

@@ -20,7 +20,7 @@ from odesteer_tl.blocks import unembed
 LAYER, KL, PROMPTS, NEW = 15, (0.03, 0.1, 0.3), 32, 12
 #: where texts are written: the unsteered model's opinion of them takes the blocks behind the layer once more
 WRITTEN_AT = (3, 9, LAYER, 24)
-ARM = Arm("CAA", "caa", "euler", 1)
+ARM = Arm("caa", "caa", "euler", 1)
 
 
 def layer_study_rows() -> Iterator[Row]:

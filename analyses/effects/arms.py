@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import odesteer_tl as ode
+from odesteer_tl._renamed import current_way, said_now
+from odesteer_tl._words import warn
 
 if TYPE_CHECKING:  # a plan is checked before what these import is
     from jaxtyping import Float
@@ -20,7 +22,8 @@ class Arm:
     """A way to steer.
 
     Attributes:
-        method: in `METHODS`; arms of one method share its fitted field.
+        label: the name of a method with its own solver and steps, or that name and what differs.
+        method: in `METHODS`; arms of one method, or of methods with one field (`FIELD_OF`), share what was fitted.
         solver, steps: of `Flow`.
         in_turn: fitted on this layer and all before it, each with the earlier ones already steered, and acting on all.
         layers: that it acts on together, if several: on each with the field fitted there by itself, all as strong.
@@ -114,25 +117,35 @@ def _joined(layers: Sequence[int]) -> str:
     return "+".join(map(str, layers))
 
 
-PLACEBO = "random direction"
+#: along a great circle, so that the norm is kept; the method `random` adds its direction, which lengthens
+PLACEBO = "random, geodesic"
+#: labels of two that are no method with its own solver: its field, followed in another way
+ONE_STEP, TEN_EULER_STEPS = "odesteer_kernel, one step", "odesteer_kernel, ten Euler steps"
 #: every question of the layer study is a difference between two of these: on one barrier, only the path differs
 LAYER_ARMS = (
     Arm(PLACEBO, "random", "geodesic", 1),
-    Arm("CAA", "caa", "euler", 1),
-    Arm("ODESteer as published", "odesteer", "euler", 10),
-    Arm("one geodesic step", "odesteer_kernel", "geodesic", 1),
-    Arm("Euler-10", "odesteer_kernel", "euler", 10),
-    Arm("flow", "odesteer_kernel", "geodesic", 10),
-    Arm("certified", "odesteer_kernel", "certified", 10),
-    Arm("optimal cap", "odesteer_kernel", "optimal", 1),
+    Arm("caa", "caa", "euler", 1),
+    Arm("odesteer", "odesteer", "euler", 10),
+    Arm(ONE_STEP, "odesteer_kernel", "geodesic", 1),
+    Arm(TEN_EULER_STEPS, "odesteer_kernel", "euler", 10),
+    Arm("odesteer_kernel", "odesteer_kernel", "geodesic", 10),
+    Arm("odesteer_certified", "odesteer_certified", "certified", 10),
+    Arm("optimal_cap", "optimal_cap", "optimal", 1),
 )
 
 
 #: labels of those that every comparison of methods has: the primary contrast's, on the same barrier as `optimal_cap`
-PRIMARY_ARMS = ("Euler-10", "one geodesic step")
+PRIMARY_ARMS = (TEN_EULER_STEPS, ONE_STEP)
 #: methods whose papers fit several layers one after the other
 IN_TURN = ("linear_act", "mean_act", "pid")
 KNOWN = {arm.label: arm for arm in LAYER_ARMS}
+#: methods whose field is another's, which is fitted once for all of them
+FIELD_OF = {"odesteer_certified": "odesteer_kernel", "optimal_cap": "odesteer_kernel"}
+
+
+def field_of(method: str) -> str:
+    """The method whose field this one follows: its own, unless it shares another's."""
+    return FIELD_OF.get(method, method)
 
 
 def chosen_arms(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -162,12 +175,24 @@ def compared_arms(names: Sequence[str]) -> tuple[Arm, ...]:
 def named(argument: str, names: Sequence[str]) -> list[Arm]:
     """The arms of these labels of `LAYER_ARMS`, or of these methods with their own integrators, in this order.
 
+    A former label is understood too, with a `DeprecationWarning`.
+
     Raises:
         ValueError: an unknown name, or one twice.
     """
+    names = [_known_now(name) for name in names]
     if len(set(names)) < len(names):
-        raise ValueError(f"{argument}={list(names)} names one twice")
+        raise ValueError(f"{argument}={names} names one twice")
     unknown = [name for name in names if name not in KNOWN and name not in ode.METHODS]
     if unknown:
-        raise ValueError(f"{argument}={unknown} are none; choose from {', '.join([*KNOWN, *sorted(ode.METHODS)])}")
+        known = [repr(name) if "," in name else name for name in dict.fromkeys([*KNOWN, *sorted(ode.METHODS)])]
+        raise ValueError(f"{argument}={unknown} are none; choose from {', '.join(known)}")
     return [KNOWN[name] if name in KNOWN else Arm.of(name) for name in names]
+
+
+def _known_now(name: str) -> str:
+    """The name as it is; of a former label, today's."""
+    if name in KNOWN or name in ode.METHODS or (now := current_way(name)) == name:
+        return name
+    warn(said_now(name, now), DeprecationWarning)
+    return now

@@ -13,6 +13,7 @@ import pandas as pd
 
 from analyses.effects import audit as audited
 from analyses.effects import paired, tables
+from analyses.effects.arms import ONE_STEP, TEN_EULER_STEPS
 from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.shown import middle
 from analyses.effects.units import units
@@ -22,7 +23,7 @@ from odesteer_tl import stats
 from odesteer_tl._renamed import renamed
 
 #: the primary contrast, declared beforehand: does the ODE need its steps, and how far is it from the best point?
-PRIMARY = (("Euler-10", "one geodesic step"), ("Euler-10", "optimal_cap"), ("one geodesic step", "optimal_cap"))
+PRIMARY = ((TEN_EULER_STEPS, ONE_STEP), (TEN_EULER_STEPS, "optimal_cap"), (ONE_STEP, "optimal_cap"))
 #: in units of success, declared beforehand: a smaller difference does not matter
 MARGIN = 0.05
 CORRECTED = "95 %; p after Holm over methods, budgets and levels; † not at equal budget"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyses.effects import tables
-from analyses.effects.arms import PLACEBO
+from analyses.effects.arms import ONE_STEP, PLACEBO, TEN_EULER_STEPS
 from analyses.sweep import Study
 
-#: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than CAA?
-PAIRS = (("Euler-10", "one geodesic step"), ("flow", "one geodesic step"), ("certified", "flow"),
-         ("optimal cap", "one geodesic step"), ("flow", "CAA"), ("flow", "random direction"))  # fmt: skip
+#: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than `caa`?
+PAIRS = ((TEN_EULER_STEPS, ONE_STEP), ("odesteer_kernel", ONE_STEP), ("odesteer_certified", "odesteer_kernel"),
+         ("optimal_cap", ONE_STEP), ("odesteer_kernel", "caa"), ("odesteer_kernel", PLACEBO))  # fmt: skip
 #: in units of success, declared: a smaller difference does not matter
 MARGIN = 0.05
 
@@ -39,7 +39,7 @@ def enough(study: Study) -> str:
         return ""
     n = study.settings["test"]
     least = tables.least_changed(family, n)
-    what = f"more success than by a {PLACEBO} at the chosen cell" if at_chosen else "a difference in success"
+    what = "more success than by a random direction at the chosen cell" if at_chosen else "a difference in success"
     over = f"p below {tables.ALPHA:g}" + (f", Holm's correction over {family}" if family > 1 else "")
     if n < least:
         return f"WARNING: {n} test prompts are too few to show {what}, however large ({over}); ask more"

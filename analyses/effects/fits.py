@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.crossfit import left_out
-from analyses.effects.arms import Arm
+from analyses.effects.arms import Arm, field_of
 from analyses.effects.trained import Expense, Trained
 from analyses.likelihood.referee import candidates
 from analyses.refusal import Refusal, fitted, unless_refused
@@ -70,7 +70,7 @@ class LayerFits:
         Raises:
             Refusal: it cannot be fitted.
         """
-        key = (method, self.seed if seed is None else seed, half)
+        key = (field_of(method), self.seed if seed is None else seed, half)
         if key not in self._fields:
             self._fields[key] = unless_refused(lambda: self._fit(*key))
         found = self._fields[key]
@@ -126,7 +126,7 @@ class LayerFits:
         key = (arm.method, self.seed if seed is None else seed, half)
         if not arm.in_turn:
             field = self.field(arm.method, seed, half)
-            made = {"method": arm.method, "seed": key[1], **self._made[key]}
+            made = {"method": arm.method, "seed": key[1], **self._made[field_of(arm.method), key[1], half]}
             return ode.Steerer(field, flow, self.layer, provenance=made, site=site)
         if key not in self._in_turn:
             layers, start = range(self.layer + 1), time.process_time()

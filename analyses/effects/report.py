@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 
 from analyses.effects import declared, saying, shown, tables
-from analyses.effects.arms import PLACEBO
+from analyses.effects.arms import ONE_STEP, PLACEBO
 from analyses.effects.prediction import layer_picks
 from analyses.runs import save_run
 from odesteer_tl import stats
 from odesteer_tl._renamed import renamed
 
-PICKED_FOR = ("CAA", "flow")
+PICKED_FOR = ("caa", "odesteer_kernel")
 #: above the lines that use what was chosen, and those that show its texts
 USE = "To steer by what was chosen:"
 READ = "To read texts, first the unsteered ones that the judge counts, then those of what was chosen:"
@@ -29,7 +29,7 @@ OVERLAP = "95 % intervals: that two overlap does not say that there is no effect
 LOST = ("Lost: by how many nats a token the unsteered model finds the texts less likely than its own, median over the "
         "select prompts; half a nat is a text that reads otherwise, one nat often a broken one")  # fmt: skip
 #: arms to whose area the others' are compared: the first that was run
-REFERENCES = ("one geodesic step", "flow", "CAA", "random direction")
+REFERENCES = (ONE_STEP, "odesteer_kernel", "caa", PLACEBO)
 
 
 @renamed(room="headroom")
@@ -105,7 +105,7 @@ class LayerReport:
         of = tables.measure(profile)
         chosen = tables.choices(table) if len(chosen_from) else pd.DataFrame()
         changes, held = tables.changes(table), tables.at_chosen(table, chosen, PLACEBO, of)
-        survives = "flow" in labels and any(str(name).startswith("gain_at_") for name in table)
+        survives = "odesteer_kernel" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
             tables.with_score_intervals(profile, table),
             tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
@@ -116,7 +116,7 @@ class LayerReport:
             shown.differences(tested),
             tables.anti_steerable(table, budget),
             _joined(picks),
-            tables.survival(table, "flow", budget, level).rename(columns=str).reset_index() if survives
+            tables.survival(table, "odesteer_kernel", budget, level).rename(columns=str).reset_index() if survives
             else pd.DataFrame(),
             tables.headroom(table),
             saying.found(table, chosen, held, changes, of),
@@ -177,7 +177,7 @@ class LayerReport:
             f"Layer and level chosen on other prompts: {tables.RULE}"
             + (f". {LOST}" if len(self.chosen) and bool(self.chosen["lost"].notna().any()) else ""):
                 shown.chosen(self.chosen, self.layers) if len(self.chosen) else self.chosen,
-            f"At the chosen cell: {of} less that of the {PLACEBO} there, prompt by prompt, {test}"
+            f"At the chosen cell: {of} less that of the random direction there, prompt by prompt, {test}"
             + (f" (p: with Holm's correction over these {len(self.held)})" if len(self.held) > 1 else ""):
                 shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
@@ -192,7 +192,7 @@ class LayerReport:
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
                 shown.picked(self.picks) if len(self.picks) and len({*self.picks["picked by"]}) > 1 else pd.DataFrame(),
-            "Calibrated gain of the flow by layer looked at (nats, median)":
+            "Calibrated gain of odesteer_kernel by layer looked at (nats, median)":
                 self.survival.set_index("layer") if len(self.survival) else self.survival,
         }  # fmt: skip
         return [(title, found) for title, found in parts.items() if len(found)]

@@ -62,7 +62,7 @@ def _beside(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str
     p, over = pvalue(row["p_holm"]), f" (Holm's correction over {len(held)})" if len(held) > 1 else ""
     said = {"yes": "is shown to do more", "below": "does less", "not shown": "is not shown to do more"}
     what = "score " if of == "score" else ""
-    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than the {PLACEBO} there: "
+    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than the random direction there: "
             f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
             f"p {p if p.startswith('<') else f'= {p}'}{test}{over}.")  # fmt: skip
 

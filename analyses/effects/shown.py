@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from analyses.effects import tables
-from analyses.effects.arms import PLACEBO
 from analyses.intervals import with_intervals
 
 #: levels of strength of which each has its rows in the tables by layer; of more, the middle one alone
@@ -127,7 +126,7 @@ def at_chosen(rows: pd.DataFrame) -> pd.DataFrame:
         "cell": [f"layer {layer} at {level:g}" for layer, level in zip(rows["layer"], rows["level"], strict=True)],
         "difference": with_intervals(rows, "difference", "+.3f"),
         "p": [pvalue(p) for p in rows["p_holm"]],
-        f"above the {PLACEBO}": [verdict(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
+        "above the random direction": [verdict(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
         "N": rows["n"],
     }).set_index("method")  # fmt: skip
 

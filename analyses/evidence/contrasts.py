@@ -11,16 +11,17 @@ from jaxtyping import Float
 from scipy.stats import ttest_1samp
 
 from analyses.effects import tables
+from analyses.effects.arms import ONE_STEP, PLACEBO
 from analyses.effects.tables import UNSTEERED
 from analyses.evidence.plan import NATS
 from odesteer_tl import stats
 
 #: first against second: the primary comparison, and the secondary ones
 PAIRS = (
-    ("flow", "one geodesic step"),
-    ("flow", "ODESteer as published"),
-    ("flow", "CAA"),
-    ("flow", "random direction"),
+    ("odesteer_kernel", ONE_STEP),
+    ("odesteer_kernel", "odesteer"),
+    ("odesteer_kernel", "caa"),
+    ("odesteer_kernel", PLACEBO),
 )
 CELL = ["layer", "label", "level"]
 KEY = ["model", "concept"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.evidence import plan
+from analyses.labels import current_labels
 
 
 def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
@@ -19,7 +20,8 @@ def found(results: Path, study: str, table: str) -> Iterator[pd.DataFrame]:
                 if (file.parent / "run.json").is_file():
                     kind, _, number = file.parent.name.partition("-")
                     own = {"layer": int(number)} if kind == "layer" else {}
-                    yield pd.read_parquet(file).assign(model=model.name, concept=folder.parent.name, **own)
+                    rows = current_labels(pd.read_parquet(file))
+                    yield rows.assign(model=model.name, concept=folder.parent.name, **own)
 
 
 def joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from analyses.measured.__main__ import kept
 from odesteer_tl import stats
 
 #: barriers whose log loss is compared, and the arms that climb them
-LOSS, ARMS = "log loss, kernel − published", ("flow", "ODESteer as published")
+LOSS, ARMS = "log loss, kernel − published", ("odesteer_kernel", "odesteer")
 DRAWS = 4000
 
 

@@ -197,6 +197,6 @@ MODELS = (
     ),
 )
 #: of the layer study, as `LAYER_ARMS` names them; the placebo is always among them
-ARMS = ("CAA", "ODESteer as published", "one geodesic step", "flow", "optimal cap", "on_manifold")
+ARMS = ("caa", "odesteer", "odesteer_kernel, one step", "odesteer_kernel", "optimal_cap", "on_manifold")
 #: of AxBench's steering, whose cells are dear: those that are compared
 AXBENCH_ARMS = ARMS[:4]

@@ -32,7 +32,7 @@ FINDINGS = {
 #: the integrator of the published method
 PUBLISHED = "euler"
 #: whose best layer is to be predicted
-ARM = "flow"
+ARM = "odesteer_kernel"
 
 
 def certification(results: Path) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 import odesteer_tl as ode
 from analyses.effects import Arm
+from analyses.effects.arms import KNOWN, ONE_STEP
 from analyses.effects.matching import Scan
 from analyses.effects.steer import angle_between
 from analyses.intervals import with_intervals
@@ -76,7 +77,7 @@ def method_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
 
 def barrier_rows(config: SyntheticConfig) -> Iterator[dict[str, Any]]:
     """One row a pair × seed × barrier: how it reads held-out activations, and what one step along it does."""
-    step = Arm("one geodesic step", "odesteer_kernel", "geodesic", 1)
+    step = KNOWN[ONE_STEP]
     for (name, make), seed in product(PAIRS.items(), range(config.seeds)):
         pair = make(config.d, seed=seed)
         fit, test = pair.sample(config.fit, 2 * seed), pair.sample(config.test, 2 * seed + 1)

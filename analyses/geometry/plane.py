@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 import odesteer_tl as ode
 from analyses.behaviour import last_activations
 from analyses.costing import Cost, reading_rate, text_tokens
+from analyses.effects.arms import ONE_STEP, TEN_EULER_STEPS
 from analyses.effects.steer import angle_between
 from analyses.flow_plane import FlowPlaneConfig
 from analyses.runs import refuse_existing, save_run
@@ -138,10 +139,11 @@ def run(config: FlowPlaneConfig) -> None:
     plane, field = Slice.through(barrier.quadratic, start), ode.BarrierField(barrier)
     caa = ode.METHODS["caa"].fit_activations(here, config.seed)
     paths: list[pd.DataFrame] = []
+    euler = TEN_EULER_STEPS if config.steps == 10 else f"odesteer_kernel, {config.steps} Euler steps"
     for label, along, method, steps in (
-        ("Euler", field, "euler", config.steps), ("geodesic", field, "geodesic", config.steps),
-        ("certified", field, "certified", config.steps), ("one geodesic step", field, "geodesic", 1),
-        ("CAA", caa, "geodesic", config.steps),
+        (euler, field, "euler", config.steps), ("odesteer_kernel", field, "geodesic", config.steps),
+        ("odesteer_certified", field, "certified", config.steps), (ONE_STEP, field, "geodesic", 1),
+        ("caa, geodesic", caa, "geodesic", config.steps),
     ):  # fmt: skip
         points = ode.Flow(angle=config.angle, steps=steps, solver=method).solve(along, start[None], record=True).points
         assert points is not None

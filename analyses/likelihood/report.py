@@ -17,6 +17,7 @@ import pandas as pd
 import tyro
 
 from analyses.command import from_command_line
+from analyses.labels import current_labels
 from analyses.runs import save_run
 
 Rows = list[dict[str, Any]]
@@ -44,7 +45,7 @@ def columns(*names: str) -> list[str]:
 
 def summary(result: Path, *names: str) -> pd.DataFrame:
     """Estimates by method."""
-    return pd.read_parquet(result / "summary.parquet").loc[:, ["method", *columns(*names)]]
+    return current_labels(pd.read_parquet(result / "summary.parquet")).loc[:, ["method", *columns(*names)]]
 
 
 def t_star(result: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 import tyro
 
 from analyses.command import from_command_line
+from analyses.labels import current_labels
 
 FOLDER = Path(__file__).parent
 #: bytes; what is larger than the rows of a figure is a result, not a summary
@@ -39,8 +40,8 @@ class MeasuredConfig:
 
 
 def read(file: Path) -> pd.DataFrame:
-    """A study's table, whichever of the two ways it was written."""
-    return pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+    """A study's table, whichever of the two ways it was written, with today's names of the ways to steer."""
+    return current_labels(pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file))
 
 
 def kept(name: str) -> pd.DataFrame:
