@@ -148,8 +148,8 @@ def comparison(
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layer: 0-based; left out, the middle one. methods: left out, all.
-        angle, displacement, kl: levels of the budgets; what is left out is not asked, and if all are, the usual levels of
-            each (`ComparisonConfig`).
+        angle, displacement, kl: levels of the budgets; what is left out is not asked, and if all are, the usual ones
+            (`ComparisonConfig`).
         out: the folder of results; the same call goes on from there.
         settings: of `EffectSettings`.
 

@@ -15,6 +15,7 @@ from figures.certified_layers import draw_certified_layers
 from figures.costs import draw_costs
 from figures.detection import draw_detection
 from figures.flow import draw_flow
+from figures.judged import draw_judged
 from figures.layer_changes import draw_layer_changes
 from figures.peaks import draw_peaks
 from figures.readers import draw_readers
@@ -33,6 +34,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "costs": ("audit",),
     "detection": ("evidence-detection",),
     "flow": ("flow-grid", "flow-plane", "flow-best", "flow-marks"),
+    "judged": ("evidence-texts",),
     "layer_changes": ("evidence-layers",),
     "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
@@ -48,6 +50,14 @@ AXBENCH = {
     "axbench-concept10_2b_l20-3": "(b) academic papers",
     "axbench-concept10_2b_l20-4": "(c) layout of an interface",
 }
+#: concepts whose texts are judged: titles, and who judges
+JUDGED = {
+    "sentiment": ("praise", "VADER finds more positive than negative words"),
+    "capitals": ("upper case", "more capitals than the median unsteered text"),
+    "questions": ("a question", "a question mark"),
+    "language": ("French", "a detector finds French likelier than not"),
+    "hate": ("profanity", "a classifier finds profanity likelier than not"),
+}
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., list[Path]]] = {
@@ -59,6 +69,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "costs": partial(draw_costs, level=LEVEL, model="SmolLM2"),
     "detection": draw_detection,
     "flow": draw_flow,
+    "judged": partial(draw_judged, level=LEVEL, concepts=JUDGED),
     "layer_changes": draw_layer_changes,
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
