@@ -50,6 +50,11 @@ AXBENCH = {
     "axbench-concept10_2b_l20-3": "(b) academic papers",
     "axbench-concept10_2b_l20-4": "(c) layout of an interface",
 }
+#: models and concepts of AxBench's that were steered
+STEERED = {
+    **{("smollm2", concept): f"{title}\nSmolLM2" for concept, title in AXBENCH.items()},
+    ("gemma-3-270m", "axbench-concept10_2b_l20-0"): "(a) rental services\nGemma-3",
+}
 #: concepts whose texts are judged: titles, and who judges
 JUDGED = {
     "sentiment": ("praise", "VADER finds more positive than negative words"),
@@ -74,7 +79,7 @@ DRAWS: dict[str, Callable[..., list[Path]]] = {
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
-    "steering": partial(draw_steering, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
+    "steering": partial(draw_steering, level=LEVEL, panels=STEERED),
     "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say
