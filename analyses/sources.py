@@ -82,25 +82,50 @@ def refuse_blank(prompts: Sequence[str], source: str = "prompts") -> None:
 
 
 def read_prompts(name: str) -> list[str]:
-    """The prompts of a file: a .txt with one a line, or a .csv, .json or .jsonl with a column `prompt`.
+    """The prompts of a file, as `read_grouped` takes it, where each is a unit by itself.
+
+    Raises:
+        ValueError: what `read_grouped` refuses, or prompts that share a group.
+    """
+    prompts, groups = read_grouped(name)
+    if len({*groups}) < len(groups):
+        raise ValueError(
+            f"prompts={name!r} says which prompts share a group, and this study would count each "
+            "for itself; give one of each group"
+        )
+    return prompts
+
+
+def read_grouped(name: str) -> tuple[list[str], list[str]]:
+    """The prompts of a file, and the group of each: a .txt with one a line, or a .csv, .json or .jsonl with a column
+    `prompt` and, where some are made alike (of one template, say), a `group`: those that share one count as one.
 
     A .json file may also hold a plain list of texts.
 
+    Returns:
+        The prompts; and a group of each, none at all where the file has none.
+
     Raises:
-        ValueError: no such file, another ending, broken JSON, or a row without a prompt.
+        ValueError: no such file, another ending, broken JSON, a row without a prompt, or without a group that others
+            have.
     """
     path = Path(name)
     if path.suffix == ".txt":
         if not path.is_file():
             raise ValueError(f"prompts={name!r} is no file; check the path")
-        return [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        return [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()], []
     if path.suffix not in FILES:
         raise ValueError(f"prompts={name!r} must end in .txt (a prompt a line), .csv, .json or .jsonl")
     if path.suffix == ".json":
         content = read_json(path, "prompts")
         if isinstance(content, list) and all(isinstance(x, str) for x in content):
-            return content
-    return [row["prompt"] for row in read_rows(path, "prompts", ("prompt",))]
+            return content, []
+    rows = read_rows(path, "prompts", ("prompt",))
+    grouped = [row.get("group") for row in rows]
+    if (missing := [i for i, group in enumerate(grouped) if group in (None, "")]) and any(grouped):
+        raise ValueError(f"prompts={name!r}: row {missing[0] + 1} has no 'group', which other rows have; name one, "
+                         "its own where it is like no other")  # fmt: skip
+    return [row["prompt"] for row in rows], [] if missing else [str(group) for group in grouped]
 
 
 def read_rows(path: Path, argument: str, columns: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -471,7 +471,7 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     assert ", unsteered on 0.100. " in said
     p = f"p = {declared['p']:.3f}, exact unconditional test of pairs."
     assert f"It is not shown to do more than the random direction there: {shown}, {p}" in said
-    assert said.endswith("Its texts lose 0.58 nats a token of likelihood (median over the prompts).")
+    assert said.endswith("Its texts lose 0.58 nats a token of likelihood (medians over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()
     for tied, how in ((1, "1 other did"), (3, "3 others did")):
@@ -530,20 +530,23 @@ def test_a_choice_of_other_prompts_needs_no_correction_for_what_it_was_chosen_am
     assert at_best / studies > 0.15
 
 
-def test_the_lines_that_show_texts_show_what_the_judge_counted_and_what_was_chosen(tmp_path, capsys):
+def test_the_lines_that_show_texts_show_what_the_judge_counted_and_both_texts_of_a_prompt(tmp_path, capsys):
     table = chosen_table()
     table["text"] = [f"{row.label} {row.layer} {row.level} {row.prompt}\n" for row in table.itertuples()]
     table.to_parquet(tmp_path / "table.parquet")
     exec(lines_to_read(table, choices(table), tmp_path), {})
     shown = capsys.readouterr().out.splitlines()
     counted = [f"yes {text!r}" for text in table.query("label == 'unsteered' and success")["text"]]
-    rows = table.query("label == 'caa' and layer == 8 and level == 0.6 and split == 'test'")
-    chosen = [f"{'yes' if good else 'no '} {text!r}" for good, text in zip(rows["success"], rows["text"], strict=True)]
-    assert shown == [*counted, *chosen]
-    assert {line[:3] for line in shown} == {"yes", "no "}
+    test = table.query("split == 'test'")
+    cells = [test.query(query).set_index("prompt") for query in
+             ("label == 'unsteered'", "label == 'caa' and layer == 8 and level == 0.6")]  # fmt: skip
+    pairs = [line for prompt in cells[0].index for line in
+             ("", *(f"{'yes' if c['success'][prompt] else 'no '} {c['text'][prompt]!r}" for c in cells))]  # fmt: skip
+    assert shown == [*counted, *pairs]
+    assert {line[:3] for line in shown} == {"", "yes", "no "}
     none = table.assign(success=table["success"] & (table["label"] != "unsteered"))
     exec(lines_to_read(none, choices(table), tmp_path), {})
-    assert capsys.readouterr().out.splitlines() == chosen
+    assert capsys.readouterr().out.splitlines() == pairs
     assert "unsteered texts the judge counts none" in lines_to_read(none, choices(table), tmp_path)
     assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""

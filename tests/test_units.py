@@ -1,6 +1,7 @@
 """Prompts that are judged by the same texts are one independent unit: in tables, splits, races and declared pairs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,15 +9,19 @@ import pytest
 
 import odesteer_tl as ode
 from analyses.effects import tables
+from analyses.effects.arms import PLACEBO
+from analyses.effects.declared import enough
 from analyses.effects.material import Material
 from analyses.effects.plan import Plan
 from analyses.effects.prediction import layer_picks
+from analyses.effects.saying import found
 from analyses.effects.settings import EffectSettings
 from analyses.evidence import contrasts
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.predictors import RANDOM, predictors
 from analyses.search import Rules
 from analyses.search.replay import Grid
+from analyses.sources import own_or_held_out, read_grouped, read_prompts
 from analyses.studies import search_layer
 from odesteer_tl import stats
 from tests.studies import write_concept
@@ -93,7 +98,7 @@ def test_what_units_say_is_the_mean_of_their_prompts():
     assert p == pytest.approx(stats.difference_pvalue(*of_units, bounds=(0.0, 1.0)))
     assert tables.choices(table)["n"].tolist() == [N // 2] * 3
     assert (tables.choices(table)["band_low"] <= tables.choices(table)["success"]).all()
-    assert "of 20 test prompts, those judged by the same texts counted once" in tables.headroom(table)
+    assert "of 20 groups of test prompts" in tables.headroom(table)
 
 
 def test_a_layer_per_prompt_and_a_grid_are_of_units():
@@ -164,3 +169,81 @@ def test_a_race_asks_units_and_counts_each_once(folder, organism, tmp_path):
     chosen_on = pulled.query("split == 'select' and level > 0")
     assert len(chosen_on) == 2 * asked[1:].sum()
     assert (chosen_on.groupby(["level", "unit"]).size() == 2).all()
+
+
+# --- prompts that are made alike
+
+
+def grouped(tmp_path, name, rows):
+    path = tmp_path / name
+    if path.suffix == ".csv":
+        pd.DataFrame(rows).to_csv(path, index=False)
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.jsonl"])
+def test_prompts_of_one_group_of_their_file_are_one_unit(tmp_path, name, folder):
+    rows = [{"prompt": text, "group": f"template {i // 3}"} for i, text in enumerate(ode.organism.prompts(24))]
+    file = grouped(tmp_path, name, rows)
+    plan = Plan.of(settings(folder, prompts=file, outcome="regex:happy", select=9, test=15))
+    assert plan.units == tuple(i // 3 for i in range(24))
+    assert list(plan.prompts) == [row["prompt"] for row in rows]
+    # studies that would take them for 24
+    with pytest.raises(ValueError, match=r"prompts=.*own.* share a group"):
+        own_or_held_out(file, "own.csv", 0, None)
+    alone = grouped(tmp_path, name, [{**row, "group": i} for i, row in enumerate(rows)])
+    assert read_prompts(alone) == list(plan.prompts)
+    file = grouped(tmp_path, name, rows)
+    with pytest.raises(ValueError, match=r"select=8 parts prompts that are .* of one group.* give 6"):
+        Plan.of(settings(folder, prompts=file, outcome="regex:happy", select=8, test=16))
+    # a third that was not asked for may be less
+    assert Plan.of(settings(folder, prompts=file, outcome="regex:happy", select=None, test=None)).settings.select == 6
+
+
+def test_a_chain_of_groups_and_texts_is_one_unit(tmp_path, folder):
+    """Prompts of equal text are one, and so are the groups that they stand in."""
+    texts = ode.organism.prompts(10)
+    rows = [{"prompt": text, "group": str(i)} for i, text in enumerate(texts)]
+    rows += [{"prompt": texts[0], "group": "1"}, {"prompt": f"{texts[9]} so", "group": "2"}]
+    plan = Plan.of(
+        settings(folder, prompts=grouped(tmp_path, "own.csv", rows), outcome="regex:happy", select=5, test=7)
+    )
+    of = dict(zip(plan.prompts, plan.units, strict=True))
+    assert of[texts[0]] == of[texts[1]]
+    assert of[texts[2]] == of[f"{texts[9]} so"]
+    assert len(set(plan.units)) == 9
+
+
+def test_a_group_that_others_have_is_missed(tmp_path):
+    rows = [{"prompt": "A cat", "group": "a"}, {"prompt": "A dog", "group": ""}]
+    for name in ("own.csv", "own.jsonl"):
+        with pytest.raises(ValueError, match=r"own\.\w+': row 2 has no 'group', which other rows have"):
+            read_grouped(grouped(tmp_path, name, rows))
+    # of none is said nothing
+    assert read_grouped(grouped(tmp_path, "none.jsonl", [{"prompt": "A cat"}])) == (["A cat"], [])
+
+
+def test_what_is_found_is_said_of_groups():
+    table = rows(apart=0.8).replace({"label": {"odesteer_kernel, one step": PLACEBO}})
+    lost = {"unsteered": 0.0, PLACEBO: 0.25, "odesteer_kernel": 0.5, "caa": 0.75}
+    table = table.assign(log_likelihood=-1 - table["label"].map(lost))
+    for rows_of, asked, reported in ((table, "20 groups of other prompts", "20 groups of test prompts"),
+                                     (once(table), "20 other prompts", "20 test prompts")):  # fmt: skip
+        said = found(rows_of, tables.choices(rows_of), pd.DataFrame(), pd.DataFrame(), "success")
+        assert f"cells on {asked}" in said
+        assert f"of {reported}, unsteered on" in said
+        assert said.endswith("of likelihood, those of the random direction 0.25 (medians over the prompts).")
+
+
+@pytest.mark.parametrize(("size", "asked"), [(1, "16 test prompts"), (2, "8 groups of test prompts")])
+def test_what_must_change_is_counted_in_units(size, asked):
+    """Of eight units as of eight prompts: the least number whose change the test calls significant."""
+    cells = [{"label": label, "layer": 2, "budget": "angle", "level": 0.2} for label in ("caa", PLACEBO)]
+    units = {"units": tuple(i // size for i in range(24))} if size > 1 else {}
+    said = enough(SimpleNamespace(cells=cells, settings={"select": 8, "test": 16, **units}))
+    least = tables.least_changed(1, 16 // size)
+    assert f", {least} of the {asked} must change" in said
+    few, none = ((np.arange(16 // size) < k).astype(float) for k in (least - 1, 0))
+    assert stats.difference_pvalue(few, none) >= tables.ALPHA > stats.difference_pvalue(np.r_[1, few[:-1]], none)

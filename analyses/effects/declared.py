@@ -25,7 +25,7 @@ def pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
 def enough(study: Study) -> str:
     """How many of a study's test prompts must change for a difference in success to be shown, in words.
 
-    Nothing where prompts are judged together, which are tested as one, or where nothing is compared.
+    Of prompts that are no units by themselves, how many groups. Nothing where nothing is compared.
     """
     labels = list(dict.fromkeys(str(cell["label"]) for cell in study.cells if cell["label"] != tables.UNSTEERED))
     cells = {(c["layer"], c["budget"], c["level"], c["label"]) for c in study.cells}
@@ -35,12 +35,13 @@ def enough(study: Study) -> str:
     family = (len(labels) - 1) * len({c["budget"] for c in study.cells} - {"none"})
     if not at_chosen:
         family = sum((*at, second) in cells for first, second in compared for *at, label in cells if label == first)
-    if study.settings.get("units") or not family:
+    if not family:
         return ""
-    n = study.settings["test"]
+    select, test, units = (study.settings.get(name) for name in ("select", "test", "units"))
+    n, asked = (len(set(units[select:])), "groups of test prompts") if units else (test, "test prompts")
     least = tables.least_changed(family, n)
     what = "more success than by a random direction at the chosen cell" if at_chosen else "a difference in success"
     over = f"p below {tables.ALPHA:g}" + (f", Holm's correction over {family}" if family > 1 else "")
     if n < least:
-        return f"WARNING: {n} test prompts are too few to show {what}, however large ({over}); ask more"
-    return f"to show {what}, {least} of the {n} test prompts must change, all the same way ({over})"
+        return f"WARNING: {n} {asked} are too few to show {what}, however large ({over}); ask more"
+    return f"to show {what}, {least} of the {n} {asked} must change, all the same way ({over})"

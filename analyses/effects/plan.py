@@ -15,7 +15,7 @@ import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.models import layers_of
 from analyses.outcomes import Completions, Outcome, open_outcome
-from analyses.sources import load_contrast, load_prompts, read_prompts, refuse_blank
+from analyses.sources import load_contrast, load_prompts, read_grouped, refuse_blank
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
@@ -51,8 +51,8 @@ class Plan:
         parts: of the contrast, in the order of `fractions`; all of it as a single one under `cross_fit`.
         prompts: to choose on, then to report on.
         settings: with the numbers of prompts that were found where they were left out.
-        units: of each prompt the number of its independent unit, where prompts of the same text, or of one group of
-            the outcome, are one; empty where each prompt is one.
+        units: of each prompt the number of its independent unit, where prompts of the same text, of one group of their
+            file, or of one group of the outcome, are one; empty where each prompt is one.
     """
 
     settings: EffectSettings
@@ -77,10 +77,9 @@ class Plan:
         spelled = settings.outcome if given.outcome is None else given.outcome
         outcome = open_outcome(spelled, settings.contrast, settings.threshold)
         outcome.check()
-        settings, prompts = _prompts(settings, given, outcome, parts[-1])
+        settings, prompts, units = _prompts(settings, given, outcome, parts[-1])
         if isinstance(outcome, Completions):
             outcome.options(prompts)
-        units = _units(prompts, outcome)
         repeated = len(set(units)) < len(units)
         return cls(settings, contrast, parts, tuple(prompts), outcome, tuple(units) if repeated else ())
 
@@ -155,18 +154,19 @@ def _of_groups(contrast: ode.ContrastSet) -> str:
 
 def _prompts(
     settings: EffectSettings, given: Given, outcome: Outcome, held_out: ode.ContrastSet
-) -> tuple[EffectSettings, list[str]]:
-    """The prompts to steer, and the settings with their numbers.
+) -> tuple[EffectSettings, list[str], list[int]]:
+    """The settings with the numbers of prompts, the prompts to steer, and the unit of each.
 
     Raises:
         ValueError: fewer than are asked for, none to report on, a blank one, held-out ones where none are held out, or
             so many to choose on that prompts of one unit would be on both sides.
     """
     name, free = settings.contrast, settings.select is None and settings.test is None
+    groups = list[str]()
     if given.prompts is not None:
         own, source = list(given.prompts), "prompts"
     elif settings.prompts:
-        own, source = read_prompts(settings.prompts), f"prompts={settings.prompts!r}"
+        (own, groups), source = read_grouped(settings.prompts), f"prompts={settings.prompts!r}"
     elif isinstance(outcome, Completions) and outcome.prompts:
         own, source = list(outcome.prompts), f"outcome={outcome.name!r}"
     else:
@@ -185,35 +185,40 @@ def _prompts(
             f"for {n}; lower them or give more {'pairs' if source.startswith('contrast') else 'prompts'}"
         )
     refuse_blank(own, source)
-    own, room = _together(own[:n], settings.select, outcome)
+    units = _units(own[:n], groups[:n], outcome)
+    order, room = _together(units, settings.select)
     if room and not free:
         raise ValueError(
-            f"select={settings.select} parts prompts that are the same, or judged by the same texts, from each other; "
-            f"give {settings.select - room}"
+            f"select={settings.select} parts prompts that are the same, of one group, or judged by the same texts, "
+            f"from each other; give {settings.select - room}"
         )
-    return replace(settings, select=settings.select - room, test=settings.test + room), own
+    counted = replace(settings, select=settings.select - room, test=settings.test + room)
+    number = {unit: i for i, unit in enumerate(dict.fromkeys(units[i] for i in order))}
+    return counted, [own[i] for i in order], [number[units[i]] for i in order]
 
 
-def _units(prompts: Sequence[str], outcome: Outcome) -> list[int]:
-    """The number of each prompt's independent unit: those of one text, or of one group of the outcome, are one."""
-    groups = outcome.groups_of(prompts) if isinstance(outcome, Completions) else prompts
-    number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    return [number[group] for group in groups]
+def _units(prompts: Sequence[str], groups: Sequence[str], outcome: Outcome) -> list[int]:
+    """The number of each prompt's independent unit: those of one text, of one group of theirs, or of one group of the
+    outcome are one, whatever chain links them.
+    """
+    from odesteer_tl._groups import joined  # of torch, which `--help` does without
+
+    judged = outcome.groups_of(prompts) if isinstance(outcome, Completions) else prompts
+    return list(joined(groups or judged, judged))
 
 
-def _together(prompts: list[str], select: int, outcome: Outcome) -> tuple[list[str], int]:
-    """The prompts to choose on before the others, in their order, each unit's on one side, and how many are missing.
+def _together(units: Sequence[int], select: int) -> tuple[list[int], int]:
+    """The numbers of the prompts to choose on before those of the others, in their order, each unit's on one side, and
+    how many are missing.
 
     The first `select`, unless some of these are of a unit that goes on behind them.
     """
-    units = _units(prompts, outcome)
     sizes, room, chosen = Counter(units), select, set[int]()
     for unit in dict.fromkeys(units):
         if sizes[unit] <= room:
             chosen.add(unit)
             room -= sizes[unit]
-    order = sorted(range(len(prompts)), key=lambda i: units[i] not in chosen)
-    return [prompts[i] for i in order], room
+    return sorted(range(len(units)), key=lambda i: units[i] not in chosen), room
 
 
 def _counted(settings: EffectSettings, own: list[str] | None) -> EffectSettings:

@@ -22,7 +22,7 @@ from odesteer_tl._renamed import renamed
 PICKED_FOR = ("caa", "odesteer_kernel")
 #: above the lines that use what was chosen, and those that show its texts
 USE = "To steer by what was chosen:"
-READ = "To read texts, first the unsteered ones that the judge counts, then those of what was chosen:"
+READ = "To read texts: the unsteered ones that the judge counts, then of each prompt the unsteered and the steered one:"
 #: said where intervals are first shown
 OVERLAP = "95 % intervals: that two overlap does not say that there is no effect; the differences, prompt by prompt, do"
 #: said where the column is shown

@@ -9,6 +9,7 @@ import pandas as pd
 from analyses.effects import tables
 from analyses.effects.arms import PLACEBO
 from analyses.effects.shown import pvalue, verdict
+from analyses.effects.units import by_unit, counted
 from analyses.effects.using import best_choice
 from analyses.intervals import with_interval, with_intervals
 
@@ -29,22 +30,21 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     best = best_choice(chosen)
     labels = [label for label in chosen["label"] if label != PLACEBO]
     cells = table.loc[table["label"].isin(labels)].drop_duplicates(tables.CELL)
-    select = table.query("split == 'select'")["prompt"].nunique()
+    asked, test_rows = (table.query("split == @split") for split in ("select", "test"))
+    select = counted(asked["unit" if "unit" in asked else "prompt"].nunique(), asked, "other ")
     tied = f" ({best['tied']} other{'s' * (best['tied'] > 1)} did as well there)" if best["tied"] else ""
-    how = f", chosen among {len(cells)} cells on {select} other prompts{tied}," if len(cells) > 1 else ""
+    how = f", chosen among {len(cells)} cells on {select}{tied}," if len(cells) > 1 else ""
     where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
     shown = with_interval(best["success"], best["low"], best["high"])
     # what was chosen by, and its share is of
     does, good = ("succeeds and parses", ["success", "parses"]) if "parses" in table else ("succeeds", ["success"])
-    success = f"{best['label']} at {where}{how} {does} on {shown} of {best['n']} test prompts"
-    plain: Any = table.query("split == 'test' and label == @tables.UNSTEERED").loc[:, good].all(axis=1)
-    success += f", unsteered on {plain.mean():.3f}." if len(plain) else "."
-    # of prompts that are judged together it is another
+    success = f"{best['label']} at {where}{how} {does} on {shown} of {counted(best['n'], test_rows)}"
+    plain: Any = test_rows.query("label == @tables.UNSTEERED").set_index("prompt").loc[:, good].all(axis=1)
+    success += f", unsteered on {by_unit(plain.astype(float), test_rows).mean():.3f}." if len(plain) else "."
+    # of prompts that are no units by themselves it is another
     test = "" if of == "score" or "unit" in table else ", exact unconditional test of pairs"
     parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of, test)]
-    if pd.notna(best["lost_on_test"]):
-        parts.append(f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood (median over the prompts).")
-    return "Found: " + " ".join(filter(None, parts))
+    return "Found: " + " ".join(filter(None, [*parts, _lost(best, test_rows)]))
 
 
 def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:
@@ -65,6 +65,17 @@ def _beside(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str
     return (f"It {said[verdict(row['difference'], row['p_holm'])]} than the random direction there: "
             f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
             f"p {p if p.startswith('<') else f'= {p}'}{test}{over}.")  # fmt: skip
+
+
+def _lost(best: dict[str, Any], test: pd.DataFrame) -> str:
+    """What its texts lose, beside those of the placebo at the same cell; nothing where none were written."""
+    if pd.isna(best["lost_on_test"]):
+        return ""
+    lost: Any = tables.fluency_lost(test, "test")
+    placebo = tuple(PLACEBO if name == "label" else best[name] for name in tables.CELL)
+    of_placebo = None if best["label"] == PLACEBO else lost.get(placebo)
+    beside = "" if pd.isna(of_placebo) else f", those of the random direction {of_placebo:.2f}"
+    return f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood{beside} (medians over the prompts)."
 
 
 def _same(rows: pd.DataFrame, best: dict[str, Any]) -> pd.DataFrame:

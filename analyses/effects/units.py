@@ -1,4 +1,4 @@
-"""Independent units of a study: prompts that are judged by the same texts share one, their rows' column `unit`."""
+"""Independent units of a study: prompts of one group, or judged by the same texts, share one: the column `unit`."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def by_unit(of: Table, rows: pd.DataFrame) -> Table:
         return of
     found: Any = of.groupby(own).mean()
     return found
+
+
+def counted(n: int, rows: pd.DataFrame, split: str = "test ") -> str:
+    """So many prompts, or groups of prompts where some of these rows' are no units by themselves, in words."""
+    grouped = "unit" in rows and rows["unit"].nunique() < rows["prompt"].nunique()
+    return f"{n} groups of {split}prompts" if grouped else f"{n} {split}prompts"

@@ -13,7 +13,7 @@ from analyses.effects.arms import PLACEBO, Arm
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
 from analyses.effects.units import units
-from analyses.sources import FILES, read_prompts
+from analyses.sources import FILES, read_grouped
 from odesteer_tl import stats
 
 #: nats a token, median: texts that lost more often read otherwise, or are broken
@@ -62,8 +62,8 @@ def lines_to_paste(
 
 
 def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) -> str:
-    """Lines of Python that print the unsteered texts that succeed and those of the best of what was chosen, on the
-    test prompts, with what the judge says of each.
+    """Lines of Python that print, with what the judge says of each, the unsteered texts that succeed, and the texts of
+    the test prompts, each unsteered and under it as the best of what was chosen has it.
 
     Empty where nothing was chosen or written. Where no unsteered text succeeds, a comment says so in its place.
 
@@ -73,14 +73,19 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
     if not len(chosen) or "text" not in table:
         return ""
     best = best_choice(chosen)
+    plain = f"label == {tables.UNSTEERED!r}"
     cell = " and ".join(f"{name} == {best[name]!r}" for name in tables.CELL)
-    shown = [f"print(*rows.query({query!r}).said[:{TEXTS}], sep='\\n')"
-             for query in (f"label == {tables.UNSTEERED!r} and success", f"split == 'test' and {cell}")]  # fmt: skip
-    if True not in set(table.query("label == @tables.UNSTEERED")["success"]):
-        shown[0] = "# of the unsteered texts the judge counts none"
-    shown.insert(0, "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)")
-    file = (directory / "table.parquet").as_posix()
-    return "\n".join(["import pandas as pd", "", f"rows = pd.read_parquet({file!r})", *shown])
+    some = True in set(table.query("label == @tables.UNSTEERED")["success"])
+    counts = f"print(*rows.query({f'{plain} and success'!r}).said[:{TEXTS}], sep='\\n')"
+    lines = [
+        "import pandas as pd", "", f"rows = pd.read_parquet({(directory / 'table.parquet').as_posix()!r})",
+        "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)",
+        counts if some else "# of the unsteered texts the judge counts none",
+        "test = rows.query(\"split == 'test'\").set_index('prompt')",
+        f"unsteered, steered = test.query({plain!r}).said, test.query({cell!r}).said",
+        f"print('\\n' + '\\n\\n'.join(unsteered[:{TEXTS}].str.cat(steered, sep='\\n')))",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 def best_choice(chosen: pd.DataFrame) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def _contrast(settings: EffectSettings, given: Given) -> list[str]:
 def _prompts(settings: EffectSettings, given: Given) -> str:
     """One of the prompts."""
     if given.prompts is not None or settings.prompts:
-        return repr(list(given.prompts or read_prompts(settings.prompts))[-1:])
+        return repr(list(given.prompts or read_grouped(settings.prompts)[0])[-1:])
     return "ode.organism.prompts(1)" if settings.model == "organism" else "list(contrast.negative[:1])"
 
 

@@ -48,11 +48,11 @@ def lenses(config: LensesConfig) -> tuple[pd.DataFrame, Path]:
     """
     from analyses.outcomes.completions import Completions
     from analyses.runs import cells_of, replaceable, require_same, save_run
-    from analyses.sources import load_contrast, read_prompts
+    from analyses.sources import load_contrast, read_grouped
 
     require_same(config.out, None)
     contrast, outcome = load_contrast(config.contrast, 0, 0), Completions.read(config.outcome)
-    prompts = read_prompts(config.prompts)
+    prompts = read_grouped(config.prompts)[0]
     from analyses.effects.per_prompt import prompt_states
     from analyses.evidence.lensing import accessibility_study, estimate
     from analyses.sweep.announce import run_announced

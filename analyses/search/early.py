@@ -18,7 +18,7 @@ import odesteer_tl as ode
 from analyses.outcomes import Outcome, TextOutcome, open_outcome
 from analyses.runs import refuse_existing, save_run
 from analyses.search_replay import named
-from analyses.sources import read_prompts
+from analyses.sources import read_grouped
 from odesteer_tl import stats
 from odesteer_tl.stats.ranking import areas
 
@@ -111,7 +111,7 @@ def run(config: EarlyConfig) -> None:
         raise ValueError(f"studies={[*map(str, config.studies)]} have one outcome; add one of another to learn from")
     tokenizer, parts = ode.load_model(own[0]["model"]).tokenizer, list[pd.DataFrame]()
     for first in config.first:
-        seen = [looked(pd.read_parquet(folder / "table.parquet"), read_prompts(str(prompts)), tokenizer,
+        seen = [looked(pd.read_parquet(folder / "table.parquet"), read_grouped(str(prompts))[0], tokenizer,
                        open_outcome(its["outcome"]), first)
                 for folder, prompts, its in zip(config.studies, config.prompts, own, strict=True)]  # fmt: skip
         for name, test, its in zip(named(config.studies), seen, own, strict=True):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analyses.effects.tables.rows import CELL, UNSTEERED, groups
+from analyses.effects.units import counted
 from analyses.intervals import with_interval
 from odesteer_tl import stats
 
@@ -21,8 +22,7 @@ def headroom(table: pd.DataFrame) -> str:
     if not len(plain):
         return "Unsteered was not measured: what is achieved below may have been there before."
     share = stats.share(plain["success"], groups=plain.get("unit"))
-    said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {share.n} test prompts"
-    said = f"{said}, those judged by the same texts counted once" if share.n < len(plain) else said
+    said = f"Unsteered succeeds on {with_interval(share.value, share.low, share.high)} of {counted(share.n, plain)}"
     end = _end(share)
     if end:
         # texts that never show a concept are what one steers; those that always do are a fault of the material
