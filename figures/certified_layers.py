@@ -42,7 +42,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
     down = -(-len(runs) // ACROSS)
     across = -(-len(runs) // down)
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2 * down, across, figsize=(PAGE, 2.5 * down), squeeze=False, layout="constrained",
+        figure, axes = plt.subplots(2 * down, across, figsize=(PAGE, min(2.5 * down, 8.8)), squeeze=False, layout="constrained",
                                     height_ratios=[3, 1.4] * down, sharey="row")  # fmt: skip
         image = None
         for place, (model, concept) in enumerate(runs):
@@ -53,7 +53,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
             above.set_title(f"({chr(97 + place)}) {named}, {MODELS.get(model, model)}")
             _reads(below, layers.query("model == @model and concept == @concept"))
             if column == 0:
-                above.set_ylabel("angle asked for (rad)")
+                above.set_ylabel("angle (rad)")
                 below.set_ylabel("AUC of h")
         for place in range(len(runs), down * across):
             for part in (0, 1):
