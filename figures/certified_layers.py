@@ -42,7 +42,8 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
     down = -(-len(runs) // ACROSS)
     across = -(-len(runs) // down)
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2 * down, across, figsize=(PAGE, min(2.5 * down, 8.8)), squeeze=False, layout="constrained",
+        size = (PAGE, min(2.5 * down, 8.8))  # of a page at most
+        figure, axes = plt.subplots(2 * down, across, figsize=size, squeeze=False, layout="constrained",
                                     height_ratios=[3, 1.4] * down, sharey="row")  # fmt: skip
         image = None
         for place, (model, concept) in enumerate(runs):

@@ -39,7 +39,9 @@ on the same prompts.
 
 Predictors. Of the layer with the best test score at the middle level: each indicator's regret, in score, on prompts
 that it was not chosen on; a layer drawn at random beside them. Named after the first two concepts had been looked at,
-and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all.
+and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all. Named after all
+regrets had been looked at: the gain in log p₊, in a study of its own, since densities take wordings from the methods
+(the fractions of the likelihood study); its regret is of that study's scores, at the same layers and level.
 
 Detection. AxBench's first ten concepts of Gemma-2's layer 20, at one layer, two thirds through: the area under the ROC
 curve of every score that the library has, over concepts; the published order of methods beside ours. Its set for layer
@@ -130,7 +132,7 @@ class Asked:
 
 
 #: of concepts written here, and of others by how their names begin
-OWN = Asked(("certification", "readers", "lenses", "layers", "texts", "likelihood"))
+OWN = Asked(("certification", "readers", "lenses", "layers", "texts", "likelihood", "densities"))
 ASKED = {
     # two prompts a pair of texts
     AXBENCH: Asked(("certification", "readers", "steering"), "axbench", 24, 48),
@@ -200,3 +202,5 @@ MODELS = (
 ARMS = ("caa", "odesteer", "odesteer_kernel, one step", "odesteer_kernel", "optimal_cap", "on_manifold")
 #: of AxBench's steering, whose cells are dear: those that are compared
 AXBENCH_ARMS = ARMS[:4]
+#: whose layer the indicators pick
+INDICATED = "odesteer_kernel"

@@ -14,7 +14,7 @@ from odesteer_tl import stats
 
 #: columns of a layer study's rows, and whether more of each is meant to be better
 INDICATORS = {"probe_auc": 1, "slack": 1, "curvature_angle": -1, "gain": 1, "efficiency": 1, "cosine_halves": 1,
-              "norm_ratio": -1}  # fmt: skip
+              "norm_ratio": -1, "log_positive_change": 1}  # fmt: skip
 #: rows of the readers' and the lenses' tables, likewise
 READERS = {"log loss, kernel": -1, "LayerNavigator": 1, "LAP": 1}
 #: how far the next token's branching factor is from the unsteered model's, as a ratio (arXiv 2602.01716); least is best

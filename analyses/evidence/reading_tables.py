@@ -12,8 +12,8 @@ import pandas as pd
 from analyses.evidence import contrasts, plan
 from analyses.evidence.found import found, joined
 from analyses.evidence.lensing import layer_per_prompt
-from analyses.evidence.plan import LEVEL
-from analyses.evidence.predictors import predictors
+from analyses.evidence.plan import INDICATED, LEVEL
+from analyses.evidence.predictors import BEST, RANDOM, predictors
 from odesteer_tl import stats
 
 #: findings of a certification, and the columns they become
@@ -32,7 +32,7 @@ FINDINGS = {
 #: the integrator of the published method
 PUBLISHED = "euler"
 #: whose best layer is to be predicted
-ARM = "odesteer_kernel"
+ARM = INDICATED
 
 
 def certification(results: Path) -> pd.DataFrame:
@@ -184,6 +184,14 @@ def predicted(results: Path) -> pd.DataFrame:
     return joined(parts)
 
 
+def densities(results: Path) -> pd.DataFrame:
+    """What picking the layer by the gain in log p₊ costs, beside the best and one at random of the same study."""
+    parts = [predictors(rows, pd.DataFrame(), ARM, LEVEL).assign(**{name: rows[name].iloc[0] for name in contrasts.KEY})
+             for rows in found(results, "densities", "table")]  # fmt: skip
+    rows = joined(parts)
+    return rows.loc[rows["picked by"].isin([BEST, "log_positive_change", RANDOM])] if len(rows) else rows
+
+
 def per_prompt(results: Path) -> pd.DataFrame:
     """A row a model, concept and rule: what a layer for every prompt gains on one layer for all."""
     states = {tuple(x[name].iloc[0] for name in contrasts.KEY): x for x in found(results, "lenses", "states")}
@@ -198,4 +206,4 @@ def per_prompt(results: Path) -> pd.DataFrame:
 
 #: in the order in which they are written
 TABLES = (certification, angles, certified, readers, compared, lenses, detection, likelihood, families,
-          along, foretold, predicted, per_prompt)  # fmt: skip
+          along, foretold, predicted, densities, per_prompt)  # fmt: skip

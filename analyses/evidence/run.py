@@ -26,6 +26,7 @@ STUDIES = {
     "answers": "analyses.layer_effectiveness",
     "letters": "analyses.layer_effectiveness",
     "likelihood": "analyses.trajectory_likelihood",
+    "densities": "analyses.layer_effectiveness",
     "detection": "analyses.detection",
 }
 #: of the studies that steer, what is measured beside the outcome, and over which tokens KL is counted
@@ -116,7 +117,7 @@ class Run:
         prompted = self.study not in ("readers", "likelihood")
         prompts = ("--prompts", str(files / "prompts.json")) if prompted else ()
         judged: tuple[str, ...] = ()
-        if self.study in ("layers", "lenses", "steering", "answers", "letters"):
+        if self.study in ("layers", "lenses", "densities", "steering", "answers", "letters"):
             judged = ("--outcome", str(files / "words.json"))
         elif self.study in ("texts", "likelihood"):
             judged = ("--outcome", json.loads((files / "concept.json").read_text())["judge"])
@@ -175,6 +176,11 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
                "--text-angle", *map(str, plan.STRENGTHS))  # fmt: skip
         if concept in model.unsteered:
             own = (*own, "--texts", "unsteered")
+    elif study == "densities":
+        of = plan.asked(concept)
+        own = ("--layer", *map(str, model.layers), "--methods", plan.INDICATED, "--kl", str(plan.LEVEL),
+               "--select", str(of.select), "--test", str(of.test), "--fractions", *map(str, plan.FRACTIONS),
+               "--measures", "geometry", "likelihood")  # fmt: skip
     else:
         whole = study == "layers" or (study == "texts" and concept in model.at_all)
         layers, levels = (model.layers, plan.KL) if whole else (model.texts, plan.KL[1:2])
