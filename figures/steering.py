@@ -14,8 +14,10 @@ from figures.looks import handles
 from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
 
+#: panels side by side
+ACROSS = 4
 CAPTION = """\
-Steering toward concepts of AxBench at {level:g} nats of KL, by the layer steered at; a column a concept and model.
+Steering toward concepts of AxBench at {level:g} nats of KL, by the layer steered at; two panels a concept and model.
 Above: by how much likelier a held-out text of the concept becomes next to another text (mean change of the log-odds,
 nats a text, with 95 % intervals); dotted: unsteered. Below: mean log-likelihood, under the unsteered model, of 20
 tokens that the steered model writes (with intervals where these were kept); dotted: of those that the unsteered one
@@ -46,18 +48,38 @@ def draw_steering(
         raise ValueError(f"table has nothing of {missing} at level={level} of KL")
     drawn = looks(dict.fromkeys(label for rows in own.values() for label in rows["label"] if label != UNSTEERED))
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, len(panels), figsize=(PAGE, 3.6), sharex="col", sharey="row",
-                                    squeeze=False, height_ratios=(3, 2))  # fmt: skip
-        for column, (key, title) in zip(axes.T, panels.items(), strict=True):
+        above, below = _places(len(panels))
+        figure = above[0].figure
+        for effect, fluency, (key, title) in zip(above, below, panels.items(), strict=True):
             rows = own[key]
-            draw_dodged(column[0], rows, "change", drawn, ("low", "high"))
-            draw_dodged(column[1], rows, "log_likelihood", drawn, ("log_likelihood_low", "log_likelihood_high"))
-            column[0].set_title(title, fontsize=7)
-            column[1].set_xlabel("layer steered at")
-        axes[0][0].set_ylabel("change of log-odds\n(nats a text)")
-        axes[1][0].set_ylabel("fluency\n(nats a token)")
+            draw_dodged(effect, rows, "change", drawn, ("low", "high"))
+            draw_dodged(fluency, rows, "log_likelihood", drawn, ("log_likelihood_low", "log_likelihood_high"))
+            effect.set_title(title, fontsize=7)
+            effect.tick_params(labelbottom=False)
+            fluency.set_xlabel("layer steered at")
+            for axis, said in ((effect, "change of log-odds\n(nats a text)"), (fluency, "fluency\n(nats a token)")):
+                if axis.get_subplotspec().is_first_col():
+                    axis.set_ylabel(said)
+                else:
+                    axis.tick_params(labelleft=False)
         figure.legend(handles=handles({name: {**look, "ls": ""} for name, look in drawn.items()}),
                       loc="outside upper left", ncols=3)  # fmt: skip
         rows = pd.concat(own.values(), ignore_index=True)
         caption = CAPTION.format(level=level, n=counts(rows["n"]), source=source)
         return save(figure, out, "steering", caption, rows)
+
+
+def _places(panels: int) -> tuple[list[Any], list[Any]]:
+    """Axes of every panel's effect, and under each those of its fluency; all of a kind of one scale."""
+    down = -(-panels // ACROSS)
+    across = -(-panels // down)
+    figure = plt.figure(figsize=(PAGE, 0.5 + 3.1 * down))
+    grid = figure.add_gridspec(2 * down, across, height_ratios=(3, 2) * down)
+    found: tuple[list[Any], list[Any]] = ([], [])
+    for place in range(panels):
+        row, column = divmod(place, across)
+        for part, axes in enumerate(found):
+            shared: Any = axes[0] if axes else None
+            beside: Any = found[0][place] if part else None
+            axes.append(figure.add_subplot(grid[2 * row + part, column], sharey=shared, sharex=beside))
+    return found
