@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ TABLES: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...]]] = {
     "evidence-totals": (totals, ("evidence-compared",)),
     "evidence-ranks": (ranks, ("evidence-readers", "evidence-layers")),
     "evidence-concepts": (contrasts.over_concepts, ("evidence-layers",)),
+    "evidence-concepts-steering": (partial(contrasts.over_concepts, margin=plan.TEXT_NATS), ("evidence-steering",)),
 }
 
 
