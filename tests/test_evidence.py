@@ -662,3 +662,17 @@ def test_what_the_pages_say_of_kept_tables_holds():
     leaves = texts[(texts["auc_low"] > 0.5) | (texts["auc_high"] < 0.5)]
     assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]
     assert len(leaves.query("predictor == 'h_calibrated'")) == 5
+
+
+def test_what_the_page_of_costs_says_of_the_audit_holds():
+    table = kept("audit")
+    took, token = (table.query("measure == @name").set_index("method")["value"]
+                   for name in ("seconds of fitting", "processor time of a token"))  # fmt: skip
+    trained = table.query("measure == 'tokens read in fitting' and 1992 < value < 20000")["method"]
+    assert tuple((took[trained] / 60).agg(["min", "max"]).round(1)) == (1.8, 3.1)
+    others = took.drop([*trained, "iti_heads", "lf_steering", *(name for name in took.index if "in turn" in name)])
+    assert 4.45 < others.min() < others.max() < 8
+    dear = token[(token < 0.965) | (token > 1.065)].sort_values(ascending=False)
+    assert list(dear.index[:3]) == ["flas", "odesteer_rff", "on_manifold"]
+    assert len(dear) == 9
+    assert dear.iloc[3] < 1.12
