@@ -11,9 +11,17 @@ if TYPE_CHECKING:
 
 def with_interval(value: float, low: float, high: float, digits: str = ".3f") -> str:
     """`0.125 [0.013, 0.527]`; an end of which the units say nothing is a dash: `0.125 [–, –]`. Nothing is -0."""
-    digits = digits.replace(".", "z.")  # what is rounded to 0 has no minus
-    ends = (f"{end:{digits}}" if math.isfinite(end) else "–" for end in (low, high))
-    return f"{value:{digits}} [{', '.join(ends)}]"
+    return f"{value:{_unsigned(digits)}} {interval(low, high, digits)}"
+
+
+def interval(low: float, high: float, digits: str = ".3f") -> str:
+    """The two ends alone."""
+    return f"[{', '.join(f'{end:{_unsigned(digits)}}' if math.isfinite(end) else '–' for end in (low, high))}]"
+
+
+def _unsigned(digits: str) -> str:
+    """What is rounded to 0 has no minus."""
+    return digits.replace(".", "z.")
 
 
 def with_intervals(rows: pd.DataFrame, name: str = "value", digits: str = ".3f") -> list[str]:

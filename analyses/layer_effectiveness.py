@@ -219,11 +219,12 @@ def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path
         ValueError: what `check` refuses.
     """
     study, _ = layers_study(config, given)
-    from analyses.effects.declared import enough
+    from analyses.effects.declared import enough, parted
     from analyses.effects.running import said_of
 
     said, directory = said_of(study, config.out, config.executor)
-    return "\n".join(filter(None, (said, "" if config.search else enough(study)))), directory
+    asked = parted(study, "" if given is not None and given.prompts is not None else config.effect.prompts)
+    return "\n".join(filter(None, (said, asked, "" if config.search else enough(study)))), directory
 
 
 def main(config: LayersConfig) -> int:

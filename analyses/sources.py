@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 import odesteer_tl as ode
 from analyses.outcomes.completions import read_json
 
@@ -132,13 +130,14 @@ def read_rows(path: Path, argument: str, columns: tuple[str, ...]) -> list[dict[
     """The rows of a .csv, .json or .jsonl file, with or without a byte order mark.
 
     Raises:
-        ValueError: no such file, broken JSON, no rows, or one that has no text in one of the columns.
+        ValueError: no such file, broken JSON, no rows, one that has no text in one of the columns, or a header again.
     """
     if not path.is_file():
         raise ValueError(f"{argument}={str(path)!r} is no file; check the path")
     if path.suffix == ".csv":
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        rows: Any = frame.to_dict("records")
+        from odesteer_tl.records import read_csv  # of torch, which `--help` does without
+
+        rows: Any = read_csv(path)
     else:
         rows = read_json(path, argument)
     if not isinstance(rows, list) or not rows:

@@ -33,6 +33,13 @@ def recorded(folder: Path, setting: str) -> str:
     return str(json.loads(file.read_text()).get(setting, "")) if file.exists() else ""
 
 
+def asked(folder: Path) -> str:
+    """What a layer study counts, as its `run.json` has it: test prompts, or groups of so many."""
+    file = folder / "run.json"
+    run: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return f"groups of {run['test']} test prompts" if run.get("units") else "test prompts"
+
+
 def counts(values: Iterable[Any]) -> str:
     """N as the table has it: one number, or the range if rows differ."""
     found = sorted({int(v) for v in values})

@@ -10,7 +10,7 @@ from typing import Any
 
 from analyses.measured.__main__ import read
 from figures.audit import draw_audit
-from figures.captions import recorded, source
+from figures.captions import asked, recorded, source
 from figures.certification import draw_certification
 from figures.flow import draw_flow
 from figures.frontier import draw_frontier
@@ -63,7 +63,11 @@ class Entry:
 
 def _judged(folder: Path) -> dict[str, Any]:
     chosen = folder / "chosen.parquet"
-    return {"outcome": recorded(folder, "outcome"), "chosen": read(chosen) if chosen.is_file() else None}
+    return {
+        "outcome": recorded(folder, "outcome"),
+        "asked": asked(folder),
+        "chosen": read(chosen) if chosen.is_file() else None,
+    }
 
 
 def _raced(folder: Path) -> dict[str, Any]:

@@ -39,10 +39,12 @@ UNITS = {"angle": "rad", "kl": "nats"}
 STRENGTHS = {"angle": "an angle (rad)", "kl": "the KL of the next token (nats)"}
 CAPTION = """\
 {outcome}, by the layer steered at; a row has one strength, {strengths}; {columns} one method in colour, with its 95 %
-intervals, and in grey {others}the placebo (crosses{placebo}). {fluent}N = {n} test prompts
+intervals, and in grey {others}the placebo (crosses{placebo}). {fluent}N = {n} {asked}
 a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
-JUDGED = {"success": " (share of prompts; judge: {outcome})", "score": " (judge: {outcome})"}
+JUDGED = {"success": " (share of prompts{mean}; judge: {outcome})", "score": " (judge: {outcome})"}
+#: of groups of prompts
+MEAN = {False: "", True: ", the mean over their groups"}
 #: why it is not success that is drawn
 SCORED = "Success tells nothing apart here: the unsteered model is at its ceiling, or all methods are at one end. "
 PLAIN = "Black, dotted: the unsteered model, with its interval. "
@@ -51,7 +53,12 @@ Fluency: the mean log-likelihood of a text's tokens under the unsteered model (n
 
 
 def draw_layers(
-    table: pd.DataFrame, out: Path, source: str = "", outcome: str = "", chosen: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    out: Path,
+    source: str = "",
+    outcome: str = "",
+    chosen: pd.DataFrame | None = None,
+    asked: str = "test prompts",
 ) -> list[Path]:
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
     written, their fluency. Where success tells nothing apart (`measure`), the judge's score is drawn in its place. Of
@@ -65,6 +72,7 @@ def draw_layers(
             with the same if the judge gives one; `log_likelihood` of the texts if any were written.
         source: sentences for the caption on where the table comes from. outcome: the name of what judged.
         chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts: ringed.
+        asked: what N counts.
 
     Raises:
         ValueError: the table has neither budget. The unsteered model's row is drawn as a line across all layers.
@@ -93,13 +101,14 @@ def draw_layers(
         _ring(drawn, rows, columns(looks), picked, shown)
         _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
         caption = CAPTION.format(
-            outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome) if outcome else ""),
+            outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome, mean=MEAN[asked.startswith("groups")])
+                                          if outcome else ""),
             others="" if all(looks.get(name) for name in scores) else "the others, among them ",
             columns="a column has" if len(columns(looks)) > 1 else "there is",
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
             placebo=", with its intervals" if rows[0].apart and f"{shown}_low" in table else "",
-            fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), looks=_said(scores, looks),
-            source=source,
+            fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), asked=asked,
+            looks=_said(scores, looks), source=source,
             chosen=_said_of(picked, columns(looks)),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip

@@ -27,10 +27,7 @@ def read_records(path: str | Path) -> list[Record]:
     kind = path.suffix.lower()
     require_one_of("the ending of path", kind, (".csv", ".jsonl", ".json", ".parquet"))
     if kind == ".csv":
-        import pandas as pd
-
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-        return [{str(name): _decoded(value) for name, value in row.items()} for row in rows]
+        return [{name: _decoded(value) for name, value in row.items()} for row in read_csv(path)]
     if kind == ".parquet":
         import pyarrow.parquet as pq  # slow to import; its rows are plain lists and dicts, unlike those of pandas
 
@@ -40,6 +37,24 @@ def read_records(path: str | Path) -> list[Record]:
         return json.loads(content)
     # not splitlines, which also breaks at U+2028 and U+0085, and JSON strings may hold both
     return [json.loads(line) for line in content.split("\n") if line.strip()]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a `.csv` file as texts, with or without a byte order mark.
+
+    Raises:
+        ValueError: a row that is the header once more, as where files were joined.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    names = [str(name) for name in frame]
+    rows = [dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+    again = [i for i, row in enumerate(rows) if list(row.values()) == names]
+    if again:
+        raise ValueError(f"{path.name}: row {again[0] + 1} is the header once more, as where files were joined with "
+                         f"cat; drop it (tail -n +2 FILE gives a file without its first line)")  # fmt: skip
+    return rows
 
 
 def read_hub(name: str, revision: str | None, split: str) -> tuple[list[Record], dict[str, Any]]:

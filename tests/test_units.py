@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import odesteer_tl as ode
-from analyses.effects import tables
+from analyses.effects import shown, tables
 from analyses.effects.arms import PLACEBO
-from analyses.effects.declared import enough
+from analyses.effects.declared import enough, parted
 from analyses.effects.material import Material
 from analyses.effects.plan import Plan
 from analyses.effects.prediction import layer_picks
@@ -23,6 +23,8 @@ from analyses.search import Rules
 from analyses.search.replay import Grid
 from analyses.sources import own_or_held_out, read_grouped, read_prompts
 from analyses.studies import search_layer
+from figures.captions import asked
+from figures.layers import draw_layers
 from odesteer_tl import stats
 from tests.studies import write_concept
 
@@ -98,7 +100,7 @@ def test_what_units_say_is_the_mean_of_their_prompts():
     assert p == pytest.approx(stats.difference_pvalue(*of_units, bounds=(0.0, 1.0)))
     assert tables.choices(table)["n"].tolist() == [N // 2] * 3
     assert (tables.choices(table)["band_low"] <= tables.choices(table)["success"]).all()
-    assert "of 20 groups of test prompts" in tables.headroom(table)
+    assert "of 20 groups of 40 test prompts" in tables.headroom(table)
 
 
 def test_a_layer_per_prompt_and_a_grid_are_of_units():
@@ -229,15 +231,15 @@ def test_what_is_found_is_said_of_groups():
     table = rows(apart=0.8).replace({"label": {"odesteer_kernel, one step": PLACEBO}})
     lost = {"unsteered": 0.0, PLACEBO: 0.25, "odesteer_kernel": 0.5, "caa": 0.75}
     table = table.assign(log_likelihood=-1 - table["label"].map(lost))
-    for rows_of, asked, reported in ((table, "20 groups of other prompts", "20 groups of test prompts"),
+    for rows_of, chosen_on, reported in ((table, "20 groups of 40 other prompts", "20 groups of 40 test prompts"),
                                      (once(table), "20 other prompts", "20 test prompts")):  # fmt: skip
         said = found(rows_of, tables.choices(rows_of), pd.DataFrame(), pd.DataFrame(), "success")
-        assert f"cells on {asked}" in said
+        assert f"cells on {chosen_on}" in said
         assert f"of {reported}, unsteered on" in said
         assert said.endswith("of likelihood, those of the random direction 0.25 (medians over the prompts).")
 
 
-@pytest.mark.parametrize(("size", "asked"), [(1, "16 test prompts"), (2, "8 groups of test prompts")])
+@pytest.mark.parametrize(("size", "asked"), [(1, "16 test prompts"), (2, "8 groups of 16 test prompts")])
 def test_what_must_change_is_counted_in_units(size, asked):
     """Of eight units as of eight prompts: the least number whose change the test calls significant."""
     cells = [{"label": label, "layer": 2, "budget": "angle", "level": 0.2} for label in ("caa", PLACEBO)]
@@ -247,3 +249,46 @@ def test_what_must_change_is_counted_in_units(size, asked):
     assert f", {least} of the {asked} must change" in said
     few, none = ((np.arange(16 // size) < k).astype(float) for k in (least - 1, 0))
     assert stats.difference_pvalue(few, none) >= tables.ALPHA > stats.difference_pvalue(np.r_[1, few[:-1]], none)
+
+
+def test_a_study_says_beforehand_what_it_chooses_and_reports_on(tmp_path):
+    file = grouped(tmp_path, "own.csv", [{"prompt": text} for text in ode.organism.prompts(30)])
+    settings = {"select": 8, "test": 16}
+    units = {"units": tuple(i // 2 for i in range(24))}
+    assert parted(SimpleNamespace(settings=settings)) == ""
+    said = "layer and strength are chosen on 8 prompts in 4 groups and reported on 16 prompts in 8 groups"
+    assert parted(SimpleNamespace(settings={**settings, **units})) == said
+    left = "chosen on 8 prompts and reported on 16 prompts; the last 6 of own.csv are left out"
+    assert left in parted(SimpleNamespace(settings=settings), file)
+
+
+def test_a_header_within_a_file_is_no_prompt_and_no_pair(tmp_path):
+    """As `cat` leaves it where two .csv files are joined."""
+    (tmp_path / "both.csv").write_text("prompt,group\nA cat,1\nprompt,group\nA dog,2\n")
+    with pytest.raises(ValueError, match=r"both.csv: row 2 is the header once more"):
+        read_grouped(str(tmp_path / "both.csv"))
+    (tmp_path / "pairs.csv").write_text("positive,negative\na,b\npositive,negative\n")
+    with pytest.raises(ValueError, match=r"pairs.csv: row 2 is the header once more"):
+        ode.ContrastSet.from_file(tmp_path / "pairs.csv")
+
+
+def test_a_band_that_says_nothing_is_dashes():
+    """Of few groups whose prompts part nothing is known of all cells together."""
+    table = tables.choices(rows(apart=0.8)).assign(band_low=-np.inf, band_high=np.inf)
+    assert set(shown.chosen(table, tables.profile(rows()).rename(columns={"label": "method"}))["max-t band"]) == {
+        "–", "[–, –]"}  # fmt: skip
+
+
+def test_a_figure_of_groups_says_so(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"select": 8, "test": 16, "units": [i // 2 for i in range(24)]}))
+    assert asked(tmp_path) == "groups of 16 test prompts"
+    (tmp_path / "run.json").write_text(json.dumps({"select": 8, "test": 16}))
+    assert asked(tmp_path) == "test prompts"
+    table = tables.profile(rows()).rename(columns={"label": "method"})
+    words = {"test prompts": "(share of prompts; judge: x)",
+             "groups of 40 test prompts": "(share of prompts, the mean over their groups; judge: x)"}  # fmt: skip
+    for counted, said in words.items():
+        draw_layers(table, tmp_path, outcome="x", asked=counted)
+        caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+        assert f"N = 20 {counted} a point" in caption
+        assert said in caption

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from analyses.effects import tables
 from analyses.effects.arms import ONE_STEP, PLACEBO, TEN_EULER_STEPS
+from analyses.sources import read_grouped
 from analyses.sweep import Study
 
 #: declared before looking: does a path of many steps, or the best possible point, do more than one step, or than `caa`?
@@ -20,6 +22,24 @@ def pairs(labels: Sequence[str]) -> Sequence[tuple[str, str]]:
     if any({*pair} <= {*labels} for pair in PAIRS):
         return PAIRS
     return [(label, PLACEBO) for label in labels if label != PLACEBO]
+
+
+def parted(study: Study, prompts: str = "") -> str:
+    """On how many prompts a study chooses, on how many it reports, and how many of its file it leaves out, in words.
+
+    Nothing where each counts by itself and none is left out.
+
+    Args:
+        prompts: the file's name; empty, where there is none.
+    """
+    select, test, units = (study.settings.get(name) for name in ("select", "test", "units"))
+    left = len(read_grouped(prompts)[0]) - select - test if prompts else 0
+    if not units and not left:
+        return ""
+    sides = [f"{n} prompts" + (f" in {len({*of})} groups" if units else "")
+             for n, of in ((select, (units or ())[:select]), (test, (units or ())[select:]))]  # fmt: skip
+    out = f"; the last {left} of {Path(prompts).name} are left out" if left else ""
+    return f"layer and strength are chosen on {sides[0]} and reported on {sides[1]}{out}"
 
 
 def enough(study: Study) -> str:
@@ -38,7 +58,7 @@ def enough(study: Study) -> str:
     if not family:
         return ""
     select, test, units = (study.settings.get(name) for name in ("select", "test", "units"))
-    n, asked = (len(set(units[select:])), "groups of test prompts") if units else (test, "test prompts")
+    n, asked = (len(set(units[select:])), f"groups of {test} test prompts") if units else (test, "test prompts")
     least = tables.least_changed(family, n)
     what = "more success than by a random direction at the chosen cell" if at_chosen else "a difference in success"
     over = f"p below {tables.ALPHA:g}" + (f", Holm's correction over {family}" if family > 1 else "")

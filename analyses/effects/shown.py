@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analyses.effects import tables
-from analyses.intervals import with_intervals
+from analyses.intervals import interval, with_intervals
 
 #: levels of strength of which each has its rows in the tables by layer; of more, the middle one alone
 SHOWN = 3
@@ -100,7 +100,7 @@ def chosen(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         **({"set aside, as it loses more": _cells(rows, "aside")} if aside else {}),
         success: with_intervals(rows, "success"),
         **({"lost on test": [nats(x) for x in rows["lost_on_test"]]} if lost else {}),
-        "max-t band": [f"[{a:.2f}, {b:.2f}]" for a, b in bands],
+        "max-t band": [interval(*ends, ".2f") for ends in bands],
         "naive": [f"{x:.3f}, layer {layer} at {level:g}" for x, layer, level in naive], "N": rows["n"],
     }).set_index("method")  # fmt: skip
     shown = with_intervals(plain, "success")

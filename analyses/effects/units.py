@@ -32,6 +32,7 @@ def by_unit(of: Table, rows: pd.DataFrame) -> Table:
 
 
 def counted(n: int, rows: pd.DataFrame, split: str = "test ") -> str:
-    """So many prompts, or groups of prompts where some of these rows' are no units by themselves, in words."""
-    grouped = "unit" in rows and rows["unit"].nunique() < rows["prompt"].nunique()
-    return f"{n} groups of {split}prompts" if grouped else f"{n} {split}prompts"
+    """So many prompts, or groups of so many, where some of these rows' are no units by themselves, in words."""
+    prompts = rows["prompt"].nunique()
+    grouped = "unit" in rows and rows["unit"].nunique() < prompts
+    return f"{n} groups of {prompts} {split}prompts" if grouped else f"{n} {split}prompts"
