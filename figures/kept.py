@@ -51,10 +51,8 @@ AXBENCH = {
     "axbench-concept10_2b_l20-4": "(c) layout of an interface",
 }
 #: models and concepts of AxBench's that were steered
-STEERED = {
-    **{("smollm2", concept): f"{title}\nSmolLM2" for concept, title in AXBENCH.items()},
-    ("gemma-3-270m", "axbench-concept10_2b_l20-0"): "(a) rental services\nGemma-3",
-}
+STEERED = {(model, concept): f"{title}\n{name}" for model, name in (("smollm2", "SmolLM2"), ("gemma-3-270m", "Gemma-3"))
+           for concept, title in AXBENCH.items()}  # fmt: skip
 #: concepts whose texts are judged: titles, and who judges
 JUDGED = {
     "sentiment": ("praise", "VADER finds more positive than negative words"),

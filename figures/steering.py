@@ -20,7 +20,7 @@ CAPTION = """\
 Steering toward concepts of AxBench at {level:g} nats of KL, by the layer steered at; two panels a concept and model.
 Above: by how much likelier a held-out text of the concept becomes next to another text (mean change of the log-odds,
 nats a text, with 95 % intervals); dotted: unsteered. Below: mean log-likelihood, under the unsteered model, of 20
-tokens that the steered model writes (with intervals where these were kept); dotted: of those that the unsteered one
+tokens that the steered model writes, with intervals; dotted: of those that the unsteered one
 writes. Crosses: placebo, a random direction. N = {n} pairs of texts a point. {source}"""
 
 
