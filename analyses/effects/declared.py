@@ -32,7 +32,7 @@ def parted(study: Study, prompts: str = "") -> str:
     Args:
         prompts: the file's name; empty, where there is none.
     """
-    select, test, units = (study.settings.get(name) for name in ("select", "test", "units"))
+    select, test, units = study.settings["select"], study.settings["test"], study.settings.get("units")
     left = len(read_grouped(prompts)[0]) - select - test if prompts else 0
     if not units and not left:
         return ""
@@ -57,7 +57,7 @@ def enough(study: Study) -> str:
         family = sum((*at, second) in cells for first, second in compared for *at, label in cells if label == first)
     if not family:
         return ""
-    select, test, units = (study.settings.get(name) for name in ("select", "test", "units"))
+    select, test, units = study.settings["select"], study.settings["test"], study.settings.get("units")
     n, asked = (len(set(units[select:])), f"groups of {test} test prompts") if units else (test, "test prompts")
     least = tables.least_changed(family, n)
     what = "more success than by a random direction at the chosen cell" if at_chosen else "a difference in success"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analyses.effects import tables
@@ -30,8 +31,8 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     best = best_choice(chosen)
     labels = [label for label in chosen["label"] if label != PLACEBO]
     cells = table.loc[table["label"].isin(labels)].drop_duplicates(tables.CELL)
-    asked, test_rows = (table.query("split == @split") for split in ("select", "test"))
-    select = counted(asked["unit" if "unit" in asked else "prompt"].nunique(), asked, "other ")
+    asked, test_rows = (table.loc[table["split"] == split] for split in ("select", "test"))
+    select = counted(len({*asked["unit" if "unit" in asked else "prompt"]}), asked, "other ")
     tied = f" ({best['tied']} other{'s' * (best['tied'] > 1)} did as well there)" if best["tied"] else ""
     how = f", chosen among {len(cells)} cells on {select}{tied}," if len(cells) > 1 else ""
     where = f"layer {best['layer']} and {best['level']:g}{UNITS[best['budget']]}"
@@ -73,8 +74,8 @@ def _lost(best: dict[str, Any], test: pd.DataFrame) -> str:
         return ""
     lost: Any = tables.fluency_lost(test, "test")
     placebo = tuple(PLACEBO if name == "label" else best[name] for name in tables.CELL)
-    of_placebo = None if best["label"] == PLACEBO else lost.get(placebo)
-    beside = "" if pd.isna(of_placebo) else f", those of the random direction {of_placebo:.2f}"
+    of_placebo = np.nan if best["label"] == PLACEBO else float(lost.get(placebo, np.nan))
+    beside = "" if np.isnan(of_placebo) else f", those of the random direction {of_placebo:.2f}"
     return f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood{beside} (medians over the prompts)."
 
 

@@ -33,6 +33,6 @@ def by_unit(of: Table, rows: pd.DataFrame) -> Table:
 
 def counted(n: int, rows: pd.DataFrame, split: str = "test ") -> str:
     """So many prompts, or groups of so many, where some of these rows' are no units by themselves, in words."""
-    prompts = rows["prompt"].nunique()
-    grouped = "unit" in rows and rows["unit"].nunique() < prompts
+    prompts = len({*rows["prompt"]})
+    grouped = "unit" in rows and len({*rows["unit"]}) < prompts
     return f"{n} groups of {prompts} {split}prompts" if grouped else f"{n} {split}prompts"
