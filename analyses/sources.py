@@ -120,7 +120,8 @@ def read_grouped(name: str) -> tuple[list[str], list[str]]:
             return content, []
     rows = read_rows(path, "prompts", ("prompt",))
     grouped = [row.get("group") for row in rows]
-    if (missing := [i for i, group in enumerate(grouped) if group in (None, "")]) and any(grouped):
+    missing = [i for i, group in enumerate(grouped) if group in (None, "")]
+    if 0 < len(missing) < len(rows):
         raise ValueError(f"prompts={name!r}: row {missing[0] + 1} has no 'group', which other rows have; name one, "
                          "its own where it is like no other")  # fmt: skip
     return [row["prompt"] for row in rows], [] if missing else [str(group) for group in grouped]

@@ -223,6 +223,9 @@ def test_a_group_that_others_have_is_missed(tmp_path):
     for name in ("own.csv", "own.jsonl"):
         with pytest.raises(ValueError, match=r"own\.\w+': row 2 has no 'group', which other rows have"):
             read_grouped(grouped(tmp_path, name, rows))
+    # a group that is called 0 is one, too
+    with pytest.raises(ValueError, match="row 2 has no 'group'"):
+        read_grouped(grouped(tmp_path, "zero.jsonl", [{"prompt": "A cat", "group": 0}, {"prompt": "A dog"}]))
     # of none is said nothing
     assert read_grouped(grouped(tmp_path, "none.jsonl", [{"prompt": "A cat"}])) == (["A cat"], [])
 
