@@ -439,11 +439,14 @@ def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_wh
     assert choices(even)[["layer", "level", "next_layer", "next_level"]].iloc[0].tolist() == [14, 0.3, 8, 0.6]
     broken = chosen_table(successes=((9, 10), (3, 10)), lost=0.9)  # .98, 1.88; 1.04, 1.94
     assert choices(broken)[["layer", "level"]].iloc[0].tolist() == [8, 0.3]
+    # what the rule has left out does not count as doing as well: of these one, at .98, loses little enough
+    alike = chosen_table(successes=((9, 9), (9, 9)), lost=0.9)
+    assert choices(alike)[["layer", "level", "tied"]].iloc[0].tolist() == [8, 0.3, 0]
     found = LayerReport.of(broken, "own")
     (aside,) = chosen(found.chosen, found.layers).loc[["caa"]].filter(like="set aside").to_numpy().ravel()
     assert aside == "1.000, layer 8 at 0.6, lost 1.88"  # of two that do better the one that loses less
-    every = chosen_table(successes=((9, 10), (3, 8)), lost=2.0)
-    assert choices(every)[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
+    every = chosen_table(successes=((9, 10), (3, 10)), lost=2.0)
+    assert choices(every)[["layer", "level", "tied"]].iloc[0].tolist() == [8, 0.6, 1]
     assert choices(every.drop(columns="log_likelihood"))[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
 
 
