@@ -414,6 +414,12 @@ def test_the_least_change_of_the_branching_factor_picks_its_layer():
     study["branching"] = (2 + study["prompt"] % 3) * rise
     found = predictors(study, pd.DataFrame(), "odesteer_kernel", 0.1).set_index("picked by")
     assert found.loc["NBF", "layer"] == 8
+    # where it is not known it is not picked by, and where it is known nowhere nothing is
+    study.loc[study["layer"] == 8, "branching"] = np.nan
+    found = predictors(study, pd.DataFrame(), "odesteer_kernel", 0.1).set_index("picked by")
+    assert found.loc["NBF", "layer"] == 2
+    study.loc[study["layer"] != -1, "branching"] = np.nan
+    assert "NBF" not in predictors(study, pd.DataFrame(), "odesteer_kernel", 0.1)["picked by"].tolist()
 
 
 def test_a_layer_for_every_prompt_gains_where_its_state_tells_which():

@@ -41,7 +41,8 @@ Predictors. Of the layer with the best test score at the middle level: each indi
 that it was not chosen on; a layer drawn at random beside them. Named after the first two concepts had been looked at,
 and so no more than described: LAP, NBF, and a layer for every prompt (W2S) against the best for all. Named after all
 regrets had been looked at: the gain in log p₊, in a study of its own, since densities take wordings from the methods
-(the fractions of the likelihood study); its regret is of that study's scores, at the same layers and level.
+(the fractions of the likelihood study); its regret is of that study's scores, at the same layers and level. NBF is
+measured in that study, too: the layer study does not record it of what is steered.
 
 Detection. AxBench's first ten concepts of Gemma-2's layer 20, at one layer, two thirds through: the area under the ROC
 curve of every score that the library has, over concepts; the published order of methods beside ours. Its set for layer

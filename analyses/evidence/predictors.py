@@ -30,6 +30,8 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
         readers: of the same model and concept, a row a layer and what is read there; may be empty.
         label, level: the arm, and its KL.
 
+    An indicator that is known at no layer is left out, and one that is not known at some layer does not pick it.
+
     Returns:
         `picked by`, `layer`, `regret` with `low` and `high` (nats of the score on the test prompts, by which the layer
         with the best score on the select prompts does better), `rank_correlation` with that score over the layers, `n`.
@@ -54,8 +56,8 @@ def predictors(rows: pd.DataFrame, readers: pd.DataFrame, label: str, level: flo
             values[name] = sign * said.set_index("layer").loc[layers, "value"].to_numpy(dtype=float)
     best = layers[int(values[BEST].argmax())]
     means = score.mean().to_numpy()
-    found = [_row(name, layers[int(x.argmax())], score[best], score[layers[int(x.argmax())]], _rank(x, means))
-             for name, x in values.items()]  # fmt: skip
+    picks = {name: layers[int(np.nanargmax(x))] for name, x in values.items() if np.isfinite(x).any()}
+    found = [_row(name, layer, score[best], score[layer], _rank(values[name], means)) for name, layer in picks.items()]
     found.append(_row(RANDOM, None, score[best], score.mean(axis=1), None))
     return pd.DataFrame(found)
 
@@ -68,5 +70,7 @@ def _row(name: str, layer: int | None, best: Any, picked: Any, rank: float | Non
 
 
 def _rank(values: Any, means: Any) -> float:
+    known = np.isfinite(values)
+    values, means = values[known], means[known]
     varies = len(set(values)) > 1 and len(set(means)) > 1
     return float(spearmanr(values, means).statistic) if varies else np.nan  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,7 +13,7 @@ from analyses.evidence import contrasts, plan
 from analyses.evidence.found import found, joined
 from analyses.evidence.lensing import layer_per_prompt
 from analyses.evidence.plan import INDICATED, LEVEL
-from analyses.evidence.predictors import BEST, RANDOM, predictors
+from analyses.evidence.predictors import BEST, BRANCHING, RANDOM, predictors
 from odesteer_tl import stats
 
 #: findings of a certification, and the columns they become
@@ -185,11 +185,11 @@ def predicted(results: Path) -> pd.DataFrame:
 
 
 def densities(results: Path) -> pd.DataFrame:
-    """What picking the layer by the gain in log p₊ costs, beside the best and one at random of the same study."""
+    """What picking the layer by the gain in log p₊ or by NBF costs, beside the best and one at random of that study."""
     parts = [predictors(rows, pd.DataFrame(), ARM, LEVEL).assign(**{name: rows[name].iloc[0] for name in contrasts.KEY})
              for rows in found(results, "densities", "table")]  # fmt: skip
     rows = joined(parts)
-    return rows.loc[rows["picked by"].isin([BEST, "log_positive_change", RANDOM])] if len(rows) else rows
+    return rows.loc[rows["picked by"].isin([BEST, "log_positive_change", BRANCHING, RANDOM])] if len(rows) else rows
 
 
 def per_prompt(results: Path) -> pd.DataFrame:

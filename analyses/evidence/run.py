@@ -180,7 +180,7 @@ def _run(model: plan.Studied, concept: str, study: str, executor: str) -> Run:
         of = plan.asked(concept)
         own = ("--layer", *map(str, model.layers), "--methods", plan.INDICATED, "--kl", str(plan.LEVEL),
                "--select", str(of.select), "--test", str(of.test), "--fractions", *map(str, plan.FRACTIONS),
-               "--measures", "geometry", "likelihood")  # fmt: skip
+               "--measures", "geometry", "likelihood", "cost")  # fmt: skip
     else:
         whole = study == "layers" or (study == "texts" and concept in model.at_all)
         layers, levels = (model.layers, plan.KL) if whole else (model.texts, plan.KL[1:2])
