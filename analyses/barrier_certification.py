@@ -109,7 +109,7 @@ def run_certification(config: CertificationConfig, given: Given | None = None) -
     replaceable(config.out, study.digest)
     found.save(config.out)
     if len(found.strengths):  # some layer's h reads something
-        draw_certification(found.strengths, config.out, source=found.warning())
+        draw_certification(found.strengths, source=found.warning()).save(config.out)
     return found, config.out
 
 

@@ -154,8 +154,8 @@ def for_reading(table: pd.DataFrame) -> str:
 def demonstrate(config: DemoConfig) -> None:
     """Run, draw, and show where things are."""
     table = run(config)
-    draw_outcomes(table, config.out)
-    draw_paths(pd.read_csv(config.out / "paths.csv"), config.out)
+    draw_outcomes(table).save(config.out)
+    draw_paths(pd.read_csv(config.out / "paths.csv")).save(config.out)
     readable = for_reading(table)
     (config.out / "table.md").write_text(readable + "\n")
     print(readable)

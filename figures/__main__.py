@@ -51,7 +51,7 @@ def main(config: FiguresConfig) -> None:
     written = [
         file
         for entry, folder in tqdm(tasks, desc="drawing")
-        for file in entry.drawn(folder, config.out / folder.relative_to(config.results))
+        for file in entry.drawn(folder).save(config.out / folder.relative_to(config.results))
     ]
     pictures = [str(file) for file in written if file.suffix == ".pdf"]
     for picture in pictures:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts, listed
 from figures.dodged import UNSTEERED, draw_dodged
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import handles
-from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
 
 CAPTION = """\
@@ -26,14 +23,16 @@ PANELS = (("answers", "success", "(a) correct"), ("answers", "mc2", "(b) MC2"),
           ("letters", "success", "(c) agrees"), ("letters", "share_a", "(d) says (A)"))  # fmt: skip
 
 
-def draw_answers(answers: pd.DataFrame, letters: pd.DataFrame, level: float, out: Path, source: str = "") -> list[Path]:
+def draw_answers(
+    answers: pd.DataFrame, letters: pd.DataFrame, level: float, *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw shares by layer for every way to steer, a panel a measure.
 
     Args:
         answers, letters: of one model: `layer`, `label`, `level`, `reached`, `n`, and `success`, of answers `mc2`
             and of letters `share_a`, each with `_low` and `_high`.
         level: of KL, nats.
-        source: sentences for the caption on where the tables come from.
+        source: sentences for the caption on where the tables come from. figure: see `page`.
 
     Raises:
         ValueError: the tables have several models, or nothing at that level.
@@ -46,8 +45,8 @@ def draw_answers(answers: pd.DataFrame, letters: pd.DataFrame, level: float, out
     if any(labels.empty for labels in steered):
         raise ValueError(f"a table has nothing at level={level} of KL")
     drawn = looks(dict.fromkeys(pd.concat(steered)))
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=(PAGE, 3.8), sharey="row", sharex=True)
+    with page(figure, PAGE, 3.8) as figure:
+        axes = figure.subplots(2, 2, sharey="row", sharex=True)
         for axis, (table, name, title) in zip(axes.flat, PANELS, strict=True):
             rows = own[table]
             plain = rows.loc[rows["label"] == UNSTEERED].iloc[0]
@@ -66,4 +65,4 @@ def draw_answers(answers: pd.DataFrame, letters: pd.DataFrame, level: float, out
         caption = CAPTION.format(level=level, model=MODELS.get(models[0], models[0]), questions=questions,
                                  letters=letters_n, short=short, source=source)  # fmt: skip
         both = pd.concat([rows.assign(table=name) for name, rows in own.items()], ignore_index=True)
-        return save(figure, out, "answers", caption, both)
+        return Drawing(figure, "answers", caption, both)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts, listed
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import Look, highlighted
 from figures.multiples import Row, draw_multiples
-from figures.save import PAGE, STYLE, save
 
 #: how a method is made, by marker
 MARKERS = {"trained": "^", "fitted": "o"}
@@ -28,13 +25,13 @@ in grey. Triangles: trained through the model; circles: fitted on its activation
 N = {n} prompts a point. In colour: {shown}. In grey throughout: {rest}.{missed}{plain} {source}"""
 
 
-def draw_audit(table: pd.DataFrame, out: Path, source: str = "", measure: str = "success") -> list[Path]:
+def draw_audit(table: pd.DataFrame, *, source: str = "", measure: str = "success", figure: Place = None) -> Drawing:
     """Draw success against the KL asked for, a line a method, a marker by how it is made.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it.
         measure: of `SHOWN`: where success has no room the change of the score, of which unsteered is 0.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: a column is missing, or there is no such measure at a level of KL.
@@ -51,8 +48,7 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "", measure: str = 
     if measure != "success":
         plain = pd.DataFrame({"value": [0.0]})
     looks = _looks(rows)
-    with plt.style.context(STYLE):
-        figure = plt.figure(figsize=(PAGE, 2.1))
+    with page(figure, PAGE, 2.1) as figure:
         found = rows.rename(columns={"low": "value_low", "high": "value_high"})
         around = plain.rename(columns={"low": "value_low", "high": "value_high"})
         labels = ("KL from the unsteered model asked for (nats)", label)
@@ -68,7 +64,7 @@ def draw_audit(table: pd.DataFrame, out: Path, source: str = "", measure: str = 
             missed=f" Not at equal budget, since some prompts could not spend it: {short}." if short else "",
             plain=" Black, dotted: the unsteered model." if len(plain) else "",
         )  # fmt: skip
-        return save(figure, out, "audit", caption, table.query("method == @UNSTEERED or budget == 'kl'"))
+        return Drawing(figure, "audit", caption, table.query("method == @UNSTEERED or budget == 'kl'"))
 
 
 def _looks(rows: pd.DataFrame) -> dict[str, Look]:

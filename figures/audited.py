@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS, PLACEBO, Look
-from figures.rows import Panel, draw_rows
-from figures.save import STYLE, save
+from figures.rows import Panel, draw_rows, height
 
 UNSTEERED = "unsteered"
 #: by how a method is made, but for the placebo
@@ -36,13 +34,13 @@ the way (median; 0 is a great circle), and what is left of the gain in the calib
 Black, dotted: the unsteered model. {source}"""
 
 
-def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
+def draw_audited(table: pd.DataFrame, level: float, model: str, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw four measures, a row a method, the largest effect on top.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it.
         level: of KL, nats.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: there is nothing at that level.
@@ -55,12 +53,11 @@ def draw_audited(table: pd.DataFrame, level: float, model: str, out: Path, sourc
     rows: Any = own.rename(columns={"method": "name"}).assign(series=series)
     effect: Any = own.query("measure == @EFFECT").set_index("method")["value"]
     order = list(map(str, effect.sort_values(ascending=False).index))
-    with plt.style.context(STYLE):
+    with page(figure, PAGE, height(order)) as figure:
         references = {EFFECT: 0.0, FLUENCY: float(plain.iloc[0]) if len(plain) else None}
         panels = [Panel(rows[rows["measure"] == measure], label, title, references.get(measure), True)
                   for measure, (label, title) in PANELS.items()]  # fmt: skip
-        figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
+        draw_rows(figure, order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
         n = own.loc[own["measure"] == EFFECT, "n"]
         caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
-        return save(figure, out, "audited", caption, own)
+        return Drawing(figure, "audited", caption, own)

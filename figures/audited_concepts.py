@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.audited import EFFECT, SERIES
 from figures.captions import counts
-from figures.rows import Panel, draw_rows
-from figures.save import STYLE, save
+from figures.drawing import PAGE, Drawing, Place, page
+from figures.rows import Panel, draw_rows, height
 
 #: share of prompts that must spend the budget, as the audit has it
 SPENT = 0.95
@@ -24,15 +22,15 @@ text, with 95 % intervals), for every method that spends {level:g} nats of KL on
 
 
 def draw_audited_concepts(
-    table: pd.DataFrame, level: float, model: str, concepts: dict[str, str], out: Path, source: str = ""
-) -> list[Path]:
+    table: pd.DataFrame, level: float, model: str, concepts: dict[str, str], *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw the effect, a row a method, a panel a concept.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it, of each concept, with the column `table`.
         level: of KL, nats.
         concepts: titles, by how `table` begins.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: a concept has nothing at that level.
@@ -48,11 +46,10 @@ def draw_audited_concepts(
     rows: Any = own.rename(columns={"method": "name"}).assign(series=series)
     effect: Any = own.groupby("method")["value"].mean()
     order = list(map(str, effect.sort_values(ascending=False).index))
-    with plt.style.context(STYLE):
+    with page(figure, PAGE, height(order)) as figure:
         panels = [Panel(rows[rows["concept"] == title], "nats a text", title, 0.0, unsteered=True)
                   for title in concepts.values()]  # fmt: skip
-        figure, axes = draw_rows(order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
+        draw_rows(figure, order, panels, {name: look for name, look in SERIES.items() if name in set(series)})
         caption = CAPTION.format(level=level, spent=SPENT, n=counts(own["n"]), layers=counts(own["layer"]), model=model,
                                  concepts=", ".join(concepts.values()), source=source)  # fmt: skip
-        return save(figure, out, "audited_concepts", caption, own)
+        return Drawing(figure, "audited_concepts", caption, own)

@@ -12,6 +12,7 @@ from analyses.measured.__main__ import read
 from figures.audit import draw_audit
 from figures.captions import asked, recorded, source
 from figures.certification import draw_certification
+from figures.drawing import Drawing
 from figures.flow import draw_flow
 from figures.frontier import draw_frontier
 from figures.layers import draw_layers
@@ -29,7 +30,7 @@ class Entry:
 
     Attributes:
         name: of its files.
-        draw: of its tables, `out` and `source`.
+        draw: of its tables and `source`.
         tables: files that it is drawn from and that stand together in one folder, any number of folders deep.
         made_by: the command that writes them.
         beside: other files of that folder, by which it is told from others.
@@ -37,7 +38,7 @@ class Entry:
     """
 
     name: str
-    draw: Callable[..., list[Path]]
+    draw: Callable[..., Drawing]
     tables: tuple[str, ...]
     made_by: str
     beside: tuple[str, ...] = ()
@@ -54,11 +55,11 @@ class Entry:
             if all((first.parent / name).is_file() for name in self.files):
                 yield first.parent
 
-    def drawn(self, folder: Path, out: Path) -> list[Path]:
-        """Draw it from a folder into another."""
+    def drawn(self, folder: Path) -> Drawing:
+        """Draw it from a folder."""
         files = [folder / name for name in self.tables]
         tables = [read(file) for file in files]
-        return self.draw(*tables, out=out, source=source(folder), **self.more(folder))
+        return self.draw(*tables, source=source(folder), **self.more(folder))
 
 
 def _judged(folder: Path) -> dict[str, Any]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import Look, look
-from figures.save import PAGE, STYLE, save
 
 #: marks that may coincide are seen behind each other by their sizes
 SIZES = {"euler": 5.0, "geodesic": 3.5, "certified": 3.0}
@@ -24,19 +21,21 @@ way from the start to the ceiling of h; bands: 10-90 % of prompts. (c) Median no
 before. The prompt is the unit; N = {n} prompts. {source}"""
 
 
-def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None, source: str = "") -> list[Path]:
+def draw_certification(
+    table: pd.DataFrame, *, layer: int | None = None, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw `violating` (with its interval), `saturation` (10–90 % band) and `norm_ratio` against `angle`.
 
     Args:
         table: one row an integrator × angle (× layer).
         layer: which one; by default the middle one of the table.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     layers = sorted(set(table["layer"]))
     chosen = layers[len(layers) // 2] if layer is None else layer
     rows = table.loc[table["layer"] == chosen]
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.35))
+    with page(figure, PAGE, 2.35) as figure:
+        axes = figure.subplots(1, 3)
         for name, group in rows.groupby("integrator", sort=False):
             drawn: Look = {**look(str(name)), "ms": SIZES[str(name)], "lw": 1.2}
             for axis, quantity in zip(axes, PANELS, strict=True):
@@ -53,4 +52,4 @@ def draw_certification(table: pd.DataFrame, out: Path, layer: int | None = None,
         figure.legend(*known, loc="outside upper left", ncols=len(SIZES), handlelength=3)
         caption = CAPTION.format(layer=chosen, n=counts(rows["n"]), source=source)
         shown = [c for c in rows.columns if c in ("integrator", "layer", "angle", "n") or c.startswith(tuple(PANELS))]
-        return save(figure, out, "certification", caption, rows.loc[:, shown])
+        return Drawing(figure, "certification", caption, rows.loc[:, shown])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS
-from figures.save import PAGE, STYLE, save
 
 #: from none to all of the prompts
 SHADES = LinearSegmentedColormap.from_list("falls", ["#ffffff", LOOKS[1]["color"]])
@@ -30,21 +28,21 @@ with its 95 % interval; grey: layers at which it is not shown to be above ½, so
 nothing. {source}"""
 
 
-def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_certified_layers(
+    angles: pd.DataFrame, layers: pd.DataFrame, *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw a heat map of `violating` by layer and angle, and the AUC by layer, for every model and concept.
 
     Args:
         angles: `model`, `concept`, `layer`, `angle`, `violating`, `n`.
         layers: `model`, `concept`, `layer`, `auc`, `auc_low`, `auc_high`.
-        source: sentences for the caption on where the tables come from.
+        source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     runs = list(dict.fromkeys(zip(angles["model"], angles["concept"], strict=True)))
     down = -(-len(runs) // ACROSS)
     across = -(-len(runs) // down)
-    with plt.style.context(STYLE):
-        size = (PAGE, min(2.5 * down, 8.8))  # of a page at most
-        figure, axes = plt.subplots(2 * down, across, figsize=size, squeeze=False, layout="constrained",
-                                    height_ratios=[3, 1.4] * down, sharey="row")  # fmt: skip
+    with page(figure, PAGE, min(2.5 * down, 8.8)) as figure:  # of a page at most
+        axes = figure.subplots(2 * down, across, squeeze=False, height_ratios=[3, 1.4] * down, sharey="row")
         image = None
         for place, (model, concept) in enumerate(runs):
             row, column = divmod(place, across)
@@ -64,7 +62,7 @@ def draw_certified_layers(angles: pd.DataFrame, layers: pd.DataFrame, out: Path,
         bar.set_label("share of prompts on whose path h falls")
         n = int(angles["n"].to_numpy().min())
         caption = CAPTION.format(n=counts(angles["n"]), bound=1 - 0.025 ** (1 / n), source=source)
-        return save(figure, out, "certified_layers", caption, angles)
+        return Drawing(figure, "certified_layers", caption, angles)
 
 
 def _heat(axis: Axes, rows: pd.DataFrame) -> AxesImage:

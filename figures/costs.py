@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.audited import EFFECT, SERIES
 from figures.captions import counts
-from figures.rows import Panel, draw_rows
-from figures.save import STYLE, save
+from figures.drawing import PAGE, Drawing, Place, page
+from figures.rows import Panel, draw_rows, height
 
 TOKEN, FITTING = "processor time of a token", "seconds of fitting"
 #: measure: label of the axis, title, and where a dotted line stands
@@ -27,13 +25,13 @@ or training, collecting activations included (one fit each; logarithmic), and fo
 at {level:g} nats of KL (mean of {n} prompts, with 95 % intervals). Black, dotted: the unsteered model. {source}"""
 
 
-def draw_costs(table: pd.DataFrame, level: float, model: str, out: Path, source: str = "") -> list[Path]:
+def draw_costs(table: pd.DataFrame, level: float, model: str, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw two costs and the effect, a row a method, the cheapest token on top.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it.
         level: of KL, nats.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     own = table.query("budget == 'kl' and level == @level and measure in @PANELS")
     series = own["made"].mask(own["method"] == "random", "placebo")
@@ -42,11 +40,10 @@ def draw_costs(table: pd.DataFrame, level: float, model: str, out: Path, source:
     order = list(map(str, token.sort_values().index))
     panels = [Panel(rows[rows["measure"] == measure], label, title, reference, unsteered=True)
               for measure, (label, title, reference) in PANELS.items()]  # fmt: skip
-    with plt.style.context(STYLE):
-        figure, axes = draw_rows(order, panels, SERIES)
+    with page(figure, PAGE, height(order)) as figure:
+        axes = draw_rows(figure, order, panels, SERIES)
         axes[1].set_xscale("log")
         axes[1].xaxis.set_major_formatter("{x:g}")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES) + 1)
         n = own.loc[own["measure"] == EFFECT, "n"]
         caption = CAPTION.format(level=level, n=counts(n), layers=counts(own["layer"]), model=model, source=source)
-        return save(figure, out, "costs", caption, own)
+        return Drawing(figure, "costs", caption, own)

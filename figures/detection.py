@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts, listed
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS
-from figures.rows import Panel, draw_rows
-from figures.save import STYLE, save
+from figures.rows import Panel, draw_rows, height
 
 PANELS = {"all": "against all other texts", "hard": "against hard negatives alone"}
 CAPTION = """\
@@ -21,26 +19,24 @@ the largest of its tokens'. Hard negatives are about something that shares words
 coin. {layers} {source}"""
 
 
-def draw_detection(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_detection(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw the mean area of every score, a panel a kind of negative and a mark a model.
 
     Args:
         table: `model`, `layer` (one a model), `score`, `negatives` ("all", "hard"), `value`, `low`, `high`, `n`.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     models = {str(model): {**look, "label": MODELS.get(str(model), str(model))}
               for model, look in zip(table["model"].unique(), LOOKS, strict=False)}  # fmt: skip
     every: Any = table.query("negatives == 'all'").groupby("score")["value"].mean()
-    order = every.sort_values(ascending=False)
+    order = list(map(str, every.sort_values(ascending=False).index))
     rows: Any = table.rename(columns={"score": "name", "model": "series"})
-    with plt.style.context(STYLE):
+    with page(figure, PAGE, height(order)) as figure:
         panels = [Panel(rows[rows["negatives"] == kind], "area under the ROC curve", says, 0.5)
                   for kind, says in PANELS.items()]  # fmt: skip
-        figure, axes = draw_rows(list(map(str, order.index)), panels, models)
-        for axis in axes:
+        for axis in draw_rows(figure, order, panels, models):
             axis.set_xlim(right=1.01)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
         pairs = dict(zip(table["model"], table["layer"], strict=True)).items()
         layers = listed(f"{MODELS.get(model, model)}: layer {layer}" for model, layer in pairs)
         caption = CAPTION.format(n=counts(table["n"]), layers=f"{layers}.", source=source)
-        return save(figure, out, "detection", caption, table)
+        return Drawing(figure, "detection", caption, table)

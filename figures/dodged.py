@@ -14,7 +14,7 @@ UNSTEERED = "unsteered"
 WIDE = 0.64
 
 
-def draw_dodged(axis: Axes, rows: Any, name: str, looks: Mapping[str, Look], ends: tuple[str, str] | None) -> None:
+def draw_dodged(ax: Axes, rows: Any, name: str, looks: Mapping[str, Look], ends: tuple[str, str] | None) -> None:
     """Draw a mark a layer and way to steer, and a dotted line for the unsteered model.
 
     Args:
@@ -23,13 +23,13 @@ def draw_dodged(axis: Axes, rows: Any, name: str, looks: Mapping[str, Look], end
         ends: columns of the interval's ends; none where none are known.
     """
     unsteered = rows.loc[rows["label"] == UNSTEERED, name].iloc[0]
-    axis.axhline(float(unsteered), **ACROSS)
+    ax.axhline(float(unsteered), **ACROSS)
     layers = sorted({*rows.loc[rows["label"] != UNSTEERED, "layer"]})
     for k, (label, look) in enumerate(looks.items()):
         own = rows[rows["label"] == label].sort_values("layer")
         x = own["layer"].map(layers.index) + WIDE * (k / max(len(looks) - 1, 1) - 0.5)
         error = [own[name] - own[ends[0]], own[ends[1]] - own[name]] if ends else None
         marks: Look = {**look, "ls": ""}
-        axis.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **marks)
-    axis.set_xticks(range(len(layers)), list(map(str, layers)))
-    axis.set_xlim(-0.5, len(layers) - 0.5)
+        ax.errorbar(x, own[name], yerr=error, ms=3.5, lw=0.9, **marks)
+    ax.set_xticks(range(len(layers)), list(map(str, layers)))
+    ax.set_xlim(-0.5, len(layers) - 0.5)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import KNOWN, SOLVERS, Look, handles
-from figures.save import PAGE, STYLE, save
 
 EULER = "odesteer_kernel, ten Euler steps"
 #: paths that all but coincide are seen behind each other by the size of their marks
@@ -33,8 +30,9 @@ the angle from the start; black dashes: the proved bound on any steering of at m
 
 
 def draw_flow(
-    grid: pd.DataFrame, plane: pd.DataFrame, best: pd.DataFrame, marks: pd.DataFrame, out: Path, source: str = ""
-) -> list[Path]:
+    grid: pd.DataFrame, plane: pd.DataFrame, best: pd.DataFrame, marks: pd.DataFrame, *,
+    source: str = "", figure: Place = None,
+) -> Drawing:  # fmt: skip
     """Draw h, its field and the paths in the plane, and h along the paths.
 
     Args:
@@ -42,12 +40,12 @@ def draw_flow(
         plane: a row a point of a path: `method`, `step`, `x`, `y`, `off`, `angle`, `h`, `verdict`.
         best: `angle` and the `bound` on h there.
         marks: `start` and `ceiling` with `x`, `y` and `h`.
-        source: sentences for the caption on where the tables come from.
+        source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     places = marks.set_index("mark")
     ceiling = float(places.loc["ceiling", "h"])
-    with plt.style.context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=(1, 1.1))
+    with page(figure, PAGE, 3.2) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
         circles = _field(left, grid, pd.concat([plane, marks]))
         for method, rows in plane.groupby("method", sort=False):
             _path(left, rows, "x", "y", _look(str(method)))
@@ -70,7 +68,7 @@ def draw_flow(
             angle=best["angle"].max(),
             refuted="; ".join(f"{m} {rows['step'].nunique()}" for m, rows in refused) or "none",
         )  # fmt: skip
-        return save(figure, out, "flow", caption, plane)
+        return Drawing(figure, "flow", caption, plane)
 
 
 def _look(method: str) -> Look:

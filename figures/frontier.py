@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts, listed
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import highlighted
 from figures.multiples import Row, draw_multiples
-from figures.save import PAGE, STYLE, save
 
 #: column and title of what is given equally
 BUDGETS = {"angle": ("level", "angle asked for (rad)", "equal angle"),
@@ -25,13 +22,13 @@ UNSTEERED = "unsteered"
 PLAIN = "Black, dotted: the unsteered model. "
 
 
-def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_frontier(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw `success` and `parses` against the budget, a row of panels a budget, a line a method.
 
     Args:
         table: of one concept: `method`, `budget` ("angle" or "kl"), `level`, `kl`, `success` (both with `_low` and
             `_high`), `parses`, `n`, `concept`, `layer`.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: the table has more than one concept, or neither budget; rows of any other are not drawn, but the
@@ -60,8 +57,7 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         rows.append(Row(found, column, "parses", (title, parses), unsteered, logarithmic=True))
         short_of = "; who cannot spend a level stands before it" if budget == "kl" else ""
         said.append(f"({first}) Success and ({second}) share of texts that parse against the {title}{short_of}.")
-    with plt.style.context(STYLE):
-        figure = plt.figure(figsize=(PAGE, TALL * len(rows) + AROUND))
+    with page(figure, PAGE, TALL * len(rows) + AROUND) as figure:
         axes = draw_multiples(figure, rows, looks)
         for row in axes:
             row[0].set_ylim(-0.03, 1.05)
@@ -70,4 +66,4 @@ def draw_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
             concept=concepts[0], layers=counts(table["layer"]), panels=" ".join(said), n=counts(table["n"]),
             shown=listed(looks), rest=listed(m for m in scores if m not in looks) or "nothing", source=source,
         )  # fmt: skip
-        return save(figure, out, "frontier", caption, table)
+        return Drawing(figure, "frontier", caption, table)

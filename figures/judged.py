@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts, listed
 from figures.dodged import UNSTEERED, draw_dodged
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import handles
-from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
 
 CAPTION = """\
@@ -22,15 +20,15 @@ COLUMNS = 4
 
 
 def draw_judged(
-    table: pd.DataFrame, level: float, concepts: dict[str, tuple[str, str]], out: Path, source: str = ""
-) -> list[Path]:
+    table: pd.DataFrame, level: float, concepts: dict[str, tuple[str, str]], *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw success by layer for every way to steer, a panel a model and concept.
 
     Args:
         table: `model`, `concept`, `layer`, `label`, `level`, `success` with `success_low` and `success_high`, and `n`.
         level: of KL, nats.
         concepts: by their names in the table, what panels are titled and who judges.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: nothing of these concepts at that level.
@@ -44,8 +42,8 @@ def draw_judged(
     shared = {str(model): _shared(rows) for model, rows in steered.groupby("model")}
     drawn = looks(dict.fromkeys(steered["label"]))
     high = -(-len(panels) // COLUMNS)
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(high, COLUMNS, figsize=(PAGE, 0.6 + 1.7 * high), sharey=True, squeeze=False)
+    with page(figure, PAGE, 0.6 + 1.7 * high) as figure:
+        axes = figure.subplots(high, COLUMNS, sharey=True, squeeze=False)
         kept = list[pd.DataFrame]()
         for axis, (model, concept) in zip(axes.flat, panels, strict=False):
             part = own.loc[(own["model"] == model) & (own["concept"] == concept)
@@ -65,7 +63,7 @@ def draw_judged(
                       loc="outside upper left", ncols=4)  # fmt: skip
         judges = listed(f"{title}, {judge}" for title, judge in concepts.values())
         caption = CAPTION.format(level=level, n=counts(own["n"]), judges=judges, source=source)
-        return save(figure, out, "judged", caption, pd.concat(kept, ignore_index=True))
+        return Drawing(figure, "judged", caption, pd.concat(kept, ignore_index=True))
 
 
 def _shared(rows: Any) -> list[int]:

@@ -14,6 +14,7 @@ from figures.audited_concepts import draw_audited_concepts
 from figures.certified_layers import draw_certified_layers
 from figures.costs import draw_costs
 from figures.detection import draw_detection
+from figures.drawing import Drawing
 from figures.flow import draw_flow
 from figures.judged import draw_judged
 from figures.layer_changes import draw_layer_changes
@@ -63,7 +64,7 @@ JUDGED = {
 }
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
-DRAWS: dict[str, Callable[..., list[Path]]] = {
+DRAWS: dict[str, Callable[..., Drawing]] = {
     "answers": partial(draw_answers, level=LEVEL),
     "audit": partial(draw_audit, measure=EFFECT),
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
@@ -90,7 +91,7 @@ def draw(name: str, out: Path = OUT) -> list[Path]:
     firsts = [(FOLDER / f"{table}.csv").read_text().partition("\n")[0].partition("commit ")[2] for table in names]
     said = "; ".join(f"{table}, commit {commit}" for table, commit in zip(names, firsts, strict=True))
     said = f"{TOLD.get(name, '')}Kept tables: {said}."
-    return DRAWS[name](*[kept(table) for table in names], out=out, source=said)
+    return DRAWS[name](*[kept(table) for table in names], source=said).save(out)
 
 
 #: by the name of its files

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import ACROSS, handles, looks
-from figures.save import PAGE, STYLE, save
 
 UNSTEERED, PLACEBO = "unsteered", "random, geodesic"
 CAPTION = """\
@@ -23,20 +21,19 @@ black and dotted, is the unsteered model itself. {short}{source}"""
 SPENT = 0.9
 
 
-def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_layer_changes(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw `change` by layer for every method, a row of panels a model and concept.
 
     Args:
         table: `model`, `concept`, `layer`, `label`, `level`, `change`, `low`, `high`, `reached`, `n`.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     steered = table.loc[table["label"] != UNSTEERED]
     runs = list(dict.fromkeys(zip(steered["model"], steered["concept"], strict=True)))
     levels = sorted({float(level) for level in steered["level"]})
     drawn = looks(dict.fromkeys(steered["label"]))
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(len(runs), len(levels), figsize=(PAGE, 1.75 * len(runs) + 0.5), squeeze=False,
-                                    sharex="row", sharey="row")  # fmt: skip
+    with page(figure, PAGE, 1.75 * len(runs) + 0.5) as figure:
+        axes = figure.subplots(len(runs), len(levels), squeeze=False, sharex="row", sharey="row")
         for row, (model, concept) in zip(axes, runs, strict=True):
             for axis, level in zip(row, levels, strict=True):
                 _panel(axis, steered.query("model == @model and concept == @concept and level == @level"), drawn)
@@ -50,7 +47,7 @@ def draw_layer_changes(table: pd.DataFrame, out: Path, source: str = "") -> list
         few = int((steered["reached"] < SPENT).sum())
         short = "" if not few else f"Hollow: fewer than {SPENT:.0%} of the prompts could spend the KL ({few} points). "
         caption = CAPTION.format(n=counts(steered["n"]), short=short, source=source)
-        return save(figure, out, "layer_changes", caption, steered)
+        return Drawing(figure, "layer_changes", caption, steered)
 
 
 def _panel(axis: Axes, rows: Any, drawn: dict[str, Any]) -> None:

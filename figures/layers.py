@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import ACROSS, KNOWN, PLACEBO, SHADE, Look, handles, highlighted
 from figures.multiples import ASIDE, BAND, Row, columns, draw_multiples
-from figures.save import PAGE, STYLE, save
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
 FLUENCY = "log_likelihood"
@@ -53,13 +51,9 @@ Fluency: the mean log-likelihood of a text's tokens under the unsteered model (n
 
 
 def draw_layers(
-    table: pd.DataFrame,
-    out: Path,
-    source: str = "",
-    outcome: str = "",
-    chosen: pd.DataFrame | None = None,
-    asked: str = "test prompts",
-) -> list[Path]:
+    table: pd.DataFrame, *, source: str = "", outcome: str = "", chosen: pd.DataFrame | None = None,
+    asked: str = "test prompts", figure: Place = None,
+) -> Drawing:  # fmt: skip
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
     written, their fluency. Where success tells nothing apart (`measure`), the judge's score is drawn in its place. Of
     up to `FEW` layers each stands by itself, without a line to the next.
@@ -72,7 +66,7 @@ def draw_layers(
             with the same if the judge gives one; `log_likelihood` of the texts if any were written.
         source: sentences for the caption on where the table comes from. outcome: the name of what judged.
         chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts: ringed.
-        asked: what N counts.
+        asked: what N counts. figure: see `page`.
 
     Raises:
         ValueError: the table has neither budget. The unsteered model's row is drawn as a line across all layers.
@@ -86,9 +80,8 @@ def draw_layers(
     looks = highlighted(scores)
     rows = _rows(table, unsteered, shown)
     heights = [LOW if row.y == FLUENCY else TALL for row in rows]
-    with plt.style.context(STYLE):
-        tall = max(LEAST_ROW * len(rows), min(HIGHEST - AROUND, sum(heights))) + AROUND
-        figure = plt.figure(figsize=(PAGE, tall))
+    tall = max(LEAST_ROW * len(rows), min(HIGHEST - AROUND, sum(heights))) + AROUND
+    with page(figure, PAGE, tall) as figure:
         drawn = draw_multiples(figure, rows, looks, heights)
         for quantity in {row.y for row in rows}:
             first = [axes[0] for row, axes in zip(rows, drawn, strict=True) if row.y == quantity]
@@ -112,7 +105,7 @@ def draw_layers(
             chosen=_said_of(picked, columns(looks)),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
         )  # fmt: skip
-        return save(figure, out, "layers", caption, pd.concat([unsteered, table]))
+        return Drawing(figure, "layers", caption, pd.concat([unsteered, table]))
 
 
 def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None:
@@ -132,7 +125,7 @@ def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None
     first[0].set_ylim(low - least, high + least)
 
 
-def _legend(figure: Figure, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool) -> None:
+def _legend(figure: FigureBase, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool) -> None:
     """Below the panels each line that all of them have, those with an interval on its shade, or bar where points stand
     apart; a method that has the only column is named here too."""
     own, baselines = columns(looks), [name for name, look in looks.items() if look is PLACEBO]

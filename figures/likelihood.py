@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from figures.arms import ARMS, PLACEBO, SCALED, legend, nats, reference_bands, staggered
 from figures.captions import counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.outcome import draw_outcome as draw_outcome
-from figures.save import PAGE, STYLE, save
+from figures.reference import LINES, PLACEBO, SCALED, legend, nats, reference_bands, staggered
 from figures.tokens import draw_tokens as draw_tokens
 
 STRENGTH = "strength asked for (rad)"
@@ -34,19 +32,19 @@ real positives and negatives. The axes of (a) and (b) leave the placebo out of v
 
 
 def draw_likelihood(
-    curves: pd.DataFrame, references: pd.DataFrame, summary: pd.DataFrame, out: Path, source: str = ""
-) -> list[Path]:
+    curves: pd.DataFrame, references: pd.DataFrame, summary: pd.DataFrame, *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw means along the path with simultaneous bands, T* with its interval, and real activations of both classes.
 
     Args:
         curves: `center`, `low`, `high` by `method`, `quantity` and `strength`.
         references: `mean` and quantiles by `side` and `quantity`.
         summary: `t_star` with `_low` and `_high` by `method`.
-        source: sentences for the caption on where the tables come from.
+        source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     scaled = False
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=(PAGE, 5.0))
+    with page(figure, PAGE, 5.0) as figure:
+        axes = figure.subplots(2, 2)
         for axis, (quantity, title) in zip(axes.flat, TITLES.items(), strict=False):
             _panel(axis, curves.loc[curves["quantity"] == quantity], quantity != "rank")
             reference_bands(axis, references.loc[references["quantity"] == quantity])
@@ -68,13 +66,13 @@ def draw_likelihood(
         caption = CAPTION.format(n=counts(curves["n"]), positives=sides["positive"], negatives=sides["negative"],
                                  peaks=f"T*: {peaks}", scaled=SCALED if scaled else "", source=source)  # fmt: skip
         shown = curves.loc[curves["quantity"].isin([*TITLES, "tied_log_ratio", "h_calibrated"])]
-        return save(figure, out, "likelihood", caption, shown)
+        return Drawing(figure, "likelihood", caption, shown)
 
 
 def _panel(axis: Axes, shown: pd.DataFrame, banded: bool) -> None:
     marks = staggered([str(m) for m in shown["method"].unique()])
     for method, rows in shown.groupby("method", sort=False):
-        look = ARMS[str(method)]
+        look = LINES[str(method)]
         axis.plot(rows["strength"], rows["center"], ms=3, markevery=marks[str(method)], **look)
         # off the data all prompts share the smallest rank there is: its mean has no useful band
         if banded:
@@ -94,7 +92,7 @@ def _mark_peaks(axis: Axes, curves: pd.DataFrame, summary: pd.DataFrame) -> None
         rows = curves.loc[(curves["method"] == row["method"]) & (curves["quantity"] == "log_positive")]
         height = float(np.interp(row["t_star"], rows["strength"], rows["center"]))
         error = [[row["t_star"] - row["t_star_low"]], [row["t_star_high"] - row["t_star"]]]
-        look = ARMS[row["method"]]
+        look = LINES[row["method"]]
         axis.errorbar([row["t_star"]], [height], xerr=np.abs(error), fmt="o", ms=5, color=look["color"], mec="black",
                       mew=0.6, elinewidth=1, capsize=2, clip_on=not math.isclose(row["t_star"], 0),
                       zorder=3)  # fmt: skip
@@ -105,7 +103,7 @@ def _plane(axis: Axes, curves: pd.DataFrame, references: pd.DataFrame) -> None:
     x, y = "tied_log_ratio", "h_calibrated"
     for method, rows in curves.groupby("method", sort=False):
         wide = rows.pivot(index="strength", columns="quantity", values="center")
-        look = ARMS[str(method)]
+        look = LINES[str(method)]
         axis.plot(wide[x], wide[y], markevery=[len(wide) - 1], **look)
     for side, marker in (("positive", "P"), ("negative", "X")):
         real = references.loc[references["side"] == side].set_index("quantity")["mean"]

@@ -9,7 +9,7 @@ from textwrap import wrap
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -58,7 +58,7 @@ def columns(looks: Iterable[str]) -> list[str]:
 
 
 def draw_multiples(
-    figure: Figure, rows: Sequence[Row], looks: dict[str, Look], heights: Sequence[float] | None = None
+    figure: FigureBase, rows: Sequence[Row], looks: dict[str, Look], heights: Sequence[float] | None = None
 ) -> list[list[Axes]]:
     """Fill the figure.
 

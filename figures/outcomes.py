@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from figures.captions import counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import ACROSS, handles, looks
-from figures.save import PAGE, STYLE, save
 
 TITLES = {"success": "(a) texts judged positive", "parses": "(b) texts that parse exactly"}
 UNSTEERED = "unsteered"
@@ -23,16 +20,16 @@ PLAIN = " Black, dotted: the unsteered model, at each temperature."
 FACES = ("filled", "hollow")
 
 
-def draw_outcomes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_outcomes(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw `success` and `parses` (with `_low` and `_high`) by `method`, filled and hollow for two temperatures.
 
     Args:
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     methods = list(dict.fromkeys(map(str, table["method"])))
     drawn, faces = looks(methods), dict(zip(sorted(set(table["temperature"])), FACES, strict=False))
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 2, sharey=True, figsize=(PAGE, 2.2))
+    with page(figure, PAGE, 2.2) as figure:
+        axes = figure.subplots(1, 2, sharey=True)
         for axis, (column, title) in zip(axes, TITLES.items(), strict=True):
             for plain in table.loc[table["method"] == UNSTEERED, column]:
                 axis.axvline(plain, **ACROSS)
@@ -55,4 +52,4 @@ def draw_outcomes(table: pd.DataFrame, out: Path, source: str = "") -> list[Path
         caption = CAPTION.format(temperatures=said, faces=" and ".join(faces.values()), n=counts(table["n"]),
                                  plain=PLAIN if lines else "", source=source)  # fmt: skip
         shown = ["method", "temperature", *(f"{c}{end}" for c in TITLES for end in ("", "_low", "_high")), "n"]
-        return save(figure, out, "outcomes", caption, table.loc[:, shown])
+        return Drawing(figure, "outcomes", caption, table.loc[:, shown])

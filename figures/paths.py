@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import counts
+from figures.drawing import COLUMN, Drawing, Place, page
 from figures.looks import Look, look
-from figures.save import COLUMN, STYLE, save
 
 CAPTION = """\
 Barrier h (kernel) at the end of the path against the strength asked for: medians and 10-90 % bands over N = {n}
@@ -17,16 +14,16 @@ held-out prompts. Dashed black: median of the proved bound on what any steering 
 grey line: the ceiling of h on all activations, {ceiling:.2f}. {source}"""
 
 
-def draw_paths(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_paths(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw `median` with the band `low`–`high` of h against `angle`, by `method`; `ceiling` is a line.
 
     Args:
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     bounds = table["method"].str.startswith("bound")
     methods = table.loc[~bounds & (table["method"] != "ceiling")].groupby("method", sort=False)
-    with plt.style.context(STYLE):
-        figure, axis = plt.subplots(figsize=(COLUMN, 2.8))
+    with page(figure, COLUMN, 2.8) as figure:
+        axis = figure.subplots()
         bound = table[bounds]
         axis.plot(bound["angle"], bound["median"], color="black", ls=(0, (2, 1)), lw=1, label="bound on any steering")
         for method, rows in methods:
@@ -41,4 +38,4 @@ def draw_paths(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
         axis.set(xlabel="strength asked for (rad)", ylabel="barrier h (kernel)")
         figure.legend(loc="outside upper left", handlelength=3)
         caption = CAPTION.format(n=counts(table["n"]), ceiling=ceiling, source=source)
-        return save(figure, out, "paths", caption, table)
+        return Drawing(figure, "paths", caption, table)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import ACROSS, handles, looks
-from figures.save import PAGE, STYLE, save
 
 #: of a layer's place, by which the marks of different methods are set apart
 APART = 0.1
@@ -24,21 +22,20 @@ log p₊ peaks; at 0 it never rises. Below: the share of states at {angle:g} rad
 placebo is a random direction. {source}"""
 
 
-def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -> list[Path]:
+def draw_peaks(table: pd.DataFrame, angle: float, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw T* and the share off the data, a column a concept and two rows a model.
 
     Args:
         table: `model`, `concept`, `layer`, `method`, `t_star` and `outside` with `_low` and `_high`,
             `outside_at_start`, `n`.
         angle: at which `outside` was measured, radians.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     runs = dict.fromkeys(zip(table["model"], table["concept"], strict=True))
     concepts = {model: [of for other, of in runs if other == model] for model, _ in runs}
     drawn, width = looks(dict.fromkeys(table["method"])), max(map(len, concepts.values()))
-    with plt.style.context(STYLE):
-        size = (PAGE, 3.2 * len(concepts) + 0.4)
-        figure, axes = plt.subplots(2 * len(concepts), width, figsize=size, squeeze=False, sharey="row")
+    with page(figure, PAGE, 3.2 * len(concepts) + 0.4) as figure:
+        axes = figure.subplots(2 * len(concepts), width, squeeze=False, sharey="row")
         for k, (model, of) in enumerate(concepts.items()):
             pair = axes[2 * k : 2 * k + 2]
             for column, concept in zip(pair.T, [*of, *[None] * (width - len(of))], strict=True):
@@ -50,7 +47,7 @@ def draw_peaks(table: pd.DataFrame, angle: float, out: Path, source: str = "") -
             handles=handles({**drawn, "unsteered": ACROSS}), loc="outside upper left", ncols=3, handlelength=3.2
         )
         caption = CAPTION.format(angle=angle, n=counts(table["n"]), source=source)
-        return save(figure, out, "peaks", caption, table)
+        return Drawing(figure, "peaks", caption, table)
 
 
 def _column(column: Any, own: Any, drawn: dict[str, Any], title: str) -> None:

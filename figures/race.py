@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures.save import PAGE, STYLE, save
+from figures.drawing import PAGE, Drawing, Place, page
 from odesteer_tl.looks import BLUE
 
 CAPTION = """\
@@ -20,14 +17,14 @@ FORMER = {"arm": "candidate", "round": "turn"}
 
 
 def draw_race(
-    race: pd.DataFrame, candidates: pd.DataFrame, out: Path, answer: str = "", source: str = ""
-) -> list[Path]:
+    race: pd.DataFrame, candidates: pd.DataFrame, *, answer: str = "", source: str = "", figure: Place = None
+) -> Drawing:
     """Draw the pulls of a race by layer, and the candidates left standing, against what had been spent.
 
     Args:
         race: a row a pull: `turn`, `cost`, `candidate`, `layer`, `level`, `leader`, `standing`.
         candidates: a row each: `candidate`, `layer`.
-        answer: what was found, for the caption. source: sentences on where the tables come from.
+        answer: what was found, for the caption. source: sentences on where the tables come from. figure: see `page`.
 
     Raises:
         ValueError: nothing was asked.
@@ -40,8 +37,8 @@ def draw_race(
     led = turns.merge(at, left_on="leader", right_on="candidate", suffixes=("", "_led"))
     led = led[led["layer_led"].notna()]
     rank = pd.Series(asked["level"]).rank(method="dense")
-    with plt.style.context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.5), width_ratios=(2, 1))
+    with page(figure, PAGE, 2.5) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         left.scatter(asked["cost"], asked["layer"], c=rank, cmap="viridis_r", s=14, lw=0, vmin=0, vmax=rank.max() + 1)
         left.plot(led["cost"], led["layer_led"], "x", color="black", ms=5, mew=0.9)
         left.set(title="(a) asked", xlabel="share of the grid's cost", ylabel="layer", xlim=(0, None))
@@ -50,4 +47,4 @@ def draw_race(
         right.set(title="(b) still possible", xlabel="share of the grid's cost", ylabel="candidates", xlim=(0, None),
                   ylim=(0, len(candidates) * 1.05))  # fmt: skip
         caption = CAPTION.format(candidates=len(candidates), n=len(race), answer=answer and f"{answer} ", source=source)
-        return save(figure, out, "race", caption, race)
+        return Drawing(figure, "race", caption, race)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import KNOWN, LOOKS, Look, handles
-from figures.save import PAGE, STYLE, save
 
 BARRIERS: dict[str, Look] = {
     "published": KNOWN["odesteer"], "kernel": KNOWN["odesteer_kernel"], "linear": LOOKS[0],
@@ -26,19 +24,19 @@ cross-validation, so that curvature and stiffness are told apart. Bands: 95 % in
 stay whole in every split. Dotted: log 2, of one who knows nothing. {source}"""
 
 
-def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_readers(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw the log loss of each barrier by layer, a panel a model and concept.
 
     Args:
         table: `model`, `concept`, `layer`, `what` ("log loss, kernel", …), `value`, `low`, `high`, `n`.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     rows = table.loc[table["what"].isin([f"log loss, {name}" for name in BARRIERS])]
     runs = list(dict.fromkeys(zip(rows["model"], rows["concept"], strict=True)))
     down = -(-len(runs) // ACROSS)
     across = -(-len(runs) // down)
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(down, across, figsize=(PAGE, 1.9 * down + 0.3), squeeze=False, sharey=True)
+    with page(figure, PAGE, 1.9 * down + 0.3) as figure:
+        axes = figure.subplots(down, across, squeeze=False, sharey=True)
         for place, (axis, (model, concept)) in enumerate(zip(axes.flat, runs, strict=False)):
             _panel(axis, rows.query("model == @model and concept == @concept"))
             axis.set_title(f"({chr(97 + place)}) {concept}, {MODELS.get(model, model)}")
@@ -49,7 +47,7 @@ def draw_readers(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]
             axis.set_axis_off()
         figure.legend(handles=handles(BARRIERS), loc="outside upper left", ncols=3, handlelength=3.2)
         caption = CAPTION.format(n=counts(rows["n"]), source=source)
-        return save(figure, out, "readers", caption, rows)
+        return Drawing(figure, "readers", caption, rows)
 
 
 def _panel(axis: Axes, rows: Any) -> None:

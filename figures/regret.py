@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS, PLACEBO, Look
-from figures.rows import Panel, draw_rows
-from figures.save import STYLE, save
+from figures.rows import Panel, draw_rows, height
 
 CHOSEN, DRAWN = "score on other prompts", "a layer at random"
 SERIES: dict[str, Look] = {"indicator": LOOKS[0], DRAWN: PLACEBO}
@@ -21,13 +19,13 @@ picks falls short of the score at the layer chosen by scores on other prompts, o
 a column a model and concept. Grey: a layer drawn at random. Below 0 the indicator did better. {source}"""
 
 
-def draw_regret(table: pd.DataFrame, level: float, out: Path, source: str = "") -> list[Path]:
+def draw_regret(table: pd.DataFrame, level: float, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw the regret of each indicator, the least on average on top, a panel a model and concept.
 
     Args:
         table: `model`, `concept`, `picked by`, `regret`, `low`, `high`, `n`.
         level: of KL at which it was measured, nats.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     rows: Any = table.loc[table["picked by"] != CHOSEN]
     rows = rows.rename(columns={"picked by": "name", "regret": "value"})
@@ -36,8 +34,7 @@ def draw_regret(table: pd.DataFrame, level: float, out: Path, source: str = "") 
     runs = list(dict.fromkeys(zip(rows["model"], rows["concept"], strict=True)))
     panels = [Panel(rows.query("model == @model and concept == @concept"), "nats",
                     f"{concept},\n{MODELS.get(model, model)}", 0.0) for model, concept in runs]  # fmt: skip
-    with plt.style.context(STYLE):
-        figure, axes = draw_rows(order, panels, SERIES)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SERIES))
+    with page(figure, PAGE, height(order)) as figure:
+        draw_rows(figure, order, panels, SERIES)
         caption = CAPTION.format(level=level, n=counts(rows["n"]), source=source)
-        return save(figure, out, "regret", caption, rows)
+        return Drawing(figure, "regret", caption, rows)

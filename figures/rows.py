@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
 from figures.looks import ACROSS, Look
-from figures.save import PAGE
 
 #: inches a row, and above and below all of them
 ROW, FRAME = 0.2, 1.0
@@ -39,17 +37,24 @@ class Panel:
     unsteered: bool = False
 
 
-def draw_rows(names: Sequence[str], panels: Sequence[Panel], looks: Mapping[str, Look]) -> tuple[Figure, list[Axes]]:
-    """A figure of its own, the first name on top; to be drawn in `figures.save.STYLE`.
+def height(names: Sequence[str]) -> float:
+    """Inches that these rows take."""
+    return ROW * len(names) + FRAME
+
+
+def draw_rows(
+    figure: FigureBase, names: Sequence[str], panels: Sequence[Panel], looks: Mapping[str, Look]
+) -> list[Axes]:
+    """Fill the figure, the first name on top, and name the series above.
 
     Args:
         looks: by series, in the order of the legend.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(PAGE, ROW * len(names) + FRAME), sharey=True, squeeze=False)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     places = {name: -place for place, name in enumerate(names)}
     # marks of one row are set apart, and of a row that has one alone nothing is
     apart = APART if any(panel.rows.duplicated("name").any() for panel in panels) else 0.0
-    for axis, panel in zip(axes[0], panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=True):
         if panel.reference is not None:
             if panel.unsteered:
                 axis.axvline(panel.reference, label="unsteered", **ACROSS)
@@ -61,6 +66,8 @@ def draw_rows(names: Sequence[str], panels: Sequence[Panel], looks: Mapping[str,
             error = [own["value"] - own["low"], own["high"] - own["value"]]
             axis.errorbar(own["value"], y, xerr=error, ms=3.5, lw=0.9, **{"label": series, **look, "ls": ""})
         axis.set(title=panel.title, xlabel=panel.label)
-    axes[0][0].set_yticks(list(places.values()), list(places))
-    axes[0][0].set_ylim(0.6 - len(names), 0.6)
-    return figure, list(axes[0])
+    axes[0].set_yticks(list(places.values()), list(places))
+    axes[0].set_ylim(0.6 - len(names), 0.6)
+    lines, labels = axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper left", ncols=len(lines))
+    return list(axes)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import FigureBase
 
 from figures.captions import counts
 from figures.dodged import UNSTEERED, draw_dodged
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import handles
-from figures.save import PAGE, STYLE, save
 from odesteer_tl.looks import looks
 
 #: panels side by side
@@ -25,8 +24,8 @@ writes. Crosses: placebo, a random direction. N = {n} pairs of texts a point. {s
 
 
 def draw_steering(
-    table: pd.DataFrame, level: float, panels: dict[tuple[str, str], str], out: Path, source: str = ""
-) -> list[Path]:
+    table: pd.DataFrame, level: float, panels: dict[tuple[str, str], str], *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw effect and fluency by layer for every way to steer, a column a concept and model.
 
     Args:
@@ -34,7 +33,7 @@ def draw_steering(
             its ends, `n`.
         level: of KL, nats.
         panels: titles, by model and concept.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: a panel has nothing at that level.
@@ -47,9 +46,9 @@ def draw_steering(
     if missing := [key for key, rows in own.items() if not len(rows.loc[rows["label"] != UNSTEERED])]:
         raise ValueError(f"table has nothing of {missing} at level={level} of KL")
     drawn = looks(dict.fromkeys(label for rows in own.values() for label in rows["label"] if label != UNSTEERED))
-    with plt.style.context(STYLE):
-        above, below = _places(len(panels))
-        figure = above[0].figure
+    down = -(-len(panels) // ACROSS)
+    with page(figure, PAGE, 0.5 + 3.1 * down) as figure:
+        above, below = _places(figure, len(panels), down)
         for effect, fluency, (key, title) in zip(above, below, panels.items(), strict=True):
             rows = own[key]
             draw_dodged(effect, rows, "change", drawn, ("low", "high"))
@@ -66,14 +65,12 @@ def draw_steering(
                       loc="outside upper left", ncols=3)  # fmt: skip
         rows = pd.concat(own.values(), ignore_index=True)
         caption = CAPTION.format(level=level, n=counts(rows["n"]), source=source)
-        return save(figure, out, "steering", caption, rows)
+        return Drawing(figure, "steering", caption, rows)
 
 
-def _places(panels: int) -> tuple[list[Any], list[Any]]:
+def _places(figure: FigureBase, panels: int, down: int) -> tuple[list[Any], list[Any]]:
     """Axes of every panel's effect, and under each those of its fluency; all of a kind of one scale."""
-    down = -(-panels // ACROSS)
     across = -(-panels // down)
-    figure = plt.figure(figsize=(PAGE, 0.5 + 3.1 * down))
     grid = figure.add_gridspec(2 * down, across, height_ratios=(3, 2) * down)
     found: tuple[list[Any], list[Any]] = ([], [])
     for place in range(panels):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from figures.captions import MODELS, counts
+from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import looks
 from figures.multiples import Row, draw_multiples
-from figures.save import PAGE, STYLE, save
 
 UNSTEERED = "unsteered"
 COST = "KL of the next token from unsteered (nats)"
@@ -23,13 +20,13 @@ placebo, a random direction; dotted: unsteered, with its interval. N = {n} promp
 SPENT = 0.9
 
 
-def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list[Path]:
+def draw_text_frontier(table: pd.DataFrame, *, source: str = "", figure: Place = None) -> Drawing:
     """Draw success and fluency against KL, a column a way to steer.
 
     Args:
         table: of one model and concept: `label`, `level`, `success` and `log_likelihood` with `_low` and `_high`,
             `layer`, `reached`, `n`.
-        source: sentences for the caption on where the table comes from.
+        source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
         ValueError: the table has several models or concepts.
@@ -39,8 +36,7 @@ def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list
     ((model, concept),) = runs
     rows = table.rename(columns={"label": "method"})
     steered, unsteered = rows.loc[rows["method"] != UNSTEERED], rows.loc[rows["method"] == UNSTEERED]
-    with plt.style.context(STYLE):
-        figure = plt.figure(figsize=(PAGE, 3.4))
+    with page(figure, PAGE, 3.4) as figure:
         both = [Row(steered, "level", "success", ("", "(a) success"), unsteered, logarithmic=True),
                 Row(steered, "level", "log_likelihood", (COST, "(b) fluency\n(nats a token)"), unsteered,
                     logarithmic=True)]  # fmt: skip
@@ -51,4 +47,4 @@ def draw_text_frontier(table: pd.DataFrame, out: Path, source: str = "") -> list
                         for row in few)  # fmt: skip
         caption = CAPTION.format(concept=concept, model=MODELS.get(model, model), layer=counts(table["layer"]),
                                  n=counts(table["n"]), short=short, source=source)  # fmt: skip
-        return save(figure, out, "text_frontier", caption, table)
+        return Drawing(figure, "text_frontier", caption, table)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from figures.arms import ARMS, PLACEBO, SCALED, legend, limits, nats, reference_bands, staggered
-from figures.arms import means as estimates
-from figures.save import PAGE, STYLE, save
+from figures.drawing import PAGE, Drawing, Place, page
+from figures.reference import LINES, PLACEBO, SCALED, legend, limits, nats, reference_bands, staggered
+from figures.reference import means as estimates
 
 MIN_PROMPTS = 20
 PANELS = {"log_positive": ("(a) likelihood under p₊", "mean log p₊ (nats)"),
@@ -24,19 +21,19 @@ directional densities. (c) Calibrated h. Axes leave the placebo out of view wher
 
 
 def draw_tokens(
-    tokens: pd.DataFrame, references: pd.DataFrame, strength: float, out: Path, source: str = ""
-) -> list[Path]:
+    tokens: pd.DataFrame, references: pd.DataFrame, strength: float, *, source: str = "", figure: Place = None
+) -> Drawing:
     """Draw steered states token by token, at one strength: means over prompts still running, pointwise 95 % intervals.
 
     Args:
         tokens: `token`, `state` (1: steered) and the quantities, by `method`, `strength` and `prompt`.
         references: `mean` and quantiles by `side` and `quantity`.
-        source: sentences for the caption on where the tables come from.
+        source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     shown = tokens.loc[(tokens["state"] == 1) & tokens["strength"].isin([0.0, strength])]
     means, scaled = _means(shown), False
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6))
+    with page(figure, PAGE, 2.6) as figure:
+        axes = figure.subplots(1, 3)
         for axis, (quantity, (title, label)) in zip(axes, PANELS.items(), strict=True):
             sides = references.loc[references["quantity"] == quantity]
             scaled |= _panel(axis, means.loc[means["quantity"] == quantity], sides, quantity == "log_positive")
@@ -45,7 +42,7 @@ def draw_tokens(
         least = min(MIN_PROMPTS, *means["n"].tolist())
         caption = CAPTION.format(strength=strength, n=shown["prompt"].nunique(), least=least, source=source,
                                  scaled=SCALED if scaled else "")  # fmt: skip
-        return save(figure, out, "tokens", caption, means)
+        return Drawing(figure, "tokens", caption, means)
 
 
 def _means(shown: pd.DataFrame) -> pd.DataFrame:
@@ -59,9 +56,9 @@ def _means(shown: pd.DataFrame) -> pd.DataFrame:
 def _panel(axis: Axes, means: pd.DataFrame, sides: pd.DataFrame, likelihood: bool) -> bool:
     """Whether its axis is logarithmic."""
     reference_bands(axis, sides)
-    marks = staggered([m for m in ARMS if m in set(means["method"])])
+    marks = staggered([m for m in LINES if m in set(means["method"])])
     for method, where in marks.items():
-        rows, look = means.loc[means["method"] == method], ARMS[method]
+        rows, look = means.loc[means["method"] == method], LINES[method]
         axis.plot(rows["token"], rows["mean"], lw=1.0, ms=2.5, markevery=where, **look)
         axis.fill_between(rows["token"], rows["low"], rows["high"], color=look["color"], alpha=0.15, lw=0)
     real = means.loc[means["method"] != PLACEBO]

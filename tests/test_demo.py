@@ -49,7 +49,7 @@ def test_no_method_passes_the_bound(config):
 
 def test_figures_are_the_same_bytes_again_with_truetype_fonts(config, tmp_path):
     table, paths = pd.read_csv(config.out / "table.csv"), pd.read_csv(config.out / "paths.csv")
-    for file in [*draw_outcomes(table, tmp_path), *draw_paths(paths, tmp_path)]:
+    for file in [*draw_outcomes(table).save(tmp_path), *draw_paths(paths).save(tmp_path)]:
         assert file.read_bytes() == (config.out / file.name).read_bytes()
         if file.suffix == ".pdf":
             assert b"/Type3" not in file.read_bytes()

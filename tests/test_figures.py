@@ -1,12 +1,18 @@
 """Figures: what is drawn can be read in print, is the same bytes again, and says where it comes from."""
 
+import importlib
+import inspect
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 import warnings
 import zlib
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,24 +22,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
 
+import figures
 from figures import captions, kept
 from figures.__main__ import FiguresConfig, main
-from figures.arms import ARMS, nats
 from figures.audit import draw_audit
 from figures.audited import PANELS as AUDITED
 from figures.audited import draw_audited
 from figures.catalogue import FIGURES
+from figures.drawing import COLUMN, PAGE, Drawing, IllegibleWarning
 from figures.flow import PATHS
 from figures.frontier import draw_frontier
 from figures.layers import RING, draw_layers
 from figures.legible import faults
 from figures.looks import KNOWN, LOOKS, PLACEBO, REST, highlighted, looks
+from figures.reference import LINES, nats
 from figures.rows import APART, Panel, draw_rows
-from figures.save import COLUMN, PAGE, IllegibleWarning, save
 from odesteer_tl import stats
 
-ARM_NAMES = [name for name in ARMS if name not in ("unsteered", "real positives")]
+NAMES = [name for name in LINES if name not in ("unsteered", "real positives")]
 METHODS = ["odesteer", "odesteer_kernel", "caa", "random", *(f"method_{i:02d}" for i in range(21))]
 RUN = {"model": {"name": "tiny", "n_layers": 5, "d_model": 64, "fingerprint": "f00"}, "layer": 3,
        "commit": f"{'abc1234' * 5}abcde+changes", "versions": {"odesteer_tl": "0.1.0"},
@@ -62,13 +71,13 @@ def likelihood() -> dict[str, pd.DataFrame]:
     curves = [pd.DataFrame({"method": m, "quantity": q, "strength": strengths, "n": 150,
                             "center": (y := 0.5 * np.exp(-k * strengths) if q == "rank" else k * strengths - 40),
                             **interval(y, 3.0)})
-              for k, m in enumerate(ARM_NAMES) for q in quantities]  # fmt: skip
+              for k, m in enumerate(NAMES) for q in quantities]  # fmt: skip
     sides = [{"side": side, "quantity": q, "mean": m, "q25": m - 1, "q75": m + 2, "n": 140 + k}
              for k, side in enumerate(("positive", "negative"))
              for q, m in zip(quantities, (-40 - k, -41 + k, 0.5 - k / 4, 2 - 4 * k, 3 - k), strict=True)]  # fmt: skip
-    summary = pd.DataFrame({"method": ARM_NAMES, "t_star": 0.25, "t_star_low": 0.125, "t_star_high": 0.5})
+    summary = pd.DataFrame({"method": NAMES, "t_star": 0.25, "t_star_low": 0.125, "t_star_high": 0.5})
     names = ["method", "strength", "prompt", "token"]
-    grid = pd.MultiIndex.from_product([ARM_NAMES, [0.2, 0.4], range(30), range(-1, 4)], names=names)
+    grid = pd.MultiIndex.from_product([NAMES, [0.2, 0.4], range(30), range(-1, 4)], names=names)
     cells = grid.to_frame(index=False)
     tokens = cells.assign(state=1, **{q: rng.normal(size=len(cells)) for q in quantities})
     texts = cells.query("token == 0").drop(columns="token")
@@ -251,7 +260,7 @@ def test_a_search_kept_under_former_names_is_drawn(results, drawn, tmp_path):
         old = table.rename(columns={"candidate": "arm", "turn": "round"})
         old.to_parquet(folder / f"{'arms' if name == 'candidates' else name}.parquet")
     (entry,) = (entry for entry in FIGURES if entry.name == "race")
-    entry.drawn(folder, tmp_path)
+    entry.drawn(folder).save(tmp_path)
     assert (tmp_path / "race.png").read_bytes() == (drawn / "search" / "race.png").read_bytes()
     assert "among 7 candidates" in (tmp_path / "race_caption.txt").read_text()
 
@@ -324,23 +333,75 @@ def test_an_illegible_figure_is_written_with_a_warning(tmp_path):
     figure = plt.figure()
     figure.text(0.5, 0.5, "x", fontsize=4)
     with pytest.warns(IllegibleWarning, match=r"f: 'x' is 4.0 pt"):
-        written = save(figure, tmp_path, "f", "c", pd.DataFrame({"x": [1 / 3]}))
-    plt.close(figure)
+        written = Drawing(figure, "f", "c", pd.DataFrame({"x": [1 / 3]})).save(tmp_path)
+    assert not plt.fignum_exists(figure.number)
     assert [f.name for f in written] == ["f.pdf", "f.png", "f_caption.txt", "f_data.csv"]
     assert written[3].read_text() == "x\n0.33333333\n"
 
 
-def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one(tmp_path, monkeypatch):
+#: every function of `figures` that draws
+DRAWING = [function for module in pkgutil.iter_modules(figures.__path__, "figures.")
+           for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
+           if name.startswith("draw_") and function.__module__ == module.name]  # fmt: skip
+
+
+@pytest.mark.parametrize("draw", DRAWING, ids=lambda draw: draw.__name__)
+def test_what_draws_takes_the_place_and_writes_nothing(draw):
+    found = inspect.signature(draw)
+    assert "out" not in found.parameters
+    if found.return_annotation == "Drawing":
+        place = found.parameters["figure"]
+        assert (place.kind, place.default) == (place.KEYWORD_ONLY, None)
+    else:  # what several share, to fill a place that they have made
+        assert next(iter(found.parameters)) in ("figure", "ax")
+
+
+def test_every_figure_that_can_be_written_is_drawn_by_such_a_function():
+    own = {draw.__name__ for draw in DRAWING if inspect.signature(draw).return_annotation == "Drawing"}
+    listed = [*(entry.draw for entry in FIGURES), *(getattr(draw, "func", draw) for draw in kept.DRAWS.values())]
+    assert {draw.__name__ for draw in listed} == own
+
+
+@pytest.mark.parametrize("entry", FIGURES, ids=lambda entry: entry.name)
+def test_a_figure_is_drawn_into_a_place_of_a_page_of_ones_own(results, tmp_path, entry):
+    """Beside what stands there, with letters of its own size; the page keeps its size, and is its owner's to save."""
+    (folder,) = entry.folders(results)
+    own = Figure(figsize=(7.5, 9.0), layout="constrained")
+    above, below = own.subfigures(2, 1)
+    beside = above.subplots()
+    drawing = replace(entry, draw=partial(entry.draw, figure=below)).drawn(folder)
+    assert drawing.figure is below
+    assert drawing.axes == below.axes != []
+    assert beside not in drawing.axes
+    assert tuple(own.get_size_inches()) == (7.5, 9.0)
+    with pytest.raises(ValueError, match=r"figure= is a SubFigure.*\.savefig"):
+        drawing.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    own.draw_without_rendering()
+    for axes, size in ((drawing.axes, 7.0), ([beside], 10.0)):
+        labels = [
+            label for axis in axes for of in (axis.xaxis, axis.yaxis) for label in of.get_ticklabels(which="both")
+        ]
+        assert {label.get_size() for label in labels} == {size}
+
+
+def test_a_drawing_shows_in_a_notebook_once():
+    opened = plt.get_fignums()
+    drawing = draw_audit(audit())
+    with Image.open(BytesIO(drawing._repr_png_())) as picture:
+        assert picture.width == round(150 * PAGE)
+    assert plt.get_fignums() == opened  # what pyplot holds, a notebook shows by itself
+    assert draw_audit(audit(), figure=plt.figure().subfigures())._repr_png_() is None
+    plt.close()
+
+
+def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one():
     """Not seven bars on one point, nor a fan of lines to names; the unsteered model stands in every panel."""
-    shown = []
-    for name in ("layers", "frontier", "audit"):
-        monkeypatch.setattr(f"figures.{name}.save", lambda figure, *rest: shown.append(figure) or [])
     plain = {"method": "unsteered", "budget": "none", "level": 0.0, "layer": -1}
-    for table, draw in ((layers(), draw_layers), (frontier(), draw_frontier)):
-        draw(pd.concat([table, table.iloc[:1].assign(**plain)]), tmp_path)
-    draw_audit(audit(), tmp_path)
-    for figure, rows in zip(shown, (4, 4, 1), strict=True):
-        panels = [axis for axis in figure.axes if len(axis.lines) > 5]
+    of_layers, of_methods = (pd.concat([table, table.iloc[:1].assign(**plain)]) for table in (layers(), frontier()))
+    shown = (draw_layers(of_layers), 4), (draw_frontier(of_methods), 4), (draw_audit(audit()), 1)
+    for drawing, rows in shown:
+        panels = [axis for axis in drawing.axes if len(axis.lines) > 5]
         colours = [axis.get_title(loc="left").replace("\n", "") for axis in panels[: len(panels) // rows]]
         assert len(panels) == rows * len(set(colours)) == rows * len(LOOKS)
         for axis in panels:
@@ -348,7 +409,6 @@ def test_each_method_in_colour_has_a_panel_where_its_interval_is_the_only_one(tm
             assert sum(line.get_color() not in ("black", REST["color"], PLACEBO["color"]) for line in axis.lines) == 1
             assert len(axis.collections) <= 1
             assert not axis.texts
-        plt.close(figure)
 
 
 @pytest.mark.parametrize("along", ["x", "y"])
@@ -372,7 +432,7 @@ def test_log_likelihoods_are_told_apart_near_the_data_and_far_from_it(along, low
 def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     looks = highlighted({name: float(i) for i, name in enumerate(METHODS)})
     assert list(looks) == [*METHODS[:4], *METHODS[-1:-4:-1]]
-    assert looks["caa"] == KNOWN["caa"] == ARMS["caa, geodesic"]
+    assert looks["caa"] == KNOWN["caa"] == LINES["caa, geodesic"]
     assert len({str(look) for look in looks.values()}) == len(looks) == len(LOOKS) + 1
     assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
     # told apart without colour
@@ -381,13 +441,12 @@ def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
 
 def drawn_layers(table: pd.DataFrame, out: Path, **more) -> tuple[list, str]:
     """Panels of `draw_layers` by the label of their row, those without a label left out, and the caption; legible."""
-    shown = []
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+    drawing = draw_layers(table, **more)
+    with warnings.catch_warnings():
         warnings.simplefilter("error", IllegibleWarning)
-        patch.setattr("figures.layers.save", lambda figure, *rest: shown.append(figure) or save(figure, *rest))
-        draw_layers(table, out, **more)
+        drawing.save(out)
     caption = " ".join((out / "layers_caption.txt").read_text(encoding="utf-8").split())
-    return [axis for axis in shown[0].axes if axis.get_ylabel()], caption
+    return [axis for axis in drawing.axes if axis.get_ylabel()], caption
 
 
 def unsteered(table: pd.DataFrame, **values) -> pd.DataFrame:
@@ -423,20 +482,17 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     assert [text.get_text() for text in legend.get_texts()] == ["caa, with its 95 % interval", *names]
 
 
-def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_is_0(tmp_path):
+def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_is_0():
     effect = "change of the score from unsteered"
     table = audit().query("method != 'unsteered'").replace({"measure": {"success": effect}})
     with pytest.raises(ValueError, match="table has no success at a level of KL"):
-        draw_audit(table, tmp_path)
-    shown = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("figures.audit.save", lambda figure, *rest: shown.append(figure) or save(figure, *rest))
-        draw_audit(table, tmp_path, measure=effect)
-    axis = shown[0].axes[0]
+        draw_audit(table)
+    drawing = draw_audit(table, measure=effect)
+    axis = drawing.axes[0]
     assert axis.get_ylabel() == "change of score"
     assert [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 2
             and line.get_color() == "black"] == [0.0]  # fmt: skip
-    assert (tmp_path / "audit_caption.txt").read_text().startswith("Change of the score from unsteered at equal KL")
+    assert drawing.caption.startswith("Change of the score from unsteered at equal KL")
 
 
 def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_path):
@@ -545,13 +601,13 @@ def test_fluency_stands_below_success_with_both_baselines_in_every_panel(tmp_pat
     assert "the mean log-likelihood of a text's tokens under the unsteered model" in caption
 
 
-def test_a_frontier_is_of_one_concept_and_of_a_budget(tmp_path):
+def test_a_frontier_is_of_one_concept_and_of_a_budget():
     both = pd.concat([frontier(), frontier().assign(concept="agreement")])
     with pytest.raises(ValueError, match="concepts agreement, valence; draw one"):
-        draw_frontier(both, tmp_path)
+        draw_frontier(both)
     for draw, table in ((draw_frontier, frontier()), (draw_layers, layers())):
         with pytest.raises(ValueError, match="one of angle, kl"):
-            draw(table.assign(budget="none"), tmp_path)
+            draw(table.assign(budget="none"))
 
 
 def test_rows_stand_in_the_order_of_their_names_and_several_marks_apart():
@@ -560,25 +616,23 @@ def test_rows_stand_in_the_order_of_their_names_and_several_marks_apart():
     looks = {"p": LOOKS[0], "q": LOOKS[1]}
     alone = rows.query("(name == 'a') == (series == 'p')")
     for drawn, apart in ((rows, APART / 2), (alone, 0.0)):
-        _, (axis,) = draw_rows(["b", "a"], [Panel(drawn, "x", reference=0.5)], looks)
+        (axis,) = draw_rows(Figure(), ["b", "a"], [Panel(drawn, "x", reference=0.5)], looks)
         reference, *lines = (line for line in axis.lines if len(line.get_xdata()))
         assert set(reference.get_xdata()) == {0.5}
         found = {(line.get_color(), x): y for line in lines for x, y in zip(*line.get_data(), strict=True)}
         places = [(LOOKS[0]["color"], 0, -1 + apart), (LOOKS[1]["color"], 1, -apart)]
         assert [found[color, x] for color, x, _ in places] == pytest.approx([y for *_, y in places])
-    plt.close("all")
 
 
 @pytest.mark.parametrize("level", [0.03, 0.5])
-def test_an_audit_is_drawn_of_a_level_that_it_has(tmp_path, level):
+def test_an_audit_is_drawn_of_a_level_that_it_has(level):
     """What methods are compared at is in the table; the largest effect is on top, and the placebo is no method."""
     table = pd.concat([audit().assign(measure=measure) for measure in AUDITED])
     if level not in set(table["level"]):
         with pytest.raises(ValueError, match=r"nothing at level=0\.5 of KL; there are"):
-            draw_audited(table, level, "tiny", tmp_path)
+            draw_audited(table, level, "tiny")
         return
-    draw_audited(table, level, "tiny", tmp_path)
-    drawn = pd.read_csv(tmp_path / "audited_data.csv")
+    drawn = draw_audited(table, level, "tiny").data
     assert set(drawn["measure"]) == set(AUDITED)
     assert set(drawn["level"]) == {level}
 

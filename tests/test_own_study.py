@@ -170,7 +170,7 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     scores = rows.groupby(["label", "layer"])["score"].mean()
     assert (scores["caa"] > scores["random, geodesic"] + 0.5).all()
     assert (scores["caa"] > scores["unsteered"].iloc[0] + 0.5).all()
-    draw_layers(pd.read_parquet(directory / "report" / "layers.parquet"), tmp_path)
+    draw_layers(pd.read_parquet(directory / "report" / "layers.parquet")).save(tmp_path)
     assert "unsteered" in (tmp_path / "layers_caption.txt").read_text(encoding="utf-8")
 
 

@@ -146,7 +146,7 @@ def test_the_picture_of_the_demo_is_drawn_from_the_numbers_kept(tmp_path):
     last = paths[paths["angle"] == paths["angle"].max()].set_index("method")["median"]
     steered = last[["caa", "odesteer", "odesteer_kernel"]]
     assert (steered.idxmin(), steered.idxmax()) == ("caa", "odesteer_kernel")  # "lowest", "highest in h"
-    draw_paths(paths, tmp_path)
+    draw_paths(paths).save(tmp_path)
     assert_same_picture(tmp_path / "paths.png", ROOT / "figures" / "demo-paths.png")
 
 
@@ -204,7 +204,7 @@ def test_every_mark_is_above_a_table_and_every_kept_table_is_used():
     }
 
 
-@pytest.mark.filterwarnings("error::figures.save.IllegibleWarning")
+@pytest.mark.filterwarnings("error::figures.drawing.IllegibleWarning")
 @pytest.mark.parametrize("name", KEPT)
 def test_a_figure_of_the_findings_is_drawn_from_the_tables_that_are_kept(name, tmp_path):
     KEPT[name](tmp_path)

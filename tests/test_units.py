@@ -291,7 +291,6 @@ def test_a_figure_of_groups_says_so(tmp_path):
     words = {"test prompts": "(share of prompts; judge: x)",
              "groups of 40 test prompts": "(share of prompts, the mean over their groups; judge: x)"}  # fmt: skip
     for counted, said in words.items():
-        draw_layers(table, tmp_path, outcome="x", asked=counted)
-        caption = " ".join((tmp_path / "layers_caption.txt").read_text().split())
+        caption = " ".join(draw_layers(table, outcome="x", asked=counted).caption.split())
         assert f"N = 20 {counted} a point" in caption
         assert said in caption

@@ -155,12 +155,12 @@ class LikelihoodStudy:
             return
         from figures.likelihood import draw_likelihood, draw_outcome, draw_tokens  # only the pictures need matplotlib
 
-        draw_likelihood(self.curves, self.references, self.summary, out)
+        draw_likelihood(self.curves, self.references, self.summary).save(out)
         settings = self.run["settings"]
         shown = min(settings["strengths"], key=lambda x: abs(x - settings["declared"]))
-        draw_tokens(self.tokens, self.references, shown, out)
+        draw_tokens(self.tokens, self.references, shown).save(out)
         if bool((self.texts["strength"] > 0).any()):  # texts were written under steering
-            draw_outcome(self.texts, out)
+            draw_outcome(self.texts).save(out)
 
     def for_reading(self) -> pd.DataFrame:
         """The main table: where log p₊ peaks and what the declared strength does, by method."""

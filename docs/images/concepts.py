@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import odesteer_tl as ode
+from figures.drawing import STYLE
 from figures.looks import look
-from figures.save import STYLE
 from odesteer_tl.jupyter import plot_path
 
 HERE = Path(__file__).parent

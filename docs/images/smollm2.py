@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 import odesteer_tl as ode
+from figures.drawing import STYLE
 from figures.looks import ACROSS, SHADE, look
-from figures.save import STYLE
 from odesteer_tl import stats
 
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""What the likelihood figures share: a look a method, real activations of both classes, limits and the legend."""
+"""Steered states beside a reference, real activations: what the likelihood figures share, from looks to the legend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -17,7 +17,7 @@ from odesteer_tl import stats
 
 PLACEBO = "random, geodesic"
 #: the same look for a method in every panel
-ARMS: dict[str, Look] = {
+LINES: dict[str, Look] = {
     **{name: KNOWN[name] for name in (PLACEBO, "caa, geodesic", "odesteer", "odesteer_kernel",
                                       "odesteer_kernel, one step", "optimal_cap", "on_manifold", "unsteered")},
     "real positives": {"color": "0.45", "ls": "-", "marker": "*"},
@@ -90,9 +90,9 @@ def staggered(methods: Sequence[str]) -> dict[str, tuple[float, float]]:
     return {method: (EVERY * k / len(methods), EVERY) for k, method in enumerate(methods)}
 
 
-def legend(figure: Figure, methods: Sequence[str], bands: bool = True) -> None:
+def legend(figure: FigureBase, methods: Sequence[str], bands: bool = True) -> None:
     """Methods and, where they are drawn, the bands of real activations, above the panels."""
     boxes = [Rectangle((0, 0), 1, 1, fc=shade, ec="0.78", alpha=0.5, lw=0, hatch="////" if side == "negative" else None,
                        label=f"real {side}s") for side, (shade, _) in SHADES.items()]  # fmt: skip
-    lines = handles({method: ARMS[method] for method in methods})
+    lines = handles({method: LINES[method] for method in methods})
     figure.legend(handles=[*lines, *(boxes if bands else [])], loc="outside upper left", ncols=4, handlelength=3.2)
