@@ -7,7 +7,7 @@ import pandas as pd
 from figures.captions import MODELS, counts, listed
 from figures.dodged import UNSTEERED, draw_dodged
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import handles
+from figures.looks import marks
 from odesteer_tl.looks import looks
 
 CAPTION = """\
@@ -57,8 +57,7 @@ def draw_answers(
             row[0].set_ylabel("share")
         for axis in axes[-1]:
             axis.set_xlabel("layer steered at")
-        figure.legend(handles=handles({name: {**look, "ls": ""} for name, look in drawn.items()}),
-                      loc="outside upper left", ncols=4)  # fmt: skip
+        figure.legend(handles=marks(drawn), loc="outside upper left", ncols=4)
         few = listed(map(str, pd.concat(own.values()).loc[lambda rows: rows["reached"] < SPENT, "label"]))
         short = f"Fewer than {SPENT:.0%} of the prompts could spend the KL: {few}. " if few else ""
         questions, letters_n = (counts(rows["n"]) for rows in own.values())

@@ -6,12 +6,12 @@ import pandas as pd
 
 from figures.captions import counts, listed
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import Look, highlighted
+from figures.looks import ACROSS, PLACEBO, Look, handles, highlighted
 from figures.multiples import Row, draw_multiples
 
 #: how a method is made, by marker
 MARKERS = {"trained": "^", "fitted": "o"}
-PLACEBO = "random"
+RANDOM = "random"
 UNSTEERED = "unsteered"
 NEEDED = ("method", "made", "budget", "level", "measure", "value", "low", "high", "n", "layer")
 #: what can be drawn: in a caption, and on the axis
@@ -25,12 +25,15 @@ in grey. Triangles: trained through the model; circles: fitted on its activation
 N = {n} prompts a point. In colour: {shown}. In grey throughout: {rest}.{missed}{plain} {source}"""
 
 
-def draw_audit(table: pd.DataFrame, *, source: str = "", measure: str = "success", figure: Place = None) -> Drawing:
+def draw_audit(
+    table: pd.DataFrame, *, source: str = "", measure: str = "success", unit: str = "", figure: Place = None
+) -> Drawing:
     """Draw success against the KL asked for, a line a method, a marker by how it is made.
 
     Args:
         table: as `analyses.effects.audit.audit` makes it.
         measure: of `SHOWN`: where success has no room the change of the score, of which unsteered is 0.
+        unit: of the measure, if it has one.
         source: sentences for the caption on where the table comes from. figure: see `page`.
 
     Raises:
@@ -41,6 +44,7 @@ def draw_audit(table: pd.DataFrame, *, source: str = "", measure: str = "success
         raise ValueError(f"table lacks {', '.join(missing)}; give the audit of a comparison")
     reached = table.query("budget == 'kl' and measure == 'budget reached' and value < 0.95")
     what, label = SHOWN[measure]
+    label += f"\n({unit})" if unit else ""
     table = table.query("measure == @measure")
     plain, rows = table.query("method == @UNSTEERED"), table.query("budget == 'kl'")
     if not len(rows):
@@ -48,12 +52,13 @@ def draw_audit(table: pd.DataFrame, *, source: str = "", measure: str = "success
     if measure != "success":
         plain = pd.DataFrame({"value": [0.0]})
     looks = _looks(rows)
-    with page(figure, PAGE, 2.1) as figure:
+    with page(figure, PAGE, 2.3) as figure:
         found = rows.rename(columns={"low": "value_low", "high": "value_high"})
         around = plain.rename(columns={"low": "value_low", "high": "value_high"})
         labels = ("KL from the unsteered model asked for (nats)", label)
         row = Row(found, "level", "value", labels, around, logarithmic=True)
         axes = draw_multiples(figure, [row], looks)
+        figure.legend(handles=handles({RANDOM: PLACEBO, "unsteered": ACROSS}), loc="outside upper left", ncols=2)
         if measure == "success":
             axes[0][0].set_ylim(-0.03, 1.05)
         names = list(dict.fromkeys(map(str, rows["method"])))
@@ -73,4 +78,4 @@ def _looks(rows: pd.DataFrame) -> dict[str, Look]:
     # whatever is known comes first; of the others those that are trained
     best = {name: max(found["value"].tolist()) for name, found in rows.groupby("method", sort=False)}
     looks = highlighted({str(name): value + (made[str(name)] == "trained") for name, value in best.items()})
-    return {n: look if n == PLACEBO else {**look, "marker": MARKERS[made[n]]} for n, look in looks.items()}
+    return {n: look if n == RANDOM else {**look, "marker": MARKERS[made[n]]} for n, look in looks.items()}

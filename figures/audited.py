@@ -8,14 +8,14 @@ import pandas as pd
 
 from figures.captions import counts
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import LOOKS, PLACEBO, Look
+from figures.looks import PLACEBO, Look
 from figures.rows import Panel, draw_rows, height
 
 UNSTEERED = "unsteered"
 #: by how a method is made, but for the placebo
 SERIES: dict[str, Look] = {
-    "fitted": LOOKS[0],
-    "trained": {**LOOKS[1], "marker": "^"},
+    "fitted": {"color": "black", "marker": "o", "mfc": "white"},
+    "trained": {"color": "black", "marker": "^"},
     "placebo": PLACEBO,
 }
 EFFECT, FLUENCY = "change of the score from unsteered", "log-likelihood of the text, nats a token"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,26 +16,28 @@ from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS
 
 #: from none to all of the prompts
-SHADES = LinearSegmentedColormap.from_list("falls", ["#ffffff", LOOKS[1]["color"]])
+SHADES = LinearSegmentedColormap.from_list("falls", ["#ffffff", LOOKS[1]["color"]]).with_extremes(bad="0.75")
 TICKS = 6
 #: runs side by side
 ACROSS = 3
 CAPTION = """\
 Following the published barrier h by ten Euler steps from the last token of {n} prompts a model and concept. Above:
 share of prompts on whose path h provably falls somewhere, by layer and by the angle asked for (radians); white: none of
-them, which bounds the share by {bound:.3f} (95 %, exact). Below: AUC with which that h tells held-out wordings apart,
+them, which bounds the share by {bound:.3f} (95 %, exact); grey: a layer where there was nothing to certify. Below: AUC
+with which that h tells held-out wordings apart,
 with its 95 % interval; grey: layers at which it is not shown to be above ½, so that a certificate there is about
 nothing. {source}"""
 
 
 def draw_certified_layers(
-    angles: pd.DataFrame, layers: pd.DataFrame, *, source: str = "", figure: Place = None
+    angles: pd.DataFrame, layers: pd.DataFrame, titles: Mapping[str, str], *, source: str = "", figure: Place = None
 ) -> Drawing:
     """Draw a heat map of `violating` by layer and angle, and the AUC by layer, for every model and concept.
 
     Args:
         angles: `model`, `concept`, `layer`, `angle`, `violating`, `n`.
         layers: `model`, `concept`, `layer`, `auc`, `auc_low`, `auc_high`.
+        titles: of concepts whose names do not tell what they are, with a letter before it.
         source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     runs = list(dict.fromkeys(zip(angles["model"], angles["concept"], strict=True)))
@@ -47,10 +49,13 @@ def draw_certified_layers(
         for place, (model, concept) in enumerate(runs):
             row, column = divmod(place, across)
             above, below = axes[2 * row, column], axes[2 * row + 1, column]
-            image = _heat(above, angles.query("model == @model and concept == @concept"))
-            named = re.sub(r"^axbench-\w+-(?=\d+$)", "AxBench ", str(concept))
-            above.set_title(f"({chr(97 + place)}) {named}, {MODELS.get(model, model)}")
-            _reads(below, layers.query("model == @model and concept == @concept"))
+            own = layers.query("model == @model and concept == @concept")
+            image = _heat(above, angles.query("model == @model and concept == @concept"), sorted(own["layer"]))
+            named = titles.get(str(concept), str(concept)).partition(") ")[2] or concept
+            above.set_title(
+                f"({chr(97 + place)}) {named}, {MODELS.get(model, model).removesuffix('-270M')}", fontsize=7
+            )
+            _reads(below, own)
             if column == 0:
                 above.set_ylabel("angle (rad)")
                 below.set_ylabel("AUC of h")
@@ -65,8 +70,8 @@ def draw_certified_layers(
         return Drawing(figure, "certified_layers", caption, angles)
 
 
-def _heat(axis: Axes, rows: pd.DataFrame) -> AxesImage:
-    wide = rows.pivot(index="angle", columns="layer", values="violating").sort_index()
+def _heat(axis: Axes, rows: pd.DataFrame, layers: Sequence[int]) -> AxesImage:
+    wide = rows.pivot(index="angle", columns="layer", values="violating").sort_index().reindex(columns=layers)
     image = axis.imshow(wide, aspect="auto", origin="lower", cmap=SHADES, vmin=0, vmax=1, interpolation="nearest",
                         extent=(-0.5, wide.shape[1] - 0.5, -0.5, wide.shape[0] - 0.5))  # fmt: skip
     axis.set_yticks(range(len(wide)), [f"{angle:g}" for angle in wide.index])

@@ -6,11 +6,18 @@ from typing import Any
 
 import pandas as pd
 
+from figures.audited import SERIES
 from figures.captions import MODELS, counts, listed
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import LOOKS
 from figures.rows import Panel, draw_rows, height
 
+#: what the barriers' scores are called
+NAMES = {
+    "kernel, cross-validated": "kernel barrier, cross-validated",
+    "linear, cross-validated C": "linear barrier, C cross-validated",
+    "probe, C = 1": "linear barrier, C = 1",
+    "sketch, as published": "odesteer's sketch",
+}
 PANELS = {"all": "against all other texts", "hard": "against hard negatives alone"}
 CAPTION = """\
 Area under the ROC curve of each score at telling texts of a concept from others, AxBench's first ten concepts of
@@ -27,10 +34,10 @@ def draw_detection(table: pd.DataFrame, *, source: str = "", figure: Place = Non
         source: sentences for the caption on where the table comes from. figure: see `page`.
     """
     models = {str(model): {**look, "label": MODELS.get(str(model), str(model))}
-              for model, look in zip(table["model"].unique(), LOOKS, strict=False)}  # fmt: skip
+              for model, look in zip(table["model"].unique(), SERIES.values(), strict=False)}  # fmt: skip
     every: Any = table.query("negatives == 'all'").groupby("score")["value"].mean()
-    order = list(map(str, every.sort_values(ascending=False).index))
-    rows: Any = table.rename(columns={"score": "name", "model": "series"})
+    order = [NAMES.get(str(name), str(name)) for name in every.sort_values(ascending=False).index]
+    rows: Any = table.replace({"score": NAMES}).rename(columns={"score": "name", "model": "series"})
     with page(figure, PAGE, height(order)) as figure:
         panels = [Panel(rows[rows["negatives"] == kind], "area under the ROC curve", says, 0.5)
                   for kind, says in PANELS.items()]  # fmt: skip

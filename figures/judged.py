@@ -9,7 +9,7 @@ import pandas as pd
 from figures.captions import MODELS, counts, listed
 from figures.dodged import UNSTEERED, draw_dodged
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import handles
+from figures.looks import marks
 from odesteer_tl.looks import looks
 
 CAPTION = """\
@@ -59,8 +59,7 @@ def draw_judged(
             axis.set_ylabel("share")
         for axis in axes[-1]:
             axis.set_xlabel("layer steered at")
-        figure.legend(handles=handles({name: {**look, "ls": ""} for name, look in drawn.items()}),
-                      loc="outside upper left", ncols=4)  # fmt: skip
+        figure.legend(handles=marks(drawn), loc="outside upper left", ncols=4)
         judges = listed(f"{title}, {judge}" for title, judge in concepts.values())
         caption = CAPTION.format(level=level, n=counts(own["n"]), judges=judges, source=source)
         return Drawing(figure, "judged", caption, pd.concat(kept, ignore_index=True))

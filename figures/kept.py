@@ -39,7 +39,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "layer_changes": ("evidence-layers",),
     "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
-    "regret": ("evidence-predicted",),
+    "regret": ("evidence-predicted", "evidence-densities"),
     "steering": ("evidence-steering",),
     "text_frontier": ("evidence-frontier",),
 }
@@ -66,10 +66,10 @@ JUDGED = {
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., Drawing]] = {
     "answers": partial(draw_answers, level=LEVEL),
-    "audit": partial(draw_audit, measure=EFFECT),
+    "audit": partial(draw_audit, measure=EFFECT, unit="nats a text"),
     "audited": partial(draw_audited, level=LEVEL, model="SmolLM2"),
     "audited_concepts": partial(draw_audited_concepts, level=LEVEL, model="SmolLM2", concepts=AXBENCH),
-    "certified_layers": draw_certified_layers,
+    "certified_layers": partial(draw_certified_layers, titles=AXBENCH),
     "costs": partial(draw_costs, level=LEVEL, model="SmolLM2"),
     "detection": draw_detection,
     "flow": draw_flow,

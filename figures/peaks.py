@@ -12,7 +12,7 @@ from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import ACROSS, handles, looks
 
 #: of a layer's place, by which the marks of different methods are set apart
-APART = 0.1
+APART = 0.12
 #: columns, and labels of the two rows
 ROWS = {"t_star": "T*, where mean\nlog p₊ peaks (rad)", "outside": "off the data\nat {angle:g} rad (share)"}
 CAPTION = """\
@@ -60,7 +60,7 @@ def _column(column: Any, own: Any, drawn: dict[str, Any], title: str) -> None:
     for axis, quantity in zip(column, ROWS, strict=True):
         _marks(axis, own, quantity, drawn)
     starts = own.groupby("layer")["outside_at_start"].first()
-    below.hlines(starts, np.arange(len(starts)) - 0.4, np.arange(len(starts)) + 0.4, color=ACROSS["color"],
+    below.hlines(starts, np.arange(len(starts)) - 0.45, np.arange(len(starts)) + 0.45, zorder=5, color=ACROSS["color"],
                  ls=ACROSS["ls"], lw=ACROSS["lw"])  # fmt: skip
     above.set_title(title)
     for axis in column:
@@ -76,4 +76,4 @@ def _marks(axis: Any, own: Any, column: str, drawn: dict[str, Any]) -> None:
         rows = own[own["method"] == method]
         x = rows["layer"].map(places) + APART * (k - (len(drawn) - 1) / 2)
         error = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
-        axis.errorbar(x, rows[column], yerr=error, ms=3, lw=0.8, **{**look, "ls": ""})
+        axis.errorbar(x, rows[column], yerr=error, ms=2.4, lw=0.6, **{**look, "ls": ""})

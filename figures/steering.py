@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 from figures.captions import counts
 from figures.dodged import UNSTEERED, draw_dodged
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import handles
+from figures.looks import marks
 from odesteer_tl.looks import looks
 
 #: panels side by side
@@ -61,8 +61,7 @@ def draw_steering(
                     axis.set_ylabel(said)
                 else:
                     axis.tick_params(labelleft=False)
-        figure.legend(handles=handles({name: {**look, "ls": ""} for name, look in drawn.items()}),
-                      loc="outside upper left", ncols=3)  # fmt: skip
+        figure.legend(handles=marks(drawn), loc="outside upper left", ncols=3)
         rows = pd.concat(own.values(), ignore_index=True)
         caption = CAPTION.format(level=level, n=counts(rows["n"]), source=source)
         return Drawing(figure, "steering", caption, rows)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from figures.captions import MODELS, counts
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import looks
+from figures.looks import ACROSS, PLACEBO, handles, looks
 from figures.multiples import Row, draw_multiples
 
 UNSTEERED = "unsteered"
@@ -36,12 +36,15 @@ def draw_text_frontier(table: pd.DataFrame, *, source: str = "", figure: Place =
     ((model, concept),) = runs
     rows = table.rename(columns={"label": "method"})
     steered, unsteered = rows.loc[rows["method"] != UNSTEERED], rows.loc[rows["method"] == UNSTEERED]
-    with page(figure, PAGE, 3.4) as figure:
+    with page(figure, PAGE, 3.6) as figure:
         both = [Row(steered, "level", "success", ("", "(a) success"), unsteered, logarithmic=True),
                 Row(steered, "level", "log_likelihood", (COST, "(b) fluency\n(nats a token)"), unsteered,
                     logarithmic=True)]  # fmt: skip
         axes = draw_multiples(figure, both, looks(dict.fromkeys(steered["method"])))
         axes[0][0].set_ylim(-0.03, 1.03)
+        figure.legend(
+            handles=handles({"random, geodesic": PLACEBO, "unsteered": ACROSS}), loc="outside upper left", ncols=2
+        )
         few = steered.loc[steered["reached"] < SPENT].to_dict("records")
         short = "".join(f"Of {row['method']}, {row['reached']:.0%} of the prompts could spend {row['level']:g} nats. "
                         for row in few)  # fmt: skip

@@ -32,6 +32,7 @@ from figures.audit import draw_audit
 from figures.audited import PANELS as AUDITED
 from figures.audited import draw_audited
 from figures.catalogue import FIGURES
+from figures.certified_layers import draw_certified_layers
 from figures.drawing import COLUMN, PAGE, Drawing, IllegibleWarning
 from figures.flow import PATHS
 from figures.frontier import draw_frontier
@@ -435,8 +436,26 @@ def test_few_methods_are_in_colour_the_known_ones_always_in_the_same():
     assert looks["caa"] == KNOWN["caa"] == LINES["caa, geodesic"]
     assert len({str(look) for look in looks.values()}) == len(looks) == len(LOOKS) + 1
     assert list(highlighted({"a": 0.1, "b": 0.2})) == ["b", "a"]
+    # nor has another the colour of one that is known, where this is not drawn
+    assert not {look["color"] for look in highlighted({"a": 0.1, "b": 0.2}).values()} & {
+        look["color"] for look in KNOWN.values()
+    }
     # told apart without colour
     assert len({(str(look["ls"]), look["marker"]) for look in (*LOOKS, PLACEBO)}) == len(LOOKS) + 1
+
+
+def test_a_layer_where_nothing_was_certified_keeps_its_place():
+    """A concept's layer 0 read nothing: the columns of the others stand over their own AUC."""
+    own = {"model": "m", "concept": "c"}
+    layers = pd.DataFrame({**own, "layer": range(4), "auc": 0.9, "auc_low": 0.8, "auc_high": 1.0})
+    angles = pd.DataFrame([{**own, "layer": layer, "angle": angle, "violating": layer / 10, "n": 9}
+                           for layer in (1, 2, 3) for angle in (0.1, 0.5)])  # fmt: skip
+    heat, reads = draw_certified_layers(angles, layers, {"c": "(a) rain"}).axes[:2]
+    shown = heat.images[0].get_array()
+    assert shown.mask[:, 0].all()
+    assert shown[0, 1:].tolist() == [0.1, 0.2, 0.3]
+    assert heat.get_xlim() == reads.get_xlim()
+    assert heat.get_title("left") == "(a) rain, m"
 
 
 def drawn_layers(table: pd.DataFrame, out: Path, **more) -> tuple[list, str]:
