@@ -26,7 +26,7 @@ from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import AllLayers, Angles, Arms, Out
+from analyses.options import AllLayers, Angles, AnyExecutor, Arms, DryRun, Out
 from analyses.search.rules import Rules
 from analyses.sweep import Store, Study
 
@@ -54,12 +54,10 @@ class LayersConfig:
         rules: of the race.
         constraint: what `rules.limit` bounds, "repetition" (share of repeated 4-grams) or "empty".
         looked: select prompts that are looked at cheaply first; left out, 10, or none where completions are asked for.
-        executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
         together: numbers of layers that each method also acts on at once, all as strong: those of `layers` that
             LayerNavigator's score of the contrast ranks highest. The label says which; they stand at the last of them.
         per_prompt: of a search, whether each method is also raced with a layer for every prompt, foretold from how the
             prompt stands unsteered (W2S), as learned from the select prompts that are looked at.
-        dry_run: say what would be done and about how long it takes here, and write nothing.
     """
 
     effect: tyro.conf.OmitArgPrefixes[EffectSettings] = field(default_factory=EffectSettings)
@@ -67,9 +65,9 @@ class LayersConfig:
     arms: Arms = ()
     angle: Angles = ()
     kl: tuple[float, ...] = ()
-    executor: str = "local"
+    executor: AnyExecutor = "local"
     out: Out = Path("results/layers")
-    dry_run: bool = False
+    dry_run: DryRun = False
     search: bool = False
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
     constraint: str = "repetition"

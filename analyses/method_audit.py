@@ -19,7 +19,7 @@ from analyses.command import command, from_command_line
 from analyses.effects.grid import levels_meant
 from analyses.effects.settings import EffectSettings
 from analyses.method_comparison import ComparisonConfig, dry_run, method_comparison
-from analyses.options import NAMED, Angles, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
+from analyses.options import NAMED, Angles, AnyExecutor, DryRun, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
 
 #: what is measured; densities need texts of their own, which a small contrast does not have
 MEASURED = ("path", "likelihood", "survival", "cost", "text", "expense")
@@ -43,8 +43,6 @@ class AuditConfig:
             takes 40 groups) and the report on how well h reads.
         outcome: another one than the words of the concept, such as "vader".
         cross_fit: for few pairs: fit on all, calibrate h on pairs left out in turn; without densities.
-        executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        dry_run: say what would be done and about how long it takes here, and write nothing.
         between: pairs of methods, named before looking, whose scores are tested against each other, one pair after the
             other; "trained" and "fitted" are the mean of all that are. All methods are tested against unsteered, the
             placebo and caa, and trained ones against fitted ones.
@@ -63,9 +61,9 @@ class AuditConfig:
     cross_fit: bool = False
     seed: Seed = 0
     threads: Threads = 1
-    executor: str = "local"
+    executor: AnyExecutor = "local"
     out: Out = Path("results/audit")
-    dry_run: bool = False
+    dry_run: DryRun = False
     between: Annotated[tuple[tuple[str, str], ...], NAMED] = ()
 
     def comparison(self) -> ComparisonConfig:

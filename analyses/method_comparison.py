@@ -23,7 +23,7 @@ from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import NAMED, Angles, OneLayer, Out
+from analyses.options import NAMED, Angles, AnyExecutor, DryRun, OneLayer, Out
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
@@ -45,8 +45,6 @@ class ComparisonConfig:
         displacement: levels of the distance moved, as a share of the norm.
         kl: levels of the next token's KL to unsteered, nats. Of angle, displacement and kl, what is left out is not
             asked; without all three, angles of 0.1, 0.3, a displacement of 0.2 and levels of 0.01, 0.03, 0.1 are.
-        executor: local, processes:N, dask://host:port, slurm or slurm:name=value,…
-        dry_run: say what would be done and about how long it takes here, and write nothing.
         between: pairs of methods, named before looking, whose scores are tested against each other, one pair after the
             other; "trained" and "fitted" are the mean of all that are.
     """
@@ -59,9 +57,9 @@ class ComparisonConfig:
     angle: Angles = ()
     displacement: tuple[float, ...] = ()
     kl: tuple[float, ...] = ()
-    executor: str = "local"
+    executor: AnyExecutor = "local"
     out: Out = Path("results/comparison")
-    dry_run: bool = False
+    dry_run: DryRun = False
     between: Annotated[tuple[tuple[str, str], ...], NAMED] = ()
 
 

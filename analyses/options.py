@@ -103,5 +103,6 @@ NewTokens = Annotated[int, arg(help="tokens written behind each prompt, at most"
 Seed = Annotated[int, arg(help="of everything random")]
 Threads = Annotated[int, arg(help="of the processor, a process")]
 Executor = Annotated[str, arg(help="local, or processes:N")]
+AnyExecutor = Annotated[str, arg(help="local, processes:N, dask://host:port, slurm or slurm:name=value,…")]
 DryRun = Annotated[bool, arg(help="say what would be done and about how long it takes here, and write nothing")]
 Out = Annotated[Path, arg(help="folder of the results; an earlier run in it is never overwritten")]

@@ -91,6 +91,14 @@ def _study_in(file: Path) -> str | None:
         return None
 
 
+def save_report(out: Path, tables: Mapping[str, Any], run: Mapping[str, Any]) -> Path:
+    """`save_run` of those that are tables and have rows, in the place of an earlier report."""
+    if out.exists():
+        shutil.rmtree(out)
+    found = {name: x for name, x in tables.items() if isinstance(x, pd.DataFrame) and len(x)}
+    return save_run(out, found, run)
+
+
 def save_run(out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> Path:
     """Write every table as `name.parquet` and `run`, with versions and commit, as `run.json`.
 

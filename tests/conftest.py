@@ -78,21 +78,36 @@ def organism():
 
 
 @pytest.fixture(scope="session")
+def contrast():
+    """Thirty glad texts of the organism's grammar against thirty sad ones."""
+    from odesteer_tl import organism
+
+    return organism.contrast("valence", n=30)
+
+
+@pytest.fixture
+def own():
+    """An organism that a test may alter."""
+    from odesteer_tl import load_model
+
+    return load_model("organism")
+
+
+@pytest.fixture(scope="module", params=["organism", "gpt2"])
+def model(request):
+    """Two architectures in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
 def gpt2_directory(tmp_path_factory) -> Path:
     """A GPT-2 architecture (learned positions, LayerNorm) with random weights and the organism's tokenizer."""
-    import shutil
-
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from odesteer_tl.organism import PATH
+    from tests.problems import on_disk
 
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("gpt2")
-    for file in PATH.glob("*token*"):
-        shutil.copy(file, path)
     config = GPT2Config(n_layer=3, n_head=4, n_embd=64, vocab_size=512, n_positions=128, bos_token_id=1, eos_token_id=2)
-    GPT2LMHeadModel(config).save_pretrained(path)
-    return path
+    return on_disk(lambda: GPT2LMHeadModel(config), tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture(scope="session")

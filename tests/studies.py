@@ -1,8 +1,10 @@
 """Studies and recordings in memory, as tests look at them."""
 
 import json
+import time
 
 import pandas as pd
+import pytest
 
 import odesteer_tl as ode
 from analyses.certification.material import Material
@@ -22,6 +24,16 @@ def certified(model, contrast, layers, settings, prompts, concept=None):
 def recording(model, steerer, prompts, size, *drawing):
     """Every path of a generation in batches of `size`."""
     return Recording.joined(recorded(Prompted(model, prompts, size), steerer, Drawing(*drawing), lambda x: x))
+
+
+def refused(call, says, monkeypatch):
+    """What a call refuses in one line, at once and before a model is loaded."""
+    monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
+    start = time.process_time()
+    with pytest.raises(ValueError, match=says) as error:
+        call()
+    assert time.process_time() - start < 5
+    assert "\n" not in str(error.value)
 
 
 def write_concept(folder, pairs, prompts, words):

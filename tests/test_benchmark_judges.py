@@ -1,7 +1,6 @@
 """Judges by local directory: tiny random classifiers against one text at a time, and what their verdicts come to."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from analyses.benchmarks.study import Settings, run_benchmark
 from analyses.benchmarks.toxicity import RealToxicityPrompts, load_prompts
 from analyses.benchmarks.truthfulqa import INSTRUCTION, TruthfulQAGeneration, product_of_shares
 from analyses.benchmarks.ultrafeedback import UltraFeedback, load_preferences
-from odesteer_tl.organism import PATH
+from tests.problems import on_disk
 
 SHORT = Sampling(max_new_tokens=5)
 TEXTS = ["mona met leo .", "soon the dry cabin was near the sea .", "leo"]
@@ -32,15 +31,7 @@ def classifier(path, pad_token_id=0, **config):
         vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=128, pad_token_id=pad_token_id, **config,
     )  # fmt: skip
-    return on_disk(LlamaForSequenceClassification, shape, path)
-
-
-def on_disk(kind, shape, path):
-    torch.manual_seed(0)
-    for file in PATH.glob("*token*"):
-        shutil.copy(file, path)
-    kind(shape).save_pretrained(path)
-    return path
+    return on_disk(lambda: LlamaForSequenceClassification(shape), path)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +107,7 @@ def test_roberta_toxicity_classifiers_are_read_as_their_configuration_says(tmp_p
         problem_type="single_label_classification", id2label={0: "neutral", 1: "toxic"},
         label2id={"neutral": 0, "toxic": 1},
     )  # fmt: skip
-    judge = ToxicityClassifier(on_disk(RobertaForSequenceClassification, shape, tmp_path))
+    judge = ToxicityClassifier(on_disk(lambda: RobertaForSequenceClassification(shape), tmp_path))
     texts = [TEXTS[1], "the wet sea was near . " * 20]
     cut = judge.tokenizer(texts[1], truncation=True, max_length=32, return_tensors="pt")["input_ids"]
     with torch.no_grad():

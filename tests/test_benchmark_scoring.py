@@ -8,6 +8,7 @@ import odesteer_tl as ode
 from analyses.benchmarks.context import clip_left, clipped
 from analyses.benchmarks.scoring import option_scores
 from odesteer_tl._tokens import text_tokens
+from tests.problems import log_probability as alone
 
 PROMPTS = ["mona met leo .", "soon the dry cabin", "leo"]
 OPTIONS = [[" soon the dry cabin", " mona", " the wet cabin was near the sea ."], [" was", " mona met leo ."], [" met"]]
@@ -16,15 +17,6 @@ OPTIONS = [[" soon the dry cabin", " mona", " the wet cabin was near the sea ."]
 @pytest.fixture(scope="module")
 def steerer(organism):
     return ode.fit("odesteer_kernel", organism, ode.organism.contrast("valence", n=40), layer=2, angle=0.5)
-
-
-@torch.no_grad()
-def alone(model, prompt, option, steerer=None):
-    """The definition, one unpadded pass: Σ log p of the tokens behind the prompt's."""
-    P, tokens = model.to_tokens(prompt).shape[1], model.to_tokens(prompt + option)
-    with model.hooks(fwd_hooks=[] if steerer is None else steerer.hooks(P)):
-        found = model(tokens).log_softmax(-1)
-    return float(found[0, P - 1 : -1].gather(-1, tokens[0, P:, None]).sum())
 
 
 @pytest.mark.parametrize("steered", [False, True])

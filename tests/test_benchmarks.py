@@ -270,22 +270,17 @@ def test_truthfulqa_itself_has_the_options_it_is_said_to_have(shared):
 
 
 def test_data_and_settings_that_cannot_be_used_are_refused(tmp_path, mc_file):
-    with pytest.raises(ValueError, match="does not exist"):
-        load_records(tmp_path / "missing.json")
-    with pytest.raises(ValueError, match="does not pin"):
-        load_records("truthfulqa/truthful_qa")
     pd.DataFrame({"a": [1]}).to_csv(tmp_path / "a.csv")
-    with pytest.raises(ValueError, match=r"columns \['Unnamed.*expected are question, mc1_targets"):
-        load_questions(tmp_path / "a.csv")
-    with pytest.raises(ValueError, match="limit=0"):
-        load_questions(mc_file, limit=0)
-    with pytest.raises(ValueError, match="one correct option"):
-        question(n_true=0)
-    with pytest.raises(ValueError, match="methods='nothing'"):
-        Settings(methods=("nothing",))
-    with pytest.raises(ValueError, match="layers="):
-        Settings(layers=())
-    with pytest.raises(ValueError, match="too few"):
-        cross_folds([1, 2, 3], 2, 0.2, 0)
-    with pytest.raises(ValueError, match=r"validation=1"):
-        cross_folds(range(10), 2, 1.0, 0)
+    for says, call in (
+        ("does not exist", lambda: load_records(tmp_path / "missing.json")),
+        ("does not pin", lambda: load_records("truthfulqa/truthful_qa")),
+        (r"columns \['Unnamed.*expected are question, mc1_targets", lambda: load_questions(tmp_path / "a.csv")),
+        ("limit=0", lambda: load_questions(mc_file, limit=0)),
+        ("one correct option", lambda: question(n_true=0)),
+        ("methods='nothing'", lambda: Settings(methods=("nothing",))),
+        ("layers=", lambda: Settings(layers=())),
+        ("too few", lambda: cross_folds([1, 2, 3], 2, 0.2, 0)),
+        (r"validation=1", lambda: cross_folds(range(10), 2, 1.0, 0)),
+    ):
+        with pytest.raises(ValueError, match=says):
+            call()

@@ -11,11 +11,6 @@ from tests.problems import padded_prompts, written_logits
 TOKENS = torch.arange(7, 14)[None]
 
 
-@pytest.fixture(scope="module", params=["organism", "gpt2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 @pytest.fixture(scope="module")
 def fields(model):
     """One concept each on layers 0 to 2: a curved barrier, a straight direction, another barrier."""

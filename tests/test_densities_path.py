@@ -323,26 +323,19 @@ def test_agreement_with_the_directional_ratio(truth, steered):
 
 def test_bad_input(unchecked, pair, truth, line):
     x = truth.sample(60, 1)
-    with pytest.raises(ValueError, match="not fitted"):
-        DensityPair().log_positive(x[0])
     raw = DensityPair([PPCA(2)]).fit(*x, groups(0, 60))
-    with pytest.raises(ValueError, match="not calibrated"):
-        raw.log_ratio(x[0])
-    with pytest.raises(ValueError, match="positive has 30 rows"):
-        raw.calibrate(x[0][:30], x[1], (range(100, 130), range(100, 160)))
-    with pytest.raises(ValueError, match="not calibrated"):
-        score_path(raw, line, range(9000, 9300))
-    with pytest.raises(ValueError, match="groups 3 labels"):
-        score_path(pair, line, [1, 2, 3])
-    with pytest.raises(ValueError, match="NaN"):
-        score_path(pair, line.where(line != line[0, 0, 0], torch.nan), range(9000, 9300))
-    with pytest.raises(ValueError, match="width 127"):
-        score_path(pair, line[..., :-1], range(9000, 9300))
-    with pytest.raises(ValueError, match="h has shape"):
-        score_path(pair, line, range(9000, 9300), h=torch.zeros(3, 300))
-    with pytest.raises(ValueError, match="pass h to score_path"):
-        _ = score_path(pair, line, range(9000, 9300)).over_steered
-    with pytest.raises(ValueError, match="must be"):
-        agreement(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 4).bool())
-    with pytest.raises(ValueError, match="name='train' is unknown"):
-        Splits().extended("train", [1])
+    for says, call in (
+        ("not fitted", lambda: DensityPair().log_positive(x[0])),
+        ("not calibrated", lambda: raw.log_ratio(x[0])),
+        ("positive has 30 rows", lambda: raw.calibrate(x[0][:30], x[1], (range(100, 130), range(100, 160)))),
+        ("not calibrated", lambda: score_path(raw, line, range(9000, 9300))),
+        ("groups 3 labels", lambda: score_path(pair, line, [1, 2, 3])),
+        ("NaN", lambda: score_path(pair, line.where(line != line[0, 0, 0], torch.nan), range(9000, 9300))),
+        ("width 127", lambda: score_path(pair, line[..., :-1], range(9000, 9300))),
+        ("h has shape", lambda: score_path(pair, line, range(9000, 9300), h=torch.zeros(3, 300))),
+        ("pass h to score_path", lambda: score_path(pair, line, range(9000, 9300)).over_steered),
+        ("must be", lambda: agreement(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 4).bool())),
+        ("name='train' is unknown", lambda: Splits().extended("train", [1])),
+    ):
+        with pytest.raises(ValueError, match=says):
+            call()

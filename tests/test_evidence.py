@@ -31,6 +31,7 @@ from analyses.measured.__main__ import FOLDER, kept
 from analyses.outcomes.completions import Completions
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl import stats
+from tests.studies import write_concept
 
 LAYERS, LEVELS, PROMPTS = (2, 5, 8), (0.03, 0.1), 40
 
@@ -241,11 +242,17 @@ def test_what_is_not_named_is_left_out_and_said(capsys, monkeypatch, tmp_path):
         chosen(EvidenceConfig(caa=Path("nowhere")))
 
 
-def answered(tmp_path: Path, concept: str, study: str, cells: pd.DataFrame) -> None:
-    folder = tmp_path / "smollm2" / concept / study
+def finished(results: Path, model: str, concept: str, study: str, **tables: pd.DataFrame) -> None:
+    """A run that is done, with what it found."""
+    folder = results / model / concept / study
     folder.mkdir(parents=True)
     (folder / "run.json").touch()
-    cells.drop(columns=["model", "concept"]).to_parquet(folder / "table.parquet")
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+
+
+def answered(results: Path, concept: str, study: str, cells: pd.DataFrame) -> None:
+    finished(results, "smollm2", concept, study, table=cells.drop(columns=["model", "concept"]))
 
 
 def test_a_model_of_one_letter_is_told_from_one_that_agrees(tmp_path, monkeypatch):
@@ -297,13 +304,9 @@ def test_success_on_questions_is_equivalent_only_of_enough_of_them(tmp_path):
 
 def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
     for concept, study, by in (("sentiment", "layers", 0.0), ("axbench-concept10_2b_l20-0", "steering", 0.6)):
-        folder = tmp_path / "smollm2" / concept / study
-        folder.mkdir(parents=True)
-        (folder / "run.json").touch()
-        cells = rows({"odesteer_kernel": 1.0 + by, "odesteer_kernel, one step": 1.0}).drop(columns=["model", "concept"])
-        cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2).to_parquet(
-            folder / "table.parquet"
-        )
+        cells = rows({"odesteer_kernel": 1.0 + by, "odesteer_kernel, one step": 1.0})
+        cells = cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2)
+        answered(tmp_path, concept, study, cells)
     both = (steering_tables.declared, steering_tables.declared_steering)
     words, texts = (make(tmp_path).query("level == 0.1").iloc[0] for make in both)
     assert words.concepts == texts.concepts == 1
@@ -339,15 +342,12 @@ def test_texts_are_shown_of_the_first_prompts_that_are_reported_on(tmp_path, mon
     (tmp_path / "concepts" / "questions").mkdir(parents=True)
     begins = [f"# {i}, and" for i in range(30)]
     (tmp_path / "concepts" / "questions" / "prompts.json").write_text(json.dumps(begins))
-    folder = tmp_path / "smollm2" / "questions" / "texts"
-    folder.mkdir(parents=True)
-    (folder / "run.json").touch()
     cells = pd.concat([
         pd.DataFrame({"layer": 3, "label": label, "level": level, "prompt": range(30), "score": 0.0, "success": True,
                       "split": ["select"] * 5 + ["test"] * 25, "text": [f"{x}\n on,\n\n{label}" for x in begins]})
         for label, level in (("odesteer_kernel", 0.1), ("odesteer_kernel", 0.3), ("unsteered", 0.0))
     ])  # fmt: skip
-    cells.to_parquet(folder / "table.parquet")
+    finished(tmp_path, "smollm2", "questions", "texts", table=cells)
     shown = written(tmp_path)
     assert shown["begins"].tolist() == begins[5:15] * 2
     assert set(shown["goes_on"]) == {"on, odesteer_kernel", "on, unsteered"}
@@ -357,17 +357,14 @@ def test_texts_are_shown_of_the_first_prompts_that_are_reported_on(tmp_path, mon
 def test_how_far_a_path_climbs_ends_where_any_falls(tmp_path):
     """Of two models of 40 and 150 prompts; at 1 rad one's path falls at one layer, and again not at 2 rad."""
     for model, n, falls in (("smollm2", 40, {1.0: 0.1}), ("gemma-3-270m", 150, {})):
-        folder = tmp_path / model / "sentiment" / "certification"
-        folder.mkdir(parents=True)
-        (folder / "run.json").touch()
         layers = range(2)
         findings = [{"what": what, "value": 0.9, "low": 0.8, "high": 1.0, "n": n, "layer": layer}
                     for what in FINDINGS for layer in layers]  # fmt: skip
         strengths = [{"integrator": "euler", "layer": layer, "angle": angle, "n": n,
                       "violating": falls.get(angle, 0.0) if layer else 0.0}
                      for layer in layers for angle in (0.5, 1.0, 2.0)]  # fmt: skip
-        pd.DataFrame(findings).to_parquet(folder / "findings.parquet")
-        pd.DataFrame(strengths).to_parquet(folder / "strengths.parquet")
+        finished(tmp_path, model, "sentiment", "certification", findings=pd.DataFrame(findings),
+                 strengths=pd.DataFrame(strengths))  # fmt: skip
     found = certified(tmp_path).set_index("model")
     assert found.loc["smollm2", ["climbs", "falls", "n"]].tolist() == [0.5, 1.0, 40]
     assert found.loc["gemma-3-270m", ["climbs", "n"]].tolist() == [2.0, 150]
@@ -468,22 +465,12 @@ def test_the_lens_of_the_last_layer_is_the_models_own_reading(organism):
     assert found["value"].iloc[-1] == pytest.approx(roc_auc_score([1] * 12 + [0] * 12, odds))
 
 
-def written_concept(folder: Path) -> Path:
-    """The embedded model's valence as the files that the commands read."""
-    contrast = ode.organism.contrast("valence", 20, 0)
-    pairs = [{"positive": p, "negative": n, "group": i}
-             for i, (p, n) in enumerate(zip(contrast.positive, contrast.negative, strict=True))]  # fmt: skip
-    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
-    (folder / "prompts.json").write_text(json.dumps(["the old cat", "the doctor praised the young"]))
-    (folder / "words.json").write_text(json.dumps({"positive": WORDS.positive[0], "negative": WORDS.negative[0]}))
-    return folder
-
-
 @pytest.mark.parametrize(("name", "layer_of"), [("readers", "reading.read_layer"), ("lenses", "lensing._odds")])
 def test_layers_that_are_read_are_not_read_again_and_what_is_left_is_announced(
     name, layer_of, organism, tmp_path, monkeypatch, capsys
 ):
-    files = written_concept(tmp_path)
+    words = {"positive": WORDS.positive[0], "negative": WORDS.negative[0]}
+    files = write_concept(tmp_path / "own", 20, ["the old cat", "the doctor praised the young"], words)
     out = tmp_path / name
     if name == "readers":
         config = readers.ReadersConfig("organism", str(files / "pairs.jsonl"), out)

@@ -15,6 +15,7 @@ from odesteer_tl._tokens import left_padded, text_tokens
 from odesteer_tl.blocks import unembed
 from odesteer_tl.plain import PlainModel, hooked
 from tests.families import FAMILIES, family_directory
+from tests.problems import on_disk
 
 CONTRAST = ode.organism.contrast("valence", n=4)
 PROMPTS = [text[:n] for text, n in zip(CONTRAST.positive, (20, 40), strict=False)]
@@ -328,16 +329,10 @@ TUPLES = {
 @pytest.mark.parametrize("kind", TUPLES)
 @torch.no_grad()
 def test_blocks_that_return_more_than_the_stream_can_be_left_out(kind, tmp_path):
-    import shutil
-
     import transformers
 
     constructor = getattr(transformers, kind)
-    torch.manual_seed(0)
-    constructor(constructor.config_class(**IDS, **TUPLES[kind])).save_pretrained(tmp_path)
-    for file in ode.organism.PATH.glob("*token*"):
-        shutil.copy(file, tmp_path)
-    model = ode.load_model(tmp_path)
+    model = ode.load_model(on_disk(lambda: constructor(constructor.config_class(**IDS, **TUPLES[kind])), tmp_path))
     tokens = torch.randint(5, 100, (2, 7), generator=torch.Generator().manual_seed(0))
 
     def longer(x, hook):

@@ -11,17 +11,12 @@ import odesteer_tl as ode
 from analyses import flow_plane
 from analyses.flow_plane import FlowPlaneConfig
 from analyses.geometry.plane import Slice
-
-
-def quadratic(d: int = 9, seed: int = 0) -> ode.QuadraticBarrier:
-    g = torch.Generator().manual_seed(seed)
-    A = torch.randn(d, d, generator=g, dtype=torch.float64)
-    return ode.QuadraticBarrier(A + A.mT, torch.randn(d, generator=g, dtype=torch.float64), 0.3)
+from tests.problems import random_quadratic
 
 
 @pytest.fixture(params=[0, 1, 2])
 def setting(request):
-    h = quadratic(seed=request.param)
+    h = random_quadratic(9, request.param, curvature=6.0, slope=3.0)
     start = 5 * torch.randn(9, generator=torch.Generator().manual_seed(9 + request.param), dtype=torch.float64)
     return h, start, Slice.through(h, start)
 

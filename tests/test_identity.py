@@ -13,12 +13,6 @@ from odesteer_tl.fingerprint import SAMPLE, embedding_fingerprint
 TEXTS = ode.organism.contrast("valence", n=8)
 
 
-@pytest.fixture
-def own():
-    """An organism that a test may alter."""
-    return ode.load_model("organism")
-
-
 def weights(model):
     return dict(model.original_model.named_parameters())
 

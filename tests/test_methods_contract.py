@@ -17,11 +17,6 @@ NAMES = sorted(ode.METHODS)
 SHORT = ode.Training(steps=4, batch_size=4, every=4, looked_at=2, kl=None, learning_rate=0.1)
 
 
-@pytest.fixture(scope="module")
-def contrast():
-    return ode.organism.contrast("valence", n=30)
-
-
 def at_site_of(method, model, contrast):
     """Activations at the site where a method acts, in that site's shape."""
     return ode.collect_activations(model, contrast, [LAYER], site=ode.METHODS[method].site)[LAYER]

@@ -22,11 +22,6 @@ FEW = ode.organism.contrast("valence", n=4)
 TOKENS = torch.arange(7, 14)[None]
 
 
-@pytest.fixture(scope="module", params=["organism", "gpt2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 @pytest.fixture
 def entered(monkeypatch):
     """Enter a method for one test, as `register` does for good."""

@@ -10,6 +10,7 @@ import pytest
 from analyses.outcomes import Completions, TextOutcome, open_outcome
 from analyses.outcomes.base import source_digest
 from analyses.outcomes.texts import MEASURES, distinct, repetition
+from tests.problems import on_disk
 
 PROMPTS, TEXTS = ["p", "p", "p", "p"], [" I LOVE it 22!", " Really? Why?", "", " a b a b a b a b"]
 
@@ -156,19 +157,11 @@ def test_ready_judges_tell_plain_cases_apart():
 
 
 def test_a_local_classifier_judges_by_its_label(tmp_path):
-    import shutil
-
-    import torch
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
-    from odesteer_tl.organism import PATH
-
-    torch.manual_seed(0)
-    for file in PATH.glob("*token*"):
-        shutil.copy(file, tmp_path)
     settings = {"n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 512, "n_positions": 64, "pad_token_id": 0}
     labels = {0: "calm", 1: "angry", 2: "glad"}
-    GPT2ForSequenceClassification(GPT2Config(**settings, id2label=labels)).save_pretrained(tmp_path)
+    on_disk(lambda: GPT2ForSequenceClassification(GPT2Config(**settings, id2label=labels)), tmp_path)
     with pytest.raises(ValueError, match="has the labels calm, angry, glad; add one"):
         open_outcome(f"classifier:{tmp_path}")
     each = [open_outcome(f"classifier:{tmp_path}:{label}").scores(["a"], ["the dog"])["score"][0]

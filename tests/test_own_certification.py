@@ -1,7 +1,6 @@
 """Certification and likelihood of one's own: what is refused without a model, and from files to tables, small."""
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from analyses.sources import load_contrast
 from analyses.studies import certification, likelihood
 from analyses.trajectory_likelihood import LikelihoodConfig
 from odesteer_tl.densities import DensityPair, ShrunkGaussian
-from tests.studies import certified, recording, write_pairs
+from tests.studies import certified, recording, refused, write_pairs
 
 SMALL = {"max_new_tokens": 2, "strengths": (0.3,), "cross_fit": True}
 GRID = {"fractions": (0.2, 0.25, 0.45, 0.1), "angle": 0.8, "steps": 4, "declared": 0.4, "strengths": (0.4,),
@@ -83,15 +82,6 @@ SETTINGS = [
 def at(files, changed):
     """The arguments with files where they are."""
     return {k: str(files / x) if k in ("contrast", "prompts") and "." in str(x) else x for k, x in changed.items()}
-
-
-def refused(call, says, monkeypatch):
-    monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
-    start = time.process_time()
-    with pytest.raises(ValueError, match=says) as error:
-        call()
-    assert time.process_time() - start < 5
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", CERTIFICATION)

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -40,7 +39,7 @@ from analyses.studies import comparison, layer_study
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
 from odesteer_tl.stats import difference_pvalue, holm
-from tests.studies import write_pairs
+from tests.studies import refused, write_pairs
 
 WORDS = {"positive": [" the happy dog", " a kind girl"], "negative": [" the sad dog", " a mean girl"]}
 
@@ -272,12 +271,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_refused_without_a_model(files, monkeypatch, kind):
     more, changed, says = WRONG[kind]
-    monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
-    start = time.process_time()
-    with pytest.raises(ValueError, match=says) as error:
-        check(LayersConfig(own(files, **changed), **more))
-    assert time.process_time() - start < 5
-    assert "\n" not in str(error.value)
+    refused(lambda: check(LayersConfig(own(files, **changed), **more)), says, monkeypatch)
 
 
 @pytest.mark.parametrize(("changed", "says"), [

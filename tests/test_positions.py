@@ -6,7 +6,6 @@ runs whole sequences, and edits the columns that a test counts for itself.
 
 import copy
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +25,7 @@ from transformers import (
 )
 
 import odesteer_tl as ode
+from tests.problems import on_disk
 
 P, NEW, LAYER, VOCAB, BOS = 10, 3, 1, 96, 1
 PUSH = 6.0
@@ -68,13 +68,7 @@ RULES = {
 @pytest.fixture(scope="module", params=FAMILIES)
 def pair(request, tmp_path_factory):
     """A bridge around a tiny random model, and the same model without one."""
-    import shutil
-
-    torch.manual_seed(0)
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    FAMILIES[request.param]().save_pretrained(folder)
-    for file in ode.organism.PATH.glob("*token*"):
-        shutil.copy(file, folder)
+    folder = on_disk(FAMILIES[request.param], tmp_path_factory.mktemp(request.param))
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     return ode.load_model(folder), plain
 
@@ -148,58 +142,49 @@ def agree(found, expected):
     torch.testing.assert_close(torch.stack(found.logits), torch.stack(expected.logits), rtol=1e-3, atol=1e-3)
 
 
+def every_rule(pair, tokens, mask, starts, way, reference=None, since=0):
+    """What is generated in a `way`, steered by every rule, is what a plain hook gives from the columns `since`."""
+    bridge, plain = pair
+    for rule in RULES:
+        told = way() if callable(way) else way
+        with steerer_for(rule).on(bridge, prompt_length=P):
+            found = generated(bridge.original_model, tokens, mask, **told)
+        with plainly_edited(plain, rule, starts, P, since):
+            expected = generated(plain, tokens, mask, **{**(reference or {}), "use_cache": False})
+        agree(found, expected)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_right_tokens_are_steered_however_a_batch_is_generated(pair, mode):
-    bridge, plain = pair
-    tokens, mask, starts = prompts()
-    for rule in RULES:
-        with steerer_for(rule).on(bridge, prompt_length=P):
-            found = generated(bridge.original_model, tokens, mask, **MODES[mode])
-        reference = {k: v for k, v in MODES[mode].items() if k not in ("prefill_chunk_size", "cache_implementation")}
-        with plainly_edited(plain, rule, starts, P):
-            expected = generated(plain, tokens, mask, **{**reference, "use_cache": False})
-        agree(found, expected)
+    reference = {k: v for k, v in MODES[mode].items() if k not in ("prefill_chunk_size", "cache_implementation")}
+    every_rule(pair, *prompts(), MODES[mode], reference)
 
 
 @pytest.mark.parametrize("mode", ["plain", "chunked prefill", "static cache"])
 def test_and_without_a_mask(pair, mode):
-    bridge, plain = pair
     tokens = prompts()[0].clamp_min(3)
     tokens[:, 0] = BOS
-    for rule in RULES:
-        with steerer_for(rule).on(bridge, prompt_length=P):
-            found = generated(bridge.original_model, tokens, None, **MODES[mode])
-        with plainly_edited(plain, rule, [0, 0, 0], P):
-            expected = generated(plain, tokens, None, use_cache=False)
-        agree(found, expected)
+    every_rule(pair, tokens, None, [0, 0, 0], MODES[mode])
 
 
 @pytest.mark.parametrize("mode", ["prompt lookup", "assisted"])
 def test_and_where_tokens_are_guessed_ahead(pair, mode):
-    bridge, plain = pair
     tokens = torch.tensor([[BOS, 7, 8, 9, 7, 8, 9, 7, 8, 9]])
-    ahead = {"prompt_lookup_num_tokens": 3} if mode == "prompt lookup" else {"assistant_model": copy.deepcopy(plain)}
-    for rule in RULES:
-        with steerer_for(rule).on(bridge, prompt_length=P):
-            found = generated(bridge.original_model, tokens, torch.ones_like(tokens), **ahead)
-        with plainly_edited(plain, rule, [0], P):
-            expected = generated(plain, tokens, torch.ones_like(tokens), use_cache=False)
-        agree(found, expected)
+    ahead = {"prompt_lookup_num_tokens": 3} if mode == "prompt lookup" else {"assistant_model": copy.deepcopy(pair[1])}
+    every_rule(pair, tokens, torch.ones_like(tokens), [0], ahead)
 
 
 def test_and_in_a_second_turn_over_a_kept_cache(pair):
-    bridge, plain = pair
     tokens, mask, starts = prompts()
     before = P - 1
     positions = (mask.cumsum(1) - 1).clamp_min(0)[:, :before]
-    for rule in RULES:
-        kept = bridge.original_model(tokens[:, :before], attention_mask=mask[:, :before], position_ids=positions,
-                                     use_cache=True).past_key_values  # fmt: skip
-        with steerer_for(rule).on(bridge, prompt_length=P):
-            found = generated(bridge.original_model, tokens, mask, past_key_values=kept)
-        with plainly_edited(plain, rule, starts, P, since=before):
-            expected = generated(plain, tokens, mask, use_cache=False)
-        agree(found, expected)
+
+    def kept():
+        first = pair[0].original_model(tokens[:, :before], attention_mask=mask[:, :before], position_ids=positions,
+                                       use_cache=True)  # fmt: skip
+        return {"past_key_values": first.past_key_values}
+
+    every_rule(pair, tokens, mask, starts, kept, since=before)
 
 
 def test_the_bridges_own_generation_and_a_bare_pass(pair):

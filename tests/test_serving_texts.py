@@ -144,36 +144,28 @@ def test_what_an_engine_cannot_do_is_refused(llm, steerers, monkeypatch):
     config = llm.model.config
     named = ode.ModelIdentity("other", config.hidden_size, config.num_hidden_layers, "bfloat16", False, "2:0")
     other = ode.Steerer(steerers["constant"].field, ode.Flow(angle=0.1), 2, model=named)
-    for steerer, message in ((heads, "kernels never write out"), (narrow, "field has 7"), (late, "has blocks 0 to"),
-                             (other, "dtype='bfloat16'"), ([kernel], "1 entries for 4 prompts")):  # fmt: skip
+    own = SamplingParams(extra_args={"apply_hooks": [Hook(print, [0])]})
+    for message, steerer, ask, how in (
+        ("kernels never write out", heads, GREEDY, {}), ("field has 7", narrow, GREEDY, {}),
+        ("has blocks 0 to", late, GREEDY, {}), ("dtype='bfloat16'", other, GREEDY, {}),
+        ("1 entries for 4 prompts", [kernel], GREEDY, {}), ("pass n=1", kernel, SamplingParams(n=2), {}),
+        ("hooks or vectors of your own", kernel, own, {}), ("3 entries", kernel, GREEDY, {"strength": [0.1] * 3}),
+        ("finite", kernel, GREEDY, {"strength": float("nan")}), ("no steerer", None, GREEDY, {"strength": 0.1}),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            generate_vllm(llm, steerer, PROMPTS, GREEDY)
-    asks = {
-        "pass n=1": SamplingParams(n=2), "hooks or vectors of your own": SamplingParams(
-            extra_args={"apply_hooks": [Hook(print, [0])]}),
-    }  # fmt: skip
-    for message, ask in asks.items():
-        with pytest.raises(ValueError, match=message):
-            generate_vllm(llm, kernel, PROMPTS, ask)
-    for strength, message in (([0.1] * 3, "3 entries"), (float("nan"), "finite")):
-        with pytest.raises(ValueError, match=message):
-            generate_vllm(llm, kernel, PROMPTS, GREEDY, strength=strength)
-    with pytest.raises(ValueError, match="no steerer"):
-        generate_vllm(llm, None, PROMPTS, GREEDY, strength=0.1)
+            generate_vllm(llm, steerer, PROMPTS, ask, **how)
     with pytest.raises(ValueError, match=r"no vllm\.LLM"):
         generate_vllm(llm.model, kernel, PROMPTS, GREEDY)
-    monkeypatch.setattr(llm, "_has_persistent_hooks", True, raising=False)
-    with pytest.raises(ValueError, match="clear_hooks"):
-        generate_vllm(llm, kernel, PROMPTS, GREEDY)
-    monkeypatch.undo()
     settings = llm.llm_engine.vllm_config
-    monkeypatch.setattr(settings, "speculative_config", object())
-    with pytest.raises(ValueError, match="without speculative_config"):
-        generate_vllm(llm, kernel, PROMPTS, GREEDY)
-    monkeypatch.undo()
-    monkeypatch.setattr(settings.parallel_config, "worker_extension_cls", "")
-    with pytest.raises(ValueError, match="without the plugin"):
-        generate_vllm(llm, kernel, PROMPTS, GREEDY)
+    for message, of, name, value in (
+        ("clear_hooks", llm, "_has_persistent_hooks", True),
+        ("without speculative_config", settings, "speculative_config", object()),
+        ("without the plugin", settings.parallel_config, "worker_extension_cls", ""),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, value, raising=of is not llm)
+            with pytest.raises(ValueError, match=message):
+                generate_vllm(llm, kernel, PROMPTS, GREEDY)
 
 
 def test_another_name_with_the_same_sizes_is_warned_of(llm, steerers):

@@ -1,7 +1,6 @@
 """Sites: the names people type, what stands behind them on each architecture, reading and steering there."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +9,8 @@ import transformers
 from transformer_lens.utilities import get_act_name
 
 import odesteer_tl as ode
-from odesteer_tl.organism import PATH
 from odesteer_tl.sites import SITES, Place, place, site_of
+from tests.problems import on_disk
 
 TOKENS = torch.arange(7, 14)[None]
 FEW = ode.organism.contrast("valence", n=4)
@@ -37,12 +36,8 @@ def family(request, tmp_path_factory):
     """A tiny random model of an architecture, with its name."""
     if request.param == "gpt2":
         return request.param, request.getfixturevalue("gpt2")
-    folder = tmp_path_factory.mktemp(request.param)
-    for file in PATH.glob("*token*"):
-        shutil.copy(file, folder)
-    torch.manual_seed(0)
-    transformers.AutoModelForCausalLM.from_config(CONFIGS[request.param]()).save_pretrained(folder)
-    return request.param, ode.load_model(folder)
+    make = lambda: transformers.AutoModelForCausalLM.from_config(CONFIGS[request.param]())  # noqa: E731
+    return request.param, ode.load_model(on_disk(make, tmp_path_factory.mktemp(request.param)))
 
 
 def seen(model, tokens, names, hooks=()):

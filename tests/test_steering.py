@@ -10,13 +10,6 @@ import odesteer_tl as ode
 from odesteer_tl.positions import RULES
 from tests.problems import padded_prompts, written_logits
 
-MODELS = ["organism", "gpt2"]
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def model(request):
-    return request.getfixturevalue(request.param)
-
 
 @pytest.fixture(scope="module")
 def barrier(model):

@@ -7,22 +7,9 @@ import odesteer_tl as ode
 from analyses.cost.timing import peak_memory
 from odesteer_tl.blocks import unembed
 from odesteer_tl.suffix import collect_prefix
+from tests.problems import padded_prompts
 
 P = 7
-
-
-@pytest.fixture(scope="module", params=["organism", "gpt2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
-def prompts(n=4, length=P):
-    """A left-padded batch: no padding, some, and a single real token."""
-    tokens = torch.randint(5, 100, (n, length), generator=torch.Generator().manual_seed(length))
-    mask = torch.ones_like(tokens)
-    mask[1, : length // 2] = 0
-    mask[2, : length - 1] = 0
-    return tokens, mask
 
 
 def by_full_pass(model, tokens, mask, layer, start, change):
@@ -61,7 +48,7 @@ def every_other(x):
 @pytest.mark.parametrize("start", [0, P - 1, -1, 3])
 @pytest.mark.parametrize("change", [rotate, every_other, torch.zeros_like])
 def test_logits_and_residuals_equal_a_full_pass_with_hooks(model, start, change):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix = collect_prefix(model, tokens, mask, start)
     at = start % P
     real = mask[:, at:].bool()
@@ -96,7 +83,7 @@ def test_it_equals_a_steerer_on_the_last_prompt_token(model):
     acts = ode.collect_activations(model, ode.organism.contrast("valence", n=30), layers=[1])
     steerer = ode.Steerer(ode.BarrierField(ode.KernelBarrier(C=10.0).fit(acts[1].positive, acts[1].negative)),
                           ode.Flow(angle=0.4), layer=1)  # fmt: skip
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     with steerer.on(model, prompt_length=P), torch.no_grad():
         expected = model(tokens, attention_mask=mask)[:, -1]
     prefix = collect_prefix(model, tokens, mask, start=-1)
@@ -108,7 +95,7 @@ def test_it_equals_a_steerer_on_the_last_prompt_token(model):
 
 @pytest.mark.parametrize("start", [0, 3])
 def test_the_unedited_residual_gives_the_baseline(model, start):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix = collect_prefix(model, tokens, mask, start)
     with torch.no_grad():
         torch.testing.assert_close(prefix.baseline, model(tokens, attention_mask=mask)[:, -1], rtol=1e-4, atol=1e-4)
@@ -121,7 +108,7 @@ def test_earlier_blocks_really_do_not_run(organism):
     handles = [block.mlp.original_component.register_forward_hook(lambda *_, i=i: runs.append(i))
                for i, block in enumerate(organism.blocks)]  # fmt: skip
     try:
-        prefix = collect_prefix(organism, *prompts(), start=-1)
+        prefix = collect_prefix(organism, *padded_prompts(P, 4), start=-1)
         runs.clear()
         prefix.logits(2, prefix.residuals[2])
         assert runs == [3, 4]
@@ -135,7 +122,7 @@ def test_earlier_blocks_really_do_not_run(organism):
 
 @pytest.mark.parametrize("start", [0, -1])
 def test_memory_does_not_grow_with_the_number_of_strengths(organism, start):
-    prefix = collect_prefix(organism, *prompts(), start)
+    prefix = collect_prefix(organism, *padded_prompts(P, 4), start)
     rotate(prefix.residuals[1])  # annotations are checked, and cached, at the first call
 
     def sweep(n):
@@ -146,7 +133,7 @@ def test_memory_does_not_grow_with_the_number_of_strengths(organism, start):
 
 
 def test_blocks_are_restored_after_an_exception_and_a_users_override_survives(organism):
-    prefix = collect_prefix(organism, *prompts(), start=-1)
+    prefix = collect_prefix(organism, *padded_prompts(P, 4), start=-1)
     block = organism.blocks[1]
     mine = block.forward
     block.__dict__["forward"] = mine
@@ -161,7 +148,7 @@ def test_blocks_are_restored_after_an_exception_and_a_users_override_survives(or
         assert block.__dict__["forward"] is mine
     finally:
         del block.__dict__["forward"]
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     with torch.no_grad():
         torch.testing.assert_close(prefix.baseline, organism(tokens, attention_mask=mask)[:, -1], rtol=1e-4, atol=1e-4)
 
@@ -179,13 +166,13 @@ def test_blocks_that_exchange_more_than_the_residual_stream_are_refused(gpt2_dir
 
     model.blocks[0].__dict__["forward"], model.blocks[2].__dict__["forward"] = leave_note, read_note
     with pytest.raises(ValueError, match="exchange more than the residual stream"):
-        collect_prefix(model, *prompts())
+        collect_prefix(model, *padded_prompts(P, 4))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_other_precisions(gpt2_directory, dtype):
     model = ode.load_model(gpt2_directory, dtype=dtype)
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix = collect_prefix(model, tokens, mask, start=-1)
     expected, _ = by_full_pass(model, tokens, mask, 1, P - 1, lambda x: 1.5 * x)
     tolerance = {"bfloat16": 3e-2, "float64": 1e-10}[dtype]
@@ -194,7 +181,7 @@ def test_other_precisions(gpt2_directory, dtype):
 
 
 def test_bad_input_names_the_argument_and_the_value(organism, unchecked):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     for start in (P, -P - 1):
         with pytest.raises(ValueError, match=f"start={start} is out of range"):
             collect_prefix(organism, tokens, mask, start)
@@ -215,7 +202,7 @@ def test_bad_input_names_the_argument_and_the_value(organism, unchecked):
 
 @pytest.mark.parametrize("start", [0, -1])
 def test_the_stream_after_the_last_block_is_what_logits_are_made_of(model, start):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix = collect_prefix(model, tokens, mask, start)
     for layer in range(model.cfg.n_layers):
         edited = rotate(prefix.residuals[layer])
@@ -226,7 +213,7 @@ def test_the_stream_after_the_last_block_is_what_logits_are_made_of(model, start
 
 @pytest.mark.parametrize("start", [0, -1])
 def test_some_of_the_prompts_and_more_tokens_behind_them_equal_a_batch_of_their_own(model, start):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     more = torch.randint(5, 100, (4, 3), generator=torch.Generator().manual_seed(5))
     real = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]])
     prefix = collect_prefix(model, tokens, mask, start)
@@ -248,7 +235,7 @@ def test_some_of_the_prompts_and_more_tokens_behind_them_equal_a_batch_of_their_
 @pytest.mark.parametrize("length", [P, 1])
 def test_decoding_from_a_prefix_equals_full_passes(model, layer, length):
     """Token by token, also where the stream after a block is known and the blocks up to it are left out."""
-    tokens, mask = prompts(length=P)
+    tokens, mask = padded_prompts(P, 4)
     tokens, mask = tokens[:, -length:], mask[:, -length:]
     more = torch.randint(5, 100, (4, 3), generator=torch.Generator().manual_seed(6))
     decoder = collect_prefix(model, tokens, mask, start=-1).decoder()
@@ -268,7 +255,7 @@ def test_decoding_from_a_prefix_equals_full_passes(model, layer, length):
 @pytest.mark.parametrize("length", [P, 1])
 def test_several_tokens_behind_a_steer_equal_full_passes(model, length):
     """The last token is steered once; what follows some of the prompts, some of them twice, is run behind it."""
-    tokens, mask = (x[:, -length:] for x in prompts(length=P))
+    tokens, mask = (x[:, -length:] for x in padded_prompts(P, 4))
     prefix, layer, field = collect_prefix(model, tokens, mask, start=-1), 1, rotate
     more = torch.randint(5, 100, (3, 2), generator=torch.Generator().manual_seed(6))
     rows, real = [3, 0, 3], torch.tensor([[1, 1], [1, 1], [1, 0]])
@@ -290,7 +277,7 @@ def test_several_tokens_behind_a_steer_equal_full_passes(model, length):
 @pytest.mark.parametrize("start", [0, -1])
 def test_hooks_within_blocks_run_from_the_prefixs_cache(model, start):
     """On several blocks' outputs and on heads, against full passes on the bridge; later blocks do not run."""
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix, runs = collect_prefix(model, tokens, mask, start), []
     at = prefix.start
 
@@ -312,7 +299,7 @@ def test_hooks_within_blocks_run_from_the_prefixs_cache(model, start):
 
 
 def test_layers_go_by_names_and_from_the_end(organism):
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(P, 4)
     prefix = collect_prefix(organism, tokens, mask, start=-1)
     edited = prefix.residuals[2] * 1.5
     expected, later = prefix.logits(2, edited), prefix.later_residuals(2, edited, [3, 4])

@@ -10,20 +10,14 @@ import torch
 import odesteer_tl as ode
 from analyses.sweep import Store, Study, require_numbers, run
 from odesteer_tl.suffix import Prefix, collect_prefix
+from tests.problems import padded_prompts
 
 FIELD = ode.ConstantField(torch.randn(128, generator=torch.Generator().manual_seed(0)))
 
 
-def prompts():
-    tokens = torch.randint(5, 100, (4, 6), generator=torch.Generator().manual_seed(1))
-    mask = torch.ones_like(tokens)
-    mask[1, :3] = 0
-    return tokens, mask
-
-
 def load() -> Prefix:
     torch.set_num_threads(1)
-    return collect_prefix(ode.load_model("organism"), *prompts(), start=-1)
+    return collect_prefix(ode.load_model("organism"), *padded_prompts(6, 4), start=-1)
 
 
 def score(prefix, config):
@@ -48,7 +42,7 @@ def study(organism):
 
 def test_a_layer_sweep_equals_full_passes_and_is_the_same_from_another_process(study, organism, tmp_path):
     assert run(study, tmp_path / "here", progress=False).complete
-    tokens, mask = prompts()
+    tokens, mask = padded_prompts(6, 4)
     here = Store.of(study, tmp_path / "here").directory / "table.parquet"
     table = pd.read_parquet(here).set_index(["layer", "angle"])
     for (layer, angle), rows in table.groupby(level=["layer", "angle"]):
@@ -73,7 +67,7 @@ def by_hooks(model, config):
         return x + 40 * config["angle"] * torch.ones_like(x) / x.shape[-1] ** 0.5
 
     with torch.no_grad(), model.hooks(fwd_hooks=[(f"blocks.{config['layer']}.hook_out", push)]):
-        found = [model(prompts()[0])[:, -1].log_softmax(-1)[:, 7] for _ in range(4)][-1]
+        found = [model(padded_prompts(6, 4)[0])[:, -1].log_softmax(-1)[:, 7] for _ in range(4)][-1]
     return require_numbers(pd.DataFrame({"prompt": range(len(found)), "log_prob": found.double().numpy()}), config)
 
 

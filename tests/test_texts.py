@@ -12,19 +12,7 @@ from odesteer_tl import _tokens, decoding
 from odesteer_tl.generation import generate_tokens
 from odesteer_tl.methods.attention import collect_attended
 
-MODELS = ["organism", "gpt2"]
 GREEDY = {"temperature": 0.0, "max_new_tokens": 6}
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def own():
-    """An organism that a test may alter."""
-    return ode.load_model("organism")
 
 
 # BOS

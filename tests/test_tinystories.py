@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import odesteer_tl as ode
+from tests.problems import log_probability
 
 NAMES = ("Lily", "Tom", "Ben", "Mia", "Sara", "Max", "Anna", "Sam", "Tim", "Lucy")
 HAPPY = ("{n} was so happy. {n} smiled and laughed", "{n} loved the fun day. It was the best",
@@ -31,22 +32,12 @@ def steerer(tinystories, contrast):
     return ode.fit("odesteer_kernel", tinystories, contrast, layer=LAYER, angle=0.3)
 
 
-@torch.no_grad()
-def sequence_log_probability(model, prompt, ending, steerer=None):
-    """Log-probability of the ending's tokens after the prompt, steered from the prompt's last token on."""
-    tokens, P = model.to_tokens(prompt + ending), model.to_tokens(prompt).shape[1]
-    hooks = [] if steerer is None else steerer.hooks(prompt_length=P)
-    with model.hooks(fwd_hooks=hooks):
-        log_probabilities = model(tokens).log_softmax(-1)
-    return float(log_probabilities[0, P - 1 : -1].gather(-1, tokens[0, P:, None]).sum())
-
-
 def happy_log_odds(model, steerer=None):
     """Mean over prompts of log Σ p(happy endings) − log Σ p(sad endings)."""
     found = []
     for prompt in PROMPTS:
         scores = {
-            mood: torch.tensor([sequence_log_probability(model, prompt, e, steerer) for e in endings]).logsumexp(0)
+            mood: torch.tensor([log_probability(model, prompt, e, steerer) for e in endings]).logsumexp(0)
             for mood, endings in ENDINGS.items()
         }
         found.append(float(scores["happy"] - scores["sad"]))
@@ -78,7 +69,7 @@ def test_steered_text_stays_text(tinystories, steerer):
     plain = ode.generate(tinystories, openings, max_new_tokens=30, temperature=0.7, completions_only=True)
 
     def per_token(found):
-        scores = [sequence_log_probability(tinystories, p, " " + t) for p, t in zip(openings, found, strict=True)]
+        scores = [log_probability(tinystories, p, " " + t) for p, t in zip(openings, found, strict=True)]
         lengths = [tinystories.to_tokens(t).shape[1] for t in found]
         return sum(scores) / sum(lengths)
 

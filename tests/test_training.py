@@ -26,11 +26,6 @@ QUICK = ode.Training(steps=6, batch_size=4, every=3, looked_at=4, kl=0.05, learn
 
 
 @pytest.fixture(scope="module")
-def contrast():
-    return ode.organism.contrast("valence", n=30)
-
-
-@pytest.fixture(scope="module")
 def completions():
     """Prompts of several lengths, each with two completions."""
     texts = ode.organism.contrast("valence", n=12)
@@ -342,23 +337,12 @@ def test_a_seed_reproduces_and_another_does_not(organism, contrast):
 
 
 def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(organism, contrast, tmp_path, monkeypatch):
-    from odesteer_tl.training.run import Run
-
     def run(**settings):
         field = ode.ConstantField(torch.ones(128), 300.0)
         return train(field, organism, contrast, LAYER, training=replace(QUICK, steps=9, every=2, **settings), seed=1)
 
-    whole, steps = run(), []
-    step = Run._step
-
-    def cut(self, state):
-        steps.append(state.step)
-        if len(steps) == 6:
-            raise KeyboardInterrupt
-        return step(self, state)
-
-    file = tmp_path / "deep" / "state"
-    monkeypatch.setattr(Run, "_step", cut)
+    whole, file = run(), tmp_path / "deep" / "state"
+    steps = cut_at(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint=file)
     again = run(checkpoint=file)

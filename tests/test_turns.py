@@ -14,11 +14,6 @@ LAYER = 2
 
 
 @pytest.fixture(scope="module")
-def contrast():
-    return ode.organism.contrast("valence", n=30)
-
-
-@pytest.fixture(scope="module")
 def steerers(organism, contrast):
     caa = ode.fit("caa", organism, contrast, layer=LAYER, angle=0.1)
     return [caa.at(ode.Flow(angle=angle, steps=1, solver="euler")) for angle in (0.0, 0.3, 0.6, 0.9)]

@@ -23,7 +23,7 @@ from analyses.cost.material import Row, classes, decaying_classes, gpt2_small, r
 from analyses.cost.methods import method_rows
 from analyses.cost.published_form import REAL, published_euler
 from analyses.cost.real_model import real_model_rows
-from analyses.cost.suffix import half_rows, suffix_rows
+from analyses.cost.suffix import suffix_rows
 from analyses.cost.sweep import sweep_rows
 from analyses.cost.timing import interleaved, peak_memory
 from analyses.runs import code
@@ -157,7 +157,6 @@ def certificates() -> Iterator[Row]:
 def sweeps() -> Iterator[Row]:
     """Suffix evaluation against full passes, and what the engine adds."""
     yield from suffix_rows(gpt2_small())
-    yield from half_rows(gpt2_small)
     yield from sweep_rows()
 
 

@@ -76,27 +76,6 @@ def suffix_rows(model: TransformerBridge) -> Iterator[Row]:
     yield row(f"peak extra memory, {STRENGTHS} strengths against one", "1×", *peaks, unit="MiB")
 
 
-def half_rows(make: Callable[[], TransformerBridge]) -> Iterator[Row]:
-    """A row for the grid of edits at all positions in bfloat16 against float32, layer by layer in turn.
-
-    The answers differ by rounding: by a tenth of the logits' spread at most, here (asserted).
-    """
-    tokens = torch.randint(5, 180, (PROMPTS, LENGTH), generator=torch.Generator().manual_seed(0))
-    kinds = {dtype: make().to(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    field = ode.ConstantField(torch.randn(int(make().cfg.d_model), generator=torch.Generator().manual_seed(1)))
-    flow, seconds = ode.Flow(angle=0.3, steps=1), defaultdict[str, float](float)
-    prefixes = {dtype: timed(seconds, str(dtype), 1, lambda model=model: collect_prefix(model, tokens, start=0))
-                for dtype, model in kinds.items()}  # fmt: skip
-    for layer in tqdm(range(len(prefixes[torch.float32].residuals)), desc="suffix cost", leave=False):
-        found: list[Tensor] = []
-        for dtype, prefix in prefixes.items():
-            edited = flow.solve(field, prefix.residuals[layer]).end
-            found.append(timed(seconds, str(dtype), STRENGTHS, lambda p=prefix, x=edited: p.logits(layer, x)))  # noqa: B023
-        assert float((found[0] - found[1]).abs().max()) <= 0.1 * float(found[0].std())
-    what = f"suffix evaluation, all positions edited, in bfloat16 against float32; {STRENGTHS} strengths"
-    yield row(what, "≥ 2.5×", seconds[str(torch.float32)], seconds[str(torch.bfloat16)])
-
-
 def timed(seconds: defaultdict[str, float], name: str, times: int, call: Callable[[], Any]) -> Any:
     """Run a call and add its seconds, counted `times` times, to `seconds[name]`."""
     start = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from analyses.effects.paired import BASELINE, SPENT
 from analyses.effects.shown import middle
 from analyses.effects.units import units
 from analyses.intervals import with_interval, with_intervals
-from analyses.runs import save_run
+from analyses.runs import save_report
 from odesteer_tl import stats
 from odesteer_tl._renamed import renamed
 
@@ -94,10 +93,7 @@ class ComparisonReport:
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet, and for a paper as LaTeX and Markdown, in the place of an earlier report."""
-        if folder.exists():
-            shutil.rmtree(folder)
-        found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
-        save_run(folder, found, {**run, "headroom": self.headroom})
+        save_report(folder, vars(self), {**run, "headroom": self.headroom})
         paper = self.for_paper()
         paper.to_latex(folder / "methods.tex", float_format="%.2f", escape=True)
         (folder / "methods.md").write_text(paper.to_markdown(floatfmt=".2f") + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -15,7 +14,7 @@ import pandas as pd
 from analyses.effects import declared, saying, shown, tables
 from analyses.effects.arms import ONE_STEP, PLACEBO
 from analyses.effects.prediction import layer_picks
-from analyses.runs import save_run
+from analyses.runs import save_report
 from odesteer_tl import stats
 from odesteer_tl._renamed import renamed
 
@@ -125,10 +124,7 @@ class LayerReport:
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
         """Write the tables as parquet beside `run.json`, in the place of an earlier report."""
-        if folder.exists():
-            shutil.rmtree(folder)
-        found = {name: x for name, x in vars(self).items() if isinstance(x, pd.DataFrame) and len(x)}
-        return save_run(folder, found, {**run, "headroom": self.headroom, "found": self.found})
+        return save_report(folder, vars(self), {**run, "headroom": self.headroom, "found": self.found})
 
     def frame(self) -> pd.DataFrame:
         """`layers`: unsteered and every arm, one row a cell."""

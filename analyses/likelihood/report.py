@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import tyro
 
 from analyses.command import from_command_line
 from analyses.labels import current_labels
-from analyses.runs import save_run
+from analyses.runs import save_report
 
 Rows = list[dict[str, Any]]
 #: predictor of `prediction.parquet` and its name in print
@@ -147,9 +146,7 @@ def report(folder: tyro.conf.Positional[Path]) -> str:
         if missing := ["{} {}".format(*name) for name in found if name not in some]:
             parts.append(f"No such rows in the files of {', '.join(missing)}.")
     studies = {str(result): run.get("commit") for result, run in runs.items()}
-    if (folder / "report").exists():
-        shutil.rmtree(folder / "report")
-    save_run(folder / "report", kept, {"commits of the studies": studies})
+    save_report(folder / "report", kept, {"commits of the studies": studies})
     return "\n\n".join(part for part in parts if part)
 
 

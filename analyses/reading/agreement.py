@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 
 import odesteer_tl as ode
 from analyses.agreement import AgreementConfig
 from analyses.behaviour import behaviour, summary
-from analyses.runs import refuse_existing, save_run
+from analyses.reading.parts import of_every
 from odesteer_tl import organism, stats
 
 
-def reading(name: str, acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> list[dict[str, Any]]:
+def reading(acts: ode.Activations, held_out: ode.Activations, test: ode.ContrastSet) -> Iterator[dict[str, Any]]:
     """AUC by layer and barrier on texts that took no part in the fit, with its interval over texts."""
     n = len(test.positive)
 
     def row(layer: int, barrier: str, scores: np.ndarray, **chosen: float) -> dict[str, Any]:
         area = stats.auc(scores, np.repeat([True, False], n))
-        return {"model": name, "layer": layer, "barrier": barrier, "n": area.n, "auc": area.value, "low": area.low,
+        return {"layer": layer, "barrier": barrier, "n": area.n, "auc": area.value, "low": area.low,
                 "high": area.high, **chosen}  # fmt: skip
 
-    rows = [row(-1, "Bayes ceiling", organism.judge([*test.positive, *test.negative])["agreement"].to_numpy())]
+    yield row(-1, "Bayes ceiling", organism.judge([*test.positive, *test.negative])["agreement"].to_numpy())
     for layer in acts:
         for kind, degree in (("linear", 1), ("quadratic", 2)):
             barrier = ode.KernelBarrier(degree=degree, gamma="cv", C="cv").fit_activations(acts[layer])
-            scores = barrier.value(torch.cat(both(held_out, layer)).double()).numpy()
-            chosen = barrier.chosen
-            rows.append(row(layer, kind, scores, chosen_gamma=chosen["gamma"], chosen_C=chosen["C"]))
-    return rows
-
-
-def both(acts: ode.Activations, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive and negative activations of a layer."""
-    return acts[layer].positive, acts[layer].negative
+            texts = torch.cat([held_out[layer].positive, held_out[layer].negative])
+            chosen = {f"chosen_{name}": barrier.chosen[name] for name in ("gamma", "C")}
+            yield row(layer, kind, barrier.value(texts.double()).numpy(), **chosen)
 
 
 def field_of(label: str, acts: ode.LayerActivations, seed: int) -> ode.VectorField:
@@ -49,13 +41,13 @@ def field_of(label: str, acts: ode.LayerActivations, seed: int) -> ode.VectorFie
     return ode.METHODS[label].fit_activations(acts, seed)
 
 
-def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConfig) -> list[dict[str, Any]]:
+def steering(model: Any, acts: ode.Activations, config: AgreementConfig) -> Iterator[dict[str, Any]]:
     """Success of every method at every angle on test prompts, at the layer chosen for it on validation prompts."""
     drawn = organism.prompts(config.select + config.test, config.seed)
     validation, test = drawn[: config.select], drawn[config.select :]
     settings: dict[str, Any] = {"concept": "agreement", "temperature": config.temperature,
                                 "max_new_tokens": config.max_new_tokens}  # fmt: skip
-    rows = [{"model": name, "method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}]
+    yield {"method": "unsteered", **summary(behaviour(model, test, None, seed=1, **settings))}
     for label in config.methods:
         fields = {layer: field_of(label, acts[layer], config.seed) for layer in (1, 2, 3)}
         for angle in config.angles:
@@ -65,30 +57,19 @@ def steering(name: str, model: Any, acts: ode.Activations, config: AgreementConf
             tried = [behaviour(model, validation, option, **settings)["success"].mean() for option in options]
             best = options[int(np.argmax(tried))]
             outcome = summary(behaviour(model, test, best, seed=1, **settings))
-            rows.append({"model": name, "method": label, "angle": angle, "layer": best.layer, **outcome})
-    return rows
+            yield {"method": label, "angle": angle, "layer": best.layer, **outcome}
 
 
 def run(config: AgreementConfig) -> None:
-    """Run the study for every organism, write two tables and print them.
-
-    Raises:
-        ValueError: `out` holds an earlier run.
-    """
-    refuse_existing(config.out)
-    read: list[dict[str, Any]] = []
-    steered: list[dict[str, Any]] = []
-    identities: dict[str, Any] = {}
+    """Run the study for every organism, write two tables and print them."""
     fit = organism.contrast("agreement", config.pairs, config.seed)
     test = organism.contrast("agreement", config.test_pairs, config.seed + 1000)
-    for source in tqdm(config.models, desc="embedded models"):
-        model, name = ode.load_model(source), Path(source).name
-        identities[name] = asdict(ode.ModelIdentity.of(model))
+
+    def studies(model: TransformerBridge) -> dict[str, Iterator[dict[str, Any]]]:
         acts, held_out = (ode.collect_activations(model, texts) for texts in (fit, test))
-        read += reading(name, acts, held_out, test)
-        steered += steering(name, model, acts, config)
-    tables = {"reading": pd.DataFrame(read), "steering": pd.DataFrame(steered)}
-    save_run(config.out, tables, {"settings": asdict(config), "models": identities})
+        return {"reading": reading(acts, held_out, test), "steering": steering(model, acts, config)}
+
+    tables = of_every(config, studies)
     print(tables["reading"].round(3).to_string(index=False, na_rep="–"))
     columns = ["model", "method", "angle", "layer", "success", "success_low", "success_high", "parses", "n"]
     print(tables["steering"][columns].round(3).to_string(index=False, na_rep="–"))

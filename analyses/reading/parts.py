@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -148,20 +148,33 @@ def losses(prefix: ode.Prefix, layer: int, edited: Float[Tensor, "rows pos d"]) 
 
 def run(config: ReadingSteeringConfig) -> None:
     """Run the study for every organism, save the tables and print them."""
-    refuse_existing(config.out)
     torch.set_num_threads(config.threads)
     prompts = organism.prompts(config.prompts, config.seed)
+
+    def studies(model: TransformerBridge) -> dict[str, Iterable[dict[str, Any]]]:
+        states = Agreement.of(model, config)
+        return {"steering": steering(states, prompts), "steps": steps(states, states.fields()),
+                "ablation": ablation(states)}  # fmt: skip
+
+    for study, table in of_every(config, studies).items():
+        print(f"\n{study}\n{table.round(3).to_string(index=False)}")
+
+
+def of_every(config: Any, studies: Callable[[TransformerBridge], Mapping[str, Iterable[dict[str, Any]]]]
+             ) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """A table a study, its rows of every organism of `config.models`, saved in `config.out` with the settings.
+
+    Raises:
+        ValueError: `out` holds an earlier run.
+    """
+    refuse_existing(config.out)
     found: dict[str, list[dict[str, Any]]] = {}
     identities: dict[str, Any] = {}
     for name in tqdm(config.models, desc="embedded models"):
-        model = ode.load_model(name)
-        states, label = Agreement.of(model, config), Path(name).name
+        model, label = ode.load_model(name), Path(name).name
         identities[label] = asdict(ode.ModelIdentity.of(model))
-        studies = {"steering": steering(states, prompts), "steps": steps(states, states.fields()),
-                   "ablation": ablation(states)}  # fmt: skip
-        for study, rows in tqdm(studies.items(), desc=label, leave=False):
+        for study, rows in tqdm(studies(model).items(), desc=label, leave=False):
             found.setdefault(study, []).extend({"model": label, **row} for row in rows)
     tables = {study: pd.DataFrame(rows) for study, rows in found.items()}
     save_run(config.out, tables, {"settings": asdict(config), "models": identities})
-    for study, table in tables.items():
-        print(f"\n{study}\n{table.round(3).to_string(index=False)}")
+    return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -132,20 +133,17 @@ class KernelBarrier(Barrier):
         total = float(self.fitted("alpha").abs().sum())
         return self.degree * gamma * (gamma + self.coef0) ** (self.degree - 1) * total
 
-    @property
-    def quadratic(self) -> QuadraticBarrier:
+    @cached_property
+    def quadratic(self) -> QuadraticBarrier:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The exact quadratic, kept in its span where there are fewer samples than dimensions."""
         if self.degree > 2:
             return super().quadratic
-        if self._collapsed is None:
-            X, alpha, gamma = self.fitted("X"), self.fitted("alpha"), self.chosen["gamma"]
-            constant = self.fitted("intercept") + self.coef0**self.degree * alpha.sum()
-            curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
-            slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
-            # sums over samples whose weights may nearly cancel
-            collapsed = QuadraticBarrier.from_factors(X, curvature, slope, constant)
-            self._collapsed = collapsed.with_collapse_error(4 * self.value_error)
-        return self._collapsed
+        X, alpha, gamma = self.fitted("X"), self.fitted("alpha"), self.chosen["gamma"]
+        constant = self.fitted("intercept") + self.coef0**self.degree * alpha.sum()
+        curvature = gamma**2 * alpha if self.degree == 2 else torch.zeros_like(alpha)
+        slope = (2 * gamma * self.coef0 if self.degree == 2 else gamma) * (alpha @ X)
+        # sums over samples whose weights may nearly cancel
+        return QuadraticBarrier.from_factors(X, curvature, slope, constant).with_collapse_error(4 * self.value_error)
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""

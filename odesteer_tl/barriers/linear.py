@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,11 @@ class LinearBarrier(Barrier):
     def polynomial_degree(self) -> int:
         return 1
 
-    @property
-    def quadratic(self) -> QuadraticBarrier:
+    @cached_property
+    def quadratic(self) -> QuadraticBarrier:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The same h with A = 0."""
-        if self._collapsed is None:
-            b = self.fitted("b")
-            self._collapsed = QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
-        return self._collapsed
+        b = self.fitted("b")
+        return QuadraticBarrier.from_factors(b[None], b.new_zeros(1), b, self.fitted("c"))
 
     def value(self, a: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """h(a), dimensionless."""

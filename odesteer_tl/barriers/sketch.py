@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,24 +101,18 @@ class SketchBarrier(Barrier):
     def _reach(self) -> float:
         return (self.d_model * self.gamma) ** 0.5 + self.coef0**0.5
 
-    @property
-    def quadratic(self) -> QuadraticBarrier:
+    @cached_property
+    def quadratic(self) -> QuadraticBarrier:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The exact collapse to a quadratic (within 3e-14)."""
-        if self.degree > 2:
-            return super().quadratic
-        if self._collapsed is None:
-            self._collapsed = self._collapse()
-        return self._collapsed
+        return super().quadratic if self.degree > 2 else self._collapse()
 
-    @property
-    def transforms(self) -> SketchTransforms | None:
+    @cached_property
+    def transforms(self) -> SketchTransforms | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Of a wide barrier of degree 2: two transforms a step where the published form takes nine."""
         if self.degree != 2 or not SketchTransforms.worth(self.d_model, self.n_components):
             return None
-        if self._transforms is None:
-            hashes, signs, weight, intercept = map(self.fitted, ("hashes", "signs", "weight", "intercept"))
-            self._transforms = SketchTransforms(hashes, signs, weight, intercept, self.gamma, self.coef0)
-        return self._transforms
+        hashes, signs, weight, intercept = map(self.fitted, ("hashes", "signs", "weight", "intercept"))
+        return SketchTransforms(hashes, signs, weight, intercept, self.gamma, self.coef0)
 
     def _collapse(self) -> QuadraticBarrier:
         """Read the score's coefficients off the hashes: feature (h₁(i) + h₂(j)) mod n holds ±xᵢxⱼ."""

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from odesteer_tl.barriers.quadratic import QuadraticBarrier
-    from odesteer_tl.barriers.transforms import SketchTransforms
 
 
 class FittedState:
@@ -32,8 +27,6 @@ class FittedState:
         """Put in another, and forget what was derived."""
         self._state = dict(state)
         self._cast: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-        self._collapsed: QuadraticBarrier | None = None
-        self._transforms: SketchTransforms | None = None
         derived = (
             name for kind in type(self).__mro__ for name, x in vars(kind).items() if isinstance(x, cached_property)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,9 +13,6 @@ from torch import Tensor
 
 from odesteer_tl._check import require_width
 from odesteer_tl.densities.sample import Sample
-
-if TYPE_CHECKING:
-    from odesteer_tl.densities.gaussian import Gaussian
 
 #: noise variance below this share of the mean variance is raised to it: collinear data keep a finite density
 NOISE_FLOOR = 1e-9
@@ -77,7 +74,7 @@ class Density(ABC):
 
     @property
     @abstractmethod
-    def gaussian(self) -> Gaussian:
+    def gaussian(self) -> Density:
         """The Gaussian family of the activations nearest to this density, unfitted."""
 
     @property
