@@ -1,7 +1,8 @@
 """Executes the notebooks: every `.py` (py:percent) becomes an `.ipynb` with its outputs.
 
 `python -m notebooks.build` does all of them, in place, and `python -m notebooks.build 04_layer_sweep` that one; a pair
-is edited in its `.py`. `--address` executes nothing: it writes `OWNER` into every link and installation command.
+is edited in its `.py`. `--address` executes nothing: it writes `OWNER` into every link and installation command, the
+README's and pyproject.toml's too.
 `--model smollm2 --out DIR` runs them on another model and keeps what they show there.
 """
 
@@ -23,6 +24,9 @@ from odesteer_tl._check import require_one_of
 #: whose the repository on GitHub is: the one place that says so, for `--address` to write wherever it is quoted
 OWNER = "OWNER"
 QUOTED = re.compile(r"(github(?:\.com)?/)[\w-]+(?=/odesteer_tl\b)")
+#: what the README says as long as there is no owner, and the remark that explains it
+PLACEHOLDER = re.compile(r"(?<=git\+)URL\b|(?<=git clone )URL\b")
+REMARK = "URL: this repository's address; "
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 180
 #: of another model, which may be a large one
@@ -81,6 +85,8 @@ def _passing(output: Any) -> bool:
 
 def addressed(text: str, owner: str) -> str:
     """The text with every address of the repository, Colab's too, at this owner's."""
+    if owner != "OWNER":
+        text = PLACEHOLDER.sub("https://github.com/OWNER/odesteer_tl", text.replace(REMARK, ""))
     return QUOTED.sub(rf"\g<1>{owner}", text)
 
 
@@ -110,6 +116,8 @@ def main(
             nbformat.write(done, out / f"{name}.ipynb")
             print(out / f"{name}.ipynb")
         return
+    for file in (HERE.parent / name for name in ("README.md", "pyproject.toml") if address):
+        file.write_text(addressed(file.read_text(encoding="utf-8"), OWNER), encoding="utf-8")
     for source in (known[name] for name in names or known):
         for file in (source, source.with_suffix(".ipynb")):
             file.write_text(addressed(file.read_text(encoding="utf-8"), OWNER), encoding="utf-8")

@@ -126,6 +126,16 @@ def test_colab_opens_and_installs_from_the_one_owner_that_the_builder_names(sour
         assert len(re.findall(r"github(?:\.com)?/who-else/", found)) == len(re.findall(r"github(?:\.com)?/", text))
 
 
+def test_the_one_owner_stands_in_the_readme_and_the_package_too():
+    for file, at in (("README.md", 2), ("pyproject.toml", 2)):
+        text = (build.HERE.parent / file).read_text()
+        assert build.addressed(text, build.OWNER) == text
+        found = build.addressed(text, "who-else")
+        assert found.count("https://github.com/who-else/odesteer_tl") == at
+        assert not re.search(r"\bURL\b|OWNER", found)
+        assert build.addressed(found, "another").count("https://github.com/another/odesteer_tl") == at
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_numbers_in_prose_stand_in_code_or_in_what_was_shown_above(source):
     notebook = committed(source)
