@@ -87,7 +87,7 @@ dist: $(STAMP)
 	$(PY) -m build --no-isolation
 
 # installs both in fresh environments outside the checkout, one after the other, and steers the embedded model there:
-# every Python of 3.11 to 3.13 that is here, TransformerLens 4 and 3.9; some GB and minutes each
+# Python 3.11, 3.12 and 3.13, all of which must be here, TransformerLens 4 and 3.9; some GB and minutes each
 dist-check: $(STAMP)
 	$(PY) -m tests.dist_check
 
@@ -102,7 +102,7 @@ certify-soak: $(STAMP)
 coverage-soak: $(STAMP)
 	$(PY) -m analyses.coverage
 
-# ten thousand races of sixty simulated arms: how often what they say is false; some minutes on two idle cores
+# ten thousand races of sixty simulated candidates: how often what they say is false; some minutes on two idle cores
 search-soak: $(STAMP)
 	$(PY) -m analyses.search --executor processes:$(JOBS)
 

@@ -12,28 +12,47 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import from_command_line
-from analyses.options import Angles, Models, NewTokens, Out, Pairs, Seed, Select, Temperature, Test
+from analyses.options import COUNT, SOME, Angles, Models, NewTokens, Out, Pairs, Seed, Select, Temperature, Test
+from odesteer_tl._words import require_one_of
+
+#: the usual ones, which are known to be there without asking the library
+USUAL = ("caa", "linear barrier", "odesteer_kernel", "random")
 
 
 @dataclass(frozen=True)
 class AgreementConfig:
-    """Settings of the study."""
+    """Settings of the study.
+
+    Raises:
+        ValueError: an unknown method, or one that is not fitted on the residual stream.
+    """
 
     models: Models = ("organism",)
     out: Out = Path("results/agreement")
     pairs: Pairs = 500
-    test_pairs: int = 500
+    test_pairs: Annotated[int, COUNT] = 500
     """pairs that reading is tested on"""
     select: Select = 150
     test: Test = 500
-    methods: tuple[str, ...] = ("caa", "linear barrier", "odesteer_kernel", "random")
+    methods: Annotated[tuple[str, ...], SOME] = USUAL
     """names in METHODS, or "linear barrier" """
-    angles: Angles = (0.2, 0.4, 0.6)
+    angles: Annotated[Angles, SOME] = (0.2, 0.4, 0.6)
     temperature: Temperature = 0.7
     max_new_tokens: NewTokens = 40
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if set(self.methods) <= set(USUAL):
+            return
+        import odesteer_tl as ode  # (its methods bring the model's libraries with them)
+        from odesteer_tl.sites import BLOCK_OUTPUT
+
+        known = [name for name, method in ode.METHODS.items() if method.train is None and method.site == BLOCK_OUTPUT]
+        for name in self.methods:
+            require_one_of("methods", name, ("linear barrier", *known))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,24 @@ import resource
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import partial, wraps
 from inspect import isroutine
+from pathlib import Path
 from pkgutil import resolve_name
+from types import TracebackType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
-from analyses.options import Formerly
+from analyses.options import Formerly, Within
 from analyses.sweep import IncompleteStudy, StoreError, WillRepeat
 from odesteer_tl._renamed import said_now
 
 #: packages whose errors are written for users
 OURS = ("odesteer_tl", "analyses", "figures")
+#: what reads tables, and what it calls the file
+READERS = {"read_parquet": "path", "read_csv": "filepath_or_buffer"}
 #: the mark of settings within settings whose options have no prefix
 UNPREFIXED = get_args(tyro.conf.OmitArgPrefixes[int])[1]
 
@@ -41,7 +45,7 @@ def command(study: Callable[[], tuple[object, object]], dry_run: bool = False) -
         print(error, file=sys.stderr)
         return 1
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(_line(error), file=sys.stderr)
         return 2
     print(f"{report}\n\n{'nothing is written; it would go to ' if dry_run else ''}{directory}")
     print(f"peak memory: {peak_mib():,.0f} MiB", file=sys.stderr)
@@ -77,13 +81,16 @@ def from_command_line(
     Raises:
         SystemExit: the command line was asked for help, or is none.
     """
+    config: Any = None
     try:
         config = _read(settings, description, args)
+        _require_within(config)
         return (resolve_name(main) if isinstance(main, str) else main)(config) or 0
     except (ValueError, OSError, ImportError) as error:
-        if not _is_refusal(error):
+        told = _line(error) if _is_refusal(error) else _unreadable(error, config)
+        if told is None:
             raise
-        print(_line(error), file=sys.stderr)
+        print(told, file=sys.stderr)
         return 2
 
 
@@ -94,6 +101,65 @@ def _line(error: Exception) -> str:
         name = error.filename or (said if " " not in said else None)
         return said if name is None else f"{str(name)!r} is not there; check the path"
     return said
+
+
+def _given(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """Each option of settings that were read, or of the call that was: its name, its value, its notes."""
+    if isinstance(config, partial):
+        kind, values = config.func, dict(config.keywords)
+        kind = getattr(kind, "__wrapped__", kind)
+    elif is_dataclass(config):
+        kind, values = type(config), {each.name: getattr(config, each.name) for each in fields(config)}
+    else:
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for name, value in values.items():
+        notes = getattr(hints[name], "__metadata__", ())
+        if is_dataclass(value):
+            yield from _given(value, prefix if UNPREFIXED in notes else f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{_named(name, notes).replace('-', '_')}", value, notes
+
+
+def _require_within(config: Any) -> None:
+    """Raise `ValueError` for a number that its option does not take, or for nothing where something must be named."""
+    needed = {each.name for each in fields(config) if _has_no_default(each)} if is_dataclass(config) else set[str]()
+    for name, value, notes in _given(config):
+        for note in notes:
+            if isinstance(note, Within):
+                note.require(name, value)
+        if name in needed and value == ():
+            raise ValueError(f"{name} is empty; give at least one")
+
+
+def _has_no_default(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
+
+
+def _unreadable(error: Exception, config: Any) -> str | None:
+    """What is said of a table that pandas could not read, by the option that named it or the folder it stands in."""
+    at: TracebackType | None = error.__traceback__
+    while at is not None:
+        inside = at.tb_frame.f_globals.get("__name__", "")
+        if inside.startswith("pandas.io.") and at.tb_frame.f_code.co_name in READERS:
+            file = at.tb_frame.f_locals.get(READERS[at.tb_frame.f_code.co_name])
+            name = next(_naming(config, Path(file)), "") if isinstance(file, str | Path) else ""
+            return (
+                f"{name}{str(file)!r} is no table that can be read ({_line(error).rstrip('.')}); check the path, "
+                "or write the file anew"
+            )
+        at = at.tb_next
+    return None
+
+
+def _naming(config: Any, file: Path) -> Iterator[str]:
+    """What to begin with of a file: each option that names it, or with its value one that names a folder of it."""
+    for name, value, _ in _given(config):
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Path) and each == file:
+                yield f"{name}="
+            elif isinstance(each, Path) and each in file.parents:
+                yield f"{name}={str(each)!r}: "
 
 
 def arguments(config: Any) -> list[str]:
@@ -125,14 +191,20 @@ def renamed(settings: Any, args: Sequence[str]) -> list[str]:
 
 
 def _renamed(settings: Any, args: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    """The words of a command line: option, `=` and value, as they are called now, and the value as it was given."""
+    """The words of a command line: option, `=` and value, as they are called now, and what is said of former names."""
     former, values, found, current = _former(settings), _values(settings), list[tuple[str, str, str, str]](), ""
     for word in args:
         option, equals, given = word.partition("=") if word.startswith("-") else ("", "", word)
+        told = list[str]()
         if option.startswith("--"):
-            option = former.get(option.replace("_", "-"), option)
-            current = option.replace("_", "-")
-        found.append((option, equals, values.get(current, str)(given), given))
+            current = former.get(option.replace("_", "-"), option).replace("_", "-")
+            if current != option.replace("_", "-"):
+                told.append(said_now(option, current))
+                option = current
+        value = values.get(current, str)(given)
+        if value != given:
+            told.append(said_now(given, value))
+        found.append((option, equals, value, "\n".join(told)))
     return found
 
 
@@ -189,9 +261,9 @@ def _read(settings: Any, description: str | None, args: Sequence[str] | None) ->
     """
     said, parts = io.StringIO(), _renamed(settings, sys.argv[1:] if args is None else args)
     words = [option + equals + value for option, equals, value, _ in parts]
-    for *_, value, given in parts:
-        if value != given:
-            print(said_now(given, value), file=sys.stderr)
+    for *_, told in parts:
+        if told:
+            print(told, file=sys.stderr)
     try:
         with contextlib.redirect_stderr(said):
             if isinstance(settings, Mapping):

@@ -8,6 +8,7 @@ simulation. `python -m analyses.coverage --simulations 1000`
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +17,37 @@ from typing import Annotated
 from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import COUNTED, Seed
+from analyses.options import COUNT, COUNTED, COUNTS, Seed
 
-Prompts = Annotated[tuple[int, ...], arg(name="n-prompts", help="numbers of prompts that are tried"), COUNTED]
+Prompts = Annotated[tuple[int, ...], arg(name="n-prompts", help="numbers of prompts that are tried"), COUNTED, COUNTS]
 
 
 @dataclass(frozen=True)
 class CoverageConfig:
-    """Settings of the simulation."""
+    """Settings of the simulation.
 
-    simulations: int = 1000
+    Raises:
+        ValueError: `only` is no regular expression.
+    """
+
+    simulations: Annotated[int, COUNT] = 1000
     """a row"""
     prompts: Prompts = (10, 20, 50, 200)
-    resamples: int = 1000
+    resamples: Annotated[int, COUNT] = 1000
     """of every bootstrap"""
     only: str = ""
     """a regular expression found in the names of what is simulated"""
     seed: Seed = 0
     out: Path | None = None
     """where the tables are kept; left out, they are printed alone"""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.only)
+        except re.error as error:
+            raise ValueError(
+                f"only={self.only!r} is no regular expression ({error}); put a backslash before what is meant as it is"
+            ) from error
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import from_command_line
-from analyses.options import Angles, Layers, Out, Pairs, Seed, Select, Temperature, Test
+from analyses.options import SOME, Angles, Layers, Out, Pairs, Seed, Select, Temperature, Test
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class DemoConfig:
     select: Select = 100
     test: Test = 500
     layers: Layers = (2, 3)
-    angles: Angles = (0.2, 0.3, 0.4)
+    angles: Annotated[Angles, SOME] = (0.2, 0.3, 0.4)
     temperature: Temperature = 0.7
     seed: Seed = 0
 

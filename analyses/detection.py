@@ -18,7 +18,7 @@ from tyro.conf import arg
 
 from analyses.command import command, from_command_line
 from analyses.models import refuse_missing_layers
-from analyses.options import DryRun, Executor, Layers, Model, Out
+from analyses.options import NATURAL, SOME, DryRun, Executor, Layers, Model, Out
 from analyses.runs import cells_of, replaceable, require_same, save_run
 from analyses.sweep import Study, require_executor
 from odesteer_tl._words import require_one_of
@@ -28,11 +28,11 @@ from odesteer_tl._words import require_one_of
 class DetectionConfig:
     """AxBench's detection task."""
 
-    data: Annotated[tuple[Path, ...], arg(help="folders with train_data.parquet and latent_eval_data.parquet")]
+    data: Annotated[tuple[Path, ...], arg(help="folders with train_data.parquet and latent_eval_data.parquet"), SOME]
     layers: Layers
     out: Out
     model: Model = "smollm2"
-    concepts: Annotated[tuple[int, ...], arg(help="their numbers in each folder; left out, all")] = ()
+    concepts: Annotated[tuple[int, ...], arg(help="their numbers in each folder; left out, all"), NATURAL] = ()
     scores: Annotated[tuple[str, ...], arg(help="names of scores; left out, all")] = ()
     executor: Executor = "local"
     dry_run: DryRun = False

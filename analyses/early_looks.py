@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from analyses.command import from_command_line
+from analyses.options import COUNTS
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,22 @@ class EarlyConfig:
         prompts: the prompts' file of each.
         first: numbers of tokens that are looked at.
         out: a folder to be made, for `early.parquet`.
+
+    Raises:
+        ValueError: not a file of prompts for each study.
     """
 
     studies: Annotated[tuple[Path, ...], tyro.conf.Positional]
     prompts: tuple[Path, ...]
-    first: tuple[int, ...] = (2, 5)
+    first: Annotated[tuple[int, ...], COUNTS] = (2, 5)
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.prompts) != len(self.studies):
+            raise ValueError(
+                f"prompts={[*map(str, self.prompts)]} are {len(self.prompts)} of {len(self.studies)} studies; "
+                "give a file for each, in their order"
+            )
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from tyro.conf import arg
 
 from analyses.command import from_command_line
 from analyses.models import refuse_missing_layers
-from analyses.options import COUNTED, Angle, Contrast, Layer, Model, Out, Pairs, Seed
+from analyses.options import COUNT, COUNTED, Angle, Contrast, Layer, Model, Out, Pairs, Seed, Within
 
-Prompts = Annotated[int, arg(name="n-prompts", help="prompts; the start is the one with the median h"), COUNTED]
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts; the start is the one with the median h"), COUNTED, COUNT]
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class FlowPlaneConfig:
     pairs: Pairs = 300
     prompts: Prompts = 50
     angle: Angle = 2.0
-    steps: int = 10
+    steps: Annotated[int, COUNT] = 10
     """of the flow"""
-    grid: int = 71
+    grid: Annotated[int, Within(2)] = 71
     """points a side"""
     seed: Seed = 0
 

@@ -15,7 +15,7 @@ import shlex
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import tyro
 
@@ -26,9 +26,10 @@ from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given, Plan
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import AllLayers, Angles, AnyExecutor, Arms, DryRun, Out
-from analyses.search.rules import Rules
+from analyses.options import NATURAL, POSITIVE, AllLayers, Angles, AnyExecutor, Arms, DryRun, Out, Within
+from analyses.search.rules import CONSTRAINTS, Rules
 from analyses.sweep import Store, Study
+from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     import pandas as pd
@@ -64,15 +65,15 @@ class LayersConfig:
     layers: AllLayers = ()
     arms: Arms = ()
     angle: Angles = ()
-    kl: tuple[float, ...] = ()
+    kl: Annotated[tuple[float, ...], POSITIVE] = ()
     executor: AnyExecutor = "local"
     out: Out = Path("results/layers")
     dry_run: DryRun = False
     search: bool = False
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
     constraint: str = "repetition"
-    looked: int | None = None
-    together: tuple[int, ...] = ()
+    looked: Annotated[int | None, NATURAL] = None
+    together: Annotated[tuple[int, ...], Within(2)] = ()
     per_prompt: bool = False
 
     @property
@@ -88,6 +89,7 @@ def check(config: LayersConfig, given: Given | None = None) -> None:
         ValueError: what is wrong, by argument, value and remedy.
     """
     chosen_arms(config.arms)
+    require_one_of("constraint", config.constraint, CONSTRAINTS)
     _require_together(config.together, len(config.layers))
     _require_per_prompt(config, len(config.layers))
     require_study(config.effect, config.executor, config.layers, config.budgets, given)
@@ -181,7 +183,7 @@ def asking_more(config: LayersConfig, given: Given | None = None) -> str:
 
 
 def search_layers(config: LayersConfig, given: Given | None = None) -> Searched:
-    """The best layer and strength by a race, which asks each arm on a few prompts at a time and only as long as needed.
+    """The best layer and strength by a race, which asks each candidate on few prompts at a time, as long as needed.
 
     The placebo is no candidate. Nothing but the outcome is measured.
 

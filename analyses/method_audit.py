@@ -19,7 +19,20 @@ from analyses.command import command, from_command_line
 from analyses.effects.grid import levels_meant
 from analyses.effects.settings import EffectSettings
 from analyses.method_comparison import ComparisonConfig, dry_run, method_comparison
-from analyses.options import NAMED, Angles, AnyExecutor, DryRun, Model, NewTokens, OneLayer, Out, Seed, Test, Threads
+from analyses.options import (
+    NAMED,
+    POSITIVE,
+    Angles,
+    AnyExecutor,
+    DryRun,
+    Model,
+    NewTokens,
+    OneLayer,
+    Out,
+    Seed,
+    Test,
+    Threads,
+)
 
 #: what is measured; densities need texts of their own, which a small contrast does not have
 MEASURED = ("path", "likelihood", "survival", "cost", "text", "expense")
@@ -53,11 +66,11 @@ class AuditConfig:
     layer: OneLayer = None
     methods: Annotated[tuple[str, ...], NAMED] = ()
     angle: Angles = ()
-    kl: tuple[float, ...] = ()
+    kl: Annotated[tuple[float, ...], POSITIVE] = ()
     test: Test = 100
     max_new_tokens: NewTokens = 25
     outcome: str = ""
-    fractions: tuple[float, float, float, float] = (0.3, 0.2, 0.4, 0.1)
+    fractions: Annotated[tuple[float, float, float, float], POSITIVE] = (0.3, 0.2, 0.4, 0.1)
     cross_fit: bool = False
     seed: Seed = 0
     threads: Threads = 1

@@ -23,7 +23,7 @@ from analyses.effects.grid import layers_meant, levels_meant, require_study
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
-from analyses.options import NAMED, Angles, AnyExecutor, DryRun, OneLayer, Out
+from analyses.options import NAMED, POSITIVE, Angles, AnyExecutor, DryRun, OneLayer, Out
 from analyses.sweep import Study
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
@@ -55,8 +55,8 @@ class ComparisonConfig:
     layer: OneLayer = None
     methods: Annotated[tuple[str, ...], NAMED] = ()
     angle: Angles = ()
-    displacement: tuple[float, ...] = ()
-    kl: tuple[float, ...] = ()
+    displacement: Annotated[tuple[float, ...], POSITIVE] = ()
+    kl: Annotated[tuple[float, ...], POSITIVE] = ()
     executor: AnyExecutor = "local"
     out: Out = Path("results/comparison")
     dry_run: DryRun = False

@@ -16,10 +16,23 @@ from typing import Annotated
 from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import COUNTED, LAYERS, Angle, Models, NewTokens, Out, Pairs, Seed, Temperature, Threads
+from analyses.options import (
+    COUNT,
+    COUNTED,
+    FINITE,
+    LAYERS,
+    Angle,
+    Models,
+    NewTokens,
+    Out,
+    Pairs,
+    Seed,
+    Temperature,
+    Threads,
+)
 
-SteeredLayer = Annotated[int, arg(name="layer", help="0-based block that is steered"), LAYERS]
-Prompts = Annotated[int, arg(name="n-prompts", help="prompts that are steered"), COUNTED]
+SteeredLayer = Annotated[int, arg(name="layer", help="0-based block that is steered"), LAYERS, FINITE]
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts that are steered"), COUNTED, COUNT]
 
 
 @dataclass(frozen=True)
@@ -29,9 +42,9 @@ class ReadingSteeringConfig:
     models: Models = ("organism",)
     out: Out = Path("results/reading_and_steering")
     pairs: Pairs = 500
-    test_pairs: int = 500
+    test_pairs: Annotated[int, COUNT] = 500
     """over whose texts a read-out's spread is taken"""
-    causal_pairs: int = 150
+    causal_pairs: Annotated[int, COUNT] = 150
     """of the test pairs: edited, and read for the next token and the loss"""
     prompts: Prompts = 200
     layer: SteeredLayer = 2

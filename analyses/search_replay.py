@@ -22,6 +22,7 @@ import tyro
 
 from analyses.command import from_command_line
 from analyses.labels import current_labels
+from analyses.options import COUNT
 from analyses.search.rules import Rules
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ReplayConfig:
 
     grids: Annotated[tuple[Path, ...], tyro.conf.Positional]
     rules: Rules = field(default_factory=lambda: Rules(budget=0.1))
-    seeds: int = 20
+    seeds: Annotated[int, COUNT] = 20
     out: Path | None = None
 
 

@@ -11,29 +11,52 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import Layer, Out
+from analyses.options import COUNT, COUNTS, SOME, Formerly, Layer, Out, Within
+from analyses.sources import CONCEPTS
+from odesteer_tl._words import require_one_of
+
+Contrasts = Annotated[
+    tuple[str, ...],
+    arg(
+        name="contrast",
+        help='of the embedded model: "valence" (its glad texts against its sad ones), "agreement" '
+        "(texts whose weather and place match against texts where they do not)",
+    ),
+    Formerly(("contrasts",)),
+    SOME,
+]
 
 
 @dataclass(frozen=True)
 class SketchConfig:
-    """Settings of the comparison; γ, c₀ and C are those of `odesteer_tl.SketchBarrier`, the published ones."""
+    """Settings of the comparison; γ, c₀ and C are those of `odesteer_tl.SketchBarrier`, the published ones.
+
+    Raises:
+        ValueError: an unknown contrast.
+    """
 
     out: Out = Path("results/sketch")
-    widths: tuple[int, ...] = (64, 256, 1024)
+    widths: Annotated[tuple[int, ...], COUNTS] = (64, 256, 1024)
     """of the synthetic data"""
-    n_components: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16000)
+    n_components: Annotated[tuple[int, ...], COUNTS] = (500, 1000, 2000, 4000, 8000, 16000)
     """features of a sketch"""
-    seeds: int = 5
+    seeds: Annotated[int, COUNT] = 5
     """hash seeds"""
-    fit: int = 300
+    fit: Annotated[int, COUNT] = 300
     """activations a class to fit on, synthetic data"""
-    held_out: int = 200
+    held_out: Annotated[int, Within(2)] = 200
     """activations, half of each class, at which directions are compared"""
-    contrasts: tuple[str, ...] = ("valence", "agreement")
-    """of the embedded model"""
+    contrasts: Contrasts = CONCEPTS
     layer: Layer = 2
+
+    def __post_init__(self) -> None:
+        for name in self.contrasts:
+            require_one_of("contrast", name, CONCEPTS)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from analyses.likelihood.study import Settings as LikelihoodSettings
 from analyses.method_comparison import ComparisonConfig, run_comparison
 from analyses.outcomes import Outcome
 from analyses.search.rules import Rules
+from odesteer_tl._renamed import renamed
 
 if TYPE_CHECKING:
     from analyses.likelihood.running import Layers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 OutcomeLike = str | Outcome | Callable[[Sequence[str], Sequence[str]], Any]
 
 
+@renamed(arms="methods")
 def layer_study(
     model: str | Path | TransformerBridge = "organism",
     contrast: str | Path | ode.ContrastSet = "valence",
@@ -48,7 +50,6 @@ def layer_study(
     *,
     layers: Sequence[int] = (),
     methods: Sequence[str] = (),
-    arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
     together: Sequence[int] = (),
@@ -61,7 +62,7 @@ def layer_study(
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
         layers: 0-based; left out, all. methods: names of `ode.METHODS` or the study's own ways to steer; left out, all
-            of its own. arms: the former name of `methods`.
+            of its own.
         angle, kl: levels of the two budgets, radians and nats; a budget that is left out is not asked, and if both are,
             the command's usual levels of each (`LayersConfig`).
         together: numbers of layers that each method also acts on at once (`LayersConfig`).
@@ -73,11 +74,12 @@ def layer_study(
         IncompleteStudy, WillRepeat: a cell failed.
     """
     effect, given = _split(settings, model=model, contrast=contrast, prompts=prompts, outcome=outcome)
-    config = LayersConfig(effect, tuple(layers), _ways(methods, arms), tuple(angle), tuple(kl), executor, Path(out),
+    config = LayersConfig(effect, tuple(layers), tuple(methods), tuple(angle), tuple(kl), executor, Path(out),
                           together=tuple(together))  # fmt: skip
     return run_layers(config, given)
 
 
+@renamed(arms="methods")
 def search_layer(
     model: str | Path | TransformerBridge = "organism",
     contrast: str | Path | ode.ContrastSet = "valence",
@@ -86,7 +88,6 @@ def search_layer(
     *,
     layers: Sequence[int] = (),
     methods: Sequence[str] = (),
-    arms: Sequence[str] = (),
     angle: Sequence[float] = LayersConfig.angle,
     kl: Sequence[float] = LayersConfig.kl,
     together: Sequence[int] = (),
@@ -102,7 +103,7 @@ def search_layer(
 
     Args:
         model, contrast, prompts, outcome: names and files as on the command line, or objects.
-        layers, methods, arms, angle, kl, together: the grid that is searched, as of `layer_study`.
+        layers, methods, angle, kl, together: the grid that is searched, as of `layer_study`.
         per_prompt: whether a layer for every prompt is raced, too (`LayersConfig`).
         rules: of the race: `budget` (share of the grid's cost, left out: a tenth), `epsilon`, `delta`, `limit`, …
         constraint: what `rules.limit` bounds, "repetition" or "empty".
@@ -112,8 +113,8 @@ def search_layer(
 
     Returns:
         `layer`, `level`, `success` on the test prompts with its interval, `tokens` against those of the `grid`, and the
-        `answer` of the race with the arms still standing, `per_prompt`, which chooses a layer for new prompts, where it
-        was found to be best; `frame()` and `rounds()` say how it went.
+        `answer` of the race with the candidates still standing, `per_prompt`, which chooses a layer for new prompts,
+        where it was found to be best; `frame()` and `rounds()` say how it went.
 
     Raises:
         ValueError: whatever the study refuses, before anything is computed.
@@ -122,7 +123,7 @@ def search_layer(
     effect, given = _split(
         {**settings, "measures": ()}, model=model, contrast=contrast, prompts=prompts, outcome=outcome
     )
-    config = LayersConfig(effect, tuple(layers), _ways(methods, arms), tuple(angle), tuple(kl), executor, Path(out),
+    config = LayersConfig(effect, tuple(layers), tuple(methods), tuple(angle), tuple(kl), executor, Path(out),
                           rules=rules or Rules(budget=0.1), constraint=constraint, looked=looked,
                           together=tuple(together), per_prompt=per_prompt)  # fmt: skip
     return search_layers(config, given)
@@ -232,19 +233,6 @@ def likelihood(
         settings=LikelihoodSettings(**_known(LikelihoodSettings, settings)),
     )  # fmt: skip
     return study.run_likelihood(config, study.Given(**given))[0]
-
-
-def _ways(methods: Sequence[str], arms: Sequence[str]) -> tuple[str, ...]:
-    """The ways to steer, by either name.
-
-    Raises:
-        ValueError: both are given.
-    """
-    if methods and arms:
-        raise ValueError(
-            f"methods={list(methods)} and arms={list(arms)} are two names of one setting; give methods alone"
-        )
-    return tuple(methods or arms)
 
 
 def _named(**told: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,25 +10,26 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import from_command_line
-from analyses.options import Angle, Out
+from analyses.options import COUNT, POSITIVE, Angle, Out, Within
 
 
 @dataclass(frozen=True)
 class SyntheticConfig:
     """Settings of the comparison."""
 
-    d: int = 64
+    d: Annotated[int, Within(2)] = 64
     """width"""
-    fit: int = 500
+    fit: Annotated[int, COUNT] = 500
     """activations a class to fit on"""
-    test: int = 300
+    test: Annotated[int, COUNT] = 300
     """held-out negatives that are steered"""
-    seeds: int = 5
+    seeds: Annotated[int, COUNT] = 5
     """draws of pair and data"""
     angle: Angle = 0.4
-    highest: float = 2.0
+    highest: Annotated[float, POSITIVE] = 2.0
     """the largest strength tried to turn them by the angle"""
     out: Out = Path("results/synthetic")
 

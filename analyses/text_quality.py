@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -31,7 +32,10 @@ def text_quality(model: TransformerBridge, prompts: Sequence[str], continuations
     # whole sequences, not a cut at the prompt's tokens: a token may span the seam
     whole = [p + c for p, c in zip(prompts, continuations, strict=True)]
     which, distinct_texts = pd.factorize(pd.Series([*whole, *prompts]))
-    sums, counts = (x[which].reshape(2, -1) for x in sequence_log_likelihood(model, list(distinct_texts)))
+    sums, counts = (
+        rearrange(x[which], "(kind text) -> kind text", kind=2)
+        for x in sequence_log_likelihood(model, list(distinct_texts))
+    )
     length = (counts[0] - counts[1]).clamp_min(0).numpy()
     nothing = np.full(len(whole), np.nan)
     log_likelihood = np.divide((sums[0] - sums[1]).numpy(), length, out=nothing, where=length > 0)

@@ -53,7 +53,7 @@ def draw_certified_layers(
             image = _heat(above, angles.query("model == @model and concept == @concept"), sorted(own["layer"]))
             named = titles.get(str(concept), str(concept)).partition(") ")[2] or concept
             above.set_title(
-                f"({chr(97 + place)}) {named}, {MODELS.get(model, model).removesuffix('-270M')}", fontsize=7
+                f"({chr(97 + place)}) {named}, {MODELS.get(str(model), str(model)).removesuffix('-270M')}", fontsize=7
             )
             _reads(below, own)
             if column == 0:

@@ -9,7 +9,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # Barriers and flows: what h is, and when an ODE matters
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/odesteer_tl/blob/main/notebooks/02_barriers_and_flows.ipynb)

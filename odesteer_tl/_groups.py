@@ -63,7 +63,7 @@ def row_labels(positive: Tensor, negative: Tensor, groups: Groups | None) -> Int
                 raise ValueError(
                     f"groups=None, but {name} was collected with several rows a text ({len(x)} rows), and rows of one "
                     "text must not stand on both sides of a split: pass groups=acts.groups (the activations' own "
-                    "labels), or collect with position='last'"
+                    "labels), or collect with read_position='last'"
                 )
         return np.concatenate([np.arange(n), np.arange(m) if n == m else n + np.arange(m)])
     sides = [_listed(side) for side in _pair(groups)]

@@ -33,7 +33,7 @@ def current_way(name: str) -> str:
 
 
 def said_now(former: str, now: str) -> str:
-    """What is said where a former name of a way to steer is given."""
+    """What is said where a former name of an option, or of a way to steer, is given."""
     return f"{former!r} is the former name of {now!r}; write that"
 
 

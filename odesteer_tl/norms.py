@@ -94,8 +94,8 @@ def warn_of_dominance(norms: pd.DataFrame, position: str) -> None:
     if drowned:
         worst = max(drowned, key=lambda line: line["factor"])
         warn(
-            f"position={position!r}: at layer {worst['layer']} the token {worst['largest']!r} is {worst['factor']:.0f} "
-            f"times as large as a text's median token, so that what is averaged is about that token (layers "
-            f"{', '.join(str(line['layer']) for line in drowned)}); see `norms` of the activations, and use "
-            "position='last', or a callable that leaves the token out"
+            f"read_position={position!r}: at layer {worst['layer']} the token {worst['largest']!r} is "
+            f"{worst['factor']:.0f} times as large as a text's median token, so that what is averaged is about that "
+            f"token (layers {', '.join(str(line['layer']) for line in drowned)}); see `norms` of the activations, and "
+            "use read_position='last', or a callable that leaves the token out"
         )

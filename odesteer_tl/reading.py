@@ -112,7 +112,7 @@ def tokens_read(
         try:
             starts = completion_starts(model.tokenizer, contrast, rows)
         except ValueError as error:
-            raise ValueError(f"position={position!r}: {error}") from error
+            raise ValueError(f"read_position={position!r}: {error}") from error
         if position != "completion":
             at = starts if position == "first" else [len(row) - 1 for row in rows]
             return [_one(len(row), index) for row, index in zip(rows, at, strict=True)]
@@ -133,7 +133,7 @@ def _index(model: Model, contrast: ContrastSet, i: int, row: Int[Tensor, " pos"]
     n = len(row) - before
     if not -n <= position < n:
         raise ValueError(
-            f"position={position}: {_named(contrast, i)} has {n} tokens behind its BOS, if it has one, so that "
+            f"read_position={position}: {_named(contrast, i)} has {n} tokens behind its BOS, if it has one, so that "
             f"{-n} to {n - 1} can be read; use 'last', or drop the text"
         )
     return before + position % n
@@ -144,7 +144,7 @@ def _require_some(contrast: ContrastSet, taken: Sequence[Bool[Tensor, " _"]], po
     for i, tokens in enumerate(taken):
         if not bool(tokens.any()):
             raise ValueError(
-                f"position={position!r}: {_named(contrast, i)} has special tokens only, which are left out; pass "
+                f"read_position={position!r}: {_named(contrast, i)} has special tokens only, which are left out; pass "
                 "special_tokens=True, or drop the text"
             )
 

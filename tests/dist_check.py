@@ -72,11 +72,11 @@ def interpreter(version: str) -> str | None:
 
 
 def tried(variant: Variant, dist: Path, at: Path) -> bool:
-    """Whether the installed package steers; its environment is in `at`."""
+    """Whether the installed package steers; its environment is in `at`. Without the Python it does not."""
     name = interpreter(variant.python)
     if name is None:
-        print(f"skipped: {variant}: no such Python", flush=True)
-        return True
+        print(f"FAILED: {variant}: no python{variant.python} on the path or in pyenv; install it", flush=True)
+        return False
     (file,) = dist.glob(f"*.{variant.built}")
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     own, limits = str(at / "env" / "bin" / "python"), ["--constraint", str(ROOT / variant.constraints)]

@@ -31,7 +31,9 @@ def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
     }
     states = [alone(model, text) for text in TEXTS.negative]
     for (position, special), reduce in cases.items():
-        acts = ode.collect_activations(model, TEXTS, position=position, batch_size=batch_size, special_tokens=special)
+        acts = ode.collect_activations(
+            model, TEXTS, read_position=position, batch_size=batch_size, special_tokens=special
+        )
         assert sorted(acts) == list(range(model.cfg.n_layers))
         for layer in acts:
             expected = torch.cat([reduce(state[layer]) for state in states])
@@ -39,7 +41,7 @@ def test_a_batch_gives_what_each_text_gives_alone(name, batch_size, request):
 
 
 def test_a_callable_position(organism):
-    acts = ode.collect_activations(organism, TEXTS, [2], position=lambda x, mask: x[:, 3])
+    acts = ode.collect_activations(organism, TEXTS, [2], read_position=lambda x, mask: x[:, 3])
     expected = torch.stack([alone(organism, text)[2][3] for text in TEXTS.positive])
     torch.testing.assert_close(acts[2].positive, expected, rtol=1e-4, atol=1e-4)
 
@@ -80,7 +82,7 @@ def test_the_cache_returns_the_same_and_is_keyed_by_what_matters(organism, tmp_p
     again = ode.collect_activations(organism, TEXTS, [1, 2], cache=tmp_path)
     assert torch.equal(first[2].positive, again[2].positive)
     assert (again.model, again.provenance) == (first.model, first.provenance)
-    ode.collect_activations(organism, TEXTS, [1, 2], position="mean", cache=tmp_path)
+    ode.collect_activations(organism, TEXTS, [1, 2], read_position="mean", cache=tmp_path)
     ode.collect_activations(organism, TEXTS.split((0.5, 0.5))[0], [1, 2], cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -116,8 +118,8 @@ def test_a_text_longer_than_the_context_is_refused_and_one_that_fills_it_is_whol
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"layers": [5]}, "layer=5"), ({"layers": [-6]}, "layer=-6"), ({"position": "middle"}, "position='middle'"),
-     ({"batch_size": 0}, "batch_size=0")],
+    [({"layers": [5]}, "layer=5"), ({"layers": [-6]}, "layer=-6"), ({"batch_size": 0}, "batch_size=0"),
+     ({"read_position": "middle"}, "read_position='middle'")],
 )  # fmt: skip
 def test_bad_input_names_the_argument_and_the_value(organism, settings, word, unchecked):
     with pytest.raises(ValueError, match=word):

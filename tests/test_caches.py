@@ -23,7 +23,7 @@ def cached(model, texts, side):
 def test_caches_give_what_collecting_gives(organism, side, site, position):
     (pos, pos_mask), (neg, neg_mask) = (cached(organism, texts, side) for texts in (POSITIVE, NEGATIVE))
     found = ode.Activations.from_caches(pos, neg, position=position, site=site, mask=(pos_mask, neg_mask))
-    expected = ode.collect_activations(organism, CONTRAST, position=position, site=site)
+    expected = ode.collect_activations(organism, CONTRAST, read_position=position, site=site)
     assert (list(found), found.site, found.model) == (list(expected), expected.site, expected.model)
     for layer in found:
         if position == "last":  # a mean over tokens may or may not count the BOS

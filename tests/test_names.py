@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,14 @@ import torch
 
 import analyses
 import odesteer_tl as ode
+from analyses.effects.audit import made
 from odesteer_tl import stats
 from odesteer_tl._display import Result
 from odesteer_tl.certify.population import rate_bound
+from odesteer_tl.methods.flas import concept_flow
 from tests.problems import activations, random_quadratic
 
+ROOT = Path(__file__).parents[1]
 FORMER = "is the former name of"
 CONTRAST = ode.organism.contrast("valence", n=8)
 
@@ -49,6 +53,38 @@ def test_the_former_names_of_positions(organism):
     assert sorted(str(w.message).split()[0] for w in told) == ["position=", "positions="]
     assert old.positions == new.positions == "all"
     assert torch.equal(old.field.given, new.field.given)
+    with pytest.warns(DeprecationWarning, match=f"position= {FORMER} read_position") as told:
+        old = ode.collect_activations(organism, CONTRAST, [1], position="mean")
+    assert told[0].filename == __file__
+    new = ode.collect_activations(organism, CONTRAST, [1], read_position="mean")
+    assert torch.equal(old[1].positive, new[1].positive)
+    few = ode.Training(steps=1)
+    for function, given in (
+        (ode.train, (ode.fields.ConstantField(torch.ones(organism.cfg.d_model)), organism, CONTRAST, 1)),
+        (concept_flow, (organism, {"glad": CONTRAST}, 1)),
+    ):
+        with (
+            pytest.warns(DeprecationWarning, match=f"positions= {FORMER} steer_position"),
+            pytest.raises(ValueError, match="steer_position='middle'"),
+        ):
+            function(*given, positions="middle", training=few)
+
+
+def test_how_a_method_is_made_is_one_word_in_the_library_the_audit_and_the_findings():
+    """Trained is through the model; what learns a network from activations alone is fitted, as in the findings."""
+    frame = ode.METHODS.frame().set_index("method")["made"]
+    through = {name for name, method in ode.METHODS.items() if method.train is not None}
+    assert through == set(frame.index[frame == "trained"]) == {n for n, m in ode.METHODS.items() if m.trained}
+    assert {made(name) for name in through} == {"trained"}
+    assert {made(name) for name in frame.index if name not in through} == set(frame[frame != "trained"]) == {"fitted"}
+    said = {}
+    for page in ("trained", "trained-axbench"):
+        text = (ROOT / "docs" / "findings" / f"{page}.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `(\w+)`[^|]* \| (trained|fitted) \|", text, re.MULTILINE)
+        assert len(rows) > 40, page
+        said |= {name: word for name, word in rows if name in frame.index}
+    assert {"hpr", "lf_steering", "re_control", "riser", "truthflow", "flas"} <= set(said)
+    assert said == frame[list(said)].to_dict()
 
 
 def test_positions_are_refused_under_their_own_names(organism, unchecked):

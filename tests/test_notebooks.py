@@ -96,6 +96,8 @@ def test_there_are_five():
 def test_source_and_notebook_are_in_step(source):
     pair, notebook = build.read(source), committed(source)
     nbformat.validate(notebook)
+    assert [c.id for c in pair.cells if not c.source.strip()] == []
+    assert pair.cells[0].source.startswith("# ")
     assert notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
     assert [(c.cell_type, c.source, c.id) for c in notebook.cells] == [
         (c.cell_type, c.source, c.id) for c in pair.cells

@@ -35,7 +35,7 @@ from analyses.method_comparison import ComparisonConfig, method_comparison
 from analyses.models import layers_of
 from analyses.search.rules import Rules
 from analyses.sources import load_contrast, read_prompts
-from analyses.studies import comparison, layer_study
+from analyses.studies import comparison, layer_study, search_layer
 from analyses.sweep import WillRepeat
 from figures.layers import draw_layers
 from odesteer_tl.stats import difference_pvalue, holm
@@ -180,7 +180,7 @@ def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
     def letters(prompts, texts):
         return np.array([float(len(text)) for text in texts])
 
-    found = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["caa"], angle=[0.3], kl=[0.03],
+    found = layer_study(organism, contrast, prompts, letters, layers=[2], methods=["caa"], angle=[0.3], kl=[0.03],
                         out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
     assert found.rows["score"].tolist() == [len(t.removeprefix(p)) for t, p in
                                             zip(found.rows["text"], prompts * 5, strict=True)]  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_judge_of_ones_own_in_a_notebook(files, organism, tmp_path):
     html = found._repr_html_()
     assert "unsteered" in html
     assert "Fluency, at the same level" in str(found)
-    again = layer_study(organism, contrast, prompts, letters, layers=[2], arms=["caa"], angle=[0.3], kl=[0.03],
+    again = layer_study(organism, contrast, prompts, letters, layers=[2], methods=["caa"], angle=[0.3], kl=[0.03],
                         out=tmp_path, cross_fit=True, measures=("geometry",), max_new_tokens=3)  # fmt: skip
     pd.testing.assert_frame_equal(again.rows, found.rows)
 
@@ -205,7 +205,7 @@ def test_a_judge_that_breaks_on_texts_ends_the_study_at_the_first(files, tmp_pat
         return [1.0] if len(texts) == 1 else 1 / 0
 
     with pytest.raises(WillRepeat, match="failed on written texts: division by zero"):
-        layer_study("organism", files / "pairs.jsonl", files / "prompts.txt", breaks, layers=[2], arms=["caa"],
+        layer_study("organism", files / "pairs.jsonl", files / "prompts.txt", breaks, layers=[2], methods=["caa"],
                     angle=[0.3], kl=[], out=tmp_path, cross_fit=True, measures=(), max_new_tokens=2)  # fmt: skip
     assert calls.count(9) == 1
 
@@ -294,7 +294,14 @@ def test_the_documented_ways_to_steer_are_the_studys_own():
 def test_an_unknown_arm_or_setting_is_refused_by_name(files, tmp_path):
     with pytest.raises(ValueError, match=r"methods=\['CAT'\] are none; choose from 'random, geodesic', caa"):
         layer_effectiveness(LayersConfig(own(files), layers=(1,), arms=("CAT",), out=tmp_path))
-    with pytest.raises(ValueError, match="two names of one setting; give methods alone"):
+    for study in (layer_study, search_layer):
+        with (
+            pytest.warns(DeprecationWarning, match="arms= is the former name of methods") as told,
+            pytest.raises(ValueError, match=r"methods=\['CAT'\] are none"),
+        ):
+            study(arms=["CAT"], out=tmp_path)
+        assert told[0].filename == __file__
+    with pytest.raises(ValueError, match=r"arms=\['caa'\] beside methods=.*give methods alone"):
         layer_study(methods=["caa"], arms=["caa"], out=tmp_path)
     with pytest.raises(ValueError, match="layer=1 is no setting of a study"):
         layer_study(layer=1, out=tmp_path)

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import odesteer_tl as ode
+from tests import dist_check
 
 ROOT = Path(__file__).parents[1]
 
@@ -145,3 +146,13 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_check_of_what_is_built_fails_where_a_python_is_missing(tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(dist_check, "interpreter", lambda version: called.append(version))
+    monkeypatch.setattr(dist_check.subprocess, "run", lambda *_, **__: None)  # nothing is built
+    assert dist_check.main(["3.12"]) == 1
+    assert called == ["3.12"]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("FAILED: Python 3.12, whl, constraints.txt: no python3.12 on the path or in pyenv")

@@ -23,7 +23,7 @@ from analyses.studies import search_layer
 
 SMALL = {"pairs": 64, "cross_fit": True, "select": 12, "test": 8, "max_new_tokens": 3}
 #: at which the embedded model's prompts have different best layers
-TWO = {"layers": [1, 2], "arms": ["caa"], "angle": [], "kl": [0.3], "per_prompt": True}
+TWO = {"layers": [1, 2], "methods": ["caa"], "angle": [], "kl": [0.3], "per_prompt": True}
 ARM = "caa, a layer per prompt, kl 0.3"
 RULES = Rules(budget=1.0, epsilon=0.01, block=6, width=3)
 WORDS = Completions.alike("words", (" the kind dog", " joy"), (" the cruel dog", " grief"))

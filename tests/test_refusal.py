@@ -121,7 +121,7 @@ def test_a_class_that_never_varies_has_no_density_but_is_read(blind, tmp_path):
 
 
 def test_the_layer_study_goes_on_where_no_arm_can_be_fitted(blind, tmp_path):
-    given = {"layers": [0, 4], "arms": ["caa"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
+    given = {"layers": [0, 4], "methods": ["caa"], "angle": [0.3], "kl": [], "cross_fit": True, "max_new_tokens": 2}
     found = layer_study(blind, ending(24, ".", "."), PROMPTS, "length", out=tmp_path, measures=("survival",), **given)
     assert "At layer 0 no method could be fitted: positive (24 rows) and" in str(found).split("\n")[0]
     assert found.report.refused[["layer", "label"]].to_numpy().tolist() == [[0, "random, geodesic"], [0, "caa"]]
@@ -150,7 +150,7 @@ def organism_texts():
 
 
 def test_a_method_that_refuses_at_a_layer_stands_there_as_refused(organism, organism_texts, tmp_path):
-    given = {"layers": [2, 4], "arms": ["caa", "selective_rotation"], "angle": [0.3], "kl": [], "cross_fit": True,
+    given = {"layers": [2, 4], "methods": ["caa", "selective_rotation"], "angle": [0.3], "kl": [], "cross_fit": True,
              "max_new_tokens": 1}  # fmt: skip
     found = layer_study(organism, organism_texts, PROMPTS, "length", out=tmp_path, measures=("geometry",), **given)
     said = str(found)
@@ -228,7 +228,7 @@ def test_a_certification_says_where_its_method_refuses(organism, organism_texts)
 def test_an_arm_that_has_learned_nothing_does_not_move_and_is_measured(short_sighted, tmp_path):
     """The sketch's weights are 0 at layer 0, and every ratio of what it gained to what it could is still a number."""
     found = layer_study(short_sighted, ending(24, ".", "."), PROMPTS, "length", layers=[0], angle=[0.3], kl=[],
-                        arms=["odesteer", "caa"], cross_fit=True, measures=("geometry",),
+                        methods=["odesteer", "caa"], cross_fit=True, measures=("geometry",),
                         max_new_tokens=1, out=tmp_path)  # fmt: skip
     frame = found.frame().set_index("method")
     assert frame.loc["odesteer", ["reached", "angle"]].tolist() == [0, 0]

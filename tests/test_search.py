@@ -52,12 +52,15 @@ def test_what_is_said_of_simulated_arms_is_false_in_no_more_than_delta():
 def test_a_clear_best_arm_is_found_at_a_part_of_the_cost():
     table = flips([0.2, 0.3, 0.95, 0.3, 0.2, 0.1, 0.4, 0.3])
     said = race(table).run(asked(table))
-    assert (said.verdict, said.arm) == ("best", "arm 2")
+    assert (said.verdict, said.candidate) == ("best", "arm 2")
     assert said.gain > 0
     assert said.cost < 0.7
     assert said.epsilon <= 0.05
     assert "arm 2 is within" in str(said)
     assert "these prompts" in str(said)
+    with pytest.warns(DeprecationWarning, match=r"Answer\.arms? is the former name of candidates?$") as told:
+        assert (said.arm, said.arms is said.candidates) == ("arm 2", True)
+    assert len(told) == 2
 
 
 def test_arms_alike_are_left_standing_within_a_budget():
@@ -74,7 +77,7 @@ def test_nothing_beats_unsteered_is_an_answer():
     table = flips([0.8, 0.1, 0.1, 0.1, 0.8])
     table[4] = table[0]
     said = race(table).run(asked(table))
-    assert (said.verdict, said.arm) == ("unsteered", UNSTEERED)
+    assert (said.verdict, said.candidate) == ("unsteered", UNSTEERED)
     assert said.epsilon <= 0.05
     assert str(said).startswith("Nothing beats unsteered")
 
@@ -91,7 +94,7 @@ def test_constant_outcomes_end_in_nothing_to_be_found(value):
 def test_one_arm_and_fewer_prompts_than_arms():
     table = flips([0.0, 1.0], 60)
     said = race(table).run(asked(table))
-    assert (said.verdict, said.arm) == ("best", "arm 1")
+    assert (said.verdict, said.candidate) == ("best", "arm 1")
     assert said.gain > 0
     table = flips([0.1] + [0.5] * 30, prompts=7)
     said = race(table).run(asked(table))
@@ -183,7 +186,7 @@ def test_rewards_that_hardly_vary_are_told_apart_by_few():
         means = np.append(0.0, np.where(rng.random(60) < 0.1, 0.08, rng.uniform(0, 0.05, 60)))
         table = (means[:, None] * rng.uniform(0.7, 1.3, (61, 50))).clip(0, 1)
         said = race(table, Rules(budget=0.1, block=5, width=4, seed=seed)).run(asked(table))
-        had.append(table[names(table).index(said.arm)].mean() / table.mean(1).max())
+        had.append(table[names(table).index(said.candidate)].mean() / table.mean(1).max())
     assert min(had) > 0.6, had
 
 
@@ -199,11 +202,11 @@ def test_what_exceeds_the_limit_is_dropped_and_does_not_put_out_what_keeps_it():
 
     said = race(table, rules).run(ask)
     assert said.dropped == ("arm 2",)
-    assert said.arm == "arm 1"
+    assert said.candidate == "arm 1"
     assert "arm 1" in said.standing
     assert said.constraint is not None
     assert said.constraint <= 0.25
-    assert race(table).run(asked(table)).arm == "arm 2"
+    assert race(table).run(asked(table)).candidate == "arm 2"
 
 
 def test_looks_lead_to_the_best_arm_sooner_and_prove_nothing():
@@ -217,7 +220,7 @@ def test_looks_lead_to_the_best_arm_sooner_and_prove_nothing():
         table = flips([0.15, *means], 100, seed)
         for name, looks in (("alone", None), ("told", means), ("misled", rng.permutation(means))):
             said = race(table, Rules(budget=0.025), places=grid, looks=looks).run(asked(table))
-            arm = names(table).index(said.arm)
+            arm = names(table).index(said.candidate)
             had[name] += [0.15, *means][arm] / means.max() / 10
             # true whatever it was told
             assert table.mean(1).max() - table[arm].mean() <= said.epsilon

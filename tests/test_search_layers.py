@@ -21,7 +21,7 @@ from analyses.search_replay import main as replay_main
 from analyses.studies import layer_study, search_layer
 
 SMALL = {"cross_fit": True, "select": 12, "test": 8, "max_new_tokens": 3}
-GRID = {"layers": [1, 3], "arms": ["caa"], "angle": [0.1, 0.4], "kl": [0.03], "together": [2]}
+GRID = {"layers": [1, 3], "methods": ["caa"], "angle": [0.1, 0.4], "kl": [0.03], "together": [2]}
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
     assert whole.names[1:] == arm_names(whole.arms)
     assert {*whole.names} == {*found.frame()["candidate"]}
     arms = {"layer": 3, "layers": "1+3"}, {"layer": 3}, {"layer": -1}
-    assert [replace(found, arm=arm).layers for arm in arms] == [(1, 3), (3,), ()]
+    assert [replace(found, candidate=arm).layers for arm in arms] == [(1, 3), (3,), ()]
     assert found.reward == SHIFT
     assert (found.unsteered.value, whole.test[0].max()) == (0.5, 0.5)
-    arm = whole.names.index(found.answer.arm)
+    arm = whole.names.index(found.answer.candidate)
     assert found.success.value == pytest.approx(whole.test[arm].mean(), abs=1e-3)
     assert found.difference.value == pytest.approx(found.success.value - 0.5)
     assert found.answer.mean >= whole.select.mean(1).max() - found.answer.epsilon - 1e-3
@@ -95,7 +95,7 @@ def test_a_search_of_everything_finds_what_the_grid_has_and_goes_on_from_what_is
 def test_looks_are_what_they_say(own, organism, words, tmp_path):
     """Of a steer matched to a KL at the prompt's last token, the look finds that KL; words lean as the class does."""
     contrast, prompts = own
-    found = search_layer(organism, contrast, prompts, words, out=tmp_path, layers=[1, 3], arms=["caa"], angle=[],
+    found = search_layer(organism, contrast, prompts, words, out=tmp_path, layers=[1, 3], methods=["caa"], angle=[],
                          kl=[0.03, 0.1], rules=Rules(budget=0.9), looked=10, **SMALL)  # fmt: skip
     looks = found.looks
     np.testing.assert_allclose(looks["kl"], looks["level"], rtol=5e-3)
@@ -115,12 +115,12 @@ def test_no_choice_depends_on_a_test_prompt(own, organism, tmp_path):
     for i, rest in enumerate((prompts[12:], ode.organism.prompts(40)[32:])):
         own_prompts = [*prompts[:12], *rest]
         found.append(
-            search_layer(organism, contrast, own_prompts, letters, out=tmp_path / str(i), layers=[2], arms=["caa"],
+            search_layer(organism, contrast, own_prompts, letters, out=tmp_path / str(i), layers=[2], methods=["caa"],
                          angle=[0.2, 0.6], kl=[], rules=Rules(budget=1.0, block=6), looked=0, **SMALL)
         )  # fmt: skip
     one, other = found
     pd.testing.assert_frame_equal(one.answer.frame(), other.answer.frame())
-    assert one.arm == other.arm
+    assert one.candidate == other.candidate
 
 
 def test_words_of_a_class_are_those_that_only_it_has():
@@ -133,16 +133,16 @@ def test_a_search_refuses_what_it_cannot_use(own, organism, words, tmp_path):
     contrast, prompts = own
     given = (organism, contrast, prompts, words)
     with pytest.raises(ValueError, match="select=0 leaves no prompts to search on"):
-        search_layer(*given, out=tmp_path, layers=[1], arms=["caa"], cross_fit=True, select=0, test=8)
+        search_layer(*given, out=tmp_path, layers=[1], methods=["caa"], cross_fit=True, select=0, test=8)
     with pytest.raises(ValueError, match="constraint='kl' is unknown"):
-        search_layer(*given, out=tmp_path, layers=[1], arms=["caa"], constraint="kl", **SMALL)
+        search_layer(*given, out=tmp_path, layers=[1], methods=["caa"], constraint="kl", **SMALL)
     with pytest.raises(ValueError, match="writes no texts; leave the limit out"):
-        search_layer(*given, out=tmp_path, layers=[1], arms=["caa"], rules=Rules(limit=0.1), looked=0, **SMALL)
+        search_layer(*given, out=tmp_path, layers=[1], methods=["caa"], rules=Rules(limit=0.1), looked=0, **SMALL)
     with pytest.raises(ValueError, match="looked=10 prompts cost more than the budget"):
-        search_layer(*given, out=tmp_path, layers=[1], arms=["caa"], rules=Rules(budget=0.05), looked=10, **SMALL)
+        search_layer(*given, out=tmp_path, layers=[1], methods=["caa"], rules=Rules(budget=0.05), looked=10, **SMALL)
     for together in ([1], [3], [2, 2]):
         with pytest.raises(ValueError, match=r"together=.* must be numbers of layers, each once, of at least 2"):
-            search_layer(*given, out=tmp_path, layers=[1, 3], arms=["caa"], together=together, **SMALL)
+            search_layer(*given, out=tmp_path, layers=[1, 3], methods=["caa"], together=together, **SMALL)
     assert LayersConfig().rules.budget == 0.1
 
 
@@ -187,7 +187,7 @@ def test_the_replay_of_grids_is_printed_and_kept(own, words, organism, tmp_path,
     pytest.importorskip("optuna")
     contrast, prompts = own
     for name in ("one", "other"):
-        layer_study(organism, contrast, prompts, words, out=tmp_path / name, layers=[1], arms=["caa"], angle=[0.2],
+        layer_study(organism, contrast, prompts, words, out=tmp_path / name, layers=[1], methods=["caa"], angle=[0.2],
                     kl=[], measures=(), **{**SMALL, "seed": len(name)})  # fmt: skip
     folders = tuple(next((tmp_path / name).iterdir()) for name in ("one", "other"))
     replay_main(ReplayConfig(folders, Rules(budget=0.9), 1, tmp_path / "out"))

@@ -33,7 +33,7 @@ def test_collecting_and_generating_are_the_same_with_a_bos_of_the_texts_own(mode
     marked = ode.ContrastSet.from_texts(*([f"{bos} {text}" for text in side]
                                           for side in (contrast.positive, contrast.negative)))  # fmt: skip
     for position in ("last", "mean"):
-        plain, carried = (ode.collect_activations(model, c, position=position) for c in (contrast, marked))
+        plain, carried = (ode.collect_activations(model, c, read_position=position) for c in (contrast, marked))
         assert all(torch.equal(plain[layer].positive, carried[layer].positive) for layer in plain)
     prompts = ode.organism.prompts(3)
     steerer = ode.fit("caa", model, contrast, layer=1, angle=0.3)
@@ -49,13 +49,13 @@ def test_a_bos_that_is_an_attention_sink_does_not_drown_a_mean():
     contrast = ode.organism.contrast("valence", n=12)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        acts = ode.collect_activations(sink, contrast, position="mean")
+        acts = ode.collect_activations(sink, contrast, read_position="mean")
     (row,) = acts.norms[acts.norms.layer == 1].to_dict("records")
     assert row["bos"] > 100 * row["other"]
     assert row["factor"] < 10
     centres = [x.mean(0) for x in (acts[1].positive, acts[1].negative)]
     with pytest.warns(UserWarning, match=r"position='mean': at layer \d the token '<bos>' is \d+ times") as caught:
-        drowned = ode.collect_activations(sink, contrast, position="mean", special_tokens=True)
+        drowned = ode.collect_activations(sink, contrast, read_position="mean", special_tokens=True)
     assert caught[0].filename == __file__
     alike = [x.mean(0) for x in (drowned[1].positive, drowned[1].negative)]
     assert torch.cosine_similarity(*alike, dim=0) > 0.99995 > torch.cosine_similarity(*centres, dim=0)
@@ -63,7 +63,7 @@ def test_a_bos_that_is_an_attention_sink_does_not_drown_a_mean():
 
 def test_the_report_of_norms_is_that_of_the_activations(model):
     contrast = ode.organism.contrast("valence", n=6)
-    every = ode.collect_activations(model, contrast, position="all", special_tokens=True)
+    every = ode.collect_activations(model, contrast, read_position="all", special_tokens=True)
     lengths = [len(model.to_tokens(text)[0]) for text in (*contrast.positive, *contrast.negative)]
     for line in every.norms.itertuples():
         acts = every[line.layer]
@@ -77,11 +77,11 @@ def test_the_report_of_norms_is_that_of_the_activations(model):
 
 def test_the_report_and_the_choice_of_tokens_are_kept(organism, tmp_path):
     contrast = ode.organism.contrast("valence", n=5)
-    first = ode.collect_activations(organism, contrast, position="mean", cache=tmp_path)
-    again = ode.collect_activations(organism, contrast, position="mean", cache=tmp_path)
+    first = ode.collect_activations(organism, contrast, read_position="mean", cache=tmp_path)
+    again = ode.collect_activations(organism, contrast, read_position="mean", cache=tmp_path)
     pd.testing.assert_frame_equal(first.norms, again.norms)
     assert first.provenance["special_tokens"] is False
-    other = ode.collect_activations(organism, contrast, position="mean", cache=tmp_path, special_tokens=True)
+    other = ode.collect_activations(organism, contrast, read_position="mean", cache=tmp_path, special_tokens=True)
     assert not torch.equal(other[1].positive, first[1].positive)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -89,7 +89,7 @@ def test_the_report_and_the_choice_of_tokens_are_kept(organism, tmp_path):
 def test_a_text_of_special_tokens_alone_has_no_mean(organism):
     contrast = ode.ContrastSet.from_texts(["anna was", "<bos>"], ["leo was", "karla was"])
     with pytest.raises(ValueError, match=r"positive\[1\]='<bos>' has special tokens only"):
-        ode.collect_activations(organism, contrast, position="mean")
+        ode.collect_activations(organism, contrast, read_position="mean")
 
 
 # texts

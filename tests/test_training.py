@@ -405,7 +405,7 @@ def test_a_checkpoint_of_another_training_is_refused_by_what_differs(organism, c
     for part, run_other in {
         "model": lambda: run(model=other_model),
         "start": lambda: run(shift(128, seed=1)),
-        "positions": lambda: run(positions="all"),
+        "positions": lambda: run(steer_position="all"),
         "steerers under it": lambda: run(under=None),
         "texts": lambda: run(prepend_bos=bool(bos)),
         "flow": lambda: run(flow=ode.Flow(T=0.5, steps=1, solver="euler")),
@@ -442,10 +442,10 @@ def test_what_has_no_name_keeps_no_checkpoint(organism, contrast, tmp_path):
     def run(field=None, **given):
         return train(field or shift(128), organism, contrast, LAYER, training=settings, **given)
 
-    run(objective=sunny_first, positions=last_three)
-    run(objective=sunny_first, positions=last_three)
+    run(objective=sunny_first, steer_position=last_three)
+    run(objective=sunny_first, steer_position=last_three)
     local = lambda logits, targets, real: -logits.mean()  # noqa: E731
-    for given in ({"objective": local}, {"positions": lambda positions, prompt: positions >= 0}):
+    for given in ({"objective": local}, {"steer_position": lambda positions, prompt: positions >= 0}):
         with pytest.raises(ValueError, match=r"<lambda> has no name .* at the top of a module, or leave checkpoint"):
             run(**given)
     with pytest.raises(ValueError, match="pass the `hooks` of a Steerer"):

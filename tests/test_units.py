@@ -157,7 +157,7 @@ def test_prompts_without_groups_stay_in_their_order(folder, tmp_path):
 
 def test_a_race_asks_units_and_counts_each_once(folder, organism, tmp_path):
     own = settings(folder, select=8, test=12)
-    found = search_layer(organism, own.contrast, None, own.outcome, out=tmp_path, layers=[2], arms=["caa"],
+    found = search_layer(organism, own.contrast, None, own.outcome, out=tmp_path, layers=[2], methods=["caa"],
                          angle=[0.2, 0.6], kl=[], cross_fit=True, select=8, test=12,
                          rules=Rules(budget=1.0, epsilon=0.01, block=1))  # fmt: skip
     asked = found.answer.frame()["asked"]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 import odesteer_tl as ode
-from analyses.benchmarks.config import Common
+from analyses.benchmarks.config import Common, require_device
 from analyses.benchmarks.presets import Preset, Sampling
 from analyses.command import from_command_line
-from analyses.options import Model, Out, Seed
+from analyses.options import COUNT, Model, Out, Seed
 from analyses.runs import refuse_existing
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once the command line is read
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once the comma
 class TruthfulQAChoiceConfig(Common):
     """TruthfulQA, MC1 and MC2 from log-probabilities; data is mc_task.json or TruthfulQA.csv."""
 
-    batch_size: int = 64
+    batch_size: Annotated[int, COUNT] = 64
     """answers at a time"""
 
     def task(self, model: TransformerBridge) -> Task:
@@ -107,7 +107,7 @@ class CAAConfig(Common):
 
     test: Path = Path("test_dataset_ab.json")
     """questions that are reported on"""
-    batch_size: int = 16
+    batch_size: Annotated[int, COUNT] = 16
     """answers at a time"""
 
     def task(self, model: TransformerBridge) -> Task:
@@ -131,12 +131,13 @@ class HateCheckConfig:
     """of the model's weights"""
     device: str | None = None
     """of the model; left out, the fastest there is"""
-    resamples: int = 2000
+    resamples: Annotated[int, COUNT] = 2000
     """of the bootstrap"""
     seed: Seed = 0
 
     def run(self) -> None:
         """Run, save and print."""
+        require_device(self.device)
         from analyses.benchmarks.hatecheck import load_cases, probe
 
         cases = load_cases(self.data, self.revision)

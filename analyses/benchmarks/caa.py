@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from einops import rearrange
 from scipy.stats import binom
 from sklearn.model_selection import train_test_split
 from transformer_lens.model_bridge import TransformerBridge
@@ -83,7 +84,7 @@ class CAABehaviour(Task):
     ) -> pd.DataFrame:
         """`p_matching` (of the two letters) and `matching`; `letter_A` and `p_A` tell of a bias for a letter."""
         scores = option_scores(model, self._prompts(units), [LETTERS] * len(units), steerer, self.batch_size)
-        both = scores["log_likelihood"].to_numpy().reshape(-1, 2)
+        both = rearrange(scores["log_likelihood"].to_numpy(), "(prompt option) -> prompt option", option=2)
         margin, matching = both[:, 1] - both[:, 0], self._matching(units)
         odds = np.where(matching == 1, margin, -margin)
         return pd.DataFrame({"p_matching": 1 / (1 + np.exp(-odds)), "matching": odds > 0, "letter_A": margin < 0,

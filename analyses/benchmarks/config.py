@@ -12,7 +12,8 @@ from tyro.conf import arg
 import odesteer_tl as ode
 from analyses.benchmarks.presets import Preset, Sampling, Unit, preset
 from analyses.benchmarks.published import published
-from analyses.options import ANGLES, LAYERS, Out, Seed
+from analyses.options import ANGLES, COUNT, FINITE, LAYERS, Out, Seed, Within
+from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once the command line is read
     from transformer_lens.model_bridge import TransformerBridge
@@ -24,6 +25,7 @@ ChosenLayers = Annotated[
     tuple[int, ...] | None,
     arg(name="layer", help="0-based blocks, chosen from on validation units; left out, the preset's, or all"),
     LAYERS,
+    FINITE,
 ]
 
 ChosenAngles = Annotated[
@@ -34,7 +36,20 @@ ChosenAngles = Annotated[
         "or 0.1 0.2 0.4",
     ),
     ANGLES,
+    FINITE,
 ]
+
+
+def require_device(device: str | None) -> None:
+    """Raise `ValueError` unless torch has a kind of device of this name; None is the fastest that there is."""
+    if device is None:
+        return
+    import torch  # which `--help` does without
+
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is none; give cpu, cuda, cuda:0 or mps, or leave it out") from error
 
 
 @dataclass(frozen=True)
@@ -50,18 +65,18 @@ class Common(ABC):
     """odesteer-falcon-7b, -mistral-7b, -llama3.1-8b or -qwen2.5-7b: layer, strengths and sampling as published"""
     revision: str | None = None
     """of the data, if they are on the hub"""
-    limit: int | None = None
+    limit: Annotated[int | None, COUNT] = None
     """the first (or a sample of) so many units; left out, all"""
     methods: tuple[str, ...] = ("odesteer", "caa", "random")
     """names in METHODS that are compared with the unsteered model"""
     layers: ChosenLayers = None
     angle: ChosenAngles = None
-    strengths: tuple[float, ...] | None = None
+    strengths: Annotated[tuple[float, ...] | None, FINITE] = None
     """in the place of angles: in `unit`, chosen from on validation units"""
     unit: Unit | None = None
     """of `strengths`: T (length of the path), relative (that, as a share of the fitting data's median norm) or angle;
     left out, T with a preset and angle without"""
-    validation: float = 0.2
+    validation: Annotated[float, Within(0, 1, above=True)] = 0.2
     """share of a training fold that layer and strength are chosen on"""
     dtype: str = "float32"
     """of the model's weights"""
@@ -79,10 +94,26 @@ class Common(ABC):
         """A preset's strengths for this benchmark."""
         return known.strengths
 
-    def load_model(self) -> TransformerBridge:
-        """The model named, or the preset's own."""
+    def check(self) -> None:
+        """Refuse what cannot be done, before a model is loaded.
+
+        Raises:
+            ValueError: what is wrong, by argument, value and remedy.
+        """
         if self.model is None and self.preset is None:
             raise ValueError("model and preset are both missing; name one")
+        if self.preset is not None:
+            preset(self.preset)
+        if not self.methods:
+            raise ValueError("methods is empty; give at least one")
+        for name in self.methods:
+            require_one_of("methods", name, ode.METHODS)
+        require_device(self.device)
+        if self.angle is not None and (self.strengths is not None or self.unit not in (None, "angle")):
+            raise ValueError(f"angle={self.angle} and strengths={self.strengths}, unit={self.unit!r}: give one of them")
+
+    def load_model(self) -> TransformerBridge:
+        """The model named, or the preset's own; `check` has seen that there is one."""
         name = self.model if self.model is not None else preset(str(self.preset)).model
         return ode.load_model(name, dtype=self.dtype, device=self.device)
 
@@ -96,8 +127,6 @@ class Common(ABC):
             known = preset(self.preset)
             chosen = replace(chosen, layers=(known.layer,), strengths=self.published_strengths(known), unit="T",
                              folds=known.folds)  # fmt: skip
-        if self.angle is not None and (self.strengths is not None or self.unit not in (None, "angle")):
-            raise ValueError(f"angle={self.angle} and strengths={self.strengths}, unit={self.unit!r}: give one of them")
         strengths, unit = (self.strengths, self.unit) if self.angle is None else (self.angle, "angle")
         said = {"layers": self.layers, "strengths": strengths, "unit": unit}
         return replace(chosen, **{name: value for name, value in said.items() if value is not None})
@@ -109,6 +138,7 @@ class Common(ABC):
 
     def run(self) -> BenchmarkResult:
         """Run, save and return."""
+        self.check()
         from analyses.benchmarks.study import run_benchmark
 
         model = self.load_model()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from scipy.special import expit
 from torch import Tensor
@@ -47,7 +48,7 @@ class YesNoJudge:
         """
         prompts = [self.template.format(question=q, answer=a) for q, a in zip(questions, answers, strict=True)]
         scores = option_scores(self.model, prompts, [[" yes", " no"]] * len(prompts))
-        both = scores["log_likelihood"].to_numpy().reshape(-1, 2)
+        both = rearrange(scores["log_likelihood"].to_numpy(), "(prompt option) -> prompt option", option=2)
         return expit(both[:, 0] - both[:, 1])
 
 

@@ -15,8 +15,9 @@ range is chosen. What judges, data and prompts were verified against: docs/how-t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from analyses.options import COUNT, NATURAL, POSITIVE, Within
 from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class Sampling:
         batch_size: prompts that are continued at a time.
     """
 
-    temperature: float = 0.7
-    top_p: float = 0.9
-    repetition_penalty: float = 1.1
-    max_new_tokens: int = 50
-    batch_size: int = 32
+    temperature: Annotated[float, NATURAL] = 0.7
+    top_p: Annotated[float, Within(0, 1, above=True)] = 0.9
+    repetition_penalty: Annotated[float, POSITIVE] = 1.1
+    max_new_tokens: Annotated[int, COUNT] = 50
+    batch_size: Annotated[int, COUNT] = 32
 
     def settings(self) -> dict[str, Any]:
         """As arguments of `odesteer_tl.generate`."""

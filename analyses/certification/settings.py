@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from analyses.options import Formerly, NewTokens, OwnAngle, Seed, Temperature
+from analyses.options import POSITIVE, Formerly, NewTokens, OwnAngle, Seed, Temperature
 from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ TableAngles = Annotated[
     tuple[float, ...],
     arg(name="table-angle", help="radians whose certificates are tabled beside, one by one"),
     Formerly(("strengths",)),
+    POSITIVE,
 ]
 #: shares of the contrast: two halves to fit on, one to calibrate on, one to report on
 SPLITS = {"half": 0.3, "other half": 0.3, "calibrate": 0.2, "test": 0.2}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -38,9 +39,9 @@ def path_tables(
     norms = points.norm(dim=-1)
     steps, n = found.certified.shape
     columns: dict[str, Tensor] = {
-        "prompt": prompt.expand(steps, n),
-        "token": token.expand(steps, n),
-        "step": torch.arange(1, steps + 1)[:, None].expand(steps, n),
+        "prompt": repeat(prompt, "n -> steps n", steps=steps),
+        "token": repeat(token, "n -> steps n", steps=steps),
+        "step": repeat(torch.arange(1, steps + 1), "steps -> steps n", n=n),
         "h": h[1:],
         "gain": h[1:] - h[:-1],
         "certified": found.certified,
@@ -62,7 +63,7 @@ def path_tables(
         }
     tokens = _tokens(barrier, points, h, whole, columns.get("curvature"))
     rows = {"prompt": prompt, "token": token, **tokens}
-    return (pd.DataFrame({name: x.flatten().numpy() for name, x in columns.items()}),
+    return (pd.DataFrame({name: rearrange(x, "steps n -> (steps n)").numpy() for name, x in columns.items()}),
             pd.DataFrame({name: x.numpy() for name, x in rows.items()}))  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 import odesteer_tl as ode
 from analyses.concepts.concept import Concept, some
+from analyses.options import PairsLeft, SeedOf
 from analyses.outcomes import Completions
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once a concept is asked for
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # what needs the model's libraries is imported once a concept
 ANSWERS = 2
 
 
-def truthfulness(data: Path, seed: int = 0, pairs: int | None = None) -> Concept:
+def truthfulness(data: Path, seed: SeedOf = 0, pairs: PairsLeft = None) -> Concept:
     """TruthfulQA (Lin et al. 2022): correct answers (positive) against false ones; one half of the questions is asked.
 
     Args:
@@ -58,7 +59,7 @@ def _options(question: Question, correct: bool) -> tuple[str, ...]:
     return tuple(f" {question.options[k]}" for k in question.mc2 if question.correct[k] is correct)
 
 
-def sycophancy(fit: Path, test: Path, model: str | None = None, pairs: int | None = None, seed: int = 0) -> Concept:
+def sycophancy(fit: Path, test: Path, model: str | None = None, pairs: PairsLeft = None, seed: SeedOf = 0) -> Concept:
     """CAA's A/B questions (Rimsky et al. 2024): the letter of the answer that agrees with the asker, against the other.
 
     Args:

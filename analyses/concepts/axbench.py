@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
 from analyses.concepts.concept import Concept
+from analyses.options import NATURAL
 from analyses.outcomes import Completions
 
 #: so much of a text is read and scored, cut behind a word: the concept is meant to be all over it
 CHARACTERS = 240
 
 
-def axbench(folder: Path, concept: int) -> Concept:
+def axbench(folder: Path, concept: Annotated[int, NATURAL]) -> Concept:
     """Texts of one concept (positive) against others, of the same genre where there are any.
 
     Args:

@@ -99,11 +99,12 @@ def crossed(pairs: pd.DataFrame, prompts: list[str], n: int, seed: int) -> pd.Da
     The group is the pair: what a method is tested on are wordings that it was not fitted on.
 
     Raises:
-        ValueError: there are not as many.
+        ValueError: n is below 1, or there are not as many.
     """
-    if n > len(pairs) * len(prompts):
+    if not 0 < n <= len(pairs) * len(prompts):
         raise ValueError(
-            f"pairs={n} of {len(pairs)} wordings and {len(prompts)} prompts; there are {len(pairs) * len(prompts)}"
+            f"pairs={n} must be between 1 and the {len(pairs) * len(prompts)} of {len(pairs)} wordings behind "
+            f"{len(prompts)} prompts"
         )
     random = np.random.default_rng(seed)
     orders = [random.permutation(len(prompts)) for _ in range(len(pairs))]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.concepts.concept import Concept, some
+from analyses.options import PairsLeft, SeedOf
 from analyses.outcomes import Completions
 
 STEERED = ("my neighbours", "the people next door", "the new students", "tourists", "the team", "lawyers",
@@ -22,7 +23,7 @@ WORDS = Completions.alike(
 )
 
 
-def hate(data: Path, pairs: int | None = None, seed: int = 0) -> Concept:
+def hate(data: Path, pairs: PairsLeft = None, seed: SeedOf = 0) -> Concept:
     """HateCheck (Röttger et al. 2021): hateful cases (positive) against others made of linked templates.
 
     Args:

@@ -7,6 +7,7 @@ from itertools import product
 import pandas as pd
 
 from analyses.concepts.concept import Concept, crossed, wordings
+from analyses.options import PairsOf, SeedOf
 from analyses.outcomes import Completions
 
 #: who does it: a name is spelled alike in both
@@ -23,7 +24,7 @@ WORDS = Completions.alike(
 )
 
 
-def language(pairs: int = 320, seed: int = 0) -> Concept:
+def language(pairs: PairsOf = 320, seed: SeedOf = 0) -> Concept:
     """French (positive) against English: 104 sentences of ten people whose names both languages share.
 
     Args:

@@ -11,15 +11,15 @@ from tyro.conf import arg
 import odesteer_tl as ode
 from analyses.concepts.concept import Concept, wordings
 from analyses.concepts.sentiment import REVIEWED, SAYS, WORDS, sentiment
-from analyses.options import Formerly
+from analyses.options import COUNT, Formerly, PairsOf, SeedOf
 from analyses.outcomes.judges import vader
 
 
 def sentiment_own(
     model: str = "smollm2",
-    pairs: int = 64,
-    new_tokens: Annotated[int, arg(name="max-new-tokens"), Formerly(("new-tokens",))] = 24,
-    seed: int = 0,
+    pairs: PairsOf = 64,
+    new_tokens: Annotated[int, arg(name="max-new-tokens"), Formerly(("new-tokens",)), COUNT] = 24,
+    seed: SeedOf = 0,
 ) -> Concept:
     """A model's own praise (positive) against its own blame, sampled behind review openings that lead there.
 

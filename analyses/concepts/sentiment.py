@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.concepts.concept import Concept, crossed, wordings
+from analyses.options import PairsOf, SeedOf
 from analyses.outcomes import Completions
 from analyses.sources import read_rows
 
@@ -34,7 +35,7 @@ SAYS = (
 )
 
 
-def sentiment(pairs: int = 320, corpus: Path | None = None, seed: int = 0) -> Concept:
+def sentiment(pairs: PairsOf = 320, corpus: Path | None = None, seed: SeedOf = 0) -> Concept:
     """Praise against blame: completions of review openings, or the labelled sentences of a corpus.
 
     Args:

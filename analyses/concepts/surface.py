@@ -8,13 +8,14 @@ import pandas as pd
 
 from analyses.concepts.concept import Concept, crossed, wordings
 from analyses.concepts.language import OPENINGS, STEERED
+from analyses.options import PairsOf, SeedOf
 from analyses.outcomes import Completions
 
 WHO = ("My sister", "The baker", "Our new neighbour", "The old captain", "Somebody", "Her uncle", "The student",
        "The mayor", "A tourist", "His boss")  # fmt: skip
 
 
-def capitals(pairs: int = 320, seed: int = 0) -> Concept:
+def capitals(pairs: PairsOf = 320, seed: SeedOf = 0) -> Concept:
     """Sentences in capitals (positive) against the same as they are usually written.
 
     Args:
@@ -30,7 +31,7 @@ def capitals(pairs: int = 320, seed: int = 0) -> Concept:
     return Concept("capitals", rows, _prompts(), words, "upper_case", says, {"contrast": "written sentences"})
 
 
-def questions(pairs: int = 320, seed: int = 0) -> Concept:
+def questions(pairs: PairsOf = 320, seed: SeedOf = 0) -> Concept:
     """Questions (positive) against statements of the same words.
 
     Args:

@@ -169,10 +169,17 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def run(config: BenchConfig) -> None:
-    """Run the groups and print one table."""
+    """Run the groups and print one table.
+
+    Raises:
+        ValueError: `only` stands in the name of no group.
+    """
+    chosen = [name for name in GROUPS if config.only in name]
+    if not chosen:
+        raise ValueError(f"only={config.only!r} stands in the name of no group; there are {', '.join(GROUPS)}")
     torch.set_num_threads(config.threads)
     rows: list[Row] = []
-    for name in tqdm([g for g in GROUPS if config.only in g], desc="benchmarks"):
+    for name in tqdm(chosen, desc="benchmarks"):
         rows += GROUPS[name]()
     table = pd.DataFrame(rows)
     config.out.mkdir(parents=True, exist_ok=True)

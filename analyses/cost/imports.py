@@ -11,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
 from analyses.command import from_command_line
-from analyses.options import Out
+from analyses.options import COUNT, Out
 from analyses.runs import save_run
 
 STATEMENTS = {
@@ -32,7 +33,7 @@ STATEMENTS = {
 class ImportCostConfig:
     """How often each statement is run."""
 
-    rounds: int = 7
+    rounds: Annotated[int, COUNT] = 7
     """in turn; one more warms up"""
     out: Out = Path("results/imports")
 

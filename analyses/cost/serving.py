@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import from_command_line
-from analyses.options import Out
+from analyses.options import COUNT, Out
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ServingCostConfig:
 
     engine: Path = Path(".venv-vllm/bin/python")
     """the Python of the engine's environment"""
-    rounds: int = 3
+    rounds: Annotated[int, COUNT] = 3
     """how often each is run"""
     out: Out = Path("results/serving")
 

@@ -105,9 +105,7 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
 
 def made(method: str) -> str:
     """How a method is made; "" of no method."""
-    if method not in ode.METHODS:
-        return ""
-    return FITTED if ode.METHODS[method].train is None else TRAINED
+    return ode.METHODS[method].made if method in ode.METHODS else ""
 
 
 def summary(found: pd.DataFrame, budget: str, level: float, refused: pd.DataFrame | None = None) -> pd.DataFrame:

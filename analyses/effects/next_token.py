@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -50,17 +51,18 @@ class NextToken:
         """
         parts: list[list[Tensor]] = [[] for _ in statistics]
         n, length = self.final.shape[:2]
-        plain = self.final.flatten(0, 1)
-        numbers = (self._rows[:, None] * length + torch.arange(length)).flatten()
+        plain = rearrange(self.final, "n pos d -> (n pos) d")
+        numbers = rearrange(self._rows[:, None] * length + torch.arange(length), "n pos -> (n pos)")
+        steered = None if final is None else rearrange(final, "n pos d -> (n pos) d")
         size, taken = (max(1, most // int(self.model.cfg.d_vocab)) for most in (READ, TAKEN))
         for start in range(0, n * length, size):
             rows = slice(start, start + size)
             reference = self._unsteered(numbers[rows], plain[rows])
-            logits = reference if final is None else read(self.model, final.flatten(0, 1)[rows])
+            logits = reference if steered is None else read(self.model, steered[rows])
             for some, others in zip(logits.split(taken), reference.split(taken), strict=True):
                 for part, statistic in zip(parts, statistics, strict=True):
                     part.append(statistic(some, others).cpu())
-        return [torch.cat(part).reshape(n, length) for part in parts]
+        return [rearrange(torch.cat(part), "(n pos) -> n pos", n=n, pos=length) for part in parts]
 
     def _unsteered(self, numbers: Int[Tensor, " m"], plain: Float[Tensor, "m d"]) -> Float[Tensor, "m vocab"]:
         """Unsteered logits at positions of these numbers, of which the first are kept once all of them were read."""

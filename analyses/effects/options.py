@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -112,8 +113,9 @@ class Options:
         at, token, option = torch.tensor(asked).T
         positions, row = at.unique(return_inverse=True)
         rows = max(1, READ // int(self.model.cfg.d_vocab))
+        states = rearrange(final, "n pos d -> (n pos) d")
         for start in range(0, len(positions), rows):
-            logits = read(self.model, final.flatten(0, 1)[positions[start : start + rows]])
+            logits = read(self.model, states[positions[start : start + rows]])
             inside = (row >= start) & (row < start + rows)
             chosen = logits[row[inside] - start, token[inside]] - logits.logsumexp(-1)[row[inside] - start]
             sums.index_add_(0, option[inside], chosen.double().cpu())

@@ -1,4 +1,4 @@
-"""What a search for layer and strength found: the arm, its success on test prompts, what it cost and how it went."""
+"""What a search for layer and strength found: a candidate, its success on test prompts, the cost and how it went."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from analyses.effects.per_prompt import LayerPerPrompt
 from analyses.runs import save_run
 from analyses.search import Answer
 from odesteer_tl import stats
+from odesteer_tl._renamed import renamed
 
 
+@renamed(arm="candidate")
 @dataclass(frozen=True, eq=False)
 class Searched:
     """What a search found.
 
     Attributes:
-        answer: of the race, on the select prompts: the arm, how sure that is, and the arms that cannot be told apart.
-        arm: its `layer`, `label`, `budget` and `level`, and `layers` if it acts on several, whose last is `layer`;
-            those of "unsteered", if nothing beats that.
-        apart: of each arm that has a layer for every prompt, by name, which.
+        answer: of the race, on the select prompts: the candidate, how sure that is, and the candidates that cannot be
+            told apart.
+        candidate: its `layer`, `label`, `budget` and `level`, and `layers` if it acts on several, whose last is
+            `layer`; those of "unsteered", if nothing beats that.
+        apart: of each candidate that has a layer for every prompt, by name, which.
         reward: what was raced for (`analyses.search.reward`).
         success, unsteered: its mean on the test prompts, which took no part in the choice. difference: of the two.
-        tokens: forward tokens of looks and pulls; grid: of every arm on every select prompt, whose levels share their
-            scans; fixed: what both need first (the contrast's activations and the prompts). A token through half of
-            the blocks counts half. All three are the estimates of `--dry-run`, from lengths and layers.
-        looks: a row an arm, what the cheap looks said.
+        tokens: forward tokens of looks and pulls; grid: of every candidate on every select prompt, whose levels share
+            their scans; fixed: what both need first (the contrast's activations and the prompts). A token through half
+            of the blocks counts half. All three are the estimates of `--dry-run`, from lengths and layers.
+        looks: a row a candidate, what the cheap looks said.
         directory: where all of it is kept, and whence the same call goes on.
     """
 
     answer: Answer
-    arm: Mapping[str, Any]
+    candidate: Mapping[str, Any]
     apart: Mapping[str, LayerPerPrompt]
     reward: str
     success: stats.Estimate
@@ -50,18 +53,18 @@ class Searched:
     @property
     def layer(self) -> int:
         """The (last) layer to steer at; −1 if nothing is to be steered."""
-        return int(self.arm["layer"])
+        return int(self.candidate["layer"])
 
     @property
     def layers(self) -> tuple[int, ...]:
         """All layers to steer at, with one strength, or each prompt at one of them (`per_prompt`); none if nothing is
         to be steered."""
-        return several(self.arm) or (self.layer,) * (self.layer >= 0)
+        return several(self.candidate) or (self.layer,) * (self.layer >= 0)
 
     @property
     def level(self) -> float:
         """How strong."""
-        return float(self.arm["level"])
+        return float(self.candidate["level"])
 
     def frame(self) -> pd.DataFrame:
         """The candidates, each with how often it was asked and what is known of it."""
@@ -70,7 +73,7 @@ class Searched:
     @property
     def per_prompt(self) -> LayerPerPrompt | None:
         """Which of `layers` a prompt is steered at, where each has a layer of its own."""
-        return self.apart.get(self.answer.arm)
+        return self.apart.get(self.answer.candidate)
 
     def choices(self) -> pd.DataFrame:
         """Of each candidate with a layer for every prompt, which: `candidate`, `prompt` (its number), `layer`."""
@@ -91,7 +94,7 @@ class Searched:
         same, from the same settings."""
         if out.exists():
             return
-        found = {"answer": str(self), "verdict": self.answer.verdict, "chosen": dict(self.arm),
+        found = {"answer": str(self), "verdict": self.answer.verdict, "chosen": dict(self.candidate),
                  "reward": self.reward, "success": vars(self.success), "unsteered": vars(self.unsteered),
                  "difference": vars(self.difference), "tokens": self.tokens, "grid": self.grid,
                  "fixed": self.fixed}  # fmt: skip

@@ -21,24 +21,23 @@ from analyses.outcomes import Completions
 from analyses.search import UNSTEERED, Answer, Pull, Race, Rules
 from analyses.search.replay import ARM, arm_names, places
 from analyses.search.reward import SHIFT, SUCCESS, is_shift, reward
+from analyses.search.rules import CONSTRAINTS
 from analyses.sweep import Store, Study, finish, open_executor
 from analyses.sweep.worker import shared_context
 from odesteer_tl import stats
-from odesteer_tl._words import warn
+from odesteer_tl._words import require_one_of, warn
 from odesteer_tl.stats.units import joined
 
 #: of `pull`: raise it when its code changes results
 VERSION = "1"
 #: select prompts that are looked at cheaply before texts are written
 LOOKED = 10
-#: what an arm is, by the keys of its config
+#: what a candidate is, by the keys of its config
 WHAT = (*ARM, "layers")
-#: columns of a cell that a limit may bound: numbers in [0, 1] that say how broken a text is
-CONSTRAINTS = ("repetition", "empty")
 
 
 class Search:
-    """A race over the arms of a layer study, whose pulls are cells that are kept.
+    """A race over the candidates of a layer study, whose pulls are cells that are kept.
 
     Args:
         study: of the whole grid, the unsteered cell first.
@@ -59,8 +58,7 @@ class Search:
         looked: int | None = None,
         per_prompt: bool = False,
     ) -> None:
-        if constraint not in CONSTRAINTS:
-            raise ValueError(f"constraint={constraint!r} is unknown; choose {' or '.join(CONSTRAINTS)}")
+        require_one_of("constraint", constraint, CONSTRAINTS)
         if not study.settings["select"]:
             raise ValueError("select=0 leaves no prompts to search on; give some")
         if per_prompt:
@@ -73,13 +71,13 @@ class Search:
         self._enter(study.cells)
 
     def _enter(self, configs: Sequence[Mapping[str, Any]]) -> None:
-        """The unsteered arm, then the others."""
+        """The unsteered candidate, then the others."""
         self.configs, self.arms = list(configs), pd.DataFrame(configs[1:])
         self.names = [UNSTEERED, *arm_names(self.arms)]
 
     @property
     def _named(self) -> pd.DataFrame:
-        """A row an arm but the unsteered one: what it is, and its name."""
+        """A row a candidate but the unsteered one: what it is, and its name."""
         return self.arms[[name for name in WHAT if name in self.arms]].assign(arm=self.names[1:])
 
     def run(self, root: Path, executor: str | Executor) -> Searched:
@@ -117,7 +115,7 @@ class Search:
             return self._reported(answer, looks, shares, blocks, root, pool)
 
     def _leave_out(self, root: Path, pool: Executor) -> None:
-        """Leave out the arms that cannot be fitted at a layer, saying why.
+        """Leave out the candidates that cannot be fitted at a layer, saying why.
 
         Raises:
             ValueError: there is no other.
@@ -147,7 +145,7 @@ class Search:
         return {**config, "block": block, "look": look}
 
     def _pulled(self, arm: str, block: int, prompts: Sequence[int]) -> dict[str, Any]:
-        """The cell of an arm on a block, which says at which layer each prompt is steered, where each has its own."""
+        """The cell of a candidate on a block, with the layer of each prompt where each has one of its own."""
         cell = self._cell(self.configs[self.names.index(arm)], block)
         if arm not in self._apart:
             return cell
@@ -171,7 +169,7 @@ class Search:
         return pd.concat(self._rows(cells, root, pool))
 
     def _looks(self, root: Path, pool: Executor, shares: Shares, blocks: Blocks) -> pd.DataFrame:
-        """What the looks said, a row an arm, by its name, and prompt."""
+        """What the looks said, a row a candidate, by its name, and prompt."""
         if not self.looked:
             return pd.DataFrame()
         count = max(1, -(-min(self.looked, len(blocks.units)) // self.rules.block))
@@ -183,7 +181,7 @@ class Search:
         return pd.concat([rows.assign(arm=self.names[i]) for i, rows in zip(arms, found, strict=True)])
 
     def _with_layers_per_prompt(self, looks: pd.DataFrame, root: Path, pool: Executor, blocks: Blocks) -> pd.DataFrame:
-        """Enter the arms that have a layer for every prompt; the looks with theirs, which are taken already."""
+        """Enter the candidates that have a layer for every prompt; the looks with theirs, which are taken already."""
         (states,) = self._rows([self._cell(self.configs[0], STATES)], root, pool)
         own = np.stack(states["state"].tolist()), middle_layer(blocks.whole.model), blocks.select
         found = candidates(self.configs[1:], looks, *own)
@@ -194,7 +192,7 @@ class Search:
         return pd.concat([looks, *(own.assign(arm=name) for name, (_, _, own) in zip(names, found, strict=True))])
 
     def _means(self, looks: pd.DataFrame) -> pd.DataFrame:
-        """A row an arm: its name, what it is, and the means of what the looks said."""
+        """A row a candidate: its name, what it is, and the means of what the looks said."""
         if not len(looks):
             return self._named.iloc[:0]
         means = pd.DataFrame(looks.groupby("arm")[list(COLUMNS)].mean())
@@ -223,8 +221,8 @@ class Search:
         self, answer: Answer, looks: pd.DataFrame, shares: Shares, blocks: Blocks, root: Path, pool: Executor
     ) -> Searched:
         """The answer on the test prompts, and what everything cost."""
-        config = self.configs[self.names.index(answer.arm)]
-        cells = [self._pulled(arm, TEST, blocks.rows(TEST)) for arm in dict.fromkeys((UNSTEERED, answer.arm))]
+        config = self.configs[self.names.index(answer.candidate)]
+        cells = [self._pulled(arm, TEST, blocks.rows(TEST)) for arm in dict.fromkeys((UNSTEERED, answer.candidate))]
         rows = self._rows(cells, root, pool)
         plain, chosen = (reward(some, rows[0]) for some in (rows[0], rows[-1]))
         known: Any = {"groups": rows[0].get("unit"), "bounds": (0.0, 1.0)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from analyses.options import Contrast, Model, NewTokens, Pairs, Seed, Temperature, Threads
+from analyses.options import FINITE, POSITIVE, Contrast, Model, NewTokens, Pairs, Seed, Temperature, Threads
 from odesteer_tl._words import require_one_of
 
 #: groups of columns that a cell has beside its outcome, unless others are asked for
@@ -56,14 +57,14 @@ class EffectSettings:
     contrast: Contrast = "valence"
     outcome: str = "grammar"
     prompts: str = ""
-    threshold: float | None = None
+    threshold: Annotated[float | None, FINITE] = None
     pairs: Pairs = 600
     select: int | None = None
     test: int | None = None
     temperature: Temperature = 0.7
     max_new_tokens: NewTokens = 25
     passage: str = "prompt"
-    highest: float = 1.2
+    highest: Annotated[float, POSITIVE] = 1.2
     measures: tuple[str, ...] = MEASURES
     cross_fit: bool = False
     seed: Seed = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -69,7 +70,7 @@ class Steer:
             before = prefix.residuals[self.layer]
             # padding may be zero, which has no direction
             real = prefix.attention_mask[:, prefix.start :].bool()
-            strength = self.strength.to(real.device)[:, None].expand(real.shape)[real]
+            strength = repeat(self.strength.to(real.device), "n -> n pos", pos=real.shape[1])[real]
             end = before.clone()
             end[real] = self.arm.flow(strength).solve(field, before[real]).end
             return end

@@ -15,10 +15,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from analyses.command import from_command_line
 from analyses.evidence import plan
 from analyses.evidence.run import CONCEPTS, STUDIES, Run, concept_command, runs
+from analyses.options import SOME
+from analyses.sweep import require_executor
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class EvidenceConfig:
     """
 
     only: tuple[str, ...] = ()
-    studies: tuple[str, ...] = tuple(STUDIES)
+    studies: Annotated[tuple[str, ...], SOME] = tuple(STUDIES)
     axbench: Path | None = None
     corpus: Path | None = None
     truthfulqa: Path | None = None
@@ -60,6 +63,7 @@ def chosen(config: EvidenceConfig) -> list[Run]:
     Raises:
         ValueError: nothing is, a study that is none, or a path where nothing is.
     """
+    require_executor(config.executor)
     unknown = [name for name in config.studies if name not in STUDIES]
     if unknown:
         raise ValueError(f"studies={unknown} are none; choose from {', '.join(STUDIES)}")

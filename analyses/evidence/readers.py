@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import odesteer_tl as ode
 from analyses.command import command, from_command_line
+from analyses.options import SEED
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
     import pandas as pd
@@ -33,7 +34,7 @@ class ReadersConfig:
     model: str
     contrast: str
     out: Path
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
 
 def readers(config: ReadersConfig) -> tuple[pd.DataFrame, Path]:

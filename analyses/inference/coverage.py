@@ -45,8 +45,15 @@ def simulate(config: CoverageConfig) -> pd.DataFrame:
         `nominal`, `stated` (what the documents say it attains, where that is less), `attained` with the standard error
         of the simulation, the share of simulations `refused`, and whether the row falls `short`; NaN where all were
         refused.
+
+    Raises:
+        ValueError: `only` is found in no name.
     """
-    chosen = [c for c in claims(config.resamples) if re.search(config.only, f"{c.name}, {c.data}")]
+    known = [*claims(config.resamples)]
+    chosen = [c for c in known if re.search(config.only, f"{c.name}, {c.data}")]
+    if not chosen:
+        there = "; ".join(dict.fromkeys(claim.name for claim in known))
+        raise ValueError(f"only={config.only!r} is found in none of what is simulated; there are {there}")
     # like beside like, in the order in which a name first comes
     names = list(dict.fromkeys(claim.name for claim in chosen))
     chosen.sort(key=lambda claim: names.index(claim.name))

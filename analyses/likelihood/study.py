@@ -11,7 +11,7 @@ import pandas as pd
 from tyro.conf import arg
 
 from analyses.intervals import with_interval, with_intervals
-from analyses.options import ANGLES, Formerly, NewTokens, Seed, Temperature
+from analyses.options import ANGLES, NATURAL, POSITIVE, Formerly, NewTokens, Seed, Temperature
 from analyses.runs import save_run
 from odesteer_tl._words import require_one_of
 
@@ -23,16 +23,19 @@ GridAngle = Annotated[
     float,
     arg(name="angle", help="the end of the grid of angles along a path: radians of the activation's own norm"),
     ANGLES,
+    POSITIVE,
 ]
 CompareAngle = Annotated[
     float,
     arg(name="compare-angle", help="radians at which methods are compared, chosen before looking; on the grid"),
     Formerly(("declared",)),
+    NATURAL,
 ]
 TextAngles = Annotated[
     tuple[float, ...],
     arg(name="text-angle", help="radians by which the tokens of texts are steered, one by one; on the grid"),
     Formerly(("strengths",)),
+    POSITIVE,
 ]
 #: of a layer
 TABLES = ("paths", "turning", "tokens", "texts", "curves", "references", "summary", "comparisons", "agreement",
@@ -81,8 +84,9 @@ class Settings:
             )
         if not self.strengths or min(self.strengths) <= 0 or len(set(self.strengths)) < len(self.strengths):
             raise ValueError(f"strengths={self.strengths} must be positive, at least one, each once")
-        for strength in (self.declared, *self.strengths):
-            self.step(strength)
+        self.step(self.declared, "declared (--compare-angle)")
+        for strength in self.strengths:
+            self.step(strength, "strengths (--text-angle)")
 
     def writes(self, judged: bool) -> bool:
         """Whether every arm writes texts of its own.
@@ -97,15 +101,15 @@ class Settings:
         """Radians a step."""
         return self.angle / self.steps
 
-    def step(self, strength: float) -> int:
-        """The step of a strength.
+    def step(self, strength: float, name: str = "strength") -> int:
+        """The step of a strength, which an error calls by this name.
 
         Raises:
             ValueError: it is not on the grid.
         """
-        k = round(strength / self.grid)
+        k = round(strength / self.grid) if math.isfinite(strength) else -1
         if not 0 <= k <= self.steps or abs(k * self.grid - strength) > 1e-9:
-            raise ValueError(f"strength={strength} is not one of the {self.steps} steps to angle={self.angle}")
+            raise ValueError(f"{name}={strength} is not one of the {self.steps} steps to angle={self.angle}")
         return k
 
 

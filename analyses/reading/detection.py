@@ -121,7 +121,7 @@ class _Read:
         contrast = ode.ContrastSet.from_texts(*(side.text.tolist() for side in sides), groups=apart)
         labels = (contrast.positive_groups, contrast.negative_groups)
         texts = pd.concat([side.assign(group=own) for side, own in zip(sides, labels, strict=True)])
-        acts = ode.collect_activations(model, contrast, list(layers), position="all")
+        acts = ode.collect_activations(model, contrast, list(layers), read_position="all")
         taken = [acts[layer] for layer in layers]
         groups = np.concatenate([np.asarray(g) for g in taken[0].groups or ()])
         return cls(texts, {n: torch.cat([x.positive, x.negative]) for n, x in zip(layers, taken, strict=True)}, groups)

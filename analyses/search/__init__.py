@@ -1,4 +1,4 @@
-"""Which of many arms is best, for a part of what asking all of them costs, with a statement that holds.
+"""Which of many candidates is best, for a part of what asking all of them costs, with a statement that holds.
 
 `Race` says what to ask next and what is known so far; it knows of no model. `guarantee` holds the tests behind what is
 said, `looking` decides where to look first, which the guarantee never depends on.

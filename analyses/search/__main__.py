@@ -16,11 +16,11 @@ import pandas as pd
 from tyro.conf import arg
 
 from analyses.command import from_command_line
-from analyses.options import COUNTED, Formerly, Out, Seed
+from analyses.options import COUNT, COUNTED, Formerly, Out, Seed
 from analyses.search.rules import Rules
 
-Candidates = Annotated[int, arg(name="candidates", help="to choose from, in each problem"), Formerly(("arms",))]
-Prompts = Annotated[int, arg(name="n-prompts", help="prompts of each problem"), COUNTED]
+Candidates = Annotated[int, arg(name="candidates", help="to choose from, in each problem"), Formerly(("arms",)), COUNT]
+Prompts = Annotated[int, arg(name="n-prompts", help="prompts of each problem"), COUNTED, COUNT]
 #: what may be false, by column of `simulate`
 SAID = {
     "short": "falls short by more than it said",
@@ -37,7 +37,7 @@ EACH = 50
 class SimulationConfig:
     """Settings of the simulation."""
 
-    problems: int = 10_000
+    problems: Annotated[int, COUNT] = 10_000
     """how many are drawn"""
     arms: Candidates = 60
     prompts: Prompts = 100
@@ -50,8 +50,9 @@ class SimulationConfig:
 def simulation(config: SimulationConfig) -> pd.DataFrame:
     """A row a problem."""
     from analyses.search.simulation import some  # worker processes can import it there, as they cannot this module
-    from analyses.sweep import Store, Study, finish
+    from analyses.sweep import Store, Study, finish, require_executor
 
+    require_executor(config.executor)
     settings = {"arms": config.arms, "prompts": config.prompts, "seed": config.seed}
     cells = tuple({"first": i, "last": min(i + EACH, config.problems)} for i in range(0, config.problems, EACH))
     study = Study("races", some, partial(dict, settings), settings, "1", cells)

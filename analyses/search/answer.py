@@ -1,4 +1,4 @@
-"""What a race found: an arm, by how much it may fall short of the best, and which arms cannot be told apart from it."""
+"""What a race found: a candidate, by how much it may fall short of the best, and which are not told apart from it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from odesteer_tl._renamed import renamed
 
 if TYPE_CHECKING:
     from analyses.search.race import Pull, Race
@@ -22,27 +24,29 @@ class Round:
     standing: int
 
 
+@renamed(arm="candidate", arms="candidates")
 @dataclass(frozen=True, eq=False)
 class Answer:
     """The end of a race. All but the means holds with probability ≥ 1 − `delta`, together.
 
     Attributes:
-        verdict: "best": the arm is within `aim` of the best one. "unsteered": nothing beats doing nothing by more
-            than `aim`. "undecided": neither is known; `standing` are the arms that may be the best.
-        arm: the one to take.
+        verdict: "best": the candidate is within `aim` of the best one. "unsteered": nothing beats doing nothing by more
+            than `aim`. "undecided": neither is known; `standing` are the candidates that may be the best.
+        candidate: the one to take.
         mean: of its rewards. asked: on so many prompts.
-        epsilon: by how much it falls short of the best arm at most. epsilon_new: the same for new prompts, a
+        epsilon: by how much it falls short of the best candidate at most. epsilon_new: the same for new prompts, a
             statement by itself.
         gain: how much better than unsteered it is at least; 0 or less where that is not known.
         constraint: the largest mean its constraint may have; None without a limit.
-        standing: the arms that may be the best. dropped: those that exceed the limit.
+        standing: the candidates that may be the best. dropped: those that exceed the limit.
         cost: as a share of the whole grid's.
-        arms: a row each: `candidate`, `asked`, `mean`, `short` (how far the answer may be behind it at most), `state`.
+        candidates: a row each: `candidate`, `asked`, `mean`, `short` (how far the answer may be behind it at most),
+            `state`.
         rounds: how it went.
     """
 
     verdict: str
-    arm: str
+    candidate: str
     mean: float
     asked: int
     epsilon: float
@@ -55,12 +59,12 @@ class Answer:
     aim: float
     delta: float
     new_prompts: bool
-    arms: pd.DataFrame
+    candidates: pd.DataFrame
     rounds: tuple[Round, ...]
 
     def frame(self) -> pd.DataFrame:
-        """The arms, in their order."""
-        return self.arms
+        """The candidates, in their order."""
+        return self.candidates
 
     def __str__(self) -> str:
         whose = "new prompts" if self.new_prompts else "these prompts"
@@ -70,16 +74,16 @@ class Answer:
             return f"Nothing beats unsteered by more than {self.epsilon:.3f}, {sure}; {spent}."
         better = f"beats unsteered by at least {self.gain:.3f}" if self.gain > 0 else "is not shown to beat unsteered"
         if self.verdict == "best":
-            return f"{self.arm} is within {self.epsilon:.3f} of the best and {better}, {sure}; {spent}."
+            return f"{self.candidate} is within {self.epsilon:.3f} of the best and {better}, {sure}; {spent}."
         few = ", ".join(self.standing[:5]) + (", …" if len(self.standing) > 5 else "")
         return (
-            f"Not told apart: {len(self.standing)} candidates may be the best ({few}). {self.arm} is the "
+            f"Not told apart: {len(self.standing)} candidates may be the best ({few}). {self.candidate} is the "
             f"likeliest, with {self.mean:.3f} on {self.asked} prompts; it is within {self.epsilon:.3f} of the best and "
             f"{better}, {sure}; {spent}."
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{self}</p>{self.arms.to_html(index=False, float_format='{:.3f}'.format)}"
+        return f"<p>{self}</p>{self.candidates.to_html(index=False, float_format='{:.3f}'.format)}"
 
 
 def answer_of(race: Race) -> Answer:
@@ -108,7 +112,7 @@ def answer_of(race: Race) -> Answer:
 
 
 def _lead(race: Race, arm: int, new_prompts: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """By how much each arm may be better than this one."""
+    """By how much each candidate may be better than this one."""
     found = race.guarantee_of(new_prompts=new_prompts).lead(race.rewards, race.rewards[arm])
     found[arm] = 0.0
     return found

@@ -1,14 +1,14 @@
-"""What rewards prove: which arms are not the best, and by how much at most an arm falls short of it.
+"""What rewards prove: which candidates are not the best, and by how much at most a candidate falls short of it.
 
-Rewards are a table of arms × prompts whose columns stand in a random order, a row known up to some column. Two arms
-are compared on the same prompts, by the sequence of their differences. Where only one of the two was asked, the other
-counts as it would at worst for what is to be shown, so a comparison needs no more than one of them; the wealth can only
-be less than that of the whole table. Every statement is thus about a fixed table and a random order: it holds whichever
-arms were asked, when and why.
+Rewards are a table of candidates × prompts whose columns stand in a random order, a row known up to some column. Two
+candidates are compared on the same prompts, by the sequence of their differences. Where only one of the two was asked,
+the other counts as it would at worst for what is to be shown, so a comparison needs no more than one of them; the
+wealth can only be less than that of the whole table. Every statement is thus about a fixed table and a random order: it
+holds whichever candidates were asked, when and why.
 
-What may be false is counted: for the best arm the comparison with each other one, for the unsteered one likewise,
-and where there is a constraint, that the best arm exceeds it, and for each arm, that it does not. α is δ over
-their number (a union bound, over statements about one arm and not about all pairs).
+What may be false is counted: for the best candidate the comparison with each other one, for the unsteered one likewise,
+and where there is a constraint, that the best candidate exceeds it, and for each candidate, that it does not. α is δ
+over their number (a union bound, over statements about one candidate and not about all pairs).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Guarantee:
 
     @classmethod
     def of(cls, arms: int, delta: float, constrained: bool, population: int | None) -> Guarantee:
-        """The tests by which all that is said of so many arms holds with probability ≥ 1 − δ."""
+        """The tests by which all that is said of so many candidates holds with probability ≥ 1 − δ."""
         statements = 2 * (arms - 1) + (1 + arms if constrained else 0)
         return cls(delta / max(statements, 1), population)
 
@@ -67,7 +67,7 @@ class Guarantee:
 
 
 def _differences(rewards: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rewards less those of another arm, the unseen ones counted as the best of the former and the worst of the latter.
+    """Rewards less those of another candidate, unseen ones as the best of the former and the worst of the latter.
 
     Columns that nobody was asked are left out: they come last, and say nothing.
     """

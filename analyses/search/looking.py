@@ -1,8 +1,9 @@
-"""Where to look first: a belief about arms that neighbours and cheap looks inform. It proves nothing, and need not.
+"""Where to look first: a belief about candidates that neighbours and cheap looks inform. It need prove nothing.
 
-Means of rewards are thought of as a Gaussian process over the arms' places (layer, strength, …): arms that lie close
-are alike, and what a cheap look says of an arm tells something, how much and in which direction being learnt from the
-rewards. An arm is asked as often as it may be the best under that belief (Thompson 1933; here several arms a round).
+Means of rewards are thought of as a Gaussian process over the candidates' places (layer, strength, …): candidates that
+lie close are alike, and what a cheap look says of a candidate tells something, how much and in which direction being
+learnt from the rewards. A candidate is asked as often as it may be the best under that belief (Thompson 1933; here
+several candidates a round).
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 #: standard deviations, in rewards: of the level common to all, of what a standard deviation of a look tells, of what
-#: neighbours share, of what an arm has alone
+#: neighbours share, of what a candidate has alone
 COMMON, LOOK, SHARED, ALONE = 0.3, 0.2, 0.25, 0.1
-#: of an arm without neighbours
+#: of a candidate without neighbours
 APART = 0.3
-#: share of the range of a place's coordinate within which arms are alike
+#: share of the range of a place's coordinate within which candidates are alike
 NEAR = 0.25
-#: arms' rewards that what all arms share counts for in the variance of one; what is added to it
+#: candidates' rewards that what all candidates share counts for in the variance of one; what is added to it
 PRIOR, LEAST = 4, 1e-6
-#: draws out of which a round's arms are taken
+#: draws out of which a round's candidates are taken
 DRAWS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """Means of arms, as believed.
+    """Means of candidates, as believed.
 
     Attributes:
-        mean: of each arm.
+        mean: of each candidate.
         covariance: of what is not known of them.
     """
 
@@ -45,7 +46,7 @@ class Belief:
         """What is believed before anything is asked.
 
         Args:
-            places: coordinates of the arms; a row of NaN is an arm without neighbours.
+            places: coordinates of the candidates; a row of NaN is a candidate without neighbours.
             looks: what cheap looks say, in any unit; NaN where one says nothing.
         """
         found = np.full((arms, arms), COMMON**2)
@@ -77,11 +78,11 @@ class Belief:
 
     @property
     def cautious(self) -> Float[np.ndarray, " arms"]:
-        """Means less a standard deviation: of two arms believed alike, the one that was asked more often is taken."""
+        """Means less a standard deviation: of two believed alike, the one that was asked more often is taken."""
         return self.mean - np.sqrt(np.diag(self.covariance))
 
     def promising(self, among: Bool[np.ndarray, " arms"], count: int, rng: np.random.Generator) -> list[int]:
-        """Up to so many different arms, each as likely to be named as it is to be the best of those allowed."""
+        """Up to so many different candidates, each as likely to be named as it is to be the best of those allowed."""
         allowed = np.flatnonzero(among)
         if len(allowed) <= count:
             return allowed.tolist()
@@ -94,12 +95,12 @@ class Belief:
 
 
 def _variances(rewards: Float[np.ndarray, "arms prompts"]) -> Float[np.ndarray, " arms"]:
-    """Of a reward of each arm, as believed: a few equal ones are no certainty."""
+    """Of a reward of each candidate, as believed: a few equal ones are no certainty."""
     n, won = (~np.isnan(rewards)).sum(1), np.nansum(rewards, axis=1)
     if np.isin(rewards[~np.isnan(rewards)], (0.0, 1.0)).all():
         # of 0 and 1 whose rate was uniform before
         return (won + 1) * (n - won + 1) / ((n + 2) * (n + 3))
-    # numbers vary less, and about as much at one arm as at others
+    # numbers vary less, and about as much at one candidate as at others
     squares = np.nansum((rewards - (won / n)[:, None]) ** 2, axis=1)
     common = squares.sum() / max(int((n - 1).sum()), 1)
     return (squares + PRIOR * common) / (n - 1 + PRIOR) + LEAST

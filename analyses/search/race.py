@@ -1,4 +1,4 @@
-"""A race of arms on prompts: what to ask next, and what is out, as a pure function of the rewards so far."""
+"""A race of candidates on prompts: what to ask next, and what is out, as a pure function of the rewards so far."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from analyses.search.guarantee import Guarantee
 from analyses.search.looking import Belief
 from analyses.search.rules import Rules
 
-#: the arm that is always in a race, and meets every constraint: others are held against it
+#: the candidate that is always in a race, and meets every constraint: others are held against it
 UNSTEERED = "unsteered"
 
 
 @dataclass(frozen=True)
 class Pull:
-    """An arm to be asked on some prompts.
+    """A candidate to be asked on some prompts.
 
     Attributes:
-        arm: its name. block: the number of the prompts' block, of which there is one order for all arms.
+        arm: its name. block: the number of the prompts' block, of which there is one order for all candidates.
         prompts: which these are, by number; of units of several, the units.
     """
 
@@ -33,28 +33,29 @@ class Pull:
 
 
 def ordered(prompts: int, seed: int) -> NDArray[np.intp]:
-    """The order in which a race asks so many prompts: the same for all its arms."""
+    """The order in which a race asks so many prompts: the same for all its candidates."""
     return np.random.default_rng(seed).permutation(prompts)
 
 
 class Race:
-    """Which arm is best?
+    """Which candidate is best?
 
     The same rewards lead to the same pulls, wherever and in whichever order a round's pulls were computed: a race that
-    was cut off is gone through again with the rewards that were kept. Rewards must be a fixed function of arm and
+    was cut off is gone through again with the rewards that were kept. Rewards must be a fixed function of candidate and
     prompt (a text is sampled with a seed of its own).
 
     Args:
         arms: names, without `UNSTEERED`, which is added as the first.
         prompts: how many independent ones there are to ask; those that are judged by the same texts are one, whose
             reward is their mean.
-        places: coordinates of the arms (layer, strength, …) for the belief about neighbours.
-        looks: what cheap looks say of the arms, a column a look; NaN where one says nothing.
-        costs: of asking an arm on one prompt, by name; left out, 1.
+        places: coordinates of the candidates (layer, strength, …) for the belief about neighbours.
+        looks: what cheap looks say of the candidates, a column a look; NaN where one says nothing.
+        costs: of asking a candidate on one prompt, by name; left out, 1.
         whole: of asking all on one prompt, where together they cost less than each by itself; left out, the sum.
 
     Raises:
-        ValueError: no arms, two of one name, no prompts, or places, looks or costs that do not fit the arms.
+        ValueError: no candidates, two of one name, no prompts, or places, looks or costs that do not fit the
+            candidates.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Race:
         #: [arms, prompts in their order], NaN where not asked
         self.rewards = np.full((len(self.arms), prompts), np.nan)
         self.constraint = np.full((len(self.arms), prompts), np.nan)
-        #: which arms may still be the best; which were dropped by the constraint
+        #: which candidates may still be the best; which were dropped by the constraint
         self.standing = np.ones(len(self.arms), dtype=bool)
         self.dropped = np.zeros(len(self.arms), dtype=bool)
         self.rounds: list[Round] = []
@@ -160,7 +161,7 @@ class Race:
         self.rounds.append(Round(tuple(pulls), self.cost, self.arms[leader], int(self.standing.sum())))
 
     def leader(self) -> int:
-        """The arm cautiously believed to be the best of those that were asked, may be it, and keep the limit so far."""
+        """The candidate cautiously believed the best of those that were asked, may be it, and keep the limit so far."""
         asked = ~np.isnan(self.rewards).all(1)
         allowed = self.standing & asked & self._keeping()
         if not allowed.any():
@@ -178,11 +179,11 @@ class Race:
         return answer_of(self)
 
     def _blocks(self) -> NDArray[np.intp]:
-        """How many blocks each arm was asked."""
+        """How many blocks each candidate was asked."""
         return -(-(~np.isnan(self.rewards)).sum(1) // self.rules.block)
 
     def _keeping(self) -> NDArray[np.bool_]:
-        """Which arms' constraint is within the limit so far; what nothing does always is."""
+        """Which candidates' constraint is within the limit so far; what nothing does always is."""
         if self.rules.limit is None:
             return np.ones(len(self.arms), dtype=bool)
         counts = np.maximum((~np.isnan(self.constraint)).sum(1), 1)
@@ -191,12 +192,12 @@ class Race:
         return found & ~self.dropped
 
     def _judge(self) -> None:
-        """Drop what exceeds the limit, and what is not the best for sure: an arm once out is out."""
+        """Drop what exceeds the limit, and what is not the best for sure: a candidate once out is out."""
         guarantee, judges = self.guarantee, [0, self.leader()]
         if self.rules.limit is not None:
             self.dropped[1:] |= guarantee.exceeds(self.constraint[1:], self.rules.limit)
             self.standing &= ~self.dropped
-            # only what keeps the limit, up to the slack, for sure shows another arm to be worse
+            # only what keeps the limit, up to the slack, for sure shows another candidate to be worse
             kept = guarantee.constraint(self.constraint) <= self.rules.limit + self.rules.slack
             judges = [0, *([best] if (best := self.leader()) and kept[best] else [])]
         for judge in dict.fromkeys(judges):
@@ -211,7 +212,7 @@ class Race:
 
 
 def _fitting(name: str, x: ArrayLike, arms: int) -> Float[np.ndarray, "arms columns"]:
-    """A matrix with a row an arm, and one of NaN for the unsteered one before them."""
+    """A matrix with a row a candidate, and one of NaN for the unsteered one before them."""
     found = np.asarray(x, dtype=float)
     found = found[:, None] if found.ndim == 1 else found
     if found.shape[0] != arms:

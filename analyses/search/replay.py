@@ -24,22 +24,22 @@ from analyses.search.rules import Rules
 if TYPE_CHECKING:
     from analyses.effects.estimate import Shares
 
-#: what tells the arms of a layer study apart
+#: what tells the candidates of a layer study apart
 ARM = ["layer", "label", "budget", "level"]
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A finished grid: every arm on every prompt.
+    """A finished grid: every candidate on every prompt.
 
     Attributes:
-        arms: a row an arm (`ARM`, and `layers` where some act on several), without the unsteered one, which stands
+        arms: a row a candidate (`ARM`, and `layers` where some act on several), without the unsteered one, which stands
             before them in what follows.
-        select, test: reward of each arm (`analyses.search.reward`) on the prompts to choose on and to report on; those
-            of one unit are joined.
-        costs: of an arm on one select prompt, as a share of what the grid costs.
+        select, test: reward of each candidate (`analyses.search.reward`) on the prompts to choose on and to report on;
+            those of one unit are joined.
+        costs: of a candidate on one select prompt, as a share of what the grid costs.
         first: what every search spends before it asks: the unsteered prompts, where rewards are held against them.
-        score: of each arm, its mean on the test prompts; nats, where completions were asked for.
+        score: of each candidate, its mean on the test prompts; nats, where completions were asked for.
     """
 
     arms: pd.DataFrame
@@ -54,10 +54,11 @@ class Grid:
         """From the rows of a layer study.
 
         Args:
-            shares: what an arm costs by itself and what the grid does; left out, all arms cost the same.
+            shares: what a candidate costs by itself and what the grid does; left out, all candidates cost the same.
 
         Raises:
-            ValueError: no select or no test prompts, no unsteered arm, or an arm that was not asked on all of them.
+            ValueError: no select or no test prompts, no unsteered candidate, or a candidate that was not asked on all
+                of them.
         """
         parts: list[NDArray[np.float64]] = []
         rows = rows.assign(reward=reward(rows, pd.DataFrame(rows[rows["label"] == UNSTEERED])))
@@ -84,11 +85,11 @@ class Grid:
 
     @property
     def names(self) -> list[str]:
-        """Of the arms, the unsteered one first."""
+        """Of the candidates, the unsteered one first."""
         return [UNSTEERED, *arm_names(self.arms)]
 
     def race(self, rules: Rules, looks: ArrayLike | None = None) -> tuple[Answer, int]:
-        """The race that would have been run, and its arm's row."""
+        """The race that would have been run, and its candidate's row."""
         names = self.names
         costs = dict(zip(names, self.costs.tolist(), strict=True))
         race = Race(names[1:], self.select.shape[1], rules, places=places(self.arms), looks=looks, costs=costs,
@@ -98,11 +99,11 @@ class Grid:
             return [{"reward": self.select[names.index(pull.arm), list(pull.prompts)]} for pull in pulls]
 
         answer = race.run(ask)
-        return answer, names.index(answer.arm)
+        return answer, names.index(answer.candidate)
 
 
 def arm_names(arms: pd.DataFrame) -> list[str]:
-    """An arm in words: `CAA, layer 2, angle 0.2`; what acts on several layers has them in its label."""
+    """A candidate in words: `CAA, layer 2, angle 0.2`; what acts on several layers has them in its label."""
     several = arms["layers"].notna() if "layers" in arms else np.zeros(len(arms), dtype=bool)
     where = np.where(several, "", ", layer " + arms["layer"].astype(str))
     return [f"{label}{at}, {budget} {level:g}" for label, at, budget, level in
@@ -110,7 +111,7 @@ def arm_names(arms: pd.DataFrame) -> list[str]:
 
 
 def places(arms: pd.DataFrame) -> NDArray[np.float64]:
-    """Where the arms lie: layer, rank of the level within its budget, and an axis for each further way to steer."""
+    """Where candidates lie: layer, rank of the level within its budget, and an axis for each further way to steer."""
     kinds = pd.get_dummies(arms["label"].astype(str) + arms["budget"].astype(str)).to_numpy(dtype=float)
     rank = arms.groupby("budget")["level"].rank(method="dense")
     return np.column_stack([arms["layer"].astype(float), rank, kinds[:, 1:]])
@@ -121,9 +122,9 @@ def replay(grid: Grid, rules: Rules, seeds: Sequence[int], looks: ArrayLike | No
 
     Returns:
         A row a search and seed: `how`, `seed`, `arm`, `cost` (share of the grid's), `reward` on the test prompts,
-        `of_grid` (that as a share of what the arm has that the whole grid would choose), `score` (how much more than
-        that arm's it is) and, of races, `verdict`, `epsilon`, `false` (whether the arm falls short of the best on the
-        select prompts by more than was said).
+        `of_grid` (that as a share of what the candidate has that the whole grid would choose), `score` (how much more
+        than that candidate's it is) and, of races, `verdict`, `epsilon`, `false` (whether the candidate falls short of
+        the best on the select prompts by more than was said).
     """
     means, test = grid.select.mean(1), grid.test.mean(1)
     best = float(test[means.argmax()])
@@ -155,15 +156,15 @@ def _searches(grid: Grid, rules: Rules, looks: ArrayLike | None) -> Iterator[tup
 
 
 def elsewhere(grid: Grid, others: Sequence[Grid]) -> NDArray[np.float64] | None:
-    """What each arm earned on other grids that have the same arms, on average; None if there is none."""
+    """What each candidate earned on other grids that have the same candidates, on average; None if there is none."""
     same = [other for other in others if other.arms.equals(grid.arms)]
     return np.mean([np.hstack([o.select, o.test]).mean(1)[1:] for o in same], axis=0) if same else None
 
 
 def described(grid: Grid) -> dict[str, float | str | int]:
-    """Of a grid, on its test prompts: the reward `unsteered`, of the `best` arm (chosen on the others), and were `each`
-    prompt given the arm that is best for it; the best arm's `score` above the unsteered one, and how many arms come
-    within 2 % of its reward (`near`)."""
+    """Of a grid, on its test prompts: the reward `unsteered`, of the `best` candidate (chosen on the others), and were
+    `each` prompt given the candidate that is best for it; the best candidate's `score` above the unsteered one, and how
+    many candidates come within 2 % of its reward (`near`)."""
     best, test = int(grid.select.mean(1).argmax()), grid.test.mean(1)
     return {"arms": len(test), "arm": grid.names[best], "unsteered": float(test[0]), "best": float(test[best]),
             "each": float(grid.test.max(0).mean()), "score": float(grid.score[best] - grid.score[0]),

@@ -13,13 +13,13 @@ from jaxtyping import Float, Int
 def random_search(
     rewards: Float[np.ndarray, "arms prompts"], costs: Float[np.ndarray, " arms"], budget: float, seed: int
 ) -> tuple[int, float]:
-    """The best of as many arms, drawn at random, as can be asked on all prompts.
+    """The best of as many candidates, drawn at random, as can be asked on all prompts.
 
     Args:
-        costs: of asking an arm on one prompt; like `budget`, as a share of the whole grid's.
+        costs: of asking a candidate on one prompt; like `budget`, as a share of the whole grid's.
 
     Returns:
-        The arm, and the share that was spent.
+        The candidate, and the share that was spent.
     """
     order, n = np.random.default_rng(seed).permutation(len(rewards)), rewards.shape[1]
     spent = np.cumsum(costs[order]) * n
@@ -30,13 +30,13 @@ def random_search(
 def successive_halving(
     rewards: Float[np.ndarray, "arms prompts"], costs: Float[np.ndarray, " arms"], budget: float, seed: int
 ) -> tuple[int, float]:
-    """All arms on a few prompts, the better half on as many more for the same cost, and so on.
+    """All candidates on a few prompts, the better half on as many more for the same cost, and so on.
 
-    The same prompts are asked of all arms that are left, and earlier ones count (Karnin, Koren and Somekh 2013, ICML;
-    Jamieson and Talwalkar 2016, AISTATS). At least one prompt a round is asked.
+    The same prompts are asked of all candidates that are left, and earlier ones count (Karnin, Koren and Somekh 2013,
+    ICML; Jamieson and Talwalkar 2016, AISTATS). At least one prompt a round is asked.
 
     Returns:
-        The arm, and the share that was spent.
+        The candidate, and the share that was spent.
     """
     rng = np.random.default_rng(seed)
     n = rewards.shape[1]
@@ -56,11 +56,11 @@ def tree_parzen(
 ) -> tuple[int, float]:  # fmt: skip
     """Optuna's tree-structured Parzen estimator with its median pruner, both as they come (Akiba et al. 2019, KDD).
 
-    A trial is an arm, asked on a block of prompts after the other until all are asked or it is pruned; what was asked
-    before costs nothing. The best of the arms that were asked most is taken.
+    A trial is a candidate, asked on a block of prompts after the other until all are asked or it is pruned; what was
+    asked before costs nothing. The best of the candidates that were asked most is taken.
 
     Args:
-        arms: layer, label, budget and level of all arms but the first, unsteered one, which is no trial.
+        arms: layer, label, budget and level of all candidates but the first, unsteered one, which is no trial.
 
     Raises:
         ImportError: optuna is not installed.
@@ -97,6 +97,6 @@ def tree_parzen(
 
 
 def _taken(table: Float[np.ndarray, "arms prompts"], asked: Int[np.ndarray, " arms"]) -> int:
-    """The best of the arms that were asked most."""
+    """The best of the candidates that were asked most."""
     most = int(asked.max())
     return int(np.where(asked == most, table[:, : max(most, 1)].mean(1), -np.inf).argmax())

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from analyses.options import SEED
+
+#: columns of a cell that a limit may bound: numbers in [0, 1] that say how broken a text is
+CONSTRAINTS = ("repetition", "empty")
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Rules:
     new_prompts: bool = False
     limit: float | None = None
     slack: float = 0.05
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "delta", "slack"):

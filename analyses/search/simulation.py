@@ -1,6 +1,6 @@
-"""Races of simulated arms, whose means are known: how often what is said of them is false.
+"""Races of simulated candidates, whose means are known: how often what is said of them is false.
 
-Problems differ in how far the best arm is ahead (not at all, to half), in what the others are like, and in what a
+Problems differ in how far the best candidate is ahead (not at all, to half), in what the others are like, and in what a
 reward is: 0 and 1, numbers, or 0 and 1 that hang together since some prompts are easy. Each is asked twice: of one
 race, what it said; and of all races there could be, whatever they ask and whenever they end, whether any could have
 said what is false.
@@ -21,7 +21,7 @@ from analyses.search.race import Pull, Race
 from analyses.search.rules import Rules
 from odesteer_tl.stats.sequences import refuted
 
-#: by how much the best arm is ahead of the next
+#: by how much the best candidate is ahead of the next
 GAPS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 #: what rewards are
 KINDS = ("binary", "numbers", "easy and hard")
@@ -33,7 +33,7 @@ class Problem:
     """Arms of known means, the first one unsteered.
 
     Attributes:
-        means: over all prompts there could be. rewards: [arms, prompts].
+        means: over all prompts there could be. rewards: [candidates, prompts].
     """
 
     means: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Problem:
 
     @classmethod
     def of(cls, number: int, arms: int, prompts: int, seed: int) -> Problem:
-        """The problem of a number, among arms of which one is the unsteered one."""
+        """The problem of a number, among candidates of which one is the unsteered one."""
         rng = np.random.default_rng([seed, number])
         gap, kind = GAPS[number % len(GAPS)], KINDS[number % len(KINDS)]
         top = rng.uniform(max(0.5, gap), 1)
@@ -55,7 +55,7 @@ class Problem:
             return cls(means, rng.beta(2 * shape, 2 * (1 - shape), (arms, prompts)))
         easy = rng.random(prompts)
         own = rng.random((arms, prompts))
-        if kind == "easy and hard":  # the same for seven arms in ten, and uniform in any case
+        if kind == "easy and hard":  # the same for seven candidates in ten, and uniform in any case
             own = np.where(rng.random((arms, prompts)) < 0.7, easy, own)
         return cls(means, (own < means[:, None]).astype(float))
 
@@ -74,7 +74,7 @@ class Problem:
             return [{"reward": self.rewards[race.arms.index(p.arm), list(p.prompts)]} for p in pulls]
 
         said = race.run(ask)
-        arm, true = race.arms.index(said.arm), self.means if rules.new_prompts else self.rewards.mean(1)
+        arm, true = race.arms.index(said.candidate), self.means if rules.new_prompts else self.rewards.mean(1)
         return {
             "short": bool(true.max() - true[arm] > said.epsilon + 1e-9),
             "short_new": bool(self.means.max() - self.means[arm] > said.epsilon_new + 1e-9),

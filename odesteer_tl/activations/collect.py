@@ -12,6 +12,7 @@ from torch import Tensor
 
 from odesteer_tl._check import as_integer, require_finite
 from odesteer_tl._key import is_hooked, key_of
+from odesteer_tl._renamed import renamed
 from odesteer_tl._tokens import tokens_of
 from odesteer_tl._turn import turn
 from odesteer_tl.activations.collected import Activations, LayerActivations
@@ -29,12 +30,13 @@ from odesteer_tl.sites import HEADS, Layer, Place, places, site_shape
 FORMAT = 2
 
 
+@renamed(position="read_position")
 @torch.no_grad()
 def collect_activations(
     model: AnyModel,
     contrast: ContrastSet,
     layers: Layer | Sequence[Layer] = "all",
-    position: Pool = "last",
+    read_position: Pool = "last",
     *,
     batch_size: int = 32,
     prepend_bos: bool | None = None,
@@ -50,7 +52,7 @@ def collect_activations(
             block's output or input alone, and without `cache` and `negatives_under`.
         layers: `"all"`, or the layers wanted: 0-based numbers, negative ones from the end, or names of hook points
             (`"blocks.12.hook_resid_mid"`); one, or a sequence.
-        position: which tokens of a text are read. `"last"`, the `"mean"` over tokens, or `"all"` (one row a token).
+        read_position: which tokens of a text are read. `"last"`, the `"mean"` over tokens, or `"all"` (a row a token).
             Of texts with a prompt (`ContrastSet.from_completions`, `from_chat`): `"completion"`, the mean over the
             completion's tokens; `"completion_last"`; `"first"` or `"answer"`, the completion's first token (CAA's
             letter). A whole number is an index as Python's into the text's own tokens, before which a BOS does not
@@ -93,7 +95,7 @@ def collect_activations(
     batch_size = as_integer("batch_size", batch_size)
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
-    reading = position_of(position)
+    reading = position_of(read_position, "read_position")
     wanted, site = places(model, layers, site)
     prepend_bos = contrast.prepend_bos if prepend_bos is None else prepend_bos
     identity = ModelIdentity.of(model) if engine is None else engine.identity

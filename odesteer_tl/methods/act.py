@@ -28,7 +28,7 @@ def linear_act(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"], s
     [min x, max x] alone, the paper's support (`q_0_100` in its authors' code): a neuron outside it is left as it is,
     which on a model's own continuations may be half of them. "linear_act_extrapolated" maps everything. Over several
     layers it is fitted layer by layer on already steered activations, as in the paper (`ode.fit` with a list of
-    layers; `positions="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles; the
+    layers; `steer_position="all"` for the paper's). Reconstructed: classes of unequal size are paired by quantiles; the
     ends of the range belong to it, as in the paper and not in the code. In one dimension optimal transport is
     sorting, so no package is asked for it.
     """

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from odesteer_tl._check import require_texts
+from odesteer_tl._renamed import renamed
 from odesteer_tl._tokens import text_tokens, tokens_of
 from odesteer_tl.composition import Composition, compose
 from odesteer_tl.flow import Flow
@@ -122,6 +123,7 @@ def collect_attended(
     return {layer: _stack(rows) for layer, rows in found.items()}
 
 
+@renamed(positions="steer_position")
 def attended_rfm(
     model: AnyModel,
     statements: Sequence[str],
@@ -130,7 +132,7 @@ def attended_rfm(
     layers: Sequence[Layer] | None = None,
     *,
     last: int = 8,
-    positions: str | PositionFn = "generated",
+    steer_position: str | PositionFn = "generated",
 ) -> Composition:
     """`a + c·u` at several blocks, u from a recursive feature machine with attention for labels (arXiv 2602.00333).
 
@@ -160,7 +162,7 @@ def attended_rfm(
     }
     fields = {layer: rfm(acts.positive, acts.negative, labels=acts.labels) for layer, acts in attended.items()}
     identity = ModelIdentity.of(model)
-    return compose([Steerer(field, flow, at, positions, identity, provenance) for at, field in fields.items()])
+    return compose([Steerer(field, flow, at, steer_position, identity, provenance) for at, field in fields.items()])
 
 
 def _stack(rows: list[tuple[Tensor, Tensor, Tensor, int]]) -> Attended:

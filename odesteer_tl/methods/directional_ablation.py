@@ -22,7 +22,7 @@ def directional_ablation(positive: Float[Tensor, "n d"], negative: Float[Tensor,
 
     It removes what a direction says and adds nothing, so that a negative is moved towards the positives only as far as
     it stood on the other side of 0. Reconstructed: the original ablates at every layer and token, which is
-    `layer=range(n)` with `positions="all_and_bos"` here, each layer with a direction of its own.
+    `layer=range(n)` with `steer_position="all_and_bos"` here, each layer with a direction of its own.
 
     Raises:
         ValueError: the classes have the same mean.

@@ -90,7 +90,7 @@ def fit(
         angle, T, relative, multiplier, level: the strength, one of them (see `Flow`), or `level` with `angle` as the
             longest path; without any the method's own T, if it has one.
         steps, solver: of the integration; by default the method's own.
-        read_position: which tokens of the contrast texts are learned from: `position` of `collect_activations`. A
+        read_position: which tokens of the contrast texts are learned from, as in `collect_activations`. A
             method that holds rows out keeps those of one group of the contrast together.
         special_tokens: whether BOS and other special tokens are among those of "mean", "all" and "completion".
         prepend_bos: of the contrast texts, as in `collect_activations`.

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from odesteer_tl._check import require_at_least
+from odesteer_tl._renamed import renamed
 from odesteer_tl._tokens import fitting_tokens, is_special
 from odesteer_tl.activations import collect_activations
 from odesteer_tl.contrast import ContrastSet
@@ -45,7 +46,7 @@ def flas(course: Course, seed: int = 0, *, concept: str | None = None, blocks: i
     Reconstructed: norms and network start from the steered block's where it has them under Llama's names, and at random
     else; attention is without rotary positions; outputs of both attentions start at 0; the limit on the divergence is
     ours; v is what the blocks add. "generated" steers as everywhere here; the original steers every token
-    (`positions="all_and_bos"`).
+    (`steer_position="all_and_bos"`).
 
     Args:
         seed: of the start, minibatches and strengths.
@@ -91,6 +92,7 @@ class ConceptFlow:
         return Steerer(told, flow, self.at.layer, self.positions, self.model, provenance, self.at.site)
 
 
+@renamed(positions="steer_position")
 def concept_flow(
     model: AnyModel,
     contrasts: Mapping[str, ContrastSet],
@@ -98,7 +100,7 @@ def concept_flow(
     *,
     blocks: int = 1,
     diversity: float = 0.1,
-    positions: str | PositionFn = "generated",
+    steer_position: str | PositionFn = "generated",
     training: Training | None = None,
     seed: int = 0,
 ) -> ConceptFlow:
@@ -130,12 +132,12 @@ def concept_flow(
     states = [encoded(host, at, concept, norm) for concept in contrasts]
     start = fresh_flow(host, at, next(iter(contrasts)), norm, blocks, seed)
     trained = train(
-        _learner(start, states, diversity), host, list(contrasts.values()), layer, flow=FLOW, positions=positions,
-        training=training, seed=seed,
+        _learner(start, states, diversity), host, list(contrasts.values()), layer, flow=FLOW,
+        steer_position=steer_position, training=training, seed=seed,
     )  # fmt: skip
     assert isinstance(trained.field, ConceptFlowField)
     record = {**trained.record, "concepts": list(contrasts)}
-    return ConceptFlow(trained.field, ModelIdentity.of(host), at, positions, record)
+    return ConceptFlow(trained.field, ModelIdentity.of(host), at, steer_position, record)
 
 
 class _Telling(ConceptFlowField):

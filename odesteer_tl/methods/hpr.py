@@ -20,7 +20,6 @@ from odesteer_tl.methods.training import fit_mlp, mean_square
     T=1.0,
     source="HPR, EMNLP 2024; its recipe read in its authors' code",
     idea="reflect, then rotate as networks say",
-    trained=True,
 )
 def hpr(
     positive: Float[Tensor, "n d"],

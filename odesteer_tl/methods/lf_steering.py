@@ -17,7 +17,6 @@ from odesteer_tl.methods.training import mean_square, minimise
     T=1.0,
     source="LF-Steering, arXiv 2501.11036; reconstructed from its abstract",
     idea="raise the latents that differ most",
-    trained=True,
 )
 def lf_steering(
     positive: Float[Tensor, "n d"],

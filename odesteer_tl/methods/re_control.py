@@ -16,8 +16,7 @@ from odesteer_tl.methods.training import fit_mlp, mean_square
     solver="euler",
     steps=30,
     source="RE-Control, arXiv 2406.05954; its recipe read, data differ",
-    idea="climb a trained value network",
-    trained=True,
+    idea="climb a learned value network",
 )
 def re_control(
     positive: Float[Tensor, "n d"],

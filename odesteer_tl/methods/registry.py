@@ -51,8 +51,8 @@ class Method(Displayed):
         site: where in a block it acts; what it is fitted on has that site's shape, [n, n_heads, d_head] for heads.
         layers: how it is fitted on several layers.
         idea: what it does, in a few words.
-        trained: whether a network is trained by gradient steps; else it is fitted in closed form or by a convex
-            problem.
+        trained: whether it is trained by gradients through the model; else it is fitted on activations alone, in
+            closed form, by a convex problem, or as a small network of its own.
         climbs: whether its field is that of a barrier fitted with it, so that `certify_path` can prove its steps at
             once; the path of another method is certified against a barrier fitted beside it.
         multiplier: its own strength in units of what it learned, where it has that instead of a T.
@@ -78,6 +78,11 @@ class Method(Displayed):
         own = {"T": self.T, "multiplier": self.multiplier}
         return {name: value for name, value in own.items() if value is not None}
 
+    @property
+    def made(self) -> str:
+        """ "trained" by gradients through the model, or "fitted" on activations alone."""
+        return "trained" if self.trained or self.train is not None else "fitted"
+
     def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
         return fit_activations(self.fit, acts, seed)
@@ -87,7 +92,7 @@ class Method(Displayed):
         return {
             "idea": self.idea,
             "source": self.source,
-            "made": "trained" if self.trained else "fitted",
+            "made": self.made,
             "site": self.site,
             "layers": "in turn" if isinstance(self.layers, InTurn) else "side by side",
             "solver": self.solver,
@@ -145,7 +150,9 @@ def register(
         source: where it comes from.
         T, multiplier: its own strength, if it has one.
         idea: what it does, in a few words, for the table that `METHODS` shows.
-        trained, climbs: whether a network is trained, and whether the field is a barrier's.
+        trained: whether gradients through the model made it (`register_trained` says so itself); a network that is
+            learned from activations alone is fitted.
+        climbs: whether the field is a barrier's.
 
     Returns:
         A decorator that returns the function, its docstring completed by what all methods take and give.
@@ -270,5 +277,5 @@ def require_pairs(
         row = int((labels[:n] != labels[n:]).argmax())
         raise ValueError(
             f"positive and negative rows {row} are of different groups, so they are no pair; {why}: pass paired texts "
-            "(with position='last', where a text is one row), or use 'caa'"
+            "(with read_position='last', where a text is one row), or use 'caa'"
         )

@@ -37,8 +37,7 @@ Reward = Callable[[Tensor], Tensor]
     solver="euler",
     T=1.0,
     source="RISER, arXiv 2601.09269; paper read, its warm-up alone",
-    idea="let a trained router mix directions",
-    trained=True,
+    idea="let a learned router mix directions",
 )
 def riser(
     positive: Float[Tensor, "n d"],

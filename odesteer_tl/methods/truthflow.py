@@ -17,8 +17,7 @@ from odesteer_tl.methods.training import fit_mlp, mean_square
     solver="euler",
     T=1.5,
     source="TruthFlow, arXiv 2502.04556; a fork of its code read",
-    idea="let a trained flow choose each correction",
-    trained=True,
+    idea="let a learned flow choose each correction",
 )
 def truthflow(
     positive: Float[Tensor, "n d"],

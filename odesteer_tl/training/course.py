@@ -67,7 +67,7 @@ class Course:
     ) -> VectorField:
         """Train from a start; see `train`."""
         trained = train(
-            start, self.model, self.contrast, self.layer, flow=flow, positions=self.positions, objective=objective,
+            start, self.model, self.contrast, self.layer, flow=flow, steer_position=self.positions, objective=objective,
             training=self.training, seed=seed, site=self.site, under=self.under, prepend_bos=self.prepend_bos,
         )  # fmt: skip
         self.record.update(trained.record)

@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 
 from odesteer_tl._display import Result
+from odesteer_tl._renamed import renamed
 from odesteer_tl.contrast import ContrastSet
 from odesteer_tl.fields import VectorField
 from odesteer_tl.flow import Flow
 from odesteer_tl.hooks import HooksFor
 from odesteer_tl.models import hosted
 from odesteer_tl.plain import AnyModel
-from odesteer_tl.positions import PositionFn
+from odesteer_tl.positions import PositionFn, position_rule
 from odesteer_tl.sites import Layer, place, site_hook
 from odesteer_tl.training import identity
 from odesteer_tl.training.learner import Learner, learner_of
@@ -54,6 +55,7 @@ class Trained(Result):
         return self.history
 
 
+@renamed(positions="steer_position")
 def train(
     field: VectorField | Learner,
     model: AnyModel,
@@ -61,7 +63,7 @@ def train(
     layer: Layer,
     *,
     flow: Flow | None = None,
-    positions: str | PositionFn = "generated",
+    steer_position: str | PositionFn = "generated",
     objective: Objective | None = None,
     training: Training | None = None,
     seed: int = 0,
@@ -83,7 +85,7 @@ def train(
         field: what to train, or a `Learner` of it.
         contrast: texts; the objective says which of them are wanted. Of several contrasts each step takes one, drawn,
             and the learner is told which (`Learner.choose`).
-        layer, site, positions: where and which tokens are steered, as in `Steerer`.
+        layer, site, steer_position: where and which tokens are steered, as in `fit`.
         flow: its strength 1, as in "T=1"; the default is one Euler step of time 1.
         objective: `Likelihood()` by default; `Preference()`, or a function `(logits, targets, real) → number` of the
             logits [batch, n, vocab] of the positive completions' tokens, the tokens [batch, n], and which are real.
@@ -99,6 +101,7 @@ def train(
         ValueError: the field has no parameters, a flow to a level, unpaired texts where pairs are wanted, too few
             groups to hold any out, a loss that is NaN or infinite, or a checkpoint of another training.
     """
+    position_rule(steer_position, "steer_position")
     host, settings = hosted(model), training or Training()
     learner = field if isinstance(field, Learner) else learner_of(field)
     at = place(layer, site, model=host)
@@ -110,14 +113,14 @@ def train(
     base = flow or Flow(T=1.0, steps=1, solver="euler")
     if base.level is not None:
         raise ValueError(f"flow has level={base.level}, which is no number to multiply; give a T or an angle")
-    steered = Steered(learner.field, base, site_hook(host, at.layer, at.site), positions, under)
+    steered = Steered(learner.field, base, site_hook(host, at.layer, at.site), steer_position, under)
     store = Store(settings.checkpoint, {})
     if settings.checkpoint is not None:
         store = Store(settings.checkpoint, {
             "model": identity.model_said(host),
             "texts": identity.texts_said(contrasts, prepend_bos),
             "place": steered.hook_name,
-            "positions": identity.positions_said(positions),
+            "positions": identity.positions_said(steer_position),
             "steerers under it": identity.under_said(under),
             "flow": base.config(),
             "start": identity.start_said(learner),

@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     """Steerers, texts and activations."""
     torch.set_num_threads(1)
     model = ode.load_model("smollm2")
-    acts = ode.collect_activations(model, contrast(), [2, LAYER, 29], position="last")
+    acts = ode.collect_activations(model, contrast(), [2, LAYER, 29], read_position="last")
     found: dict[str, object] = {"model": checkpoint("smollm2", torch.float32), "prompts": {}, "texts": {}}
     found["prompts"] = {"texts": TEXTS, "chats": CHATS, "long": [LONG], "short": TEXTS[:4]}
     identity = ode.ModelIdentity.of(model)
@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
         model, TEXTS[:4], max_new_tokens=NEW, temperature=0.0), "chat": kernel.generate(
         model, CHATS, max_new_tokens=NEW, temperature=0.0)}  # fmt: skip
     rows = {f"{layer}.{side}": getattr(acts[layer], side) for layer in acts for side in ("positive", "negative")}
-    means = ode.collect_activations(model, contrast(), [LAYER], position="mean")[LAYER]
+    means = ode.collect_activations(model, contrast(), [LAYER], read_position="mean")[LAYER]
     save_file({**rows, "mean.positive": means.positive, "mean.negative": means.negative}, folder / "acts.safetensors")
     (folder / "reference.json").write_text(json.dumps(found))
 
