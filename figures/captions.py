@@ -10,6 +10,8 @@ from typing import Any
 DIGITS = 12
 #: as `load_model` knows them, and as they are called
 MODELS = {"smollm2": "SmolLM2", "gemma-3-270m": "Gemma-3-270M"}
+#: the same above panels, which are narrow
+SHORT = {"smollm2": "SmolLM2", "gemma-3-270m": "Gemma-3"}
 #: the name of the embedded model, and its folder in the package, from which older runs took its name
 EMBEDDED = ("organism", "weights")
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
-from figures.captions import MODELS, counts
+from figures.captions import SHORT, counts
 from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import LOOKS
 
@@ -52,9 +52,7 @@ def draw_certified_layers(
             own = layers.query("model == @model and concept == @concept")
             image = _heat(above, angles.query("model == @model and concept == @concept"), sorted(own["layer"]))
             named = titles.get(str(concept), str(concept)).partition(") ")[2] or concept
-            above.set_title(
-                f"({chr(97 + place)}) {named}, {MODELS.get(str(model), str(model)).removesuffix('-270M')}", fontsize=7
-            )
+            above.set_title(f"({chr(97 + place)}) {named}, {SHORT.get(str(model), model)}", fontsize=7)
             _reads(below, own)
             if column == 0:
                 above.set_ylabel("angle (rad)")

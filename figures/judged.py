@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from figures.captions import MODELS, counts, listed
+from figures.captions import MODELS, SHORT, counts, listed
 from figures.dodged import UNSTEERED, draw_dodged
 from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import marks
@@ -51,7 +51,7 @@ def draw_judged(
             plain = part.loc[part["label"] == UNSTEERED].iloc[0]
             axis.axhspan(plain["success_low"], plain["success_high"], color="0.93", lw=0, zorder=-1)
             draw_dodged(axis, part, "success", drawn, ("success_low", "success_high"))
-            axis.set_title(f"{concepts[concept][0]}, {MODELS[model].removesuffix('-270M')}")
+            axis.set_title(f"{concepts[concept][0]}, {SHORT[model]}")
             kept.append(part)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)

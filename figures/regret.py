@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from figures.captions import MODELS, counts
+from figures.captions import SHORT, counts
 from figures.drawing import PAGE, Drawing, Place, page
 from figures.looks import PLACEBO, Look
 from figures.rows import Panel, draw_rows, height
@@ -54,7 +54,7 @@ def draw_regret(
     panels = list[Panel]()
     for model, concept in dict.fromkeys(zip(rows["model"], rows["concept"], strict=True)):
         own = rows.query("model == @model and concept == @concept")
-        panels.append(Panel(own, "nats", f"{concept},\n{MODELS.get(str(model), str(model)).removesuffix('-270M')}", 0.0))
+        panels.append(Panel(own, "nats", f"{concept},\n{SHORT.get(str(model), model)}", 0.0))
     with page(figure, PAGE, height(order)) as figure:
         draw_rows(figure, order, panels, SERIES)
         caption = CAPTION.format(level=level, n=counts(rows["n"]), source=source)
