@@ -654,6 +654,7 @@ def test_what_the_pages_say_of_kept_tables_holds():
     assert says.to_numpy().tolist() == [[14, 15], [1, 3]]
     toward = kept("evidence-steering").query("label != 'unsteered' and label != 'random, geodesic'")
     assert ((toward["low"] > 0).sum(), len(toward), round(toward["change"].max(), 1)) == (71, 72, 15.8)
+    assert kept("evidence-angles")["steps_undecided"].eq(0).all()
     layers = kept("evidence-layers").query("level == 0.1")
     kernel = layers.query("label == 'odesteer_kernel'").set_index("layer").groupby(["model", "concept"])["change"]
     at: dict[str, list[int]] = {  # the first are what the page names
