@@ -155,6 +155,9 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
             else f" At the largest level some layer's texts lose only {max(lost, 0):.2f} nats a token."
         )
         found = f"{costs} Ask larger levels too (what is done is kept; {LOOK}):\n\n    {again}"
+    elif of == "success" and max(gains) > MARGIN and (worse := best_choice(chosen)["lost_on_test"]) >= BROKEN:
+        found = (f" Its texts lose {worse:.2f} nats a token: read them, and if they are worse than unsteered ones, ask "
+                 "smaller strengths of new prompts: docs/how-to/study-report.md, If the texts are worse.")  # fmt: skip
     elif of == "success" and max(gains) > MARGIN:
         found = (" It may be that prompts are few: fix the layer and strength and ask fifty or a hundred new ones: "
                  "docs/how-to/study-report.md, Not shown.")  # fmt: skip
