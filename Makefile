@@ -47,6 +47,9 @@ compare: $(STAMP)
 	$(PY) -m analyses.method_comparison --contrast valence --executor processes:$(JOBS)
 	$(PY) -m analyses.method_comparison --contrast agreement --executor processes:$(JOBS)
 
+# methods that are audited at three levels of KL
+LEVELS := caa curveball linear_act odesteer odesteer_kernel odesteer_rff barrier_steer trained_vector learned_flow flas \
+	bipo reps reft_r1
 # all that the findings on two real models quote, run by run; interrupted, it goes on where it was; hours;
 # PATHS="--axbench DIR --caa DIR …" adds what is read from files of others
 evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
@@ -57,8 +60,12 @@ evidence: $(STAMP) $(SMOLLM2) $(GEMMA)
 	for n in 0 3 4; do f=results/concepts/axbench-concept10_2b_l20-$$n; test ! -d $$f || $(PY) -m analyses.method_audit \
 		--concept $$f --layer 20 --angle .3 --kl .1 --test 48 --max-new-tokens 20 --cross-fit \
 		--executor processes:$(JOBS) || exit 1; done
+	f=results/concepts/axbench-concept10_2b_l20-0; test ! -d $$f || $(PY) -m analyses.method_audit --concept $$f \
+		--layer 20 --kl .03 .1 .3 --angle --test 48 --max-new-tokens 20 --cross-fit --executor processes:$(JOBS) \
+		--methods $(LEVELS) --out results/audit-levels
 	test -e results/flow/smollm2 || $(PY) -m analyses.flow_plane --model smollm2 --layer 14 --angle 1.2 --grid 41 \
 		--contrast results/concepts/sentiment/pairs.jsonl --out results/flow/smollm2
+	$(PY) -m analyses.evidence.together
 
 # the figures of the findings, from analyses/measured into figures/, and every other one whose tables stand under
 # results/, into results/figures
