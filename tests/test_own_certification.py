@@ -74,7 +74,8 @@ SETTINGS = [
     (CertificationSettings, {"temperature": -1.0}, "temperature=-1"), (CertificationSettings, {"steps": 0}, "steps=0"),
     (CertificationSettings, {"solver": "eulr"}, "eulr"),
     (Settings, {"fractions": (0.5, 0.5, 0.5, 0.1)}, "sum to no more than 1"), (Settings, {"angle": 4.0}, "angle=4.0"),
-    (Settings, {"strengths": (0.33,)}, "strength=0.33"), (Settings, {"declared": 0.33}, "strength=0.33"),
+    (Settings, {"strengths": (0.33,)}, r"strengths \(--text-angle\)=0.33"),
+    (Settings, {"declared": 0.33}, r"declared \(--compare-angle\)=0.33"),
     (Settings, {"texts": "both"}, "texts='both'"), (Settings, {"max_new_tokens": 0}, "max_new_tokens=0"),
 ]  # fmt: skip
 

@@ -125,7 +125,9 @@ def test_a_former_name_on_a_command_line_works_with_a_warning(option, capsys):
     args = [option, "CAA", "one geodesic step", "pid", "--kl", "0.1"]
     assert from_command_line(LayersConfig, seen.append, None, args) == 0
     assert seen[0].arms == ("caa", "odesteer_kernel, one step", "pid")
+    former = [f"{option!r} is the former name of '--methods'; write that"] if option == "--arms" else []
     assert capsys.readouterr().err.splitlines() == [
+        *former,
         "'CAA' is the former name of 'caa'; write that",
         "'one geodesic step' is the former name of 'odesteer_kernel, one step'; write that",
     ]
