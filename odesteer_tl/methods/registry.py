@@ -81,7 +81,7 @@ class Method(Displayed):
     @property
     def made(self) -> str:
         """ "trained" by gradients through the model, or "fitted" on activations alone."""
-        return "trained" if self.trained else "fitted"
+        return "trained" if self.trained or self.train is not None else "fitted"
 
     def fit_activations(self, acts: LayerActivations, seed: int = 0) -> VectorField:
         """Fit to one layer's activations; a method that holds rows out is told which come from one text."""
