@@ -175,7 +175,7 @@ def test_every_planned_run_is_a_command_that_is_understood():
     assert config.angle == ()
     assert (config.effect.select, config.effect.test) == (50, 100)
     steering = [run for run in planned if run.study == "steering"]
-    assert len(steering) == 6
+    assert len(steering) == 40
     config = tyro.cli(LayersConfig, args=steering[0].command({})[3:])
     assert (config.layers, config.kl, config.effect.passage) == (plan.MODELS[0].texts, plan.KL[1:2], "text")
     assert {"text", "cost"} <= {*config.effect.measures}
@@ -210,7 +210,7 @@ def test_every_planned_run_is_a_command_that_is_understood():
 
 def test_files_of_others_are_read_from_the_paths_that_are_named():
     paths = {"truthfulqa": Path("mc.json"), "caa": Path("caa"), "hatecheck": Path("h.csv"), "corpus": Path("c.csv"),
-             "axbench": Path("ax")}  # fmt: skip
+             "axbench": Path("ax"), "axbench_other": Path("other")}  # fmt: skip
     commands = {run.concept: shlex.join(concept_command(run, paths)[3:]) for run in runs()}
     assert commands["truthfulness"] == "truthfulness --data mc.json --pairs 320"
     assert commands["hate"] == "hate --data h.csv --pairs 320"
@@ -219,6 +219,7 @@ def test_files_of_others_are_read_from_the_paths_that_are_named():
         " --model smollm2 --pairs 320"
     )
     assert commands["axbench-concept10_2b_l20-3"] == "axbench --folder ax --concept 3"
+    assert commands["axbench-concept10_2b_l10-3"] == "axbench --folder other --concept 3"
     assert commands["sentiment-corpus"] == "sentiment --pairs 160 --corpus c.csv"
     assert commands["sentiment-own"] == "sentiment-own"
 
@@ -226,7 +227,7 @@ def test_files_of_others_are_read_from_the_paths_that_are_named():
 def test_what_is_not_named_is_left_out_and_said(capsys, monkeypatch, tmp_path):
     every = EvidenceConfig()
     assert left_out(every)["caa"] == ["sycophancy"]
-    assert set(left_out(every)) == {"axbench", "corpus", "truthfulqa", "caa", "hatecheck"}
+    assert set(left_out(every)) == {"axbench", "axbench_other", "corpus", "truthfulqa", "caa", "hatecheck"}
     given = replace(every, caa=tmp_path)
     assert "caa" not in left_out(given)
     assert {run.concept for run in chosen(given)} == {run.concept for run in chosen(every)} | {"sycophancy"}
@@ -328,7 +329,8 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="names no run"):
         chosen(EvidenceConfig(only=("smollm2/nothing",)))
     asked = EvidenceConfig(studies=("steering",))
-    assert len(chosen(replace(asked, axbench=tmp_path))) == len(chosen(replace(asked, list=True))) == 6
+    assert len(chosen(replace(asked, axbench=tmp_path))) == 20
+    assert len(chosen(replace(asked, list=True))) == 40
     with pytest.raises(ValueError, match="give --axbench PATH"):
         chosen(asked)
     with pytest.raises(ValueError, match=r"studies=\['layer'\] are none"):

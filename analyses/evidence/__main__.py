@@ -31,7 +31,9 @@ class EvidenceConfig:
     Args:
         only: beginnings of MODEL/CONCEPT/STUDY; left out, everything.
         studies: of these kinds alone.
-        axbench: folder of AxBench's parquet files. What is read from a path that is left out is left out, and said.
+        axbench: folder of AxBench's parquet files, of its set for layer 20. What is read from a path that is left out
+            is left out, and said.
+        axbench_other: the same of its set for layer 10.
         corpus: file of sentences labelled positive and negative.
         truthfulqa: TruthfulQA's `mc_task.json` or `TruthfulQA.csv`.
         caa: folder with CAA's `generate/sycophancy/generate_dataset.json` and `test/sycophancy/test_dataset_ab.json`.
@@ -43,6 +45,7 @@ class EvidenceConfig:
     only: tuple[str, ...] = ()
     studies: Annotated[tuple[str, ...], SOME] = tuple(STUDIES)
     axbench: Path | None = None
+    axbench_other: Path | None = None
     corpus: Path | None = None
     truthfulqa: Path | None = None
     caa: Path | None = None

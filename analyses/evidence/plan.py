@@ -62,7 +62,12 @@ step; secondary, against the published barrier and against CAA; the placebo besi
 each behind two instructions: a third of the 36 is there to choose a layer on, two thirds are reported on. Equivalent,
 if the 90 % interval of the mean is within ±1 nat, a fiftieth a token. These are other nats than those of single words,
 so they are pooled by themselves, over concepts and models. Fluency beside it: the log-likelihood of 20 written tokens
-under the unsteered model, their repetition and emptiness, and the KL on the instructions' own tokens.
+under the unsteered model, their repetition and emptiness, and the KL on the instructions' own tokens. The other
+seventeen concepts of the two sets were added here when those three had been reported on both models, and before any of
+them was run: the same models, layers, level, pairs of ways and margin. The verdict on each pair is that of Student's t
+over concepts, each the mean over layers and both models; over the seventeen alone, which nobody had seen, beside that
+over all twenty. A concept at whose KL a random direction does as much as a method is no success of that method: in how
+many cells that is so is said.
 
 Answers and letters. TruthfulQA's questions, of which one half is fitted on, and CAA's 50 of sycophancy, asked in the
 chat template; at three layers and the middle level of KL: of whole answers over the first eight tokens that are
@@ -119,6 +124,8 @@ TEXT_NATS = 1.0
 AUDIT = (0.3, LEVEL)
 #: AxBench's concepts are this and their number; of all together detection is asked
 AXBENCH = "axbench-concept10_2b_l20"
+#: the same of its set for layer 10
+AXBENCH_OTHER = "axbench-concept10_2b_l10"
 
 
 @dataclass(frozen=True)
@@ -139,9 +146,15 @@ class Asked:
 
 #: of concepts written here, and of others by how their names begin
 OWN = Asked(("certification", "readers", "lenses", "layers", "texts", "likelihood", "densities"))
+#: AxBench's concepts of which more is asked than steering, and the others; two prompts a pair of texts
+FIRST = tuple(f"{AXBENCH}-{number}" for number in (0, 3, 4))
+LATER = tuple(
+    name for name in (f"{of}-{number}" for of in (AXBENCH, AXBENCH_OTHER) for number in range(10)) if name not in FIRST
+)
 ASKED = {
-    # two prompts a pair of texts
-    AXBENCH: Asked(("certification", "readers", "steering"), "axbench", 24, 48),
+    **dict.fromkeys(FIRST, Asked(("certification", "readers", "steering"), "axbench", 24, 48)),
+    AXBENCH: Asked(("steering",), "axbench", 24, 48),
+    AXBENCH_OTHER: Asked(("steering",), "axbench_other", 24, 48),
     "truthfulness": Asked(("readers", "answers"), "truthfulqa", 50, 200),
     "sycophancy": Asked(("readers", "letters"), "caa", 17, 33),
     "hate": Asked(("readers", "texts"), "hatecheck"),
@@ -181,7 +194,6 @@ class Studied:
     unsteered: tuple[str, ...] = ()
 
 
-_AXBENCH = tuple(f"{AXBENCH}-{number}" for number in (0, 3, 4))
 MODELS = (
     Studied(
         "smollm2",
@@ -190,7 +202,7 @@ MODELS = (
         (12, 20, 26),
         ("sentiment", "capitals", "questions"),
         20,
-        (*_AXBENCH, "sentiment-own", "sentiment-corpus", "truthfulness", "sycophancy", "hate"),
+        (*FIRST, "sentiment-own", "sentiment-corpus", "truthfulness", "sycophancy", "hate", *LATER),
         at_all=("questions",),
     ),
     Studied(
@@ -200,7 +212,7 @@ MODELS = (
         (9, 12, 15),
         ("sentiment", "language", "questions"),
         12,
-        (*_AXBENCH, "truthfulness", "hate"),
+        (*FIRST, "truthfulness", "hate", *LATER),
         unsteered=("language", "questions"),
     ),
 )

@@ -146,9 +146,9 @@ def concept_command(run: Run, paths: Mapping[str, Path]) -> list[str]:
     """
     command = [sys.executable, "-m", "analyses.concepts"]
     match plan.asked(run.concept).path:
-        case "axbench":
+        case "axbench" | "axbench_other" as path:
             number = run.concept.rpartition("-")[2]
-            return [*command, "axbench", "--folder", str(paths["axbench"]), "--concept", number]
+            return [*command, "axbench", "--folder", str(paths[path]), "--concept", number]
         case "corpus":
             return [*command, "sentiment", "--pairs", "160", "--corpus", str(paths["corpus"])]
         case "caa":
