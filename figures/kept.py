@@ -40,7 +40,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "peaks": ("evidence-likelihood",),
     "readers": ("evidence-readers",),
     "regret": ("evidence-predicted", "evidence-densities"),
-    "steering": ("evidence-steering",),
+    "steering": ("evidence-steering", "evidence-steering-means"),
     "text_frontier": ("evidence-frontier",),
 }
 #: nats of KL that the audit and the indicators were asked at
@@ -51,9 +51,6 @@ AXBENCH = {
     "axbench-concept10_2b_l20-3": "(b) academic papers",
     "axbench-concept10_2b_l20-4": "(c) layout of an interface",
 }
-#: models and concepts of AxBench's that were steered
-STEERED = {(model, concept): f"{title}\n{name}" for model, name in (("smollm2", "SmolLM2"), ("gemma-3-270m", "Gemma-3"))
-           for concept, title in AXBENCH.items()}  # fmt: skip
 #: concepts whose texts are judged: titles, and who judges
 JUDGED = {
     "sentiment": ("praise", "VADER finds more positive than negative words"),
@@ -78,7 +75,7 @@ DRAWS: dict[str, Callable[..., Drawing]] = {
     "peaks": partial(draw_peaks, angle=ANGLE),
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
-    "steering": partial(draw_steering, level=LEVEL, panels=STEERED),
+    "steering": partial(draw_steering, level=LEVEL),
     "text_frontier": draw_text_frontier,
 }
 #: what a table itself does not say

@@ -306,7 +306,7 @@ def test_success_on_questions_is_equivalent_only_of_enough_of_them(tmp_path):
 def test_nats_of_whole_texts_are_pooled_apart_from_those_of_words(tmp_path):
     for concept, study, by in (("sentiment", "layers", 0.0), ("axbench-concept10_2b_l20-0", "steering", 0.6)):
         cells = rows({"odesteer_kernel": 1.0 + by, "odesteer_kernel, one step": 1.0})
-        cells = cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2)
+        cells = cells.assign(log_likelihood=-2.0, repetition=0.1, empty=False, kl_neutral=0.2, cosine_seeds=0.9)
         answered(tmp_path, concept, study, cells)
     both = (steering_tables.declared, steering_tables.declared_steering)
     words, texts = (make(tmp_path).query("level == 0.1").iloc[0] for make in both)
@@ -579,6 +579,41 @@ def test_a_lower_log_loss_that_goes_with_more_score_is_a_rank_correlation_of_1()
     assert (mean.rho, mean.n) == (pytest.approx(0), 2)  # concepts, not models
     assert mean.low < -1 < 1 < mean.high  # two units say nothing
     assert every.low <= every.rho <= every.high
+
+
+def test_steering_on_axbench_is_summed_over_concepts():
+    first, later = plan.FIRST[0], plan.LATER[:2]
+    rows = [
+        (model, concept, layer, label, level, gain * k, gain * k - 0.5, gain * k + 0.5, -2 - 0.1 * gain, 0.3 * gain)
+        for model in ("smollm2", "gemma-3-270m")
+        for k, concept in enumerate((first, *later))
+        for layer, label, level, gain in (
+            (-1, "unsteered", 0, 0), (9, "caa", 0.1, 1), (9, "odesteer_kernel", 0.1, 2), (12, "caa", 0.1, 1)
+        )
+    ]  # fmt: skip
+    names = ["model", "concept", "layer", "label", "level", "change", "low", "high", "log_likelihood", "kl_neutral"]
+    table = pd.DataFrame(rows, columns=names).assign(angle=0.1, cosine_seeds=1.0)
+    means = over_cells.steered_means(table).set_index(["model", "layer", "label"])
+    own = means.loc["smollm2", 9, "odesteer_kernel"]
+    assert (own.n, own.change, own.fluency) == (3, pytest.approx(2.0), pytest.approx(-0.2))
+    assert own.change_high - 2 == pytest.approx(4.3027 * 2 / np.sqrt(3), rel=1e-4)  # of 0, 2 and 4
+    assert own[["kl_neutral", "angle", "cosine_seeds"]].tolist() == pytest.approx([0.6, 0.1, 1])
+    assert means.loc["gemma-3-270m", -1, "unsteered"][["change", "fluency_low"]].tolist() == [0, 0]
+    found = over_cells.steered_concepts(table).query("second == 'caa' and unit == 'concept'")
+    effect = found.query("measure == 'effect'").set_index("of")
+    assert effect["difference"].to_dict() == pytest.approx({"all": 1, "added later": 1.5, "smollm2": 1,
+                                                           "gemma-3-270m": 1})  # fmt: skip
+    assert effect["n"].to_dict() == {"all": 3, "added later": 2, "smollm2": 3, "gemma-3-270m": 3}
+    assert found.query("measure == 'fluency'")["difference"].tolist() == pytest.approx([-0.1] * 4)
+    cells = pd.DataFrame(
+        [("smollm2", "odesteer_kernel", "caa", *ends) for ends in ((0.1, 1, False), (-1, -0.1, True), (-1, 1, True))],
+        columns=["model", "first", "second", "low", "high", "equivalent"],
+    )
+    counts = over_cells.steered_counts(table, cells).set_index(["model", "first", "second"])
+    assert counts.loc["smollm2", "odesteer_kernel", "caa"].to_dict() == {
+        "cells": 3, "above": 1, "below": 1, "equivalent": 2, "neither": 1
+    }  # fmt: skip
+    assert counts.loc["gemma-3-270m", "caa", "unsteered"][["cells", "above", "neither"]].tolist() == [6, 4, 2]
 
 
 @pytest.mark.parametrize("name", over_cells.TABLES)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import ttest_1samp
+from scipy.stats import sem, t
 
 from analyses.effects import tables
 from analyses.effects.arms import ONE_STEP, PLACEBO
@@ -115,13 +115,11 @@ def over_concepts(profiles: pd.DataFrame, margin: float = NATS) -> pd.DataFrame:
 def mean_of_few(values: Any) -> dict[str, float]:
     """A mean with Student's t interval, of 95 and of 90 %; infinite of a single value."""
     x = np.asarray(values, dtype=float)
-    found = {"value": float(x.mean())}
+    mean, error = x.mean(), sem(x) if len(x) > 1 else np.inf
+    found = {"value": float(mean)}
     for level, ending in ((0.95, ""), (0.9, "_90")):
-        if len(x) > 1:
-            low, high = ttest_1samp(x, 0).confidence_interval(level)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            low, high = -np.inf, np.inf
-        found |= {f"low{ending}": float(low), f"high{ending}": float(high)}
+        half = t.ppf((1 + level) / 2, max(len(x) - 1, 1)) * error
+        found |= {f"low{ending}": float(mean - half), f"high{ending}": float(mean + half)}
     return found
 
 

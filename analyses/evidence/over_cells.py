@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from analyses.effects.tables import UNSTEERED
 from analyses.evidence import contrasts, plan
 from analyses.measured.__main__ import kept
 from odesteer_tl import stats
@@ -17,6 +17,7 @@ from odesteer_tl import stats
 #: barriers whose log loss is compared, and the arms that climb them
 LOSS, ARMS = "log loss, kernel − published", ("odesteer_kernel", "odesteer")
 DRAWS = 4000
+ENDS = ("low", "high")
 
 
 def totals(compared: pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +76,63 @@ def ranks(readers: pd.DataFrame, layers: pd.DataFrame, seed: int = 0) -> pd.Data
     return pd.DataFrame(rows)
 
 
+def steered_concepts(steering: pd.DataFrame) -> pd.DataFrame:
+    """The declared comparisons over AxBench's concepts: `of` all, those added to the plan later, and each model alone.
+
+    Beside them the same of fluency (`measure`; the log-likelihood of what is written, nats a token), of which no margin
+    was declared.
+    """
+    later = steering["concept"].isin(plan.LATER)
+    parts = {"all": steering, "added later": steering.loc[later]}
+    parts |= {str(model): part for model, part in steering.groupby("model", sort=False)}
+    found: list[pd.DataFrame] = []
+    for of, part in parts.items():
+        effect = contrasts.over_concepts(part, plan.TEXT_NATS).assign(of=of, measure="effect")
+        fluency = contrasts.over_concepts(part.assign(change=part["log_likelihood"]))
+        found += [effect, fluency.assign(of=of, measure="fluency", equivalent=None)]
+    both: Any = pd.concat(found)
+    # of one model alone a model and concept is a concept
+    return both.loc[(both["unit"] == "concept") | both["of"].isin(["all", "added later"])]
+
+
+def steered_means(steering: pd.DataFrame) -> pd.DataFrame:
+    """A row a model, layer and way to steer: means over AxBench's concepts with Student's t intervals.
+
+    Returns:
+        Each with `_low` and `_high`: `change` of the log-odds, nats a text; `fluency`, nats a token (log-likelihood of
+        the written text less that of the unsteered one); `angle` that spends the KL, radians; `kl_neutral`, nats; and
+        `cosine_seeds` of the fields that two seeds fit. `n` concepts; unsteered first, with changes of 0.
+    """
+    of_unsteered = steering.loc[steering["label"] == UNSTEERED, [*contrasts.KEY, "log_likelihood"]]
+    own = steering.merge(of_unsteered, on=contrasts.KEY, suffixes=("", "_unsteered"))
+    own["fluency"] = own["log_likelihood"] - own["log_likelihood_unsteered"]
+    rows: list[dict[str, Any]] = []
+    for (model, layer, label), cell in own.groupby(["model", "layer", "label"], sort=False):
+        row: dict[str, Any] = {"model": model, "layer": layer, "label": label}
+        for name in ("change", "fluency", "angle", "kl_neutral", "cosine_seeds"):
+            mean = contrasts.mean_of_few(cell[name]) if label != UNSTEERED else dict.fromkeys(("value", *ENDS), 0.0)
+            row |= {name: mean["value"]} | {f"{name}_{end}": mean[end] for end in ENDS}
+        rows.append({**row, "n": len(cell)})
+    return pd.DataFrame(rows)
+
+
+def steered_counts(steering: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """In how many (AxBench's concept, layer) cells of a model an interval is above zero, below it, or holds it.
+
+    Of a way to steer against the unsteered model, and of the declared comparisons, with in how many the two are
+    equivalent.
+    """
+    steered = steering.loc[steering["label"] != UNSTEERED]
+    against = steered.assign(first=steered["label"], second=UNSTEERED, equivalent=False)
+    names = ["model", "first", "second", "low", "high", "equivalent"]
+    groups: Any = pd.concat([against[names], cells[names]]).groupby(names[:3], sort=False)
+    rows = [
+        (*key, len(of), (of["low"] > 0).sum(), (of["high"] < 0).sum(), of["equivalent"].sum()) for key, of in groups
+    ]
+    found = pd.DataFrame(rows, columns=[*names[:3], "cells", "above", "below", "equivalent"])
+    return found.assign(neither=found["cells"] - found["above"] - found["below"])
+
+
 def _rho(pairs: Any) -> float:
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -84,7 +142,9 @@ TABLES: dict[str, tuple[Callable[..., pd.DataFrame], tuple[str, ...]]] = {
     "evidence-totals": (totals, ("evidence-compared",)),
     "evidence-ranks": (ranks, ("evidence-readers", "evidence-layers")),
     "evidence-concepts": (contrasts.over_concepts, ("evidence-layers",)),
-    "evidence-concepts-steering": (partial(contrasts.over_concepts, margin=plan.TEXT_NATS), ("evidence-steering",)),
+    "evidence-steering-concepts": (steered_concepts, ("evidence-steering",)),
+    "evidence-steering-means": (steered_means, ("evidence-steering",)),
+    "evidence-steering-counts": (steered_counts, ("evidence-steering", "evidence-cells-steering")),
 }
 
 

@@ -89,8 +89,9 @@ def written(results: Path) -> pd.DataFrame:
 
 def steering(results: Path) -> pd.DataFrame:
     """A row a model, AxBench's concept, layer and arm: how much likelier its held-out texts become than others, nats,
-    beside the fluency of what is written and the KL on the instructions' tokens."""
-    return joined(_with(rows, "log_likelihood", "repetition", "empty", "kl_neutral")
+    beside the fluency of what is written, the KL on the instructions' tokens and the cosine with a fit of another
+    seed."""
+    return joined(_with(rows, "log_likelihood", "repetition", "empty", "kl_neutral", "cosine_seeds")
                    for rows in found(results, "steering", "table"))  # fmt: skip
 
 
