@@ -16,8 +16,8 @@ from matplotlib.transforms import ScaledTranslation
 from analyses.effects.tables import UNSTEERED, measure
 from figures.captions import counts, listed
 from figures.drawing import PAGE, Drawing, Place, page
-from figures.looks import ACROSS, KNOWN, PLACEBO, SHADE, Look, handles, highlighted
-from figures.multiples import ASIDE, BAND, Row, columns, draw_multiples
+from figures.looks import ACROSS, KNOWN, PLACEBO, REST, SHADE, Look, handles, highlighted
+from figures.multiples import ASIDE, BAND, DOTS, Row, columns, draw_multiples
 
 #: of a text, under the unsteered model: nats a token, the median over prompts
 FLUENCY = "log_likelihood"
@@ -41,6 +41,8 @@ intervals, and in grey {others}the placebo (crosses{placebo}). {fluent}N = {n} {
 a point. {looks} {plain}{chosen}{source}"""
 OUTCOMES = {"success": "Success", "score": "The mean score"}
 JUDGED = {"success": " (share of prompts{mean}; judge: {outcome})", "score": " (judge: {outcome})"}
+#: methods that have their colour in another column, or in none: as points, or as lines
+OTHERS = {True: "the other methods (dots) and ", False: "the other methods (lines) and "}
 #: of groups of prompts
 MEAN = {False: "", True: ", the mean over their groups"}
 #: why it is not success that is drawn
@@ -92,11 +94,12 @@ def draw_layers(
                 axis.tick_params(labelbottom=False)
         picked = _picked(chosen, table)
         _ring(drawn, rows, columns(looks), picked, shown)
-        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart)
+        several = sum(KNOWN.get(name) is not PLACEBO for name in scores) > 1
+        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart, several)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome, mean=MEAN[asked.startswith("groups")])
                                           if outcome else ""),
-            others="" if all(looks.get(name) for name in scores) else "the others, among them ",
+            others=OTHERS[rows[0].apart] if several else "",
             columns="a column has" if len(columns(looks)) > 1 else "there is",
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
             placebo=", with its intervals" if rows[0].apart and f"{shown}_low" in table else "",
@@ -115,9 +118,9 @@ def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None
         first: the first panel of each row.
         highs: of success, the upper ends of all intervals.
     """
-    for axis in first[1:]:
-        axis.sharey(first[0])
     lows, tops = zip(*(axis.get_ylim() for axis in first), strict=True)
+    for axis in first[1:]:  # which takes the limits of the first
+        axis.sharey(first[0])
     low, high = min(lows), max(tops)
     if highs:
         low, high = -0.03 * _top(highs), 1.03 * _top(highs)
@@ -125,9 +128,11 @@ def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None
     first[0].set_ylim(low - least, high + least)
 
 
-def _legend(figure: FigureBase, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool) -> None:
+def _legend(
+    figure: FigureBase, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool, several: bool
+) -> None:
     """Below the panels each line that all of them have, those with an interval on its shade, or bar where points stand
-    apart; a method that has the only column is named here too."""
+    apart; a method that has the only column is named here too, and of `several` the others, in grey."""
     own, baselines = columns(looks), [name for name, look in looks.items() if look is PLACEBO]
     entries: dict[str, Any] = {}
     named: list[str] = own[:] if len(own) == 1 else []
@@ -141,7 +146,9 @@ def _legend(figure: FigureBase, looks: Mapping[str, Look], unsteered: bool, band
             behind = _bar(looks[name]) if apart else Patch(lw=0, color=looks[name]["color"], alpha=BAND)
         ranged = bands and (apart or name not in baselines or name in own)
         entries[f"{name}, with its 95 % interval" if ranged else name] = (behind, line) if ranged else line
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=3)
+    if several:
+        entries["the other methods"] = Line2D([], [], **{**REST, **(DOTS if apart else {})})
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=4 if several else 3)
 
 
 def _bar(look: Look) -> Line2D:

@@ -17,12 +17,14 @@ from figures.looks import ACROSS, KNOWN, PLACEBO, REST, SHADE, Look
 
 #: how much of a method's colour its interval has
 BAND = 0.25
-#: letters of a method's name side by side in a column's title
-WIDE = 14
-#: numbers on an axis
+#: letters of a method's name side by side in a column's title, twice as many where columns are few
+WIDE, ROOMY = 14, 3
+#: numbers on an axis, but where points stand apart, each of which has its own
 TICKS = 3
 #: points by which the placebo stands to the left of its place and the method in colour to the right, to be told apart
 ASIDE = 2.0
+#: methods that have their colour in another panel, where points stand apart
+DOTS: Look = {"ls": "", "marker": ".", "ms": 3.5}
 #: of a panel's width, left free on either side of points so moved
 MARGIN = 0.1
 
@@ -69,6 +71,7 @@ def draw_multiples(
         The axes, row by row; those of a row share both scales.
     """
     names = columns(looks)
+    wide = WIDE if len(names) > ROOMY else 2 * WIDE
     grid = figure.add_gridspec(len(rows), len(names), height_ratios=heights)
     drawn: list[list[Axes]] = []
     for i, row in enumerate(rows):
@@ -79,7 +82,7 @@ def draw_multiples(
             _panel(axis, row, name, looks[name])
             axis.tick_params(labelleft=j == 0)
             if i == 0:
-                axis.set_title("\n".join(wrap(name.replace("_", "_ "), WIDE)).replace("_ ", "_"), fontsize=7)
+                axis.set_title("\n".join(wrap(name.replace("_", "_ "), wide)).replace("_ ", "_"), fontsize=7)
             axes.append(axis)
         axes[0].set_ylabel(row.labels[1])
         # below the middle of the row, which of an even number of panels is a gap
@@ -105,8 +108,7 @@ def _panel(axis: Axes, row: Row, name: str, look: Look) -> None:
             if row.apart:
                 _aside([*drawn, *_bars(axis, found, row, PLACEBO)], axis, -ASIDE)
         else:
-            dots: Look = {"marker": ".", "ms": 2.6} if row.apart else {}
-            axis.plot(found[row.x], found[row.y], **{**REST, **alone, **dots})
+            axis.plot(found[row.x], found[row.y], **{**REST, **(DOTS if row.apart else {})})
     if row.apart:
         axis.margins(x=MARGIN)
     for plain in row.unsteered.to_dict("records"):
@@ -133,7 +135,7 @@ def _scale(axis: Axes, row: Row) -> None:
     values = sorted(set(row.table["level" if row.logarithmic else row.x]))
     if row.logarithmic:
         axis.set(xscale="log", xlim=(0.8 * values[0], 1.25 * max(values[-1], row.table[row.x].max())))
-    shown = values if len(values) <= TICKS else [values[0], values[len(values) // 2], values[-1]]
+    shown = values if row.apart or len(values) <= TICKS else [values[0], values[len(values) // 2], values[-1]]
     axis.xaxis.set_major_locator(FixedLocator(shown))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.xaxis.set_minor_locator(NullLocator())

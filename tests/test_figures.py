@@ -492,13 +492,15 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     assert "In colour: caa; odesteer_kernel. In grey: random, geodesic (crosses)." in caption
     (legend,) = panels[0].figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["unsteered, with its 95 % interval", "random, geodesic"]
+    assert names == ["unsteered, with its 95 % interval", "random, geodesic", "the other methods"]
+    assert "in grey the other methods (lines) and the placebo (crosses)." in caption
     drawn_by_layer = panels[0].figure.axes
     assert [bool(axis.xaxis.get_tick_params()["labelbottom"]) for axis in drawn_by_layer] == [False] * 6 + [True] * 2
     # no title tells it from others
-    alone, _ = drawn_layers(unsteered(table.query("method != 'odesteer_kernel'")), tmp_path)
+    alone, caption = drawn_layers(unsteered(table.query("method != 'odesteer_kernel'")), tmp_path)
     (legend,) = alone[0].figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["caa, with its 95 % interval", *names]
+    assert [text.get_text() for text in legend.get_texts()] == ["caa, with its 95 % interval", *names[:2]]
+    assert "in grey the placebo" in caption
 
 
 def test_methods_against_kl_can_show_the_change_of_the_score_of_which_unsteered_is_0():
@@ -541,14 +543,32 @@ def test_what_was_chosen_has_a_ring_in_the_panel_of_its_method_and_strength(tmp_
     assert "(ringed where in colour)" in said
 
 
+def test_all_that_is_drawn_of_fluency_is_in_its_panel_and_each_of_few_layers_has_its_number(tmp_path):
+    """A second strength whose texts lose far more than the first's."""
+    names = ["random, geodesic", "caa", "odesteer_kernel"]
+    table = success(1, levels({"method": names, "layer": [8, 14, 20, 24]}))
+    table = table.assign(log_likelihood=-1.5 - 0.01 * table["layer"] - 2 * (table["level"] == table["level"].max()))
+    panels, _ = drawn_layers(unsteered(table).fillna({"log_likelihood": -1.3}), tmp_path)
+    seen = [axis for axis in panels if axis.get_ylabel().startswith("fluency")]
+    assert len(seen) == 4
+    for axis in seen:
+        low, high = axis.get_ylim()
+        assert all(low <= y <= high for line in axis.lines for y in line.get_ydata())
+        assert (low, high) == seen[0].get_ylim()
+        axis.figure.draw_without_rendering()
+        assert axis.get_xticks().tolist() == [8, 14, 20, 24]
+
+
 def test_few_layers_stand_apart_and_the_placebo_has_its_interval(tmp_path):
     """Nothing is drawn between layers that were not steered at; side by side, of one layer too."""
     names = ["random, geodesic", "caa", "odesteer_kernel", *(f"method_{i}" for i in range(6))]
     table = success(1, levels({"method": names, "layer": [8, 14, 20]}))
     panels, caption = drawn_layers(unsteered(table), tmp_path)
-    assert "in grey the others, among them the placebo (crosses, with its intervals)." in caption
+    assert "in grey the other methods (dots) and the placebo (crosses, with its intervals)." in caption
     (legend,) = panels[0].figure.legends
-    assert all("95 % interval" in text.get_text() for text in legend.get_texts())
+    *ranged, others = (text.get_text() for text in legend.get_texts())
+    assert all("95 % interval" in name for name in ranged)
+    assert others == "the other methods"
     for axis in panels:
         bars = {to_hex(bar.get_color()[0]): bar for bar in axis.collections}
         assert len(bars) == 2

@@ -552,8 +552,32 @@ def test_the_lines_that_show_texts_show_what_the_judge_counted_and_both_texts_of
     exec(lines_to_read(none, choices(table), tmp_path), {})
     assert capsys.readouterr().out.splitlines() == pairs
     assert "unsteered texts the judge counts none" in lines_to_read(none, choices(table), tmp_path)
+    # of several methods each with what was chosen of it
+    two = pd.concat([table, table.query("label == 'caa'").assign(label="odesteer", text="another")])
+    two.to_parquet(tmp_path / "table.parquet")
+    exec(lines_to_read(two, choices(two), tmp_path), {})
+    shown = capsys.readouterr().out.splitlines()
+    heads = [i for i, line in enumerate(shown) if line.startswith("layer == ")]
+    assert ["label == 'caa'" in shown[heads[0]], "label == 'odesteer'" in shown[heads[1]]] == [True, True]
+    assert len(heads) == 2
+    assert shown[heads[0] + 1 : heads[1] - 1] == pairs[1:]
+    assert sum("'another'" in line for line in shown[heads[1] :]) == len(cells[0])
     assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
+
+
+def test_of_several_methods_it_is_said_whether_one_does_more_than_another():
+    rows = pd.DataFrame([("angle", "odesteer_kernel", "caa", 8, -0.35, -0.1, 0.05, 0, "–", 0),
+                         ("angle", "caa", "random, geodesic", 8, 0.1, 0.5, 0.9, 8, "–", 0)],
+                        columns=["budget", "first", "second", "cells", "least", "median", "most", "significant",
+                                 "where", "equivalent"])  # fmt: skip
+    methods = ["caa", "odesteer_kernel"]
+    said = saying.between(rows, methods)
+    assert said.endswith("odesteer_kernel less caa is shown in none of 8 cells, from -0.350 to +0.050.")
+    one = saying.between(rows.assign(significant=1, where="layer 8 at 0.3"), methods)
+    assert "is shown in 1 of 8 cells (layer 8 at 0.3), from" in one
+    assert saying.between(rows, ["caa"]) == ""
+    assert "no comparison is declared" in saying.between(rows.iloc[1:], ["caa", "odesteer"])
 
 
 def test_of_the_other_layers_the_next_is_chosen_by_the_declared_rule():

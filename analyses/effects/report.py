@@ -104,6 +104,12 @@ class LayerReport:
         of = tables.measure(profile)
         chosen = tables.choices(table) if len(chosen_from) else pd.DataFrame()
         changes, held = tables.changes(table), tables.at_chosen(table, chosen, PLACEBO, of)
+        differences = shown.differences(tested)
+        methods = [label for label in labels if label != PLACEBO]
+        said = (
+            saying.found(table, chosen, held, changes, of),
+            saying.between(differences, methods) if len(chosen) else "",
+        )
         survives = "odesteer_kernel" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
             tables.with_score_intervals(profile, table),
@@ -112,13 +118,13 @@ class LayerReport:
             chosen,
             _joined(area),
             tested,
-            shown.differences(tested),
+            differences,
             tables.anti_steerable(table, budget),
             _joined(picks),
             tables.survival(table, "odesteer_kernel", budget, level).rename(columns=str).reset_index() if survives
             else pd.DataFrame(),
             tables.headroom(table),
-            saying.found(table, chosen, held, changes, of),
+            "\n\n".join(filter(None, said)),
             held,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,23 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     test = "" if of == "score" or "unit" in table else ", exact unconditional test of pairs"
     parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of, test)]
     return "Found: " + " ".join(filter(None, [*parts, _lost(best, test_rows)]))
+
+
+def between(differences: pd.DataFrame, methods: Sequence[str]) -> str:
+    """Whether one method is shown to do more than another, at equal layer and strength; empty of a single one.
+
+    Args:
+        differences: `shown.differences` of the declared pairs. methods: that were run, the placebo not among them.
+    """
+    if len(methods) < 2:
+        return ""
+    pairs = differences.query("second != @PLACEBO").to_dict("records") if len(differences) else []
+    if not pairs:
+        return "Between the methods no comparison is declared: that one does more than another is not asked here."
+    parts = [f"{row['first']} less {row['second']} is shown in {row['significant'] or 'none'} of {row['cells']} cells"
+             + (f" ({row['where']})" if row["significant"] and row["where"] != "–" else "")
+             + f", from {row['least']:+.3f} to {row['most']:+.3f}" for row in pairs]  # fmt: skip
+    return f"Between methods, success at equal layer and strength, all cells corrected for: {'; '.join(parts)}."
 
 
 def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:

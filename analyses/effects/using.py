@@ -63,7 +63,7 @@ def lines_to_paste(
 
 def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) -> str:
     """Lines of Python that print, with what the judge says of each, the unsteered texts that succeed, and the texts of
-    the test prompts, each unsteered and under it as the best of what was chosen has it.
+    the test prompts, each unsteered and under it as what was chosen has it: the best of it, then of each other method.
 
     Empty where nothing was chosen or written. Where no unsteered text succeeds, a comment says so in its place.
 
@@ -72,9 +72,9 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
     """
     if not len(chosen) or "text" not in table:
         return ""
-    best = best_choice(chosen)
-    plain = f"label == {tables.UNSTEERED!r}"
-    cell = " and ".join(f"{name} == {best[name]!r}" for name in tables.CELL)
+    best, plain = best_choice(chosen), f"label == {tables.UNSTEERED!r}"
+    others = [row for row in _records(chosen) if PLACEBO != row["label"] != best["label"]]
+    cells = [" and ".join(f"{name} == {row[name]!r}" for name in tables.CELL) for row in (best, *others)]
     some = True in set(table.query("label == @tables.UNSTEERED")["success"])
     counts = f"print(*rows.query({f'{plain} and success'!r}).said[:{TEXTS}], sep='\\n')"
     lines = [
@@ -82,8 +82,10 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
         "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)",
         counts if some else "# of the unsteered texts the judge counts none",
         "test = rows.query(\"split == 'test'\").set_index('prompt')",
-        f"unsteered, steered = test.query({plain!r}).said, test.query({cell!r}).said",
-        f"print('\\n' + '\\n\\n'.join(unsteered[:{TEXTS}].str.cat(steered, sep='\\n')))",
+        f"unsteered = test.query({plain!r}).said[:{TEXTS}]",
+        *(["for cell in (", *(f"    {cell!r}," for cell in cells), "):", "    print('\\n' + cell)"]
+          if others else [f"cell = {cells[0]!r}"]),
+        f"{'    ' * bool(others)}print('\\n' + '\\n\\n'.join(unsteered.str.cat(test.query(cell).said, sep='\\n')))",
     ]  # fmt: skip
     return "\n".join(lines)
 
