@@ -18,9 +18,14 @@ from figures.drawing import Drawing
 from figures.flow import draw_flow
 from figures.judged import draw_judged
 from figures.layer_changes import draw_layer_changes
+from figures.methods import draw_methods
 from figures.peaks import draw_peaks
+from figures.peaks_embedded import draw_peaks_embedded
+from figures.read_agreement import draw_read_agreement
 from figures.readers import draw_readers
 from figures.regret import draw_regret
+from figures.searches import draw_searches
+from figures.sources import draw_sources
 from figures.steering import draw_steering
 from figures.text_frontier import draw_text_frontier
 
@@ -37,14 +42,21 @@ TABLES: dict[str, tuple[str, ...]] = {
     "flow": ("flow-grid", "flow-plane", "flow-best", "flow-marks"),
     "judged": ("evidence-texts",),
     "layer_changes": ("evidence-layers",),
+    "methods": ("methods-agreement", "methods-valence", "methods-unsteered"),
     "peaks": ("evidence-likelihood",),
+    "peaks_embedded": ("likelihood-t-star", "likelihood-declared"),
+    "read_agreement": ("agreement-reading", "agreement-steering"),
     "readers": ("evidence-readers",),
     "regret": ("evidence-predicted", "evidence-densities"),
+    "searches": ("search-replay", "search-grids"),
+    "sources": ("evidence-reads", "evidence-texts"),
     "steering": ("evidence-steering", "evidence-steering-means"),
     "text_frontier": ("evidence-frontier",),
 }
 #: nats of KL that the audit and the indicators were asked at
 LEVEL = 0.1
+#: nats of KL at which methods are compared on the embedded model
+COST = 0.03
 #: titles of AxBench's concepts, by the folder of their audit
 AXBENCH = {
     "axbench-concept10_2b_l20-0": "(a) rental services",
@@ -59,6 +71,12 @@ JUDGED = {
     "language": ("French", "a detector finds French likelier than not"),
     "hate": ("profanity", "a classifier finds profanity likelier than not"),
 }
+#: where a contrast toward praise comes from, by the concept's name
+SOURCES = {
+    "sentiment": ("written completions", "wordings"),
+    "sentiment-own": ("the model's own texts", "openings"),
+    "sentiment-corpus": ("a corpus", "sentences"),
+}
 #: radians at which the likelihood study asks what is off the data
 ANGLE = 0.4
 DRAWS: dict[str, Callable[..., Drawing]] = {
@@ -72,9 +90,14 @@ DRAWS: dict[str, Callable[..., Drawing]] = {
     "flow": draw_flow,
     "judged": partial(draw_judged, level=LEVEL, concepts=JUDGED),
     "layer_changes": draw_layer_changes,
+    "methods": partial(draw_methods, level=COST),
     "peaks": partial(draw_peaks, angle=ANGLE),
+    "peaks_embedded": partial(draw_peaks_embedded, angle=ANGLE, n=150),
+    "read_agreement": draw_read_agreement,
     "readers": draw_readers,
     "regret": partial(draw_regret, level=LEVEL),
+    "searches": draw_searches,
+    "sources": partial(draw_sources, level=LEVEL, model="smollm2", sources=SOURCES),
     "steering": partial(draw_steering, level=LEVEL),
     "text_frontier": draw_text_frontier,
 }
