@@ -689,8 +689,6 @@ def test_what_the_pages_say_of_kept_tables_holds():
     letters = kept("evidence-letters").query("reached > 0.5 and label != 'unsteered'")
     says = letters["share_a"].eq(1).groupby(letters["label"] == "random, geodesic").agg(["sum", "count"])
     assert says.to_numpy().tolist() == [[14, 15], [1, 3]]
-    toward = kept("evidence-steering").query("label != 'unsteered' and label != 'random, geodesic'")
-    assert ((toward["low"] > 0).sum(), len(toward), round(toward["change"].max(), 1)) == (71, 72, 15.8)
     assert kept("evidence-angles")["steps_undecided"].eq(0).all()
     layers = kept("evidence-layers").query("level == 0.1")
     kernel = layers.query("label == 'odesteer_kernel'").set_index("layer").groupby(["model", "concept"])["change"]
@@ -710,6 +708,40 @@ def test_what_the_pages_say_of_kept_tables_holds():
     leaves = texts[(texts["auc_low"] > 0.5) | (texts["auc_high"] < 0.5)]
     assert sorted(leaves.query("predictor == 'log_positive'")["layer"]) == [26]
     assert len(leaves.query("predictor == 'h_calibrated'")) == 5
+
+
+def test_what_the_page_of_axbench_says_holds():
+    means = kept("evidence-steering-means").set_index(["model", "label"])
+    kernel, other = (means.xs(name, level="label")["change"] for name in ("odesteer_kernel", "caa"))
+    assert (round(kernel.min()), round(kernel.max())) == (7, 10)
+    angles = means.loc["gemma-3-270m"].groupby("label")["angle"].agg(["min", "max"]).round(2)
+    assert angles.loc["random, geodesic"].tolist() == [0.02, 0.02]
+    assert angles.loc["caa"].tolist() == [0.05, 0.1]
+    assert angles.loc["odesteer"].tolist() == [0.03, 0.06]
+    small = means.loc["smollm2"].set_index("layer", append=True)["angle"].unstack("label").dropna()
+    assert (small["random, geodesic"] > small["caa"]).all()
+    seeds = means.xs("odesteer", level="label")["cosine_seeds"]
+    assert (round(seeds.min(), 2), round(seeds.max(), 2)) == (0.89, 0.92)
+    assert (means["n"] == 20).all()
+    cells = (
+        kept("evidence-steering-counts").groupby(["first", "second"])[["cells", "above", "below", "equivalent"]].sum()
+    )
+    one_step = cells.loc["odesteer_kernel", "odesteer_kernel, one step"]
+    assert one_step["equivalent"] == one_step["cells"] == 120
+    verdicts = kept("evidence-steering-concepts").query("unit == 'concept' and measure == 'effect'")
+    equal = verdicts.set_index(["second", "of"])["equivalent"].astype(str) == "True"
+    assert equal["odesteer_kernel, one step"].all()
+    assert equal["caa"].all()
+    assert equal["odesteer"].to_dict() == {"all": False, "added later": False, "smollm2": True, "gemma-3-270m": False}
+    fluency = kept("evidence-steering-concepts").query("measure == 'fluency' and second in ['caa', 'odesteer']")
+    assert (fluency["high"] < 0).all()
+    assert other.min() > 6
+    # what the page of steps says of the same, toward concepts written here
+    layers = kept("evidence-layers").query("level == 0.1")
+    wide = layers.pivot(index=["model", "concept", "layer"], columns="label", values="angle")
+    of_caa = wide.div(wide["caa"], axis=0).groupby("model").median().round(2)
+    assert of_caa.loc["gemma-3-270m", ["random, geodesic", "odesteer"]].tolist() == [0.31, 0.77]
+    assert of_caa.loc["smollm2", ["random, geodesic", "odesteer"]].tolist() == [1.26, 1.01]
 
 
 def test_what_the_page_of_costs_says_of_the_audit_holds():

@@ -19,7 +19,7 @@ from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
 from analyses.effects.tables import ALPHA, RULE, choices, headroom, least_changed
-from analyses.effects.using import advice, further, lines_to_paste, lines_to_read
+from analyses.effects.using import advice, best_choice, further, lines_to_paste, lines_to_read
 from analyses.intervals import with_interval
 from analyses.layer_effectiveness import (
     LayersConfig,
@@ -566,6 +566,24 @@ def test_the_lines_that_show_texts_show_what_the_judge_counted_and_both_texts_of
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
 
 
+def test_between_methods_the_rule_of_each_decides_and_a_tie_is_said():
+    """As much success of two methods: the one whose texts lose less, though it stands second."""
+    table = chosen_table(successes=((5, 4), (1, 1)))
+    second = table.query("label == 'caa'").assign(label="odesteer", method="odesteer")
+    both = pd.concat([table, second.assign(log_likelihood=second["log_likelihood"] + 0.1)], ignore_index=True)
+    best = best_choice(choices(both))
+    assert (best["label"], best["layer"], best["level"], best["tied"]) == ("odesteer", 8, 0.3, 1)
+    found = LayerReport.of(both, "own").found
+    assert found.startswith(
+        "Found: odesteer at layer 8 and 0.3 rad, chosen among 8 cells on 10 other prompts (1 other did"
+    )
+    assert best_choice(choices(pd.concat([table, second.assign(score=0.0)])))["label"] == "caa"
+    # what loses too much is no equal
+    broken = best_choice(choices(pd.concat([table, second.assign(log_likelihood=-9.0)])))
+    assert (broken["label"], broken["tied"]) == ("caa", 0)
+    assert best_choice(choices(both.drop(columns="log_likelihood")))["tied"] == 1
+
+
 def test_of_several_methods_it_is_said_whether_one_does_more_than_another():
     rows = pd.DataFrame([("angle", "odesteer_kernel", "caa", 8, -0.35, -0.1, 0.05, 0, "–", 0),
                          ("angle", "caa", "random, geodesic", 8, 0.1, 0.5, 0.9, 8, "–", 0)],
@@ -603,6 +621,10 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
     assert "looked at a second time then: say so" in weak
     assert weak.endswith("\n    python -m … --angle 0.3 0.6 0.9 1.2")
     assert "lose 0.58 nats a token or more, so no larger ones. Ask other layers" in said(successes=((1, 1), (1, 1)))
+    weak = chosen_table(successes=((2, 4), (1, 1)))
+    one = weak[weak["label"].eq("unsteered") | (weak["layer"].eq(8) & weak["level"].eq(0.3))]
+    assert advice(one, choices(one), again).endswith("One cell was asked, so this is the answer to it: report it "
+                                                     "(docs/how-to/study-report.md, Not shown).")  # fmt: skip
     few = "prompts are few: fix the layer and strength and ask fifty or a hundred new ones"
     assert few in said(successes=((4, 2), (1, 1)))  # the chosen one's lose .33
     worse = said(successes=((2, 4), (1, 1)))

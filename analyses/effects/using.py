@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analyses.effects import tables
@@ -91,13 +92,20 @@ def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) ->
 
 
 def best_choice(chosen: pd.DataFrame) -> dict[str, Any]:
-    """Of the choices the one with the most success on the select prompts, broken texts last as in each of them.
+    """Of the choices the one that the rule by which each was chosen (`tables.RULE`) prefers, of equals the first.
 
-    The placebo only where it is alone.
+    The placebo only where it is alone. `tied` counts the cells of all methods that did as well, losing as little.
     """
     own = chosen.loc[chosen["label"] != PLACEBO]
     # (nothing is lost where no texts were written, which is NaN)
-    return max(_records(own if len(own) else chosen), key=lambda row: (not row["lost"] > tables.LOST, row["on_select"]))
+    rows = _records(own if len(own) else chosen)
+    best = max(rows, key=lambda row: (*_done(row), row["score_on_select"], -np.nan_to_num(row["lost"])))
+    return {**best, "tied": sum(row["tied"] + 1 for row in rows if _done(row) == _done(best)) - 1}
+
+
+def _done(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Whether its texts lose no more than the rule allows, and its success on the select prompts."""
+    return not row["lost"] > tables.LOST, row["on_select"]
 
 
 def _contrast(settings: EffectSettings, given: Given) -> list[str]:
@@ -150,7 +158,9 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
     if any(gain > 0 and one < LEVEL for gain, one in zip(gains, stats.holm(p), strict=True)):
         return ""
     lost = _least_lost(test)
-    if again and (lost is None or lost < BROKEN):
+    if len(table.loc[~table["label"].isin([PLACEBO, tables.UNSTEERED])].drop_duplicates(tables.CELL)) == 1:
+        found = " One cell was asked, so this is the answer to it: report it (docs/how-to/study-report.md, Not shown)."
+    elif again and (lost is None or lost < BROKEN):
         costs = (
             ""
             if lost is None

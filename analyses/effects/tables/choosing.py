@@ -26,10 +26,10 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     The criterion, declared: `RULE`, of success that parses where the outcome says so. The share is also what is
     reported. `band_low` and `band_high` hold for all cells of the arm together, so they hold for whichever was chosen.
-    `tied` other cells that lose as little did as well on the select prompts, before the score was asked; of the other
-    layers `next_layer` at `next_level` did best there by the same rule, with `next_on_select`. `lost` and `next_lost`
-    are the two's `fluency_lost`, on the select prompts too, since it may be a reason to take the other; `lost_on_test`
-    on the others.
+    `tied` other cells that lose as little did as well on the select prompts, before `score_on_select` was asked; of the
+    other layers `next_layer` at `next_level` did best there by the same rule, with `next_on_select`. `lost` and
+    `next_lost` are the two's `fluency_lost`, on the select prompts too, since it may be a reason to take the other;
+    `lost_on_test` on the others.
     `aside_…` is the same of the best cell that loses more than `LOST`, if it does better there than the chosen one.
     `naive` chooses by the same rule on the test prompts that it reports on.
 
@@ -66,6 +66,7 @@ def choices(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
                 "success": value.value, "low": value.low, "high": value.high,
                 "band_low": float(band.low[chosen]), "band_high": float(band.high[chosen]),
                 "on_select": float(on_select[chosen]), "tied": int(alike.sum()) - 1,
+                "score_on_select": float(score[chosen]),
                 "lost": float(losses[0][chosen]), "lost_on_test": float(losses[1][chosen]),
                 **_cell("next", select.columns, others, on_select, score, losses[0]),
                 **_cell("aside", select.columns, broken, on_select, score, losses[0]),
