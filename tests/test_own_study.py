@@ -560,7 +560,7 @@ def test_the_lines_that_show_texts_show_what_the_judge_counted_and_both_texts_of
     heads = [i for i, line in enumerate(shown) if line.startswith("layer == ")]
     assert ["label == 'caa'" in shown[heads[0]], "label == 'odesteer'" in shown[heads[1]]] == [True, True]
     assert len(heads) == 2
-    assert shown[heads[0] + 1 : heads[1] - 1] == pairs[1:]
+    assert shown[heads[0] + 1 : heads[1] - 1] == pairs
     assert sum("'another'" in line for line in shown[heads[1] :]) == len(cells[0])
     assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
     assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
