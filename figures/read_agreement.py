@@ -37,17 +37,19 @@ def draw_read_agreement(
         steering: `model`, `method`, `angle`, `success` with `_low` and `_high`, `parses`, `n`.
         source: sentences for the caption on where the tables come from. figure: see `page`.
     """
-    steer = steering.drop(columns="layer").replace({"model": SEEDS, "method": NAMES}).rename(columns=COLUMNS)
+    steer: pd.DataFrame = (
+        steering.drop(columns="layer").replace({"model": SEEDS, "method": NAMES}).rename(columns=COLUMNS)
+    )
     read = reading.replace({"model": SEEDS, "barrier": NAMES}).rename(columns=COLUMNS)
     (best,) = set(read.loc[read["label"] == CEILING, "value"])
-    read = read[read["label"] != CEILING]
+    read = read.loc[read["label"] != CEILING]
     columns = {
         str(model).replace("-", " "): (rows, steer[steer["model"] == model]) for model, rows in read.groupby("model")
     }
     with page(figure, PAGE, 4.2) as figure:
         draw_reading(figure, columns, (READS, STEERS), ("AUC", "success (share)"), ("layer read", "angle (rad)"),
                      [0.5, best])  # fmt: skip
-        few = steer[steer["parses"] < PARSES]
+        few = steer.loc[steer["parses"] < PARSES]
         cells = listed(f"{label}, {angle:g} rad" for label, angle in zip(few["label"], few["layer"], strict=True))
         short = f"On some seed fewer than {PARSES:.0%} of the texts parse of {cells}. " if cells else ""
         caption = CAPTION.format(texts=counts(reading["n"]), best=best, n=counts(steer["n"]), short=short,

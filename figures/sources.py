@@ -39,9 +39,9 @@ def draw_sources(
         source: sentences for the caption on where the tables come from. figure: see `page`.
     """
     read = reads.query("model == @model and concept in @sources and what in @BARRIERS")
-    read = read.assign(label=read["what"].map(BARRIERS))
+    read = read.assign(label=read["what"].replace(BARRIERS))
     own = texts.query("model == @model and concept in @sources and level in [0, @level]")
-    own = own[own["label"].isin([*WAYS, UNSTEERED])].rename(columns={"change": "value"})
+    own = own.loc[own["label"].isin([*WAYS, UNSTEERED])].rename(columns={"change": "value"})
     columns = {title: (read[read["concept"] == name], own[own["concept"] == name])
                for name, (title, _) in sources.items()}  # fmt: skip
     groups = listed(f"{title}, {counts(columns[title][0]['n'])} {unit}" for title, unit in sources.values())

@@ -107,7 +107,8 @@ def steered_means(steering: pd.DataFrame) -> pd.DataFrame:
     own = steering.merge(of_unsteered, on=contrasts.KEY, suffixes=("", "_unsteered"))
     own["fluency"] = own["log_likelihood"] - own["log_likelihood_unsteered"]
     rows: list[dict[str, Any]] = []
-    for (model, layer, label), cell in own.groupby(["model", "layer", "label"], sort=False):
+    groups: Any = own.groupby(["model", "layer", "label"], sort=False)
+    for (model, layer, label), cell in groups:
         row: dict[str, Any] = {"model": model, "layer": layer, "label": label}
         for name in ("change", "fluency", "angle", "kl_neutral", "cosine_seeds"):
             mean = contrasts.mean_of_few(cell[name]) if label != UNSTEERED else dict.fromkeys(("value", *ENDS), 0.0)
