@@ -109,7 +109,9 @@ def draw(name: str, out: Path = OUT) -> list[Path]:
     """Draw one of `TABLES`; its caption says which kept tables it shows, and of which commits."""
     names = TABLES[name]
     firsts = [(FOLDER / f"{table}.csv").read_text().partition("\n")[0].partition("commit ")[2] for table in names]
-    said = "; ".join(f"{table}, commit {commit}" for table, commit in zip(names, firsts, strict=True))
+    # what is made of kept tables names none
+    said = "; ".join(f"{table}, commit {commit}" if commit else table
+                     for table, commit in zip(names, firsts, strict=True))  # fmt: skip
     said = f"{TOLD.get(name, '')}Kept tables: {said}."
     return DRAWS[name](*[kept(table) for table in names], source=said).save(out)
 
