@@ -736,6 +736,12 @@ def test_what_the_page_of_axbench_says_holds():
     fluency = kept("evidence-steering-concepts").query("measure == 'fluency' and second in ['caa', 'odesteer']")
     assert (fluency["high"] < 0).all()
     assert other.min() > 6
+    at = kept("evidence-steering").query("label == 'odesteer_kernel'").set_index(["model", "layer"])
+    shown = pd.concat([at.loc[("smollm2", 20)], at.loc[("gemma-3-270m", 12)]])
+    formal = shown["concept"].str.removeprefix("axbench-concept10_2b_").isin(
+        ["l20-2", "l20-5", "l10-4", "l10-5", "l10-6", "l10-7", "l10-9"])  # fmt: skip
+    ranges = shown.groupby(formal.to_numpy())["change"].agg(["min", "max"]).round()
+    assert ranges.to_numpy().tolist() == [[3, 15], [-1, 7]]
     # what the page of steps says of the same, toward concepts written here
     layers = kept("evidence-layers").query("level == 0.1")
     wide = layers.pivot(index=["model", "concept", "layer"], columns="label", values="angle")
