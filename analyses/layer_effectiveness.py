@@ -28,7 +28,7 @@ from analyses.effects.settings import EffectSettings
 from analyses.models import layers_of
 from analyses.options import NATURAL, POSITIVE, AllLayers, Angles, AnyExecutor, Arms, DryRun, Out, Within
 from analyses.search.rules import CONSTRAINTS, Rules
-from analyses.sweep import Store, Study
+from analyses.sweep import Study
 from odesteer_tl._words import require_one_of
 
 if TYPE_CHECKING:  # what needs the model's libraries is imported once everything is checked
@@ -156,14 +156,12 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
     study, layers = layers_study(config, given)
     from analyses.effects.report import LayerReport
     from analyses.effects.running import report_study
-    from analyses.effects.using import advice, lines_to_paste, lines_to_read
-
-    directory = Store.planned(study, config.out).directory
+    from analyses.effects.using import advice, lines_to_paste, texts_to_read
 
     def summarised(table: pd.DataFrame, concept: str) -> LayerReport:
         report = LayerReport.of(table, concept)
         code = lines_to_paste(table, report.chosen, config.effect, given)
-        reading = lines_to_read(table, report.chosen, directory)
+        reading = texts_to_read(table, report.chosen)
         asked = advice(table, report.chosen, asking_more(config, given))
         return replace(report, advice=asked, code=code, reading=reading)
 
@@ -212,6 +210,12 @@ def layer_effectiveness(config: LayersConfig, given: Given | None = None) -> tup
     return cast("LayerReport", finished.report), finished.directory
 
 
+def _brief(config: LayersConfig) -> tuple[str, Path]:
+    """The study, as it is printed."""
+    report, directory = layer_effectiveness(config)
+    return report.brief(directory / "report"), directory
+
+
 def dry_run(config: LayersConfig, given: Given | None = None) -> tuple[str, Path]:
     """What the study would cost and what it could show, and where it would go.
 
@@ -231,7 +235,7 @@ def main(config: LayersConfig) -> int:
     """Run, write the report and print it, or say what that costs; 1 if a cell failed, 2 if something was refused."""
     if config.search and not config.dry_run:
         return command(lambda: (found := search_layers(config), found.directory))
-    return command(lambda: dry_run(config) if config.dry_run else layer_effectiveness(config), config.dry_run)
+    return command(lambda: dry_run(config) if config.dry_run else _brief(config), config.dry_run)
 
 
 if __name__ == "__main__":

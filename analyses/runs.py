@@ -91,16 +91,18 @@ def _study_in(file: Path) -> str | None:
         return None
 
 
-def save_report(out: Path, tables: Mapping[str, Any], run: Mapping[str, Any]) -> Path:
+def save_report(out: Path, tables: Mapping[str, Any], run: Mapping[str, Any], texts: Mapping[str, str] = {}) -> Path:
     """`save_run` of those that are tables and have rows, in the place of an earlier report."""
     if out.exists():
         shutil.rmtree(out)
     found = {name: x for name, x in tables.items() if isinstance(x, pd.DataFrame) and len(x)}
-    return save_run(out, found, run)
+    return save_run(out, found, run, texts)
 
 
-def save_run(out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> Path:
-    """Write every table as `name.parquet` and `run`, with versions and commit, as `run.json`.
+def save_run(
+    out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], texts: Mapping[str, str] = {}
+) -> Path:
+    """Write every table as `name.parquet`, `run`, with versions and commit, as `run.json`, and texts by file names.
 
     Raises:
         ValueError: `out` holds an earlier run.
@@ -109,5 +111,7 @@ def save_run(out: Path, tables: Mapping[str, pd.DataFrame], run: Mapping[str, An
     with new_folder(out) as part:
         for name, table in tables.items():
             table.to_parquet(part / f"{name}.parquet", index=False)
+        for name, text in texts.items():
+            (part / name).write_text(f"{text}\n", encoding="utf-8")
         (part / "run.json").write_text(json.dumps({**run, **code()}, indent=2, default=str))
     return out

@@ -12,6 +12,8 @@ from analyses.outcomes.completions import read_json
 
 FILES = (".csv", ".jsonl", ".json")
 CONCEPTS = ("valence", "agreement")
+#: what stands for the package's own beginnings in the place of a file of prompts
+OPENERS = "openers"
 
 
 def load_contrast(name: str, pairs: int, seed: int) -> ode.ContrastSet:
@@ -61,7 +63,8 @@ def own_or_held_out(prompts: str, name: str, seed: int, held_out: ode.ContrastSe
     if int(prompts) < 1:
         raise ValueError(f"prompts={prompts} must be at least 1, or a file")
     if held_out is None and Path(name).suffix in FILES:
-        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+        raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts, "
+                         f"or {OPENERS!r}")  # fmt: skip
     return load_prompts(name, int(prompts), seed, held_out)  # pyright: ignore[reportArgumentType]
 
 
@@ -98,7 +101,7 @@ def read_grouped(name: str) -> tuple[list[str], list[str]]:
     """The prompts of a file, and the group of each: a .txt with one a line, or a .csv, .json or .jsonl with a column
     `prompt` and, where some are made alike (of one template, say), a `group`: those that share one count as one.
 
-    A .json file may also hold a plain list of texts.
+    A .json file may also hold a plain list of texts. "openers" are `ode.OPENERS`.
 
     Returns:
         The prompts; and a group of each, none at all where the file has none.
@@ -107,13 +110,16 @@ def read_grouped(name: str) -> tuple[list[str], list[str]]:
         ValueError: no such file, another ending, broken JSON, a row without a prompt, or without a group that others
             have.
     """
+    if name == OPENERS:
+        return list(ode.OPENERS), []
     path = Path(name)
     if path.suffix == ".txt":
         if not path.is_file():
             raise ValueError(f"prompts={name!r} is no file; check the path")
         return [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()], []
     if path.suffix not in FILES:
-        raise ValueError(f"prompts={name!r} must end in .txt (a prompt a line), .csv, .json or .jsonl")
+        raise ValueError(f"prompts={name!r} must end in .txt (a prompt a line), .csv, .json or .jsonl, "
+                         f"or be {OPENERS!r}")  # fmt: skip
     if path.suffix == ".json":
         content = read_json(path, "prompts")
         if isinstance(content, list) and all(isinstance(x, str) for x in content):

@@ -73,6 +73,7 @@ from .methods import fit_condition as fit_condition
 from .methods import register as register
 from .models import ModelIdentity as ModelIdentity
 from .models import load_model as load_model
+from .openers import OPENERS as OPENERS
 from .plain import PlainModel as PlainModel
 from .steerer import Steerer as Steerer
 from .suffix import Prefix as Prefix

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odesteer_tl._check import require_texts, warn
 from odesteer_tl._cut import cut, one_group_rules, repetition
 from odesteer_tl._display import Result, stacked, table
+from odesteer_tl._folder import new_file
 from odesteer_tl._groups import joined
 from odesteer_tl.chats import Messages, Turns, render_chat
 from odesteer_tl.records import (
@@ -19,6 +20,7 @@ from odesteer_tl.records import (
     Template,
     is_chat,
     joined_turns,
+    pair_rows,
     read_hub,
     read_records,
     rendered,
@@ -266,21 +268,46 @@ class ContrastSet(Result):
         """Read a `.csv`, `.jsonl`, `.json` (an array of objects) or `.parquet` file.
 
         Args:
-            layout: that of `from_records`; left out, the columns "positive" and "negative", behind "prompt" where
-                there is such a column. A column may hold message lists (in CSV as JSON), which need `model=`.
+            layout: that of `from_records`; left out, the columns "positive" and "negative", behind "prompt" and
+                grouped by "group" where there are such columns. A column may hold message lists (in CSV as JSON),
+                which need `model=`.
 
         Raises:
             ValueError: another ending, or see `from_records`.
         """
         rows = read_records(path)
-        if not layout.keys() - {"group", "model"} and rows and "prompt" in rows[0]:
-            layout["prompt"] = "prompt"
+        if not layout.keys() - {"group", "model"} and rows:
+            layout = {**{name: name for name in ("prompt", "group") if name in rows[0]}, **layout}
         # never the folder: paths of one machine mean nothing on another
         source = {"source": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
         return cls.from_records(rows, provenance=source, **layout)
 
     #: the same, by the name of an ending
     from_csv = from_jsonl = from_parquet = from_file
+
+    def to_file(self, path: str | Path) -> Path:
+        """Write the pairs as `.jsonl`, a pair a line, as `from_file` and studies read them; a file there is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: another ending, or what such a file cannot say: texts that are no pairs, chats, or completions
+                of different prompts.
+
+        Example:
+            >>> import odesteer_tl as ode, tempfile
+            >>> contrast = ode.ContrastSet.from_texts(["a good film", "a fine day"], ["a bad film", "a poor day"])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     ode.ContrastSet.from_file(contrast.to_file(f"{folder}/pairs.jsonl")).digest == contrast.digest
+            True
+        """
+        if Path(path).suffix != ".jsonl":
+            raise ValueError(f"path={str(path)!r} must end in .jsonl, which has a pair a line")
+        rows = pair_rows(self)
+        with new_file(path) as part:
+            part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return Path(path)
 
     @classmethod
     def from_hub(cls, name: str, *, revision: str | None, split: str = "train", **layout: Any) -> ContrastSet:

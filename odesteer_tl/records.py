@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odesteer_tl._check import require_one_of
+from odesteer_tl._groups import joined
 from odesteer_tl.chats import Message
+
+if TYPE_CHECKING:
+    from odesteer_tl.contrast import ContrastSet
 
 Record = Mapping[str, Any]
 #: how a row becomes a text: a format string over its columns and `{text}`, or `(row, text) → text`
@@ -151,3 +155,27 @@ def _decoded(value: str) -> object:
     except json.JSONDecodeError:
         return value
     return found if is_chat(found) else value
+
+
+def pair_rows(contrast: ContrastSet) -> list[dict[str, object]]:
+    """A row a pair: `positive` and `negative`, behind `prompt` where one is known; `group` where a split goes by one.
+
+    Raises:
+        ValueError: texts that are no pairs, chats, or completions of different prompts.
+    """
+    if not contrast.paired or contrast.prepend_bos is not None:
+        what = "chats, whose special tokens are written" if contrast.paired else "no pairs"
+        raise ValueError(f"contrast holds {what}, which no file of pairs can say; save `.frame()` instead")
+    starts = contrast.positive_prompts
+    ends = [0] * len(contrast.positive) if starts is None else starts
+    texts = list(zip(contrast.positive, contrast.negative, ends, strict=True))
+    if starts != contrast.negative_prompts or any(p[:end] != n[:end] for p, n, end in texts):
+        raise ValueError("contrast holds completions of different prompts, which no file of pairs can say; "
+                         "save `.frame()` instead")  # fmt: skip
+    rows = [dict[str, object](positive=p[end:], negative=n[end:]) for p, n, end in texts]
+    if starts is not None:
+        rows = [{"prompt": p[:end], **row} for row, (p, _, end) in zip(rows, texts, strict=True)]
+    usual = joined([*range(len(rows))] * 2, [*contrast.positive, *contrast.negative])[: len(rows)]
+    if contrast.positive_groups != usual:
+        rows = [{**row, "group": group} for row, group in zip(rows, contrast.positive_groups, strict=True)]
+    return rows

@@ -1,6 +1,7 @@
 """Contrasts of completions and of chats: what is remembered of them, files, and where a completion's tokens begin."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import odesteer_tl as ode
+from analyses.sources import load_contrast
 from odesteer_tl.spans import completion_start, completion_starts
 
 ROWS = [{"prompt": f"question {i}?", "positive": f" yes {i}", "negative": f" no\u2028{i}"} for i in range(6)]
@@ -93,6 +95,39 @@ def test_files_have_default_columns(tmp_path):
     named = ode.ContrastSet.from_parquet(paths[1], positive="positive", negative="negative")
     assert named.positive[0] == " yes 0"
     assert named.positive_prompts is None
+
+
+WRITTEN = {
+    "texts": ode.ContrastSet.from_texts(["a é", "b", "a é"], ["c", "d", "e"]),
+    "groups": ode.ContrastSet.from_texts(["a", "b", "c"], ["d", "e", "f"], groups=([0, 1, 0], [0, 1, 0])),
+    "one prompt": ode.ContrastSet.from_completions("It was", [" a", " b"], [" c", " d"]),
+    "prompts": ode.ContrastSet.from_completions(["x", "y", "x"], [" a", " b", " c"], [" d", " e", " f"]),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_pairs_that_are_written_come_back_to_python_and_to_studies(name, tmp_path):
+    contrast = WRITTEN[name]
+    path = contrast.to_file(tmp_path / "pairs.jsonl")
+    for found in (ode.ContrastSet.from_file(path), load_contrast(str(path), 0, 0)):
+        assert (found.digest, found.positive_prompts) == (contrast.digest, contrast.positive_prompts)
+        assert found.positive_groups == found.negative_groups == contrast.positive_groups
+    assert contrast.to_file(path) == path  # replaced
+    assert "group" in ode.ContrastSet.from_file(path, positive="positive", negative="negative").frame()
+
+
+@pytest.mark.parametrize(("contrast", "name", "says"), [
+    (ode.ContrastSet.from_texts(["a", "b"], ["c"]), "p.jsonl", "holds no pairs"),
+    (replace(WRITTEN["texts"], prepend_bos=False), "p.jsonl", "holds chats"),
+    (replace(WRITTEN["one prompt"], negative_prompts=(1, 1)), "p.jsonl", "completions of different prompts"),
+    (replace(WRITTEN["one prompt"], positive_prompts=None), "p.jsonl", "completions of different prompts"),
+    (replace(WRITTEN["one prompt"], negative_prompts=None), "p.jsonl", "completions of different prompts"),
+    (WRITTEN["texts"], "p.csv", "must end in .jsonl"),
+])  # fmt: skip
+def test_what_a_file_of_pairs_cannot_say_is_not_written(contrast, name, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        contrast.to_file(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_chats_are_written_as_the_template_writes_them(chatty):

@@ -14,12 +14,12 @@ import pytest
 
 import odesteer_tl as ode
 from analyses.command import from_command_line
-from analyses.effects import EffectSettings, Given, Plan, saying
+from analyses.effects import EffectSettings, Given, Plan, arms, saying
 from analyses.effects.arms import LAYER_ARMS, Arm, chosen_arms, compared_arms
 from analyses.effects.report import LOST, OVERLAP, USE, LayerReport
 from analyses.effects.shown import at_chosen, chosen, differences
 from analyses.effects.tables import ALPHA, RULE, choices, headroom, least_changed
-from analyses.effects.using import advice, best_choice, further, lines_to_paste, lines_to_read
+from analyses.effects.using import advice, best_choice, further, lines_to_paste, texts_to_read
 from analyses.intervals import with_interval
 from analyses.layer_effectiveness import (
     LayersConfig,
@@ -74,12 +74,14 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     assert "| unsteered" in printed.out
     assert "| random, geodesic" in printed.out
     # of the study's own pairs none was run, and each way is held against the placebo
-    assert "| angle    | caa     | random, geodesic |" in printed.out
+    (written,) = tmp_path.glob("*/report/report.md")
+    assert "| angle    | caa     | random, geodesic |" in written.read_text(encoding="utf-8")
+    assert f"Every table: {written}\n" in printed.out
     assert "5 cells, about" in printed.err
     assert "tokens a second measured" in printed.err
     assert "peak memory" in printed.err
     # the lines with which it ends steer by what was chosen
-    pasted = dedent(printed.out.split(f"{USE}\n\n")[1].rsplit("\n\n", 1)[0])
+    pasted = dedent(printed.out.split(f"{USE}\n\n")[1].split("\n\nEvery table")[0])
     exec(compile(pasted, "pasted", "exec"), {})
     prompt = (files / "prompts.txt").read_text(encoding="utf-8").splitlines()[-1]
     assert capsys.readouterr().out.startswith(prompt)
@@ -99,46 +101,67 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
 
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
-PAGE, JUDGES, REPORT = (
-    (PAGES / f"{name}.md").read_text(encoding="utf-8") for name in ("own-study", "judges", "study-report")
+PAGE, JUDGES, REPORT, QUICKSTART = (
+    (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("own-study", "judges", "study-report", "../quickstart")
 )
 
 
-def documented_call(page: str = PAGE) -> list[str]:
-    """The arguments of a page's study."""
-    block = next(part for part in page.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part)
-    words = shlex.split(block.split("```")[0].replace("\\\n", " "))
-    return words[words.index("analyses.layer_effectiveness") + 1 :]
+def documented_calls(page: str = PAGE) -> list[list[str]]:
+    """The arguments of each of a page's studies."""
+    blocks = [part.split("```")[0] for part in page.split("```bash\n")[1:] if "analyses.layer_effectiveness" in part]
+    calls = [shlex.split(block.replace("\\\n", " ")) for block in blocks]
+    return [call[call.index("analyses.layer_effectiveness") + 1 :] for call in calls]
 
 
-def test_the_documented_files_make_the_study_whose_cells_the_page_counts(tmp_path, monkeypatch):
-    """The page's two scripts, word for word; its command takes what they write, without a model being loaded."""
-    material, judge = (part.split("```")[0] for part in PAGE.split("```python\n")[1:3])
-    words = next(code for part in JUDGES.split("```python\n")[1:] if "words.json" in (code := part.split("```")[0]))
+def documented(page: str, mark: str) -> str:
+    """The first block of Python on a page in which `mark` stands."""
+    return next(code for part in page.split("```python\n")[1:] if mark in (code := part.split("```")[0]))
+
+
+def test_the_documented_files_make_the_studies_whose_cells_the_pages_count(tmp_path, monkeypatch):
+    """The pages' scripts, word for word; the commands take what they write, without a model being loaded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ode, "load_model", lambda *_: pytest.fail("a model was loaded"))
-    exec(compile(material, "material.py", "exec"), {})
-    (tmp_path / "judge.py").write_text(judge)
+    exec(compile(documented(QUICKSTART, "pairs.jsonl"), "pairs.py", "exec"), {})
+    assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 30
+    (tmp_path / "judge.py").write_text(documented(PAGE, "def praises"))
     plans: list[LayersConfig] = []
-    assert from_command_line(LayersConfig, plans.append, None, documented_call()) == 0
+    first, second = documented_calls(PAGE)
+    for call in (first, second):
+        assert from_command_line(LayersConfig, plans.append, None, call) == 0
     study, layers = layers_study(plans[0])
     assert f"{len(study.cells)} cells, about" in PAGE
     assert layers == plans[0].layers
-    exec(compile(words, "words.py", "exec"), {})
-    assert from_command_line(LayersConfig, plans.append, None, documented_call(JUDGES)) == 0
-    study, _ = layers_study(plans[1])
-    assert len(study.cells) == 3 * 3 * 2 + 1  # "three layers and three angles", with the placebo
-    assert f"\nLayer and level chosen on other prompts: {RULE}. {LOST}\n" in REPORT
-    (tmp_path / "new.txt").write_text("\n".join(f"New {k}" for k in range(24)))
-    (tmp_path / "both.txt").write_text("\n".join((tmp_path / x).read_text() for x in ("prompts.txt", "new.txt")))
-    assert from_command_line(LayersConfig, plans.append, None, documented_call(REPORT)) == 0
-    once_more, _ = layers_study(plans[2])
+    once_more, _ = layers_study(plans[1])
     assert {cell["label"] for cell in once_more.cells} == {"unsteered", "caa", "random, geodesic"}
     assert len(once_more.cells) == 3  # one layer at one strength: nothing is chosen
-    for name, lines in (("pairs.jsonl", "30"), ("prompts.txt", "24")):
-        assert str(len((tmp_path / name).read_text().splitlines())) == lines
-        assert re.search(rf"`{name}`.*\n?.* here {lines}\.", PAGE)
+    looked, asked = (Plan.of(plan.effect) for plan in plans)
+    assert not {*looked.prompts} & {*asked.prompts[asked.split.index("test") :]}  # nobody has looked at those
+    exec(compile(documented(JUDGES, "words.json"), "words.py", "exec"), {})
+    assert from_command_line(LayersConfig, plans.append, None, *documented_calls(JUDGES)) == 0
+    study, _ = layers_study(plans[2])
+    assert len(study.cells) == 3 * 3 * 2 + 1  # "three layers and three angles", with the placebo
+    assert f"\nLayer and level chosen on other prompts: {RULE}. {LOST}\n" in REPORT
     assert len(re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL).split()) <= 700
+
+
+def test_what_the_page_shows_is_what_a_study_prints():
+    """Each line that it shows, up to its numbers, in the words of today's report."""
+    table = pd.concat([chosen_table(), *(cell.replace({"budget": "kl"}, "angle").assign(
+        split=split, prompt=lambda rows, more=more: rows["prompt"] + more, log_likelihood=-1.2) for split, more in
+        (("test", 0), ("select", 10)) for cell in (plain(10, 1, arms.PLACEBO, layer).assign(level=level)
+                                                  for layer in (8, 14) for level in (0.3, 0.6)))])  # fmt: skip
+    said = LayerReport.of(table.assign(score=table["success"].astype(float)), "own")
+    sentences = re.split(r"(?<=[.:]) (?=[A-Z])", PAGE.split("Found: ")[1].split("```")[0].strip())
+    found = re.split(r"(?<=[.:]) (?=[A-Z])", said.found.removeprefix("Found: "))
+    assert [words(sentence) for sentence in sentences] == [words(sentence) for sentence in found]
+
+
+def words(sentence):
+    """Those of a sentence, without numbers, and whether something was shown."""
+    plain = re.sub(r"[-+]?\d[\d.,]*|\[[^]]*\]|p [<=] ?|is (?:not )?shown to", "", sentence)
+    return re.findall(r"[A-Za-z]+", plain)
 
 
 def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, capsys):
@@ -149,10 +172,11 @@ def test_the_documented_command_on_a_real_model(smollm2, tmp_path, monkeypatch, 
     folder = concept.write(tmp_path / "sentiment")
     (folder / "prompts.txt").write_text("\n".join(concept.prompts[:12]), encoding="utf-8")
     changed = {"--model": ["smollm2"], "--layer": ["12", "20"], "--methods": ["caa"], "--angle": [], "--kl": ["0.1"],
+               "--select": ["4"], "--test": ["8"],
                **{f"--{name}": [str(folder / file)] for name, file in
                   (("contrast", "pairs.jsonl"), ("prompts", "prompts.txt"), ("outcome", "words.json"))}}  # fmt: skip
     call, taken = list[str](), False
-    for word in documented_call():
+    for word in documented_calls()[0]:
         taken = word in changed if word.startswith("--") else taken
         call += [word, *changed[word]] if word in changed else [] if taken or word == "--dry-run" else [word]
     monkeypatch.setattr(sys, "argv", ["layer_effectiveness", *call, "--out", str(tmp_path / "layers")])
@@ -379,7 +403,8 @@ def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels
                for layer in (1, 3) for k, level in enumerate(levels)]  # fmt: skip
     table = pd.concat([plain(10, 2).assign(log_likelihood=-1.0), *steered]).assign(repetition=0.0, empty=0.0)
     table = table.assign(score=table["success"].astype(float))
-    shown = dict(LayerReport.of(table, "own")._shown())
+    report = LayerReport.of(table, "own")
+    shown = {title: found for title, found in {**report._by_layer(), **report._further()}.items() if len(found)}
     parts = [found for title, found in shown.items() if title.startswith(("Success by", "Change of", "Fluency, at"))]
     assert len(parts) == 3
     seen = levels if len(levels) < 4 else (0.3,)
@@ -388,7 +413,7 @@ def test_each_strength_that_was_asked_has_its_row_in_every_table_by_layer(levels
         assert ("KL" in found) == (len(seen) > 1)
         if len(seen) > 1:
             assert found["KL"].tolist() == ["–", *map("{:g}".format, seen)]
-    (profile, change, fluency) = parts
+    (profile, fluency, change) = parts
     successes = [f"{(4 + levels.index(level) + 3) / 10:.3f}" for level in seen]
     assert [cell.split()[0] for cell in profile["layer 3"]] == ["0.200", *successes]
     assert [cell.split()[0] for cell in change["layer 3"][1:]] == [f"{float(x) - 0.2:.3f}" for x in successes]
@@ -534,36 +559,35 @@ def test_a_choice_of_other_prompts_needs_no_correction_for_what_it_was_chosen_am
     assert at_best / studies > 0.15
 
 
-def test_the_lines_that_show_texts_show_what_the_judge_counted_and_both_texts_of_a_prompt(tmp_path, capsys):
+def test_texts_to_read_are_those_the_judge_counted_and_both_of_each_test_prompt():
     table = chosen_table()
-    table["text"] = [f"{row.label} {row.layer} {row.level} {row.prompt}\n" for row in table.itertuples()]
-    table.to_parquet(tmp_path / "table.parquet")
-    exec(lines_to_read(table, choices(table), tmp_path), {})
-    shown = capsys.readouterr().out.splitlines()
-    counted = [f"yes {text!r}" for text in table.query("label == 'unsteered' and success")["text"]]
+    table["text"] = [f"{row.label} {row.layer} {row.level}\n{row.prompt}" for row in table.itertuples()]
     test = table.query("split == 'test'")
-    cells = [test.query(query).set_index("prompt") for query in
-             ("label == 'unsteered'", "label == 'caa' and layer == 8 and level == 0.6")]  # fmt: skip
-    pairs = [line for prompt in cells[0].index for line in
-             ("", *(f"{'yes' if c['success'][prompt] else 'no '} {c['text'][prompt]!r}" for c in cells))]  # fmt: skip
-    assert shown == [*counted, *pairs]
-    assert {line[:3] for line in shown} == {"", "yes", "no "}
+    plain, chosen = (test.query(query).set_index("prompt") for query in
+                     ("label == 'unsteered'", "label == 'caa' and layer == 8 and level == 0.6"))  # fmt: skip
+
+    def judged(cell, prompt):
+        return f"{'yes' if cell['success'][prompt] else 'no '}  {cell['text'][prompt]}".replace("\n", "⏎")
+
+    pairs = [f"{judged(plain, prompt)}\n{judged(chosen, prompt)}" for prompt in plain.index]
+    (first, counted), (title, *found) = (x.split("\n\n") for x in texts_to_read(table, choices(table)).split("\n\n\n"))
+    assert (first, counted) == ("Unsteered texts that succeed: 1 of 10 test prompts.", judged(plain, 0))
+    assert title == "caa, layer 8 at 0.6: each test prompt, unsteered above steered."
+    assert found == pairs
     none = table.assign(success=table["success"] & (table["label"] != "unsteered"))
-    exec(lines_to_read(none, choices(table), tmp_path), {})
-    assert capsys.readouterr().out.splitlines() == pairs
-    assert "unsteered texts the judge counts none" in lines_to_read(none, choices(table), tmp_path)
-    # of several methods each with what was chosen of it
-    two = pd.concat([table, table.query("label == 'caa'").assign(label="odesteer", text="another")])
-    two.to_parquet(tmp_path / "table.parquet")
-    exec(lines_to_read(two, choices(two), tmp_path), {})
-    shown = capsys.readouterr().out.splitlines()
-    heads = [i for i, line in enumerate(shown) if line.startswith("layer == ")]
-    assert ["label == 'caa'" in shown[heads[0]], "label == 'odesteer'" in shown[heads[1]]] == [True, True]
-    assert len(heads) == 2
-    assert shown[heads[0] + 1 : heads[1] - 1] == pairs
-    assert sum("'another'" in line for line in shown[heads[1] :]) == len(cells[0])
-    assert lines_to_read(table.drop(columns="text"), choices(table), tmp_path) == ""
-    assert lines_to_read(table, pd.DataFrame(), tmp_path) == ""
+    assert texts_to_read(none, choices(table)).startswith(
+        "Unsteered texts that succeed: 0 of 10 test prompts.\n\n\ncaa"
+    )
+    # of several methods each with what was chosen of it, of the placebo nothing
+    more = [table.query("label == 'caa'").assign(label=label, text="another") for label in ("odesteer", arms.PLACEBO)]
+    two = pd.concat([table, *more], ignore_index=True)
+    _, of_caa, of_odesteer = texts_to_read(two, choices(two)).split("\n\n\n")
+    assert of_caa.split("\n\n")[1:] == pairs
+    assert of_odesteer.count("another") == len(pairs)
+    # a score says more than yes and no
+    assert "no    0.25  unsteered" in texts_to_read(table.assign(score=0.25), choices(table))
+    assert texts_to_read(table.drop(columns="text"), choices(table)) == ""
+    assert texts_to_read(table, pd.DataFrame()) == ""
 
 
 def test_between_methods_the_rule_of_each_decides_and_a_tie_is_said():
@@ -623,13 +647,12 @@ def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
     assert "lose 0.58 nats a token or more, so no larger ones. Ask other layers" in said(successes=((1, 1), (1, 1)))
     weak = chosen_table(successes=((2, 4), (1, 1)))
     one = weak[weak["label"].eq("unsteered") | (weak["layer"].eq(8) & weak["level"].eq(0.3))]
-    assert advice(one, choices(one), again).endswith("One cell was asked, so this is the answer to it: report it "
-                                                     "(docs/how-to/study-report.md, Not shown).")  # fmt: skip
+    assert advice(one, choices(one), again).endswith("One cell was asked, so this is the answer to it: report it.")
     few = "prompts are few: fix the layer and strength and ask fifty or a hundred new ones"
     assert few in said(successes=((4, 2), (1, 1)))  # the chosen one's lose .33
     worse = said(successes=((2, 4), (1, 1)))
     assert "beyond chance. Its texts lose 0.58 nats a token: read them" in worse
-    assert "smaller strengths of new prompts" in worse
+    assert "smaller strengths of other prompts" in worse
     assert few not in worse
     assert "other layers" in said(successes=((0, 0), (0, 0)))  # fewer than unsteered is no success
     table = chosen_table(successes=((1, 1), (1, 1)))

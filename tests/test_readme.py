@@ -65,6 +65,8 @@ def test_the_pages_that_a_first_user_follows_run_as_written(page, smollm2, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ode, "load_model", lambda name: smollm2 if name == "smollm2" else pytest.fail(name))
     code, shown = (re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL) for kind in ("python", "text"))
+    if "from_file" in code[0]:  # of what the quickstart writes
+        exec(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(), flags=re.DOTALL)[0], {})
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile("\n".join(code), page, "exec"), {})

@@ -15,7 +15,7 @@ import odesteer_tl as ode
 from analyses.effects.settings import FRACTIONS, EffectSettings
 from analyses.models import layers_of
 from analyses.outcomes import Completions, Outcome, open_outcome
-from analyses.sources import load_contrast, load_prompts, read_grouped, refuse_blank
+from analyses.sources import OPENERS, load_contrast, load_prompts, read_grouped, refuse_blank
 
 if TYPE_CHECKING:  # a plan is checked before the model's libraries are imported
     from transformer_lens.model_bridge import TransformerBridge
@@ -177,7 +177,8 @@ def _prompts(
     n = settings.select + settings.test
     if own is None:
         if settings.cross_fit and (given.contrast is not None or Path(name).suffix):
-            raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of prompts")
+            raise ValueError("prompts is missing: cross_fit leaves no text of the contrast out; give a file of "
+                             f"prompts, or {OPENERS!r}")  # fmt: skip
         own = load_prompts(name if given.contrast is None else "given.jsonl", n, settings.seed, held_out)
     if len(own) < n:
         raise ValueError(

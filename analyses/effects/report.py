@@ -19,9 +19,10 @@ from odesteer_tl import stats
 from odesteer_tl._renamed import renamed
 
 PICKED_FOR = ("caa", "odesteer_kernel")
-#: above the lines that use what was chosen, and those that show its texts
+#: above the lines that use what was chosen
 USE = "To steer by what was chosen:"
-READ = "To read texts: the unsteered ones that the judge counts, then of each prompt the unsteered and the steered one:"
+#: files beside the tables: of every table as it is printed, and of texts
+TABLES, TEXTS = "report.md", "texts.txt"
 #: said where intervals are first shown
 OVERLAP = "95 % intervals: that two overlap does not say that there is no effect; the differences, prompt by prompt, do"
 #: said where the column is shown
@@ -48,8 +49,8 @@ class LayerReport:
         headroom: what unsteered texts leave to be gained.
         found: what the best of the choices does, in sentences that can stand in a paper.
         advice: what to ask next where nothing that was chosen raises success, else empty.
-        code: what was chosen as lines of Python, where something was. reading: lines that show its texts, where any
-            were written.
+        code: what was chosen as lines of Python, where something was. reading: its texts and the unsteered ones, with
+            what the judge says of each, where any were written.
         refused: `layer`, `label`, `method` and `why` of what could not be fitted.
 
     A table for which nothing was measured is empty.
@@ -129,8 +130,9 @@ class LayerReport:
         )  # fmt: skip
 
     def save(self, folder: Path, run: Mapping[str, Any]) -> Path:
-        """Write the tables as parquet beside `run.json`, in the place of an earlier report."""
-        return save_report(folder, vars(self), {**run, "headroom": self.headroom, "found": self.found})
+        """Write the tables as parquet beside `run.json` and the texts, in the place of an earlier report."""
+        texts = {TABLES: str(self), **({TEXTS: self.reading} if self.reading else {})}
+        return save_report(folder, vars(self), {**run, "headroom": self.headroom, "found": self.found}, texts)
 
     def frame(self) -> pd.DataFrame:
         """`layers`: unsteered and every arm, one row a cell."""
@@ -138,48 +140,73 @@ class LayerReport:
 
     def _repr_html_(self) -> str:
         parts = "".join(
-            f"<h4>{title}</h4>{found.to_html(float_format='{:.3f}'.format)}" for title, found in self._shown()
+            f"<h4>{title}</h4>{found.to_html(float_format='{:.3f}'.format)}"
+            for title, found in {**self._by_layer(), **self._further()}.items()
+            if len(found)
         )
         advice = f"<pre>{escape(self.advice)}</pre>" if self.advice else ""
-        lines = "".join(f"<h4>{title}</h4><pre>{escape(code)}</pre>" for title, code in self._lines())
+        lines = f"<h4>{USE}</h4><pre>{escape(self.code)}</pre>" if self.code else ""
         found = f"<p>{escape(self.found)}</p>" if self.found else ""
         return f"<p>{self.headroom}</p>{found}{advice}{parts}{lines}"
 
     def __str__(self) -> str:
-        parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in self._shown()]
-        code = [f"{title}\n\n{indent(lines, ' ' * 4)}" for title, lines in self._lines()]
-        return "\n\n".join([text for text in (self.headroom, self.found, self.advice, *parts, *code) if text])
+        return self._written({**self._by_layer(), **self._further()})
 
-    def _lines(self) -> list[tuple[str, str]]:
-        """Titles and lines of Python, where there are any."""
-        return [(title, lines) for title, lines in ((READ, self.reading), (USE, self.code)) if lines]
+    def brief(self, folder: Path) -> str:
+        """What is read first: what was found, by layer, and where all else is.
 
-    def _shown(self) -> list[tuple[str, pd.DataFrame]]:
-        """Titles and tables, those for which something was measured."""
+        Args:
+            folder: the one that the report was saved to.
+        """
+        texts = f"Texts, with what the judge says of each: {folder / TEXTS}\n" if self.reading else ""
+        return f"{self._written(self._by_layer())}\n\n{texts}Every table: {folder / TABLES}"
+
+    def _written(self, tables: Mapping[str, pd.DataFrame]) -> str:
+        """What was found, the tables, and lines to paste."""
+        parts = [f"{title}\n\n{found.to_markdown(floatfmt='.3f')}" for title, found in tables.items() if len(found)]
+        code = f"{USE}\n\n{indent(self.code, ' ' * 4)}" if self.code else ""
+        return "\n\n".join([text for text in (self.headroom, self.found, self.advice, *parts, code) if text])
+
+    def _at(self) -> tuple[shown.Levels, str, str]:
+        """The levels that tables by layer show; where they stand, in words, and where those of the same do."""
         at = shown.Levels.of(self.layers)
         name, unit = shown.NAMED[at.budget]
-        test, single, of = "on the test prompts", len(at.levels) == 1, tables.measure(self.layers)
-        where = f"{name} {at.levels[0]:g}{unit}{at.among}" if single else f"each {name}"
-        same = f"{'at the same level' if single else f'at each {name}'}, {test}"
-        # of a judge that says yes or no the score is the success that stands above
-        scored = "score" in self.layers and not bool((self.layers["score"] == self.layers["success"]).all())
-        shares = {share: shown.means(self.layers, share) for share in ("repetition", "empty")}
-        none = [said for said, found in zip(("repeats a 4-gram", "is empty"), shares.values(), strict=True)
-                if len(found) and not len(shown.unless_zero(found))]  # fmt: skip
-        parts = {
-            f"Success by layer, at {where}, {test} ({OVERLAP})": shown.success(self.layers, self.refused),
-            f"Score by layer, {same} (mean)": shown.means(self.layers, "score") if scored else pd.DataFrame(),
-            f"Change of the {'score' if scored else 'success'} from unsteered, {same} (mean over prompts; "
-            "each interval by itself)":
-                shown.changed(self.changes, at),
+        single = len(at.levels) == 1
+        same = f"{'at the same level' if single else f'at each {name}'}, on the test prompts"
+        return at, f"at {name} {at.levels[0]:g}{unit}{at.among}" if single else f"at each {name}", same
+
+    @property
+    def _scored(self) -> bool:
+        """Whether scores say more than success, which is all that a judge of yes and no says."""
+        return "score" in self.layers and not bool((self.layers["score"] == self.layers["success"]).all())
+
+    def _by_layer(self) -> dict[str, pd.DataFrame]:
+        """By title what is read first: success, score and fluency by layer."""
+        _, where, same = self._at()
+        shares = (("repetition", "repeats a 4-gram"), ("empty", "is empty"))
+        none = [f"; no text {said}" for share, said in shares
+                if len(found := shown.means(self.layers, share)) and not len(shown.unless_zero(found))]  # fmt: skip
+        return {
+            f"Success by layer, {where}, on the test prompts ({OVERLAP})": shown.success(self.layers, self.refused),
+            f"Score by layer, {same} (mean)": shown.means(self.layers, "score") if self._scored else pd.DataFrame(),
             f"Fluency, {same}: log-likelihood of the text under the unsteered model (nats a token, median)"
-            + "".join(f"; no text {said}" for said in none): shown.means(self.layers, "log_likelihood"),
-            f"Fluency, {same}: share of repeated 4-grams (mean)": shown.unless_zero(shares["repetition"]),
-            f"Fluency, {same}: share of empty texts": shown.unless_zero(shares["empty"]),
+            + "".join(none): shown.means(self.layers, "log_likelihood"),
+        }  # fmt: skip
+
+    def _further(self) -> dict[str, pd.DataFrame]:
+        """By title all other tables."""
+        (at, _, same), of = self._at(), tables.measure(self.layers)
+        changed, shares = "score" if self._scored else "success", ("repetition", "empty")
+        repeated, empty = (shown.unless_zero(shown.means(self.layers, share)) for share in shares)
+        return {
+            f"Change of the {changed} from unsteered, {same} (mean over prompts; each interval by itself)":
+                shown.changed(self.changes, at),
+            f"Fluency, {same}: share of repeated 4-grams (mean)": repeated,
+            f"Fluency, {same}: share of empty texts": empty,
             f"Layer and level chosen on other prompts: {tables.RULE}"
             + (f". {LOST}" if len(self.chosen) and bool(self.chosen["lost"].notna().any()) else ""):
                 shown.chosen(self.chosen, self.layers) if len(self.chosen) else self.chosen,
-            f"At the chosen cell: {of} less that of the random direction there, prompt by prompt, {test}"
+            f"At the chosen cell: {of} less that of the random direction there, prompt by prompt, on the test prompts"
             + (f" (p: with Holm's correction over these {len(self.held)})" if len(self.held) > 1 else ""):
                 shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
@@ -187,9 +214,9 @@ class LayerReport:
             f"correction over all {len(self.contrasts)}, unlike the chosen cell above; equivalent: within "
             f"{declared.MARGIN:g})":
                 self.differences.set_index("budget") if len(self.differences) else self.differences,
-            f"Share of prompts whose {'score' if scored else 'success'} falls "
+            f"Share of prompts whose {changed} falls "
             + ("from unsteered to the largest level (slope of a line through all of them)"
-               if at.among or not single else "from unsteered"):
+               if at.among or len(at.levels) > 1 else "from unsteered"):
                 shown.wide(self.anti_steerable, "anti_steerable"),
             # (of success alone the regret is 0 by definition)
             "Picking the layer by one indicator":
@@ -197,7 +224,6 @@ class LayerReport:
             "Calibrated gain of odesteer_kernel by layer looked at (nats, median)":
                 self.survival.set_index("layer") if len(self.survival) else self.survival,
         }  # fmt: skip
-        return [(title, found) for title, found in parts.items() if len(found)]
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

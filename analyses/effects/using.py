@@ -25,8 +25,6 @@ FURTHER = {"angle": (1.5, 2.0), "kl": (3.0, 10.0)}
 LEVEL, MARGIN = 0.05, 0.05
 #: said where the same test prompts are asked again
 LOOK = "the same test prompts are looked at a second time then: say so"
-#: shown of a cell
-TEXTS = 10
 
 
 def lines_to_paste(
@@ -62,33 +60,34 @@ def lines_to_paste(
     return "\n".join(lines)
 
 
-def lines_to_read(table: pd.DataFrame, chosen: pd.DataFrame, directory: Path) -> str:
-    """Lines of Python that print, with what the judge says of each, the unsteered texts that succeed, and the texts of
-    the test prompts, each unsteered and under it as what was chosen has it: the best of it, then of each other method.
+def texts_to_read(table: pd.DataFrame, chosen: pd.DataFrame) -> str:
+    """What the judge says of texts: the unsteered ones that succeed; then of each test prompt the unsteered text above
+    the one of what was chosen, the best of it before each other method's.
 
-    Empty where nothing was chosen or written. Where no unsteered text succeeds, a comment says so in its place.
+    Empty where nothing was chosen or written.
 
     Args:
-        table: the study's rows. chosen: `tables.choices` of them. directory: the study's, with `table.parquet`.
+        table: the study's rows. chosen: `tables.choices` of them.
     """
     if not len(chosen) or "text" not in table:
         return ""
-    best, plain = best_choice(chosen), f"label == {tables.UNSTEERED!r}"
+    test, best = table.query("split == 'test'").set_index("prompt"), best_choice(chosen)
+    plain = test.query("label == @tables.UNSTEERED")
+    counted = plain[plain["success"].astype(bool)]
+    parts = [[f"Unsteered texts that succeed: {len(counted)} of {len(plain)} test prompts.", *_judged(counted)]]
     others = [row for row in _records(chosen) if PLACEBO != row["label"] != best["label"]]
-    cells = [" and ".join(f"{name} == {row[name]!r}" for name in tables.CELL) for row in (best, *others)]
-    some = True in set(table.query("label == @tables.UNSTEERED")["success"])
-    counts = f"print(*rows.query({f'{plain} and success'!r}).said[:{TEXTS}], sep='\\n')"
-    lines = [
-        "import pandas as pd", "", f"rows = pd.read_parquet({(directory / 'table.parquet').as_posix()!r})",
-        "rows['said'] = rows.success.map({True: 'yes ', False: 'no  '}) + rows.text.map(repr)",
-        counts if some else "# of the unsteered texts the judge counts none",
-        "test = rows.query(\"split == 'test'\").set_index('prompt')",
-        f"unsteered = test.query({plain!r}).said[:{TEXTS}]",
-        *(["for cell in (", *(f"    {cell!r}," for cell in cells), "):", "    print('\\n' + cell)"]
-          if others else [f"cell = {cells[0]!r}"]),
-        f"{'    ' * bool(others)}print('\\n' + '\\n\\n'.join(unsteered.str.cat(test.query(cell).said, sep='\\n')))",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    for row in (best, *others):
+        title = f"{row['label']}, layer {row['layer']} at {row['level']:g}: each test prompt, unsteered above steered."
+        both = zip(_judged(plain), _judged(_cell(test, row).reindex(plain.index)), strict=True)
+        parts.append([title, *("\n".join(pair) for pair in both)])
+    return "\n\n\n".join("\n\n".join(part) for part in parts)
+
+
+def _judged(rows: pd.DataFrame) -> list[str]:
+    """The texts, a line each, behind what the judge says: yes or no, and its score where that says more."""
+    scored = "score" in rows and not bool((rows["score"] == rows["success"]).all())
+    return [("yes" if row["success"] else "no ") + (f" {row['score']:6.2f}" if scored else "")
+            + "  " + str(row["text"]).replace("\n", "⏎") for row in _records(rows)]  # fmt: skip
 
 
 def best_choice(chosen: pd.DataFrame) -> dict[str, Any]:
@@ -159,7 +158,7 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
         return ""
     lost = _least_lost(test)
     if len(table.loc[~table["label"].isin([PLACEBO, tables.UNSTEERED])].drop_duplicates(tables.CELL)) == 1:
-        found = " One cell was asked, so this is the answer to it: report it (docs/how-to/study-report.md, Not shown)."
+        found = " One cell was asked, so this is the answer to it: report it."
     elif again and (lost is None or lost < BROKEN):
         costs = (
             ""
@@ -169,10 +168,10 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
         found = f"{costs} Ask larger levels too (what is done is kept; {LOOK}):\n\n    {again}"
     elif of == "success" and max(gains) > MARGIN and (worse := best_choice(chosen)["lost_on_test"]) >= BROKEN:
         found = (f" Its texts lose {worse:.2f} nats a token: read them, and if they are worse than unsteered ones, ask "
-                 "smaller strengths of new prompts: docs/how-to/study-report.md, If the texts are worse.")  # fmt: skip
+                 "smaller strengths of other prompts: docs/how-to/own-study.md, A second study.")  # fmt: skip
     elif of == "success" and max(gains) > MARGIN:
         found = (" It may be that prompts are few: fix the layer and strength and ask fifty or a hundred new ones: "
-                 "docs/how-to/study-report.md, Not shown.")  # fmt: skip
+                 "docs/how-to/own-study.md, A second study.")  # fmt: skip
     else:
         costs = (
             ""
