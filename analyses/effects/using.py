@@ -73,7 +73,7 @@ def texts_to_read(table: pd.DataFrame, chosen: pd.DataFrame) -> str:
         return ""
     test, best = table.query("split == 'test'").set_index("prompt"), best_choice(chosen)
     plain = test.query("label == @tables.UNSTEERED")
-    counted = plain[plain["success"].astype(bool)]
+    counted = plain.loc[plain["success"].astype(bool)]
     parts = [[f"Unsteered texts that succeed: {len(counted)} of {len(plain)} test prompts.", *_judged(counted)]]
     others = [row for row in _records(chosen) if PLACEBO != row["label"] != best["label"]]
     for row in (best, *others):
