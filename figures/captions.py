@@ -42,6 +42,17 @@ def asked(folder: Path) -> str:
     return f"groups of {run['test']} test prompts" if run.get("units") else "test prompts"
 
 
+def written(folder: Path) -> str:
+    """After what and how the texts of a layer study were written, by its `run.json`; empty where it is not recorded."""
+    file = folder / "run.json"
+    run: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if not {"temperature", "max_new_tokens"} <= set(run):
+        return ""
+    how = f"sampled at temperature {run['temperature']:g}" if run["temperature"] else "greedy"
+    after = f" after prompts of {run['prompts']}" if run.get("prompts") else ""
+    return f"Texts: {how}, up to {run['max_new_tokens']} tokens{after}. "
+
+
 def counts(values: Iterable[Any]) -> str:
     """N as the table has it: one number, or the range if rows differ."""
     found = sorted({int(v) for v in values})
@@ -55,7 +66,7 @@ def listed(names: Iterable[str]) -> str:
 
 def _model(model: Any) -> str:
     if not isinstance(model, dict):
-        return str(model)
+        return MODELS.get(str(model), str(model))
     details = [f"{model['n_layers']} layers" if "n_layers" in model else "",
                f"d = {model['d_model']}" if "d_model" in model else "",
                f"fingerprint {model['fingerprint']}" if "fingerprint" in model else ""]  # fmt: skip

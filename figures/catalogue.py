@@ -10,7 +10,7 @@ from typing import Any
 
 from analyses.measured.__main__ import read
 from figures.audit import draw_audit
-from figures.captions import asked, recorded, source
+from figures.captions import asked, recorded, source, written
 from figures.certification import draw_certification
 from figures.drawing import Drawing
 from figures.flow import draw_flow
@@ -67,6 +67,7 @@ def _judged(folder: Path) -> dict[str, Any]:
     return {
         "outcome": recorded(folder, "outcome"),
         "asked": asked(folder),
+        "written": written(folder),
         "chosen": read(chosen) if chosen.is_file() else None,
     }
 

@@ -54,7 +54,7 @@ Fluency: the mean log-likelihood of a text's tokens under the unsteered model (n
 
 def draw_layers(
     table: pd.DataFrame, *, source: str = "", outcome: str = "", chosen: pd.DataFrame | None = None,
-    asked: str = "test prompts", figure: Place = None,
+    asked: str = "test prompts", written: str = "", figure: Place = None,
 ) -> Drawing:  # fmt: skip
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
     written, their fluency. Where success tells nothing apart (`measure`), the judge's score is drawn in its place. Of
@@ -68,7 +68,7 @@ def draw_layers(
             with the same if the judge gives one; `log_likelihood` of the texts if any were written.
         source: sentences for the caption on where the table comes from. outcome: the name of what judged.
         chosen: `label`, `layer`, `budget` and `level` of what was chosen on other prompts: ringed.
-        asked: what N counts. figure: see `page`.
+        asked: what N counts. written: how texts were, where any were. figure: see `page`.
 
     Raises:
         ValueError: the table has neither budget. The unsteered model's row is drawn as a line across all layers.
@@ -103,7 +103,7 @@ def draw_layers(
             columns="a column has" if len(columns(looks)) > 1 else "there is",
             strengths=" or ".join(STRENGTHS[budget] for budget in UNITS if budget in set(table["budget"])),
             placebo=", with its intervals" if rows[0].apart and f"{shown}_low" in table else "",
-            fluent=FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), asked=asked,
+            fluent=written + FLUENT if rows[-1].y == FLUENCY else "", n=counts(table["n"]), asked=asked,
             looks=_said(scores, looks), source=source,
             chosen=_said_of(picked, columns(looks)),
             plain=(SCORED if shown == "score" else "") + (PLAIN if len(unsteered) else ""),
@@ -124,7 +124,8 @@ def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None
     low, high = min(lows), max(tops)
     if highs:
         low, high = -0.03 * _top(highs), 1.03 * _top(highs)
-    least = max(0.0, LEAST_RANGE - (high - low)) / 2 if quantity == FLUENCY else 0.0
+    # (marks at an end stand clear of the axis)
+    least = max(0.06 * (high - low), (LEAST_RANGE - (high - low)) / 2) if quantity == FLUENCY else 0.0
     first[0].set_ylim(low - least, high + least)
 
 

@@ -682,5 +682,11 @@ def test_a_source_says_what_it_lacks(tmp_path):
     assert captions.source(tmp_path) == "Model: m. Contrast: some.csv. Code: commit not recorded."
     (tmp_path / "run.json").write_text(json.dumps({"model": {"name": "weights", "d_model": 128}}))
     assert captions.source(tmp_path).startswith("Model: the embedded model (d = 128).")
+    assert captions.written(tmp_path) == ""
+    (tmp_path / "run.json").write_text('{"model": "smollm2", "temperature": 0, "max_new_tokens": 20}')
+    assert captions.source(tmp_path).startswith("Model: SmolLM2.")
+    assert captions.written(tmp_path) == "Texts: greedy, up to 20 tokens. "
+    (tmp_path / "run.json").write_text('{"temperature": 0.7, "max_new_tokens": 9, "prompts": "openers"}')
+    assert captions.written(tmp_path) == "Texts: sampled at temperature 0.7, up to 9 tokens after prompts of openers. "
     assert captions.counts([200, 200]) == "200"
     assert captions.counts([3, 1]) == "1 to 3"
