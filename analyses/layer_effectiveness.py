@@ -162,7 +162,7 @@ def run_layers(config: LayersConfig, given: Given | None = None) -> Finished:
         report = LayerReport.of(table, concept)
         code = lines_to_paste(table, report.chosen, config.effect, given)
         reading = texts_to_read(table, report.chosen)
-        asked = advice(table, report.chosen, asking_more(config, given))
+        asked = advice(table, report.chosen, report.held, asking_more(config, given))
         return replace(report, advice=asked, code=code, reading=reading)
 
     return report_study(study, config.out, config.executor, summarised, {"layers": list(layers)})

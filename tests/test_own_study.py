@@ -476,7 +476,7 @@ def test_of_equals_the_one_that_loses_least_is_chosen_and_what_is_broken_only_wh
     assert choices(every.drop(columns="log_likelihood"))[["layer", "level"]].iloc[0].tolist() == [8, 0.6]
 
 
-def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_cell():
+def test_under_the_choice_stands_what_it_does_more_than_unsteered_and_than_the_placebo_at_the_same_cell():
     """Layer 8 at 0.6: 6 of 10 test prompts against 2; four that part, and Holm over four differences."""
     placebo = [plain(10, 2, "random, geodesic", layer).assign(level=level) for layer in (8, 14) for level in (0.3, 0.6)]
     table = pd.concat([chosen_table(), *(cell.replace({"budget": "kl"}, "angle").assign(split="test")
@@ -486,9 +486,10 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
     table["score"] = table["success"].astype(float)
     found = LayerReport.of(table, "own")
     (declared,) = found.contrasts.query("layer == 8 and level == 0.6").to_dict("records")
-    (row,) = at_chosen(found.held).reset_index().to_dict("records")
+    above, row = at_chosen(found.held).reset_index().to_dict("records")
     assert (row["method"], row["cell"], row["p"], row["N"]) == ("caa", "layer 8 at 0.6", f"{declared['p']:.3f}", 10)
-    assert row["above the random direction"] == "not shown"  # p is above .05
+    assert (row["less"], row["more"]) == (arms.PLACEBO, "not shown")  # p is above .05
+    assert (above["less"], above["more"], above["cell"]) == ("unsteered", "yes", row["cell"])
     shown = f"+0.400 [{declared['low']:+.3f}, {declared['high']:+.3f}]"
     assert row["difference"] == shown
     # of four declared differences the least; but other prompts chose the cell, which is one
@@ -498,13 +499,16 @@ def test_under_the_choice_stands_what_it_does_more_than_the_placebo_at_the_same_
         "Found: caa at layer 8 and 0.6 rad, chosen among 4 cells on 10 other prompts, succeeds on 0.600"
     )
     assert ", unsteered on 0.100. " in said
-    p = f"p = {declared['p']:.3f}, exact unconditional test of pairs."
-    assert f"It is not shown to do more than the random direction there: {shown}, {p}" in said
+    p = f"p = {declared['p']:.3f} (exact unconditional test of pairs)."
+    assert f"; it is not shown to do more than the random direction there: {shown}, {p}" in said
+    p = difference_pvalue(*(np.arange(10.0) < k for k in (6, 1)))
+    assert above["p"] == f"{p:.3f}" == "0.026"
+    assert f" It is shown to do more than the unsteered model: {above['difference']}, p = 0.026; it is not " in said
     assert said.endswith("Its texts lose 0.58 nats a token of likelihood (medians over the prompts).")
     assert said in str(found)
     assert said in found._repr_html_()
     for tied, how in ((1, "1 other did"), (3, "3 others did")):
-        told = saying.found(table, choices(table).assign(tied=tied), found.held, found.changes, "success")
+        told = saying.found(table, choices(table).assign(tied=tied), found.held, "success")
         assert f"on 10 other prompts ({how} as well there), succeeds on 0.600" in told
     parsed = LayerReport.of(table.assign(parses=table["label"] != "unsteered", kl=0.1), "own").found
     assert " succeeds and parses on 0.600" in parsed
@@ -632,37 +636,37 @@ def test_of_the_other_layers_the_next_is_chosen_by_the_declared_rule():
 def test_a_report_says_what_to_ask_next_only_where_nothing_was_raised():
     again = "python -m … --angle 0.3 0.6 0.9 1.2"
 
+    def told(table, again=again):
+        return advice(table, choices(table), LayerReport.of(table, "own").held, again)
+
     def said(**how):
-        table = chosen_table(**how)
-        return advice(table, choices(table), again)
+        return told(chosen_table(**how))
 
     assert said(successes=((10, 10), (9, 9))) == ""
     weak = said(successes=((1, 1), (1, 1)), lost=0.1)
-    assert (
-        "Nothing that was chosen raises success beyond chance. At the largest level some layer's texts lose only 0.28"
-        in weak
-    )
+    assert "is shown to raise success above the unsteered model's. At the largest level some layer's texts" in weak
+    assert "lose only 0.28" in weak
     assert "looked at a second time then: say so" in weak
     assert weak.endswith("\n    python -m … --angle 0.3 0.6 0.9 1.2")
     assert "lose 0.58 nats a token or more, so no larger ones. Ask other layers" in said(successes=((1, 1), (1, 1)))
     weak = chosen_table(successes=((2, 4), (1, 1)))
     one = weak[weak["label"].eq("unsteered") | (weak["layer"].eq(8) & weak["level"].eq(0.3))]
-    assert advice(one, choices(one), again).endswith("One cell was asked, so this is the answer to it: report it.")
+    assert told(one).endswith("One cell was asked, so this is the answer to it: report it.")
     few = "prompts are few: fix the layer and strength and ask fifty or a hundred new ones"
     assert few in said(successes=((4, 2), (1, 1)))  # the chosen one's lose .33
     worse = said(successes=((2, 4), (1, 1)))
-    assert "beyond chance. Its texts lose 0.58 nats a token: read them" in worse
-    assert "smaller strengths of other prompts" in worse
+    assert "the unsteered model's. Its texts lose 0.58 nats a token: read them" in worse
+    assert "two thirds of the strength of other prompts" in worse
     assert few not in worse
     assert "other layers" in said(successes=((0, 0), (0, 0)))  # fewer than unsteered is no success
     table = chosen_table(successes=((1, 1), (1, 1)))
     texts = table.drop(columns="log_likelihood")
-    assert "beyond chance. Ask larger levels too" in advice(texts, choices(texts), again)
-    assert "Ask other layers" in advice(table, choices(table))
+    assert "the unsteered model's. Ask larger levels too" in told(texts)
+    assert "Ask other layers" in told(table, "")
     assert said(successes=((1, 1), (1, 1)), n=4) == ""  # of so few nothing is known
-    assert advice(table.query("label != 'unsteered'"), choices(table), again) == ""
+    assert advice(table, choices(table), pd.DataFrame(), again) == ""
     placebo = table.replace({"label": {"caa": "random, geodesic"}})
-    assert advice(placebo, choices(placebo), again) == ""
+    assert told(placebo) == ""
 
 
 def test_larger_levels_are_asked_beside_those_that_were_up_to_the_highest_angle():

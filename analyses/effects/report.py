@@ -42,7 +42,7 @@ class LayerReport:
         frontier: the same at the middle layer alone, where the outcome also says whether texts parse; else empty.
         changes: of the score from the unsteered model's, by cell.
         chosen: layer and level chosen on the select prompts, with the naive figure beside it. held: what each choice
-            does more than the placebo at its cell.
+            does more than the unsteered model and than the placebo at its cell.
         areas: area under success over log KL, by layer. contrasts: declared differences, Holm over all of them.
         differences: `contrasts` summed up over layers and levels.
         anti_steerable: by layer and arm. picks: what picking the layer by an indicator costs. survival: gain by layer.
@@ -104,18 +104,19 @@ class LayerReport:
         profile = tables.profile(table).rename(columns={"label": "method"})
         of = tables.measure(profile)
         chosen = tables.choices(table) if len(chosen_from) else pd.DataFrame()
-        changes, held = tables.changes(table), tables.at_chosen(table, chosen, PLACEBO, of)
+        own = chosen.loc[chosen["label"] != PLACEBO] if len(chosen) else chosen
+        held = _joined([tables.at_chosen(table, own, second, of) for second in (tables.UNSTEERED, PLACEBO)])
         differences = shown.differences(tested)
         methods = [label for label in labels if label != PLACEBO]
         said = (
-            saying.found(table, chosen, held, changes, of),
+            saying.found(table, chosen, held, of),
             saying.between(differences, methods) if len(chosen) else "",
         )
         survives = "odesteer_kernel" in labels and any(str(name).startswith("gain_at_") for name in table)
         return cls(
             tables.with_score_intervals(profile, table),
             tables.frontier(central, concept) if {"parses", "kl"} <= set(table) else pd.DataFrame(),
-            changes,
+            tables.changes(table),
             chosen,
             _joined(area),
             tested,
@@ -206,8 +207,9 @@ class LayerReport:
             f"Layer and level chosen on other prompts: {tables.RULE}"
             + (f". {LOST}" if len(self.chosen) and bool(self.chosen["lost"].notna().any()) else ""):
                 shown.chosen(self.chosen, self.layers) if len(self.chosen) else self.chosen,
-            f"At the chosen cell: {of} less that of the random direction there, prompt by prompt, on the test prompts"
-            + (f" (p: with Holm's correction over these {len(self.held)})" if len(self.held) > 1 else ""):
+            f"At the chosen cell: {of} less that of the unsteered model, and of the random direction there, prompt by "
+            "prompt, on the test prompts"
+            + (f" (p: with Holm's correction over {len(self.chosen) - 1} choices)" if len(self.chosen) > 2 else ""):
                 shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
             "Declared differences in success at every layer and level, first less second (significant: by Holm's "

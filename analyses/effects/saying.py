@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,18 @@ from analyses.effects.arms import PLACEBO
 from analyses.effects.shown import pvalue, verdict
 from analyses.effects.units import by_unit, counted
 from analyses.effects.using import best_choice
-from analyses.intervals import with_interval, with_intervals
+from analyses.intervals import with_interval
 
 #: behind a level
 UNITS = {"kl": " nats of KL", "angle": " rad", "displacement": " of the norm"}
 
 
-def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes: pd.DataFrame, of: str) -> str:
+def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, of: str) -> str:
     """What the best of the choices does on the test prompts; empty where nothing was chosen.
 
     Args:
         table: the study's rows. chosen: `tables.choices` of them.
-        held: `tables.at_chosen`, against the placebo. changes: `tables.changes` of the rows.
+        held: `tables.at_chosen`, against the unsteered model and the placebo.
         of: "success", or "score" where that has no room (`tables.measure`); what `held` is of.
     """
     if not len(chosen):
@@ -44,9 +44,9 @@ def found(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, changes
     plain: Any = test_rows.query("label == @tables.UNSTEERED").set_index("prompt").loc[:, good].all(axis=1)
     success += f", unsteered on {by_unit(plain.astype(float), test_rows).mean():.3f}." if len(plain) else "."
     # of prompts that are no units by themselves it is another
-    test = "" if of == "score" or "unit" in table else ", exact unconditional test of pairs"
-    parts = [success, _scored(best, changes) if of == "score" else "", _beside(best, held, of, test)]
-    return "Found: " + " ".join(filter(None, [*parts, _lost(best, test_rows)]))
+    test = "" if of == "score" or "unit" in table else "exact unconditional test of pairs"
+    more = _more(best, held, of, test) if len(held) else ""
+    return "Found: " + " ".join(filter(None, (success, more, _lost(best, test_rows))))
 
 
 def between(differences: pd.DataFrame, methods: Sequence[str]) -> str:
@@ -66,24 +66,19 @@ def between(differences: pd.DataFrame, methods: Sequence[str]) -> str:
     return f"Between methods, success at equal layer and strength, all cells corrected for: {'; '.join(parts)}."
 
 
-def _scored(best: dict[str, Any], changes: pd.DataFrame) -> str:
-    """How the score changes, where success has no room."""
-    rows = _same(changes, best) if len(changes) else changes
-    return f"The score changes by {with_intervals(rows, 'change', '+.3f')[0]} from unsteered." if len(rows) else ""
-
-
-def _beside(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str:
-    """How much more it does than the placebo at the same cell, and whether that is shown."""
-    rows = _same(held, best) if len(held) else held
-    if not len(rows):
-        return ""
-    row: dict[str, Any] = rows.iloc[0].to_dict()
-    p, over = pvalue(row["p_holm"]), f" (Holm's correction over {len(held)})" if len(held) > 1 else ""
+def _more(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str:
+    """Whether it does more than the unsteered model, and than the placebo at the same cell, by how much, and p."""
     said = {"yes": "is shown to do more", "below": "does less", "not shown": "is not shown to do more"}
-    what = "score " if of == "score" else ""
-    return (f"It {said[verdict(row['difference'], row['p_holm'])]} than the random direction there: "
-            f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
-            f"p {p if p.startswith('<') else f'= {p}'}{test}{over}.")  # fmt: skip
+    whom = {tables.UNSTEERED: "than the unsteered model", PLACEBO: "than the random direction there"}
+    parts, rows = list[str](), cast(list[dict[str, Any]], tables.of_cell(held, best).to_dict("records"))
+    for row in rows:
+        p, what = pvalue(row["p_holm"]), "score " if of == "score" else ""
+        parts.append(f"{said[verdict(row['difference'], row['p_holm'])]} {whom[row['second']]}: "
+                     f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
+                     f"p {p if p.startswith('<') else f'= {p}'}")  # fmt: skip
+    choices = len(held.drop_duplicates(tables.CELL))
+    how = ", ".join(filter(None, (test, f"Holm's correction over {choices}" if choices > 1 else "")))
+    return f"It {'; it '.join(parts)}{f' ({how})' if how else ''}."
 
 
 def _lost(best: dict[str, Any], test: pd.DataFrame) -> str:
@@ -95,8 +90,3 @@ def _lost(best: dict[str, Any], test: pd.DataFrame) -> str:
     of_placebo = np.nan if best["label"] == PLACEBO else float(lost.get(placebo, np.nan))
     beside = "" if np.isnan(of_placebo) else f", those of the random direction {of_placebo:.2f}"
     return f"Its texts lose {best['lost_on_test']:.2f} nats a token of likelihood{beside} (medians over the prompts)."
-
-
-def _same(rows: pd.DataFrame, best: dict[str, Any]) -> pd.DataFrame:
-    """Of the same cell."""
-    return rows.loc[(rows[tables.CELL] == pd.Series({name: best[name] for name in tables.CELL})).all(axis=1)]

@@ -118,15 +118,16 @@ def _cells(rows: pd.DataFrame, name: str) -> list[str]:
 
 
 def at_chosen(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of `tables.at_chosen`: how much more succeeds, and whether that is shown."""
+    """Of `tables.at_chosen`: how much more succeeds than unsteered and than the placebo, and whether that is shown."""
     if not len(rows):
         return rows
     return pd.DataFrame({
         "method": rows["label"], "budget": rows["budget"],
         "cell": [f"layer {layer} at {level:g}" for layer, level in zip(rows["layer"], rows["level"], strict=True)],
+        "less": rows["second"],
         "difference": with_intervals(rows, "difference", "+.3f"),
         "p": [pvalue(p) for p in rows["p_holm"]],
-        "above the random direction": [verdict(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
+        "more": [verdict(*row) for row in zip(rows["difference"], rows["p_holm"], strict=True)],
         "N": rows["n"],
     }).set_index("method")  # fmt: skip
 

@@ -13,16 +13,17 @@ from analyses.effects import tables
 from analyses.effects.arms import PLACEBO, Arm
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
-from analyses.effects.units import units
 from analyses.sources import FILES, read_grouped
-from odesteer_tl import stats
 
 #: nats a token, median: texts that lost more often read otherwise, or are broken
 BROKEN = 0.5
 #: of the largest level asked, what to ask next; a small KL grows with the square of the strength
 FURTHER = {"angle": (1.5, 2.0), "kl": (3.0, 10.0)}
-#: of the judgement that a choice raises success, and how much of it matters
-LEVEL, MARGIN = 0.05, 0.05
+#: what a path of the length to be pasted does
+SPENDS = {"angle": "turns the median prompt by {:g} rad", "kl": "costs the median prompt {:g} nats of KL",
+          "displacement": "moves the median prompt by {:g} of the norm"}  # fmt: skip
+#: in success, how much matters
+MARGIN = 0.05
 #: said where the same test prompts are asked again
 LOOK = "the same test prompts are looked at a second time then: say so"
 
@@ -42,7 +43,7 @@ def lines_to_paste(
     if not len(chosen):
         return ""
     best, given = best_choice(chosen), given or Given()
-    rows = _cell(table, best)
+    rows = tables.of_cell(table, best)
     arm, angle = Arm.in_cell(rows.iloc[0].dropna().to_dict()), rows.query("split == 'select'")["strength"].median()
     usual = Arm.of(arm.method)
     more = "" if arm.solver == usual.solver else f", solver={arm.solver!r}"
@@ -54,8 +55,9 @@ def lines_to_paste(
     joined = ",\n    ".join(fits)
     steerer = joined if len(fits) == 1 else f"ode.compose([\n    {joined},\n])"
     how = f"temperature={settings.temperature:g}, max_new_tokens={settings.max_new_tokens}"
+    why = [f"# angle is the length of the path; {angle:.3g} {SPENDS[best['budget']].format(best['level'])}"]
     lines = ["import odesteer_tl as ode", "", *([] if given.model else [f"model = ode.load_model({settings.model!r})"]),
-             *_contrast(settings, given), f"steerer = {steerer}",
+             *_contrast(settings, given), *why * (f"{angle:.3g}" != f"{best['level']:g}"), f"steerer = {steerer}",
              f"print(*steerer.generate(model, {_prompts(settings, given)}, {how}))"]  # fmt: skip
     return "\n".join(lines)
 
@@ -78,7 +80,7 @@ def texts_to_read(table: pd.DataFrame, chosen: pd.DataFrame) -> str:
     others = [row for row in _records(chosen) if PLACEBO != row["label"] != best["label"]]
     for row in (best, *others):
         title = f"{row['label']}, layer {row['layer']} at {row['level']:g}: each test prompt, unsteered above steered."
-        both = zip(_judged(plain), _judged(_cell(test, row).reindex(plain.index)), strict=True)
+        both = zip(_judged(plain), _judged(tables.of_cell(test, row).reindex(plain.index)), strict=True)
         parts.append([title, *("\n".join(pair) for pair in both)])
     return "\n\n\n".join("\n\n".join(part) for part in parts)
 
@@ -128,34 +130,22 @@ def _prompts(settings: EffectSettings, given: Given) -> str:
     return "ode.organism.prompts(1)" if settings.model == "organism" else "list(contrast.negative[:1])"
 
 
-def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
-    """What to ask next where no choice raises success beyond chance; empty where one does, or where prompts are too few
-    to know.
-
-    Each choice is held against the unsteered model on the test prompts, which took no part in it, so that only the
-    number of choices has to be corrected for (Holm). The placebo is none of them. Where success has no room, the score
-    is looked at in its place (`tables.measure`).
+def advice(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, again: str = "") -> str:
+    """What to ask next where no choice is shown to do more than the unsteered model; empty where one is, or where
+    prompts are too few to know.
 
     Args:
-        table: the study's rows. chosen: `tables.choices` of them.
+        table: the study's rows. chosen: `tables.choices` of them. held: `tables.at_chosen`, the unsteered model too.
         again: how to ask for larger levels too, where there are any.
     """
     test = table.query("split == 'test'")
-    plain = test.query("label == @tables.UNSTEERED").set_index("prompt")
-    choices = [row for row in _records(chosen) if row["label"] != PLACEBO]
-    asked: Any = plain.get("unit", plain.index)
-    if not choices or len(set(asked)) < tables.LEAST:
+    above = [row for row in _records(held) if row["second"] == tables.UNSTEERED]
+    if not above or above[0]["n"] < tables.LEAST or any(
+        row["difference"] > 0 and row["p_holm"] < tables.ALPHA for row in above
+    ):  # fmt: skip
         return ""
     of = tables.measure(tables.profile(table).rename(columns={"label": "method"}))
-    gains, p = list[float](), list[float]()
-    for row in choices:
-        cell = _cell(test, row).set_index("prompt")
-        first, second = (rows.loc[cell.index, of].to_numpy(dtype=float) for rows in (cell, plain))
-        own = units(cell.reset_index(), cell.index)
-        gains.append(float((first - second).mean()))
-        p.append(stats.difference_pvalue(first, second, groups=own))
-    if any(gain > 0 and one < LEVEL for gain, one in zip(gains, stats.holm(p), strict=True)):
-        return ""
+    gain = max(row["difference"] for row in above)
     lost = _least_lost(test)
     if len(table.loc[~table["label"].isin([PLACEBO, tables.UNSTEERED])].drop_duplicates(tables.CELL)) == 1:
         found = " One cell was asked, so this is the answer to it: report it."
@@ -166,10 +156,10 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
             else f" At the largest level some layer's texts lose only {max(lost, 0):.2f} nats a token."
         )
         found = f"{costs} Ask larger levels too (what is done is kept; {LOOK}):\n\n    {again}"
-    elif of == "success" and max(gains) > MARGIN and (worse := best_choice(chosen)["lost_on_test"]) >= BROKEN:
+    elif of == "success" and gain > MARGIN and (worse := best_choice(chosen)["lost_on_test"]) >= BROKEN:
         found = (f" Its texts lose {worse:.2f} nats a token: read them, and if they are worse than unsteered ones, ask "
-                 "smaller strengths of other prompts: docs/how-to/own-study.md, A second study.")  # fmt: skip
-    elif of == "success" and max(gains) > MARGIN:
+                 "two thirds of the strength of other prompts: docs/how-to/own-study.md, A second study.")  # fmt: skip
+    elif of == "success" and gain > MARGIN:
         found = (" It may be that prompts are few: fix the layer and strength and ask fifty or a hundred new ones: "
                  "docs/how-to/own-study.md, A second study.")  # fmt: skip
     else:
@@ -179,7 +169,7 @@ def advice(table: pd.DataFrame, chosen: pd.DataFrame, again: str = "") -> str:
             else f" At the largest level texts lose {lost:.2f} nats a token or more, so no larger ones."
         )
         found = f"{costs} Ask other layers ({LOOK}), or change pairs and prompts: docs/how-to/choosing.md says how."
-    return f"Nothing that was chosen raises {of} beyond chance.{found}"
+    return f"Nothing that was chosen is shown to raise {of} above the unsteered model's.{found}"
 
 
 def further(asked: Mapping[str, Sequence[float]], highest: float) -> dict[str, tuple[float, ...]]:
@@ -208,8 +198,3 @@ def _least_lost(test: pd.DataFrame) -> float | None:
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found: Any = rows.to_dict("records")
     return found
-
-
-def _cell(rows: pd.DataFrame, choice: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of one cell."""
-    return rows.loc[(rows[tables.CELL] == pd.Series({name: choice[name] for name in tables.CELL})).all(axis=1)]

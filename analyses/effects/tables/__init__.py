@@ -27,3 +27,4 @@ from analyses.effects.tables.rows import CELL as CELL
 from analyses.effects.tables.rows import PROBE as PROBE
 from analyses.effects.tables.rows import UNSTEERED as UNSTEERED
 from analyses.effects.tables.rows import groups as groups
+from analyses.effects.tables.rows import of_cell as of_cell

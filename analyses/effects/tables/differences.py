@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.effects.tables.rows import CELL, UNSTEERED, groups
+from analyses.effects.tables.rows import CELL, UNSTEERED, groups, of_cell
 from analyses.effects.units import units
 from odesteer_tl import stats
 
@@ -112,28 +112,27 @@ def contrasts(table: pd.DataFrame, budget: str, pairs: Sequence[tuple[str, str]]
 
 
 def at_chosen(table: pd.DataFrame, chosen: pd.DataFrame, second: str, of: str = "success") -> pd.DataFrame:
-    """Of each choice how much more it does than an arm at the same cell, on the test prompts, where there is one.
+    """Of each choice how much more it does than `second`, on the test prompts, where there is that.
 
     Other prompts chose the cell, so that here it is one fixed beforehand: `p_holm` is corrected over the choices alone,
     and not over all that is declared.
 
     Args:
-        table: the study's rows. chosen: `choices` of them. second: the arm's label. of: "success" or "score".
+        table: the study's rows. chosen: `choices` of them, the placebo's left out. of: "success" or "score".
+        second: "unsteered", or an arm's label: that arm at the same cell.
     """
     test, found = table.query("split == 'test'"), list[dict[str, Any]]()
-    rows: Any = chosen.loc[chosen["label"] != second].to_dict("records") if len(chosen) else []
+    plain, rows = test.query("label == @UNSTEERED"), cast(list[dict[str, Any]], chosen.to_dict("records"))
     for row in rows:
-        where = pd.Series({name: row[name] for name in CELL if name != "label"})
-        cell = test.loc[(test[list(where.index)] == where).all(axis=1)]
-        wide = cell.loc[cell["label"].isin([row["label"], second])].astype({of: float})
-        wide = wide.pivot(index="prompt", columns="label", values=of)
-        if second not in wide:
+        cell, other = of_cell(test, row), plain if second == UNSTEERED else of_cell(test, {**row, "label": second})
+        if not len(other):
             continue
-        a, b, own = wide[row["label"]].to_numpy(), wide[second].to_numpy(), units(cell, wide.index)
+        own = units(cell, cell["prompt"])
+        a, b = (x.set_index("prompt").loc[cell["prompt"], of].to_numpy(dtype=float) for x in (cell, other))
         difference = stats.paired_difference(a, b, groups=own)
         p = stats.difference_pvalue(a, b, groups=own)
-        found.append({**{name: row[name] for name in CELL}, "difference": difference.value, "low": difference.low,
-                      "high": difference.high, "p": p, "n": difference.n})  # fmt: skip
+        found.append({**{name: row[name] for name in CELL}, "second": second, "difference": difference.value,
+                      "low": difference.low, "high": difference.high, "p": p, "n": difference.n})  # fmt: skip
     out = pd.DataFrame(found)
     return out.assign(p_holm=stats.holm(out["p"])) if found else out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -18,3 +18,8 @@ def groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...
     for key, group in rows.groupby(keys, sort=False):
         assert isinstance(key, tuple)
         yield key, group
+
+
+def of_cell(rows: pd.DataFrame, choice: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of one cell, named by its `CELL`."""
+    return rows.loc[(rows[CELL] == pd.Series({name: choice[name] for name in CELL})).all(axis=1)]
