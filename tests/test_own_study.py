@@ -512,8 +512,8 @@ def test_under_the_choice_stands_what_it_does_more_than_unsteered_and_than_the_p
         assert f"on 10 other prompts ({how} as well there), succeeds on 0.600" in told
     parsed = LayerReport.of(table.assign(parses=table["label"] != "unsteered", kl=0.1), "own").found
     assert " succeeds and parses on 0.600" in parsed
-    assert ", unsteered on 0.000. " in parsed  # as the share of what was chosen counts it
-    assert "At the chosen cell" not in str(LayerReport.of(chosen_table(), "own"))  # no placebo, nothing to say
+    assert ", unsteered on 0.000. It is shown to do more than the unsteered model: +0.600 [" in parsed
+    assert "random direction" not in LayerReport.of(chosen_table(), "own").found  # no placebo, nothing to say
 
 
 @pytest.mark.parametrize("declared", [1, 6, 24, 400])

@@ -236,7 +236,7 @@ def test_what_is_found_is_said_of_groups():
     table = table.assign(log_likelihood=-1 - table["label"].map(lost))
     for rows_of, chosen_on, reported in ((table, "20 groups of 40 other prompts", "20 groups of 40 test prompts"),
                                      (once(table), "20 other prompts", "20 test prompts")):  # fmt: skip
-        said = found(rows_of, tables.choices(rows_of), pd.DataFrame(), pd.DataFrame(), "success")
+        said = found(rows_of, tables.choices(rows_of), pd.DataFrame(), "success")
         assert f"cells on {chosen_on}" in said
         assert f"of {reported}, unsteered on" in said
         assert said.endswith("of likelihood, those of the random direction 0.25 (medians over the prompts).")

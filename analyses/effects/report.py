@@ -105,7 +105,9 @@ class LayerReport:
         of = tables.measure(profile)
         chosen = tables.choices(table) if len(chosen_from) else pd.DataFrame()
         own = chosen.loc[chosen["label"] != PLACEBO] if len(chosen) else chosen
-        held = _joined([tables.at_chosen(table, own, second, of) for second in (tables.UNSTEERED, PLACEBO)])
+        # by what it was chosen
+        good = table.assign(success=table["success"] & table["parses"]) if "parses" in table else table
+        held = _joined([tables.at_chosen(good, own, second, of) for second in (tables.UNSTEERED, PLACEBO)])
         differences = shown.differences(tested)
         methods = [label for label in labels if label != PLACEBO]
         said = (
