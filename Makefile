@@ -21,6 +21,8 @@ demo: $(STAMP)
 	$(PY) -m analyses.demo
 
 test test-gemma test-device: export OMP_NUM_THREADS := 1
+# what numbers are compared with was computed on a CPU
+test test-gemma: export CUDA_VISIBLE_DEVICES :=
 test: $(STAMP) $(SMOLLM2)
 	$(PY) -m pytest tests --ignore=tests/gemma --ignore=tests/device --ignore=tests/vllm -n $(JOBS)
 
@@ -30,7 +32,7 @@ test-gemma: $(STAMP) $(GEMMA)
 
 # studies on a device that is not the CPU, without a GPU: a C++ compiler and ninja, some seven minutes
 test-device: $(STAMP)
-	$(PY) -m pytest tests/device
+	$(PY) -m pytest tests/device tests/test_device_map.py
 
 # the same steering inside vLLM, in an environment of its own (3.7 GB, Python 3.11 to 3.13), beside what the bridge writes
 test-vllm: $(STAMP) $(SMOLLM2) $(VLLM)/.installed

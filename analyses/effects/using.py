@@ -13,7 +13,7 @@ from analyses.effects import tables
 from analyses.effects.arms import PLACEBO, Arm
 from analyses.effects.plan import Given
 from analyses.effects.settings import EffectSettings
-from analyses.sources import FILES, read_grouped
+from analyses.sources import FILES, OPENERS, read_grouped
 
 #: nats a token, median: texts that lost more often read otherwise, or are broken
 BROKEN = 0.5
@@ -58,7 +58,7 @@ def lines_to_paste(
     why = [f"# angle is the length of the path; {angle:.3g} {SPENDS[best['budget']].format(best['level'])}"]
     lines = ["import odesteer_tl as ode", "", *([] if given.model else [f"model = ode.load_model({settings.model!r})"]),
              *_contrast(settings, given), *why * (f"{angle:.3g}" != f"{best['level']:g}"), f"steerer = {steerer}",
-             f"print(*steerer.generate(model, {_prompts(settings, given)}, {how}))"]  # fmt: skip
+             f"print(*steerer.generate(model, {_prompts(settings, given)}, {how}), sep='\\n')"]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -124,10 +124,12 @@ def _contrast(settings: EffectSettings, given: Given) -> list[str]:
 
 
 def _prompts(settings: EffectSettings, given: Given) -> str:
-    """One of the prompts."""
+    """Three of the prompts: one alone is chance."""
+    if given.prompts is None and settings.prompts == OPENERS:
+        return "ode.OPENERS[-3:]"
     if given.prompts is not None or settings.prompts:
-        return repr(list(given.prompts or read_grouped(settings.prompts)[0])[-1:])
-    return "ode.organism.prompts(1)" if settings.model == "organism" else "list(contrast.negative[:1])"
+        return repr(list(given.prompts or read_grouped(settings.prompts)[0])[-3:])
+    return "ode.organism.prompts(3)" if settings.model == "organism" else "contrast.negative[:3]"
 
 
 def advice(table: pd.DataFrame, chosen: pd.DataFrame, held: pd.DataFrame, again: str = "") -> str:
