@@ -76,6 +76,19 @@ def test_the_pages_that_a_first_user_follows_run_as_written(page, smollm2, tmp_p
         assert (tmp_path / file).exists()
 
 
+def test_the_quickstarts_other_blocks_make_pairs_of_a_topic_and_leave_the_steerer_alone():
+    """They stand in the place of lines of the script, or beside it."""
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    topic, trials = re.findall(r"```py\n(.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(compile(topic, "quickstart.md", "exec"), names)
+    contrast = ode.ContrastSet.from_texts(names["good"], names["bad"])
+    assert (len(contrast.positive), contrast.paired) == (30, True)
+    assigned = {node.id for node in ast.walk(ast.parse(trials)) if isinstance(node, ast.Name)
+                and isinstance(node.ctx, ast.Store)}  # fmt: skip
+    assert not assigned & {"steerer", "model", "contrast", "good", "bad", "prompts"}
+
+
 def test_it_is_short_and_says_how_to_install():
     assert 600 <= len(README.split()) <= 900
     first = README[: README.index("## How it works")]
