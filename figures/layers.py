@@ -93,9 +93,9 @@ def draw_layers(
             for axis in axes:  # all rows are over the same layers
                 axis.tick_params(labelbottom=False)
         picked = _picked(chosen, table)
-        _ring(drawn, rows, columns(looks), picked, shown)
+        ringed = _ring(drawn, rows, columns(looks), picked, shown)
         several = sum(KNOWN.get(name) is not PLACEBO for name in scores) > 1
-        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart, several)
+        _legend(figure, looks, bool(len(unsteered)), f"{shown}_low" in table, rows[0].apart, several, ringed)
         caption = CAPTION.format(
             outcome=OUTCOMES[shown] + (JUDGED[shown].format(outcome=outcome, mean=MEAN[asked.startswith("groups")])
                                           if outcome else ""),
@@ -130,10 +130,16 @@ def _share(first: Sequence[Axes], quantity: str, highs: Sequence[float]) -> None
 
 
 def _legend(
-    figure: FigureBase, looks: Mapping[str, Look], unsteered: bool, bands: bool, apart: bool, several: bool
+    figure: FigureBase,
+    looks: Mapping[str, Look],
+    unsteered: bool,
+    bands: bool,
+    apart: bool,
+    several: bool,
+    ringed: bool,
 ) -> None:
     """Below the panels each line that all of them have, those with an interval on its shade, or bar where points stand
-    apart; a method that has the only column is named here too, and of `several` the others, in grey."""
+    apart; a method that has the only column is named here too, of `several` the others, in grey, and what is ringed."""
     own, baselines = columns(looks), [name for name, look in looks.items() if look is PLACEBO]
     entries: dict[str, Any] = {}
     named: list[str] = own[:] if len(own) == 1 else []
@@ -146,10 +152,14 @@ def _legend(
             line.set_markersize(2.6)
             behind = _bar(looks[name]) if apart else Patch(lw=0, color=looks[name]["color"], alpha=BAND)
         ranged = bands and (apart or name not in baselines or name in own)
-        entries[f"{name}, with its 95 % interval" if ranged else name] = (behind, line) if ranged else line
+        said = f"{name} (placebo)" if name in baselines else name
+        entries[f"{said}, 95 % interval" if ranged else said] = (behind, line) if ranged else line
     if several:
         entries["the other methods"] = Line2D([], [], **{**REST, **(DOTS if apart else {})})
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=4 if several else 3)
+    if ringed:
+        entries["chosen on other prompts"] = Line2D([], [], **RING)
+    ncols = 2 if len(entries) == 4 else 3
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=ncols)
 
 
 def _bar(look: Look) -> Line2D:
@@ -188,8 +198,9 @@ def _picked(chosen: pd.DataFrame | None, table: pd.DataFrame) -> list[dict[str, 
 
 def _ring(
     drawn: Sequence[list[Axes]], rows: Sequence[Row], names: Sequence[str], picked: Sequence[dict[str, Any]], shown: str
-) -> None:
-    """A ring about what was chosen, in the panel of its strength and method, where the method has one."""
+) -> bool:
+    """A ring about what was chosen, in the panel of its strength and method, where the method has one; whether any."""
+    ringed = False
     for row, axes in zip(rows, drawn, strict=True):
         for pick in picked if row.y == shown else ():
             cell = pd.Series({"method": pick["label"], **{name: pick[name] for name in ("budget", "level", "layer")}})
@@ -198,6 +209,8 @@ def _ring(
                 axis = axes[list(names).index(pick["label"])]
                 place = axis.transData + ScaledTranslation(row.apart * ASIDE / 72, 0, axis.figure.dpi_scale_trans)
                 axis.plot(at["layer"], at[shown], transform=place, **RING)
+                ringed = True
+    return ringed
 
 
 def _said_of(picked: Sequence[dict[str, Any]], names: Sequence[str]) -> str:

@@ -492,14 +492,14 @@ def test_thirty_layers_or_one_are_legible_and_both_baselines_are_named(tmp_path)
     assert "In colour: caa; odesteer_kernel. In grey: random, geodesic (crosses)." in caption
     (legend,) = panels[0].figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["unsteered, with its 95 % interval", "random, geodesic", "the other methods"]
+    assert names == ["unsteered, 95 % interval", "random, geodesic (placebo)", "the other methods"]
     assert "in grey the other methods (lines) and the placebo (crosses)." in caption
     drawn_by_layer = panels[0].figure.axes
     assert [bool(axis.xaxis.get_tick_params()["labelbottom"]) for axis in drawn_by_layer] == [False] * 6 + [True] * 2
     # no title tells it from others
     alone, caption = drawn_layers(unsteered(table.query("method != 'odesteer_kernel'")), tmp_path)
     (legend,) = alone[0].figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["caa, with its 95 % interval", *names[:2]]
+    assert [text.get_text() for text in legend.get_texts()] == ["caa, 95 % interval", *names[:2]]
     assert "in grey the placebo" in caption
 
 
