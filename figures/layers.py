@@ -46,7 +46,7 @@ OTHERS = {True: "the other methods (dots) and ", False: "the other methods (line
 #: of groups of prompts
 MEAN = {False: "", True: ", the mean over their groups"}
 #: why it is not success that is drawn
-SCORED = "Success tells nothing apart here: the unsteered model is at its ceiling, or all methods are at one end. "
+SCORED = "Success tells little here: the unsteered model is at its ceiling, or all methods are at one end. "
 PLAIN = "Black, dotted: the unsteered model, with its interval. "
 FLUENT = """\
 Fluency: the mean log-likelihood of a text's tokens under the unsteered model (nats), median over prompts. """
@@ -57,7 +57,7 @@ def draw_layers(
     asked: str = "test prompts", written: str = "", figure: Place = None,
 ) -> Drawing:  # fmt: skip
     """Draw success by layer, a row of panels a strength, a column a method in colour; below each, where texts were
-    written, their fluency. Where success tells nothing apart (`measure`), the judge's score is drawn in its place. Of
+    written, their fluency. Where success tells little (`measure`), the judge's score is drawn in its place. Of
     up to `FEW` layers each stands by itself, without a line to the next.
 
     Where neither a method nor the unsteered model comes near one half, axes of success end where the highest interval

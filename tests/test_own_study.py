@@ -365,10 +365,16 @@ def plain(n, successes, label="unsteered", layer=-1):
 def test_an_outcome_without_room_is_named_first(successes, says):
     assert re.search(says, headroom(plain(100, successes)))
     both = pd.concat([plain(100, 50), plain(100, 100, "caa", 1), plain(100, 99, "odesteer_kernel", 1)])
-    assert "every method is at the ceiling too: success tells nothing apart; take other prompts" in headroom(both)
+    assert "every method is at the ceiling: success does not tell them apart; take other prompts" in headroom(both)
     low = pd.concat([plain(100, 2), plain(100, 1, "caa", 1)])
-    assert headroom(low).endswith("every method is at the floor too: success tells nothing apart.")
+    assert headroom(low).endswith("every method is at the floor too: success does not tell them apart.")
     assert "every method" not in headroom(pd.concat([both, plain(100, 60, "random, geodesic", 1)]))
+    # 5 of 40 are near the floor, and more than none: p = .026; of 3 that is not shown
+    told = pd.concat([plain(40, 0), plain(40, 5, "caa", 1)])
+    assert headroom(told) == (
+        "Unsteered succeeds on 0.000 [0.000, 0.088] of 40 test prompts, the floor: only what raises that can be seen."
+    )
+    assert "every method is at the floor" in headroom(pd.concat([plain(40, 0), plain(40, 3, "caa", 1)]))
 
 
 def test_an_end_of_an_interval_that_is_0_has_no_minus():

@@ -9,7 +9,6 @@ from analyses.effects.tables.choosing import RULE as RULE
 from analyses.effects.tables.choosing import best as best
 from analyses.effects.tables.choosing import choices as choices
 from analyses.effects.tables.choosing import fluency_lost as fluency_lost
-from analyses.effects.tables.differences import ALPHA as ALPHA
 from analyses.effects.tables.differences import anti_steerable as anti_steerable
 from analyses.effects.tables.differences import areas as areas
 from analyses.effects.tables.differences import at_chosen as at_chosen
@@ -23,6 +22,7 @@ from analyses.effects.tables.profiles import frontier as frontier
 from analyses.effects.tables.profiles import profile as profile
 from analyses.effects.tables.profiles import survival as survival
 from analyses.effects.tables.profiles import with_score_intervals as with_score_intervals
+from analyses.effects.tables.rows import ALPHA as ALPHA
 from analyses.effects.tables.rows import CELL as CELL
 from analyses.effects.tables.rows import PROBE as PROBE
 from analyses.effects.tables.rows import UNSTEERED as UNSTEERED

@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.effects.tables.rows import CELL, UNSTEERED, groups, of_cell
+from analyses.effects.tables.rows import ALPHA, CELL, UNSTEERED, groups, of_cell
 from analyses.effects.units import units
 from odesteer_tl import stats
 
 #: what a share, and an area under one, can be
 UNIT = (0.0, 1.0)
-#: below it a corrected p is significant
-ALPHA = 0.05
 #: columns of `contrasts`
 CONTRAST = ("layer", "level", "first", "second", "difference", "low", "high", "p", "equivalence_p", "equivalent", "n")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analyses.effects.tables.rows import CELL, UNSTEERED, groups
-from analyses.effects.units import counted
+from analyses.effects.tables.rows import ALPHA, CELL, UNSTEERED, groups
+from analyses.effects.units import counted, units
 from analyses.intervals import with_interval
 from odesteer_tl import stats
 
@@ -30,8 +30,10 @@ def headroom(table: pd.DataFrame) -> str:
         said = f"{warned}{said}, the {end}: only what {seen} that can be seen"
     steered = groups(rows.loc[rows["label"] != UNSTEERED], CELL)
     arms = [stats.share(cell["success"], groups=cell.get("unit")) for _, cell in steered]
-    if stuck := _common_end(arms):
-        said = f"{said}. WARNING: every method is at the {stuck} too: success tells nothing apart"
+    stuck = _common_end(arms)
+    if stuck and not (stuck == end and _told_apart(rows, plain)):
+        too = " too" if stuck == end else ""
+        said = f"{said}. WARNING: every method is at the {stuck}{too}: success does not tell them apart"
         # (what to do at the floor depends on what texts lose: `advice` says it)
         said += "; take other prompts, or a judge whose score has more than two values" if stuck == "ceiling" else ""
     return f"{said}."
@@ -40,7 +42,7 @@ def headroom(table: pd.DataFrame) -> str:
 def measure(cells: pd.DataFrame) -> str:
     """What to look at, "success" or "score": the score where the judge gives one and success cannot tell methods apart.
 
-    That is where unsteered texts are at the ceiling, or all methods at one end: what `headroom` warns of.
+    That is where unsteered texts are at the ceiling, or all methods at one end.
 
     Args:
         cells: `profile`, with `method` in the place of `label`.
@@ -52,6 +54,17 @@ def measure(cells: pd.DataFrame) -> str:
         for rows in (cells.query("method == @UNSTEERED"), cells.query("method != @UNSTEERED"))
     )
     return "score" if "ceiling" in map(_end, plain) or _common_end(arms) else "success"
+
+
+def _told_apart(rows: pd.DataFrame, plain: pd.DataFrame) -> bool:
+    """Whether success differs from unsteered in a cell, each by itself: near an end of the scale it still may."""
+    base = plain.set_index("prompt")["success"].astype(float)
+    for _, cell in groups(rows.loc[rows["label"] != UNSTEERED], CELL):
+        found = cell.set_index("prompt")["success"].astype(float)
+        own = units(cell, found.index)
+        if stats.difference_pvalue(found.to_numpy(), base.loc[found.index].to_numpy(), groups=own) < ALPHA:
+            return True
+    return False
 
 
 def _common_end(shares: Sequence[stats.Estimate]) -> str:

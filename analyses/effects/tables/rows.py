@@ -11,6 +11,8 @@ CELL = ["layer", "label", "budget", "level"]
 #: of the layer, the same in all its rows
 PROBE = ("probe_auc", "probe_auc_low", "probe_auc_high", "probe_log_loss", "probe_slope")
 UNSTEERED = "unsteered"
+#: below it a p, corrected where there are several, is significant
+ALPHA = 0.05
 
 
 def groups(rows: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
