@@ -83,7 +83,7 @@ def test_from_64_pairs_prompts_and_words_to_a_finished_report(files, tmp_path, c
     # the lines with which it ends steer by what was chosen
     pasted = dedent(printed.out.split(f"{USE}\n\n")[1].split("\n\nEvery table")[0])
     exec(compile(pasted, "pasted", "exec"), {})
-    prompts = (files / "prompts.txt").read_text(encoding="utf-8").splitlines()[-3:]
+    prompts = (files / "prompts.txt").read_text(encoding="utf-8").splitlines()[:3]
     for prompt, text in zip(prompts, capsys.readouterr().out.splitlines(), strict=True):
         assert text.startswith(prompt)
     (directory,) = tmp_path.iterdir()
@@ -705,7 +705,7 @@ def test_what_was_chosen_stands_as_lines_to_paste(files, rows, says):
     assert lines_to_paste(table, pd.DataFrame(), own(files)) == ""
     assert "# angle is the length of the path; 0.66 turns the median prompt by 0.6 rad\nsteerer = " in lines
     opened = lines_to_paste(table, choices(table), own(files, prompts="openers"))
-    assert opened.endswith("(model, ode.OPENERS[-3:], temperature=0.7, max_new_tokens=3), sep='\\n')")
+    assert opened.endswith("(model, ode.OPENERS[:3], temperature=0.7, max_new_tokens=3), sep='\\n')")
     # of two methods the one whose texts hold, though the other's succeed more often
     broken = chosen_table(successes=((10, 10), (10, 10)), lost=2.0).replace({"label": {"caa": "more"}})
     both = pd.concat([choices(broken), choices(chosen_table())], ignore_index=True)

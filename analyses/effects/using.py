@@ -124,11 +124,11 @@ def _contrast(settings: EffectSettings, given: Given) -> list[str]:
 
 
 def _prompts(settings: EffectSettings, given: Given) -> str:
-    """Three of the prompts: one alone is chance."""
+    """Three of the prompts: one alone is chance. The first, which were chosen on: later ones may be asked yet."""
     if given.prompts is None and settings.prompts == OPENERS:
-        return "ode.OPENERS[-3:]"
+        return "ode.OPENERS[:3]"
     if given.prompts is not None or settings.prompts:
-        return repr(list(given.prompts or read_grouped(settings.prompts)[0])[-3:])
+        return repr(list(given.prompts or read_grouped(settings.prompts)[0])[:3])
     return "ode.organism.prompts(3)" if settings.model == "organism" else "contrast.negative[:3]"
 
 
