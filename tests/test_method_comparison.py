@@ -135,5 +135,7 @@ def test_a_layer_study_reports_what_it_chose(tmp_path, capsys):
     assert (summed["cells"] == 2).all()
     assert layers_main(config) == 0
     printed = capsys.readouterr().out
+    written = (directory / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Success by layer" in printed
     for title in ("Success by layer", "chosen on other prompts", "Declared differences", "Picking the layer"):
-        assert title in printed
+        assert title in written
