@@ -38,8 +38,8 @@ class CertificationConfig:
     """Command line of the study; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
-        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; or so many of those that
-            go with the contrast (its held-out negatives, where it is a file).
+        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; or "openers", the
+            package's; or so many of those that go with the contrast (its held-out negatives, where it is a file).
     """
 
     model: Model = "organism"

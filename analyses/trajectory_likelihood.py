@@ -37,8 +37,8 @@ class LikelihoodConfig:
     """The command line; what is unfinished is kept beside `out`, and the same command goes on from there.
 
     Args:
-        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; left out, the negative
-            texts of the test split are steered.
+        prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt`; or "openers", the
+            package's; left out, the negative texts of the test split are steered.
         outcome: judge of the steered texts: vader, regex:PATTERN, FILE.py:FUNCTION and others, as the layer study
             takes them; left out, the embedded model's grammar where its own contrasts are steered, and else none.
     """

@@ -521,6 +521,9 @@ def test_under_the_choice_stands_what_it_does_more_than_unsteered_and_than_the_p
     assert " succeeds and parses on 0.600" in parsed
     assert ", unsteered on 0.000. It is shown to do more than the unsteered model: +0.600 [" in parsed
     assert "random direction" not in LayerReport.of(chosen_table(), "own").found  # no placebo, nothing to say
+    # measured at another cell alone: nothing is said of this one
+    elsewhere = found.held.assign(layer=14)
+    assert " It " not in saying.found(table, choices(table), elsewhere, "success")
 
 
 @pytest.mark.parametrize("declared", [1, 6, 24, 400])

@@ -199,6 +199,7 @@ class LayerReport:
     def _further(self) -> dict[str, pd.DataFrame]:
         """By title all other tables."""
         (at, _, same), of = self._at(), tables.measure(self.layers)
+        choices = len(self.held.drop_duplicates(tables.CELL)) if len(self.held) else 0
         changed, shares = "score" if self._scored else "success", ("repetition", "empty")
         repeated, empty = (shown.unless_zero(shown.means(self.layers, share)) for share in shares)
         return {
@@ -211,7 +212,7 @@ class LayerReport:
                 shown.chosen(self.chosen, self.layers) if len(self.chosen) else self.chosen,
             f"At the chosen cell: {of} less that of the unsteered model, and of the random direction there, prompt by "
             "prompt, on the test prompts"
-            + (f" (p: with Holm's correction over {len(self.chosen) - 1} choices)" if len(self.chosen) > 2 else ""):
+            + (f" (p: with Holm's correction over {choices} choices)" if choices > 1 else ""):
                 shown.at_chosen(self.held),
             "Area under success over log KL": shown.wide(self.areas, "area"),
             "Declared differences in success at every layer and level, first less second (significant: by Holm's "

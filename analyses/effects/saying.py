@@ -76,6 +76,8 @@ def _more(best: dict[str, Any], held: pd.DataFrame, of: str, test: str) -> str:
         parts.append(f"{said[verdict(row['difference'], row['p_holm'])]} {whom[row['second']]}: "
                      f"{what}{with_interval(row['difference'], row['low'], row['high'], '+.3f')}, "
                      f"p {p if p.startswith('<') else f'= {p}'}")  # fmt: skip
+    if not parts:  # neither was measured there
+        return ""
     choices = len(held.drop_duplicates(tables.CELL))
     how = ", ".join(filter(None, (test, f"Holm's correction over {choices}" if choices > 1 else "")))
     return f"It {'; it '.join(parts)}{f' ({how})' if how else ''}."

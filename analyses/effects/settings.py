@@ -26,8 +26,8 @@ class EffectSettings:
             "classifier:FOLDER[:LABEL]", a measure such as "length", or "FILE.py:FUNCTION" or "module:function", called
             with prompts and what was written behind each.
         prompts: a .txt file with one a line, or a .csv or .jsonl file with a column `prompt` and, where some are made
-            alike, `group`, whose prompts count once; left out, the outcome's own, the embedded model's, or held-out
-            negative texts of the contrast.
+            alike, `group`, whose prompts count once; or "openers", the package's; left out, the outcome's own, the
+            embedded model's, or held-out negative texts of the contrast.
         threshold: of the outcome's score, above which a text is a success; left out, the outcome's own.
         select: prompts that layer and strength are chosen on; left out, 100, or a third of prompts of your own.
         test: other prompts, that are reported on; left out, 250, or the rest of your own.
